@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An attempt here: queued, running, sealed or failed, discarded. Sealed means that its index was checked against the
+ * segments which its host really owns, so that nothing a host says can make the daemon read elsewhere.
+ */
+#include "node.h"
+#include "os/os.h"
+
+#include <signal.h>
+
+struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number)
+{
+	struct attempt_key key = {vertex, number};
+	struct attempt *a;
+
+	HASH_FIND(hh, job->attempts, &key, sizeof(key), a);
+	return a;
+}
+
+void attempt_pin(struct attempt *a)
+{
+	a->pins++;
+}
+
+static void free_attempt(struct attempt *a)
+{
+	struct job *job = a->job;
+
+	serve_fini_streams(a);
+	for (size_t i = 0; i < a->segment_count; i++)
+		spool_unref(job->daemon->spool, a->segments[i]);
+	free(a->segments);
+	for (uint32_t p = 0; p < a->input_count; p++) {
+		struct input_port *in = &a->inputs[p];
+
+		free(in->vertices);
+		free(in->attempts);
+		free(in->nodes);
+		for (uint32_t i = 0; in->sources && i < in->count; i++)
+			free(in->sources[i].path);
+		free(in->sources);
+		free(in->channels);
+	}
+	free(a->inputs);
+	free(a->text);
+	free(a->stderr_tail);
+	HASH_DEL(job->attempts, a);
+	free(a);
+}
+
+void attempt_unpin(struct attempt *a)
+{
+	DAG_ASSERT(a->pins > 0);
+	if (--a->pins == 0 && a->discarded)
+		free_attempt(a);
+}
+
+static bool is_in(struct job *job, struct attempt **list, size_t first, size_t count, const struct attempt *a, size_t *ret)
+{
+	(void)job;
+	for (size_t i = first; i < count; i++)
+		if (list[i] == a) {
+			*ret = i;
+			return true;
+		}
+	return false;
+}
+
+void attempt_discard(struct attempt *a)
+{
+	struct job *job = a->job;
+	size_t at;
+
+	if (a->discarded)
+		return;
+	if (a->state == ATTEMPT_RUNNING) {
+		a->killed = true;
+		attempt_kill(a);
+	}
+	if (is_in(job, job->queue, job->queue_first, job->queue_count, a, &at)) {
+		memmove(job->queue + at, job->queue + at + 1, (job->queue_count - at - 1) * sizeof(*job->queue));
+		job->queue_count--;
+	}
+	if (is_in(job, job->ended, 0, job->ended_count, a, &at)) {
+		memmove(job->ended + at, job->ended + at + 1, (job->ended_count - at - 1) * sizeof(*job->ended));
+		job->ended_count--;
+	}
+	a->discarded = true;
+	/* A running one is freed when its host has ended. */
+	if (!a->pins && a->state != ATTEMPT_RUNNING)
+		free_attempt(a);
+}
+
+/* ---- from a Start ---- */
+
+static bool copy_u32(uint32_t **ret, const uint32_t *from, size_t n, uint32_t count)
+{
+	if (n != count)
+		return false;
+	*ret = base_alloc((n + 1) * sizeof(**ret));
+	if (n)
+		memcpy(*ret, from, n * sizeof(**ret));
+	return true;
+}
+
+static bool copy_input(struct input_port *in, const Dagrun__Input *m)
+{
+	in->joined = m->joined;
+	if (!m->joined)
+		return true;
+	in->count = (uint32_t)m->n_vertices;
+	in->stream = m->stream;
+	in->part = m->part;
+	in->channel = (enum graph_channel)m->channel;
+	in->channels = base_alloc((in->count + 1) * sizeof(*in->channels));
+	if (!copy_u32(&in->vertices, m->vertices, m->n_vertices, in->count))
+		return false;
+	if (!m->n_sources)
+		return copy_u32(&in->attempts, m->attempts, m->n_attempts, in->count) &&
+			copy_u32(&in->nodes, m->nodes, m->n_nodes, in->count);
+	if (m->n_sources != in->count)
+		return false;
+	in->sources = base_alloc((in->count + 1) * sizeof(*in->sources));
+	for (uint32_t i = 0; i < in->count; i++) {
+		const Dagrun__Source *s = m->sources[i];
+
+		in->sources[i] = (struct attempt_source){base_strdup(s->path), s->size, s->inode, s->offset, s->length, s->mtime_ns,
+			s->shared};
+	}
+	return true;
+}
+
+struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
+{
+	struct attempt *a;
+	uint32_t *readers;
+	bool ok = true;
+
+	if (m->stage >= job->stage_count || m->n_inputs != job->stages[m->stage].spec.in_count ||
+		m->index >= job->stages[m->stage].spec.width || m->group_size > HOST_TASKS_MAX)
+		return NULL;
+	a = base_alloc(sizeof(*a));
+	a->job = job;
+	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
+	a->stage = m->stage;
+	a->index = m->index;
+	a->group = m->group;
+	a->group_size = m->group ? m->group_size : 1;
+	a->shares = m->shares;
+	a->input_count = (uint32_t)m->n_inputs;
+	a->inputs = base_alloc((a->input_count + 1) * sizeof(*a->inputs));
+	HASH_ADD(hh, job->attempts, key, sizeof(a->key), a);
+	for (uint32_t p = 0; p < a->input_count && ok; p++)
+		ok = copy_input(&a->inputs[p], m->inputs[p]);
+	if (!ok || m->n_readers != job->stages[m->stage].spec.stream_count) {
+		free_attempt(a);
+		return NULL;
+	}
+	readers = m->readers;
+	serve_init_streams(a, readers);
+	return a;
+}
+
+/* ---- its end ---- */
+
+static void end_attempt(struct attempt *a, enum attempt_state state)
+{
+	struct job *job = a->job;
+
+	if (a->state == ATTEMPT_RUNNING) {
+		job->running -= a->shares;
+		a->run_ns = os_now() - a->started;
+	}
+	a->state = state;
+	input_close_all(a);
+	if (a->done.u.done.scratch_used || state == ATTEMPT_FAILED) {
+		char *scratch = base_format("%s/%u-%u-%u", job->scratch, job->epoch, a->key.vertex, a->key.number);
+
+		os_remove_tree(scratch);
+		free(scratch);
+	}
+	if (a->discarded) {
+		if (!a->pins)
+			free_attempt(a);
+		return;
+	}
+	*DAG_APPEND(job->ended, job->ended_count, job->ended_cap) = a;
+}
+
+void attempt_fail(struct attempt *a, int error, int signal, char *text)
+{
+	a->done.u.done.error = error;
+	a->done.u.done.signal = signal;
+	free(a->text);
+	a->text = text;
+	if (a->host && !a->stderr_tail)
+		a->stderr_tail = host_stderr(a->host);
+	end_attempt(a, ATTEMPT_FAILED);
+}
+
+void attempt_kill(struct attempt *a)
+{
+	if (a->state == ATTEMPT_RUNNING && a->host)
+		host_kill(a->host);
+}
+
+/* The segments that an index names must be the host's own, and every place within them. */
+static int adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index)
+{
+	struct spool *spool = host->daemon->spool;
+	struct spool_segment *segment = host_has_grant(host, index->segment) ? spool_find(spool, index->segment) : NULL;
+	const unsigned char *base;
+
+	if (!segment || index->offset > segment->size || index->length > segment->size - index->offset || index->offset % BLOCK_ALIGN)
+		return DAG_ENOTSEALED;
+	base = spool_map(spool, segment);
+	if (!base || index_check(base + index->offset, index->length, &a->view) < 0)
+		return DAG_ENOTSEALED;
+	if (a->view.header->streams != a->stream_count)
+		return DAG_ENOTSEALED;
+	for (uint32_t i = 0; i < a->stream_count; i++)
+		if (a->view.streams[i].parts != a->streams[i].part_count)
+			return DAG_ENOTSEALED;
+	spool_ref(segment);
+	*DAG_APPEND(a->segments, a->segment_count, a->segment_cap) = segment;
+	a->stored = index->length;
+	for (uint32_t i = 0; i < a->view.header->blocks; i++) {
+		const struct block_ref *b = &a->view.blocks[i];
+		bool have = false;
+
+		for (size_t j = a->segment_count; j-- > 0 && !have;)
+			have = a->segments[j]->id == b->segment;
+		if (!have) {
+			segment = host_has_grant(host, b->segment) ? spool_find(spool, b->segment) : NULL;
+			if (!segment)
+				return DAG_ENOTSEALED;
+			spool_ref(segment);
+			*DAG_APPEND(a->segments, a->segment_count, a->segment_cap) = segment;
+		} else {
+			segment = spool_find(spool, b->segment);
+		}
+		if (b->offset < BLOCK_HEADER_SIZE || b->offset > segment->size || b->length > segment->size - b->offset)
+			return DAG_ENOTSEALED;
+		a->stored += b->length;
+	}
+	return 0;
+}
+
+void attempt_on_done(struct attempt *a, const struct host_msg *msg, const char *text, size_t text_len)
+{
+	a->done = *msg;
+	a->done.u.done.counter_count = DAG_MIN(a->done.u.done.counter_count, (uint32_t)HOST_COUNTERS_MAX);
+	if (msg->u.done.error) {
+		const char *sentence = dag_strerror(msg->u.done.error);
+
+		attempt_fail(a, msg->u.done.error, msg->u.done.signal, text_len ? base_strndup(text, text_len) : base_strdup(sentence));
+		return;
+	}
+	if (adopt_segments(a, a->host, &msg->u.done.index) < 0) {
+		attempt_fail(a, DAG_ENOTSEALED, 0, base_strdup("the index of its outputs is damaged"));
+		return;
+	}
+	serve_sealed(a);
+	end_attempt(a, ATTEMPT_SEALED);
+}
+
+/* ---- verification, in a thread of libuv's pool ---- */
+
+struct verification {
+	uv_work_t work;
+	struct daemon *daemon;
+	struct job *job;
+	struct attempt *attempt;
+	const unsigned char **blocks;
+	int result;
+};
+
+static void verify(uv_work_t *work)
+{
+	struct verification *v = work->data;
+	const struct index_view *index = &v->attempt->view;
+	struct hash_state *state = hash_state_new();
+
+	for (uint32_t i = 0; i < index->header->parts && v->result == 0; i++) {
+		const struct index_part *p = &index->parts[i];
+
+		hash_state_reset(state);
+		for (uint32_t b = 0; b < p->block_count; b++)
+			hash_state_update(state, v->blocks[p->first_block + b], index->blocks[p->first_block + b].length);
+		if (p->block_count && !hash_equal(hash_state_digest(state), p->hash))
+			v->result = DAG_ECORRUPT;
+	}
+	hash_state_destroy(&state);
+}
+
+static void send_verified(struct job *job, uint32_t vertex, uint32_t number, int result)
+{
+	Dagrun__Verified m = DAGRUN__VERIFIED__INIT;
+	SESSION_ENVELOPE(e, VERIFIED);
+
+	if (!job->manager)
+		return;
+	m.vertex = vertex;
+	m.attempt = number;
+	m.error = result;
+	e.verified = &m;
+	session_send(job->manager, &e);
+}
+
+static void on_verified(uv_work_t *work, int status)
+{
+	struct verification *v = work->data;
+	struct attempt *a = v->attempt;
+
+	send_verified(v->job, a->key.vertex, a->key.number, status < 0 ? DAG_EMISSING : v->result);
+	attempt_unpin(a);
+	free(v->blocks);
+	free(v);
+}
+
+void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
+{
+	struct attempt *a = attempt_find(job, vertex, number);
+	struct verification *v;
+
+	if (!a || a->state != ATTEMPT_SEALED || a->discarded) {
+		send_verified(job, vertex, number, DAG_EMISSING);
+		return;
+	}
+	v = base_alloc(sizeof(*v));
+	v->work.data = v;
+	v->job = job;
+	v->attempt = a;
+	v->blocks = base_alloc((a->view.header->blocks + 1) * sizeof(*v->blocks));
+	for (uint32_t i = 0; i < a->view.header->blocks; i++) {
+		struct spool_segment *s = spool_find(job->daemon->spool, a->view.blocks[i].segment);
+		unsigned char *base = s ? spool_map(job->daemon->spool, s) : NULL;
+
+		if (!base) {
+			free(v->blocks);
+			free(v);
+			send_verified(job, vertex, number, DAG_EMISSING);
+			return;
+		}
+		v->blocks[i] = base + a->view.blocks[i].offset;
+	}
+	attempt_pin(a);
+	uv_queue_work(job->daemon->loop, &v->work, verify, on_verified);
+}

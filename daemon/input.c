@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The channels that attempts on this node read. Whatever the other end is, the host is told one of three things: read
+ * this sealed part, read these blocks as they come, or read this file.
+ */
+#include "node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SOURCE_REQUEST (256u << 10)
+#define SOURCE_WINDOW (2u << 20)
+
+static void send_channel(struct attempt *a, struct host_msg *msg, uint32_t port, uint32_t producer, int fd)
+{
+	msg->kind = HOST_CHANNEL;
+	msg->task = a->task;
+	msg->u.channel.port = port;
+	msg->u.channel.producer = producer;
+	if (a->host)
+		host_send_msg(a->host, msg, NULL, 0, fd);
+	else if (fd >= 0)
+		close(fd);
+}
+
+static struct input_channel *new_channel(struct attempt *a, uint32_t port, uint32_t producer)
+{
+	struct daemon *d = a->job->daemon;
+	struct input_channel *ch = base_alloc(sizeof(*ch));
+
+	ch->number = ++d->last_fetch;
+	ch->reader = a;
+	ch->port = port;
+	ch->producer = producer;
+	a->inputs[port].channels[producer] = ch;
+	HASH_ADD(hh, d->fetches, number, sizeof(ch->number), ch);
+	return ch;
+}
+
+void input_push_error(struct attempt *a, uint32_t port, uint32_t producer, int error, const char *text)
+{
+	struct host_msg msg = {.kind = HOST_CHANNEL, .task = a->task};
+
+	msg.u.channel.port = port;
+	msg.u.channel.producer = producer;
+	msg.u.channel.kind = HOST_CHANNEL_ERROR;
+	msg.u.channel.error = error;
+	if (a->host)
+		host_send_msg(a->host, &msg, text, strlen(text), -1);
+}
+
+void input_push_block(struct input_channel *ch, const struct block_ref *ref)
+{
+	struct attempt *a = ch->reader;
+	struct host_msg msg = {.kind = HOST_BLOCKS, .task = a->task};
+
+	if (!a->host)
+		return;
+	if (host_show_segment(a->host, ref->segment) < 0) {
+		input_push_error(a, ch->port, ch->producer, DAG_EMISSING, "a segment of the channel is gone");
+		return;
+	}
+	msg.u.data.port = ch->port;
+	msg.u.data.producer = ch->producer;
+	msg.u.data.blocks = 1;
+	host_send_msg(a->host, &msg, ref, sizeof(*ref), -1);
+}
+
+void input_push_end(struct input_channel *ch, const struct channel_end *end, bool checked)
+{
+	struct host_msg msg = {.kind = HOST_END, .task = ch->reader->task};
+
+	msg.u.data.port = ch->port;
+	msg.u.data.producer = ch->producer;
+	msg.u.data.end = *end;
+	msg.u.data.checked = checked;
+	if (ch->reader->host)
+		host_send_msg(ch->reader->host, &msg, NULL, 0, -1);
+}
+
+/* ---- inputs of the job ---- */
+
+static void request_source(struct input_channel *ch)
+{
+	struct attempt *a = ch->reader;
+
+	while (!ch->source_last && ch->outstanding + ch->bytes - ch->consumed < SOURCE_WINDOW) {
+		Dagrun__SourceRequest m = DAGRUN__SOURCE_REQUEST__INIT;
+		SESSION_ENVELOPE(e, SOURCE_REQUEST);
+
+		if (!a->job->manager)
+			return;
+		m.channel = ch->number;
+		m.vertex = a->inputs[ch->port].vertices[ch->producer];
+		m.position = ch->position;
+		m.length = SOURCE_REQUEST;
+		e.source_request = &m;
+		session_send(a->job->manager, &e);
+		ch->position += SOURCE_REQUEST;
+		ch->outstanding += SOURCE_REQUEST;
+	}
+}
+
+static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
+{
+	const struct attempt_source *s = &a->inputs[port].sources[producer];
+	struct host_msg msg = {0};
+	struct stat st;
+	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	bool same;
+
+	same = fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == s->size &&
+		st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec == s->mtime_ns && (s->shared || st.st_ino == s->inode);
+	if (same) {
+		msg.u.channel.kind = HOST_CHANNEL_SOURCE;
+		msg.u.channel.offset = s->offset;
+		msg.u.channel.length = s->length;
+		msg.u.channel.size = s->size;
+		msg.u.channel.mtime_ns = s->mtime_ns;
+		send_channel(a, &msg, port, producer, fd);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	/* Not at hand here, or another file of that name: the submitting machine has it, or says what is wrong. */
+	msg.u.channel.kind = HOST_CHANNEL_LIVE;
+	msg.u.channel.raw = 1;
+	send_channel(a, &msg, port, producer, -1);
+	struct input_channel *ch = new_channel(a, port, producer);
+
+	ch->source = true;
+	request_source(ch);
+}
+
+static struct spool_segment *stash_room(struct daemon *d, uint64_t size)
+{
+	if (!d->stash || d->stash->size - d->stash_used < size) {
+		if (d->stash)
+			spool_unref(d->spool, d->stash);
+		d->stash = NULL;
+		d->stash_used = 0;
+		if (spool_take(d->spool, DAG_MAX(size, 4ull << 20), &d->stash) < 0 || !spool_map(d->spool, d->stash))
+			return NULL;
+	}
+	return d->stash;
+}
+
+static void keep_block(struct input_channel *ch, struct spool_segment *segment, uint32_t len)
+{
+	spool_ref(segment);
+	ch->bytes += len;
+	*DAG_APPEND(ch->blocks, ch->count, ch->cap) = (struct fetched_block){segment, ch->bytes};
+}
+
+void input_on_source(struct daemon *d, const Dagrun__SourceData *m)
+{
+	uint64_t number = m->channel, size = (m->data.len + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	struct input_channel *ch;
+	struct spool_segment *segment;
+	struct block_ref ref;
+
+	HASH_FIND(hh, d->fetches, &number, sizeof(number), ch);
+	if (!ch || !ch->source || ch->source_last)
+		return;
+	ch->outstanding -= DAG_MIN(ch->outstanding, (uint64_t)SOURCE_REQUEST);
+	if (m->error) {
+		ch->source_last = true;
+		input_push_error(ch->reader, ch->port, ch->producer, m->error, m->text);
+		return;
+	}
+	if (m->data.len) {
+		segment = stash_room(d, size);
+		if (!segment) {
+			input_push_error(ch->reader, ch->port, ch->producer, DAG_ENOSPC, "the node's spool is full");
+			return;
+		}
+		memcpy(segment->base + d->stash_used, m->data.data, m->data.len);
+		ref = (struct block_ref){segment->id, 0, d->stash_used, (uint32_t)m->data.len, BLOCK_RAW};
+		d->stash_used += size;
+		keep_block(ch, segment, ref.length);
+		input_push_block(ch, &ref);
+	}
+	if (m->last) {
+		ch->source_last = true;
+		input_push_end(ch, &(struct channel_end){0}, false);
+	} else {
+		request_source(ch);
+	}
+}
+
+/* ---- channels ---- */
+
+static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, struct attempt *from)
+{
+	struct input_port *in = &a->inputs[port];
+	const struct index_part *part = index_part(&from->view, in->stream, in->part);
+	struct host_msg msg = {0};
+	struct input_channel *ch;
+	uint32_t last = 0;
+	int r = part ? 0 : DAG_EMISSING;
+
+	/* The index lies in the first segment that was adopted. */
+	if (r == 0)
+		r = host_show_segment(a->host, from->segments[0]->id);
+	for (uint32_t i = 0; r == 0 && i < part->block_count; i++) {
+		uint32_t id = from->view.blocks[part->first_block + i].segment;
+
+		if (id != last)
+			r = host_show_segment(a->host, id);
+		last = id;
+	}
+	if (r < 0) {
+		input_push_error(a, port, producer, DAG_EMISSING, "the producer's segments are gone");
+		return;
+	}
+	ch = new_channel(a, port, producer);
+	ch->producer_attempt = from;
+	attempt_pin(from);
+	msg.u.channel.kind = HOST_CHANNEL_SEALED;
+	msg.u.channel.index = from->done.u.done.index;
+	msg.u.channel.stream = in->stream;
+	msg.u.channel.part = in->part;
+	send_channel(a, &msg, port, producer, -1);
+}
+
+static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, const struct job_peer *peer)
+{
+	struct input_port *in = &a->inputs[port];
+	struct data_open open = {.vertex = in->vertices[producer], .attempt = in->attempts[producer], .stream = in->stream,
+		.part = in->part, .live = in->channel == GRAPH_PIPE, .credit = FETCH_WINDOW};
+	struct host_msg msg = {0};
+	struct input_channel *ch = new_channel(a, port, producer);
+
+	ch->fetching = true;
+	strncpy(open.job, a->job->id, sizeof(open.job) - 1);
+	msg.u.channel.kind = HOST_CHANNEL_LIVE;
+	send_channel(a, &msg, port, producer, -1);
+	data_fetch(a->job->daemon->data, ch->number, peer->data, &open);
+}
+
+void input_open(struct attempt *a, uint32_t port, uint32_t producer)
+{
+	struct job *job = a->job;
+	struct input_port *in = port < a->input_count ? &a->inputs[port] : NULL;
+	struct attempt *from;
+	uint32_t node;
+
+	if (!in || producer >= in->count || in->channels[producer])
+		return;
+	if (in->sources) {
+		open_source(a, port, producer);
+		return;
+	}
+	node = in->nodes[producer];
+	if (node != job->own_node) {
+		if (node < job->peer_count && job->peers[node].data)
+			open_remote(a, port, producer, &job->peers[node]);
+		else
+			input_push_error(a, port, producer, DAG_EUNREACHABLE, "the node that holds the data is not known here");
+		return;
+	}
+	if (in->channel == GRAPH_PIPE) {
+		struct input_channel *ch = new_channel(a, port, producer);
+		struct host_msg msg = {0};
+
+		ch->live_local = true;
+		msg.u.channel.kind = HOST_CHANNEL_LIVE;
+		send_channel(a, &msg, port, producer, -1);
+		serve_attach_local(job, ch, (struct attempt_key){in->vertices[producer], in->attempts[producer]}, in->stream,
+			in->part);
+		return;
+	}
+	from = attempt_find(job, in->vertices[producer], in->attempts[producer]);
+	if (from && from->state == ATTEMPT_SEALED && !from->discarded)
+		open_sealed(a, port, producer, from);
+	else
+		input_push_error(a, port, producer, DAG_EMISSING, "the producer's output is not here");
+}
+
+static struct input_channel *find_channel(struct attempt *a, uint32_t port, uint32_t producer)
+{
+	if (port >= a->input_count || producer >= a->inputs[port].count)
+		return NULL;
+	return a->inputs[port].channels[producer];
+}
+
+static void release_consumed(struct input_channel *ch, uint64_t bytes)
+{
+	struct spool *spool = ch->reader->job->daemon->spool;
+
+	while (ch->first < ch->count && ch->blocks[ch->first].end <= bytes)
+		spool_unref(spool, ch->blocks[ch->first++].segment);
+	if (ch->first == ch->count)
+		ch->first = ch->count = 0;
+}
+
+void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_t bytes)
+{
+	struct input_channel *ch = find_channel(a, port, producer);
+
+	if (!ch)
+		return;
+	if (ch->live_local) {
+		serve_consumed_local(ch, a->inputs[port].stream, a->inputs[port].part, bytes);
+		return;
+	}
+	bytes = DAG_MIN(bytes, ch->bytes);
+	release_consumed(ch, bytes);
+	ch->consumed = bytes;
+	if (ch->source)
+		request_source(ch);
+	if (ch->fetching)
+		data_consumed(a->job->daemon->data, ch->number, bytes);
+}
+
+static void free_channel(struct input_channel *ch)
+{
+	struct attempt *a = ch->reader;
+	struct input_port *in = &a->inputs[ch->port];
+
+	if (ch->live_local)
+		serve_detach_local(ch, in->stream, in->part);
+	if (ch->fetching)
+		data_stop(a->job->daemon->data, ch->number);
+	release_consumed(ch, UINT64_MAX);
+	free(ch->blocks);
+	HASH_DEL(a->job->daemon->fetches, ch);
+	in->channels[ch->producer] = NULL;
+	if (ch->producer_attempt)
+		attempt_unpin(ch->producer_attempt);
+	free(ch);
+}
+
+/*
+ * A sealed or fetched channel may still be mapped where the host reads; it stays until the attempt ends. A pipe's
+ * producer must hear at once. A pipe that was never opened is opened, so that its closing counts.
+ */
+void input_close(struct attempt *a, uint32_t port, uint32_t producer)
+{
+	struct input_channel *ch = find_channel(a, port, producer);
+
+	if (!ch && port < a->input_count && producer < a->inputs[port].count && a->inputs[port].channel == GRAPH_PIPE) {
+		input_open(a, port, producer);
+		ch = find_channel(a, port, producer);
+	}
+	if (!ch)
+		return;
+	if (ch->live_local)
+		serve_detach_local(ch, a->inputs[port].stream, a->inputs[port].part);
+	if (ch->fetching)
+		data_stop(a->job->daemon->data, ch->number);
+	ch->live_local = ch->fetching = false;
+}
+
+void input_close_all(struct attempt *a)
+{
+	for (uint32_t p = 0; p < a->input_count; p++)
+		for (uint32_t i = 0; i < a->inputs[p].count; i++)
+			if (a->inputs[p].channels && a->inputs[p].channels[i])
+				free_channel(a->inputs[p].channels[i]);
+}
+
+/* ---- what the mover brings ---- */
+
+void input_segment_wanted(struct daemon *d, uint64_t bytes)
+{
+	struct spool_segment *segment;
+
+	if (spool_take(d->spool, DAG_MAX(bytes, 4ull << 20), &segment) < 0 || !spool_map(d->spool, segment))
+		data_give_segment(d->data, 0, NULL, 0);
+	else
+		data_give_segment(d->data, segment->id, segment->base, segment->size);
+}
+
+void input_on_data(struct daemon *d, const struct data_event *event)
+{
+	struct input_channel *ch;
+	struct spool_segment *segment;
+
+	if (event->kind == DATA_SEGMENT_FULL) {
+		segment = spool_find(d->spool, event->ref.segment);
+		if (segment)
+			spool_unref(d->spool, segment);
+		return;
+	}
+	HASH_FIND(hh, d->fetches, &event->channel, sizeof(event->channel), ch);
+	if (!ch || !ch->fetching)
+		return;
+	if (event->kind == DATA_BLOCK) {
+		keep_block(ch, spool_find(d->spool, event->ref.segment), event->ref.length);
+		input_push_block(ch, &event->ref);
+	} else if (event->kind == DATA_END) {
+		input_push_end(ch, &event->end, event->checked);
+	} else if (event->kind == DATA_FAILED) {
+		input_push_error(ch->reader, ch->port, ch->producer, event->error, event->text);
+	}
+}

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job on this node: its stages, the files that are shipped for it, and the queue of what is to run. */
+#include "node.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HOSTS_AHEAD_MAX 64u
+
+struct job *job_find(struct daemon *d, const char *id)
+{
+	struct job *job;
+
+	HASH_FIND_STR(d->jobs, id, job);
+	return job;
+}
+
+/* ---- stages ---- */
+
+static struct graph_pair *copy_pairs(struct arena *arena, Dagrun__Pair **pairs, size_t n)
+{
+	struct graph_pair *copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
+
+	for (size_t i = 0; i < n; i++)
+		copy[i] = (struct graph_pair){arena_strdup(arena, pairs[i]->name), arena_strdup(arena, pairs[i]->value)};
+	return copy;
+}
+
+static bool good_name(const char *name, size_t max)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	return n && n <= max && !name[n] && name[0] != '.';
+}
+
+/* The path of a shipped file; noted as needed where it is not in the cache. NULL for a name that is none. */
+static const char *add_file(struct job *job, const Dagrun__File *m)
+{
+	struct job_file *f;
+	struct stat st;
+
+	if (!good_name(m->hash, HASH_HEX_LEN))
+		return NULL;
+	for (size_t i = 0; i < job->file_count; i++)
+		if (!strcmp(job->files[i].hash, m->hash))
+			return job->files[i].path;
+	f = DAG_APPEND(job->files, job->file_count, job->file_cap);
+	f->hash = arena_strdup(&job->arena, m->hash);
+	f->path = arena_format(&job->arena, "%s/%s", job->daemon->cache, m->hash);
+	f->size = m->size;
+	f->executable = m->executable;
+	f->fd = -1;
+	f->there = stat(f->path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size;
+	return f->path;
+}
+
+static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__Stage *m)
+{
+	struct arena *arena = &job->arena;
+	struct stage_spec *s = &stage->spec;
+
+	if (m->n_in > GRAPH_PORTS_MAX || m->n_out > GRAPH_PORTS_MAX || m->n_in_joined != m->n_in || m->id >= job->stage_count)
+		return false;
+	s->id = m->id;
+	s->job = job->id;
+	s->name = arena_strdup(arena, m->name);
+	s->kind = m->kind;
+	s->width = m->width;
+	s->entry = *m->entry ? arena_strdup(arena, m->entry) : NULL;
+	s->argc = (uint32_t)m->n_argv;
+	s->argv = arena_alloc(arena, (s->argc + 1) * sizeof(*s->argv));
+	for (size_t i = 0; i < m->n_argv; i++)
+		s->argv[i] = arena_strdup(arena, m->argv[i]);
+	s->params = copy_pairs(arena, m->params, m->n_params);
+	s->param_count = (uint32_t)m->n_params;
+	s->env = copy_pairs(arena, m->env, m->n_env);
+	s->env_count = (uint32_t)m->n_env;
+	s->files = arena_alloc(arena, (m->n_files + 1) * sizeof(*s->files));
+	s->file_count = (uint32_t)m->n_files;
+	for (size_t i = 0; i < m->n_files; i++) {
+		s->files[i] = (struct graph_pair){arena_strdup(arena, m->files[i]->name), add_file(job, m->files[i])};
+		if (!s->files[i].value || strchr(s->files[i].name, '/'))
+			return false;
+	}
+	if (m->plugin) {
+		s->plugin = add_file(job, m->plugin);
+		if (!s->plugin)
+			return false;
+	}
+	s->scratch = job->scratch;
+	s->in_count = (uint32_t)m->n_in;
+	s->out_count = (uint32_t)m->n_out;
+	for (uint32_t i = 0; i < s->in_count; i++) {
+		s->in[i] = (struct graph_format){(enum dag_format_kind)m->in[i]->kind, m->in[i]->size};
+		s->in_joined[i] = m->in_joined[i];
+	}
+	for (uint32_t i = 0; i < s->out_count; i++)
+		s->out[i] = (struct graph_format){(enum dag_format_kind)m->out[i]->kind, m->out[i]->size};
+	s->order_blind = m->order_blind;
+	s->streams = arena_alloc(arena, (m->n_streams + 1) * sizeof(*s->streams));
+	s->stream_count = (uint32_t)m->n_streams;
+	for (size_t i = 0; i < m->n_streams; i++) {
+		const Dagrun__Stream *t = m->streams[i];
+
+		if (!t->parts || t->parts > GRAPH_PARTS_MAX)
+			return false;
+		s->streams[i] = (struct graph_stream){t->port, t->parts,
+			{(enum graph_partition_kind)t->partition, t->key, (char)t->delimiter}, (enum graph_channel)t->channel, t->elastic};
+	}
+	s->exit_ok = arena_alloc(arena, (m->n_exit_ok + 1) * sizeof(*s->exit_ok));
+	s->exit_ok_count = (uint32_t)m->n_exit_ok;
+	for (size_t i = 0; i < m->n_exit_ok; i++)
+		s->exit_ok[i] = m->exit_ok[i];
+	stage->first_vertex = m->first_vertex;
+	stage->isolate = m->isolate;
+	stage->timeout = m->timeout_ns;
+	stage->cpu_shares = m->cpu_shares;
+	stage->spec_fd = -1;
+	return true;
+}
+
+int job_stage_fd(struct job *job, uint32_t stage)
+{
+	struct job_stage *s = &job->stages[stage];
+	struct buffer bytes = {0};
+
+	if (s->spec_fd >= 0)
+		return s->spec_fd;
+	stage_spec_encode(&s->spec, &bytes);
+	s->spec_fd = memfd_create("dagrun-stage", MFD_CLOEXEC);
+	s->spec_size = bytes.len;
+	if (s->spec_fd >= 0 && write(s->spec_fd, bytes.data, bytes.len) != (ssize_t)bytes.len) {
+		close(s->spec_fd);
+		s->spec_fd = -1;
+	}
+	buffer_fini(&bytes);
+	return s->spec_fd;
+}
+
+/* ---- shipped files ---- */
+
+static void send_ready(struct job *job, const char *error)
+{
+	Dagrun__JobReady m = DAGRUN__JOB_READY__INIT;
+	SESSION_ENVELOPE(e, JOB_READY);
+
+	if (!job->manager)
+		return;
+	m.node = job->daemon->id;
+	m.slots = job->daemon->slots * GRAPH_CPU_SHARES;
+	m.error = (char *)(error ? error : "");
+	e.job_ready = &m;
+	session_send(job->manager, &e);
+}
+
+static void ask_files(struct job *job)
+{
+	Dagrun__FileNeed m = DAGRUN__FILE_NEED__INIT;
+	SESSION_ENVELOPE(e, FILE_NEED);
+
+	m.hashes = base_alloc((job->file_count + 1) * sizeof(*m.hashes));
+	for (size_t i = 0; i < job->file_count; i++)
+		if (!job->files[i].there)
+			m.hashes[m.n_hashes++] = job->files[i].hash;
+	e.file_need = &m;
+	if (m.n_hashes)
+		session_send(job->manager, &e);
+	job->ready = !m.n_hashes;
+	free(m.hashes);
+	if (!job->ready)
+		return;
+	host_prepare(job, DAG_MIN(DAG_MIN(job->hosts_hint, job->daemon->slots), HOSTS_AHEAD_MAX));
+	send_ready(job, NULL);
+}
+
+static struct job_file *find_file(struct job *job, const char *hash)
+{
+	for (size_t i = 0; i < job->file_count; i++)
+		if (!strcmp(job->files[i].hash, hash) && !job->files[i].there)
+			return &job->files[i];
+	return NULL;
+}
+
+/* What came must be what was asked for: the content is its name. */
+static bool verify_file(const struct job_file *f)
+{
+	char hex[HASH_HEX_LEN + 1];
+	struct stat st;
+	void *data;
+	bool ok;
+
+	if (fstat(f->fd, &st) < 0 || (uint64_t)st.st_size != f->size)
+		return false;
+	data = f->size ? mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, f->fd, 0) : "";
+	if (data == MAP_FAILED)
+		return false;
+	hash_hex(hash_128(data, f->size), hex);
+	ok = !strcmp(hex, f->hash);
+	if (f->size)
+		munmap(data, f->size);
+	return ok;
+}
+
+static void on_file_chunk(struct job *job, const Dagrun__FileChunk *m)
+{
+	struct job_file *f = find_file(job, m->hash);
+	bool ok = true;
+
+	if (!f)
+		return;
+	if (*m->error) {
+		send_ready(job, m->error);
+		return;
+	}
+	if (f->fd < 0) {
+		f->temporary = arena_format(&job->arena, "%s.%s.%d", f->path, job->id, (int)getpid());
+		f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	}
+	ok = f->fd >= 0 && pwrite(f->fd, m->data.data, m->data.len, (off_t)m->offset) == (ssize_t)m->data.len;
+	if (ok && !m->last)
+		return;
+	ok = ok && verify_file(f) && rename(f->temporary, f->path) == 0;
+	if (!ok) {
+		char *text = base_format("cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(errno));
+
+		send_ready(job, text);
+		free(text);
+		unlink(f->temporary);
+	}
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+	f->there = ok;
+	for (size_t i = 0; i < job->file_count; i++)
+		ok = ok && job->files[i].there;
+	if (ok)
+		ask_files(job);
+}
+
+/* ---- opening and closing ---- */
+
+static void take_manager(struct job *job, struct session *s, uint32_t epoch)
+{
+	if (job->manager && job->manager != s)
+		session_set_owner(job->manager, NULL);
+	job->manager = s;
+	job->epoch = epoch;
+	job->last_heard = os_boottime();
+	session_set_owner(s, job);
+}
+
+void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
+{
+	struct job *job = job_find(d, m->job);
+	bool ok = good_name(m->job, 39);
+
+	if (job && m->epoch < job->epoch)
+		return; /* an older run of the job manager: fenced */
+	if (job) {
+		job_destroy(&job); /* adoption of running work comes with resume */
+	}
+	job = base_alloc(sizeof(*job));
+	job->daemon = d;
+	job->id = base_strdup(m->job);
+	job->stage_count = (uint32_t)m->n_stages;
+	job->hosts_hint = m->hosts_hint;
+	job->own_node = UINT32_MAX;
+	job->scratch = base_format("%s/scratch/%s", spool_folder(d->spool), m->job);
+	job->stages = base_alloc((m->n_stages + 1) * sizeof(*job->stages));
+	for (size_t i = 0; i < m->n_stages; i++)
+		job->stages[i].spec_fd = -1;
+	HASH_ADD_KEYPTR(hh, d->jobs, job->id, strlen(job->id), job);
+	take_manager(job, s, m->epoch);
+	for (size_t i = 0; i < m->n_stages && ok; i++)
+		ok = m->stages[i]->id == i && copy_stage(job, &job->stages[i], m->stages[i]);
+	if (ok)
+		ask_files(job);
+	else
+		send_ready(job, "the job's description makes no sense to this daemon");
+}
+
+void job_destroy(struct job **jobp)
+{
+	struct job *job = *jobp;
+	struct daemon *d = job->daemon;
+	struct attempt *a, *next;
+
+	if (job->manager)
+		session_set_owner(job->manager, NULL);
+	HASH_ITER(hh, job->attempts, a, next)
+		input_close_all(a);
+	serve_forget_job(job);
+	/* Hosts point to their job until they are buried: kill them and wait for the kernel, which takes no time. */
+	for (struct host *h = d->hosts; h; h = h->next)
+		if (h->job == job)
+			host_kill(h);
+	job->manager = NULL;
+	job->ready = false;
+	HASH_DEL(d->jobs, job);
+	job->queue_first = job->queue_count = 0;
+	HASH_ITER(hh, job->attempts, a, next)
+		attempt_discard(a);
+	job->ended_count = 0;
+	job->next_ended = d->ended_jobs;
+	d->ended_jobs = job;
+	*jobp = NULL;
+}
+
+bool job_try_free(struct job *job)
+{
+	for (struct host *h = job->daemon->hosts; h; h = h->next)
+		if (h->job == job)
+			return false;
+	if (job->attempts)
+		return false;
+	for (uint32_t i = 0; i < job->stage_count; i++)
+		if (job->stages[i].spec_fd >= 0)
+			close(job->stages[i].spec_fd);
+	for (size_t i = 0; i < job->file_count; i++)
+		if (job->files[i].fd >= 0) {
+			close(job->files[i].fd);
+			unlink(job->files[i].temporary);
+		}
+	for (size_t i = 0; i < job->peer_count; i++) {
+		free(job->peers[i].id);
+		free(job->peers[i].data);
+	}
+	os_remove_tree(job->scratch);
+	free(job->peers);
+	free(job->files);
+	free(job->stages);
+	free(job->queue);
+	free(job->ended);
+	free(job->scratch);
+	free(job->id);
+	arena_fini(&job->arena);
+	free(job);
+	return true;
+}
+
+/* ---- running ---- */
+
+static void fail_start(struct attempt *a, int error)
+{
+	a->state = ATTEMPT_RUNNING; /* so that its shares are given back */
+	a->job->running += a->shares;
+	attempt_fail(a, error, 0, error == DAG_ENOEXEC ? base_format("cannot start daghost: %s", strerror(errno))
+						       : base_strdup("the node has no room for another process"));
+}
+
+/* Starts the first of the queue, with its group. False where it must wait. */
+static bool run_first(struct job *job)
+{
+	struct attempt **group = &job->queue[job->queue_first];
+	struct attempt *first = group[0];
+	size_t n = first->group_size;
+	uint32_t shares = 0;
+	struct host *host;
+	int r;
+
+	if (job->queue_count - job->queue_first < n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		shares += group[i]->shares;
+	if (job->running + shares > job->grant)
+		return false;
+	job->queue_first += n;
+	r = host_get(job, job->stages[first->stage].isolate, &host);
+	for (size_t i = 0; i < n; i++) {
+		struct attempt *a = group[i];
+
+		if (r < 0) {
+			fail_start(a, r);
+			continue;
+		}
+		a->state = ATTEMPT_RUNNING;
+		a->started = os_now();
+		a->deadline = job->stages[a->stage].timeout ? a->started + job->stages[a->stage].timeout : DAG_NEVER;
+		job->running += a->shares;
+	}
+	if (r < 0)
+		return true;
+	r = host_run(host, group, n);
+	for (size_t i = 0; i < n; i++) {
+		if (r < 0)
+			attempt_fail(group[i], r, 0, base_strdup("the host cannot be reached"));
+		else
+			serve_started(group[i]);
+	}
+	return true;
+}
+
+void job_run(struct job *job)
+{
+	if (!job->ready)
+		return;
+	while (job->queue_first < job->queue_count && run_first(job))
+		;
+	if (job->queue_first == job->queue_count)
+		job->queue_first = job->queue_count = 0;
+}
+
+static void on_start(struct job *job, const Dagrun__StartBatch *m)
+{
+	if (m->epoch != job->epoch)
+		return;
+	for (size_t i = 0; i < m->n_starts; i++) {
+		const Dagrun__Start *s = m->starts[i];
+		struct attempt *a;
+
+		if (s->stage < job->stage_count && attempt_find(job, job->stages[s->stage].first_vertex + s->index, s->attempt))
+			continue;
+		a = attempt_new(job, s);
+		if (a)
+			*DAG_APPEND(job->queue, job->queue_count, job->queue_cap) = a;
+	}
+	job_run(job);
+}
+
+static void on_peers(struct job *job, const Dagrun__Peers *m)
+{
+	for (size_t i = 0; i < m->n_peers; i++) {
+		const Dagrun__Peer *p = m->peers[i];
+
+		if (p->node > 100000)
+			continue;
+		while (job->peer_count <= p->node)
+			DAG_APPEND(job->peers, job->peer_count, job->peer_cap);
+		free(job->peers[p->node].id);
+		free(job->peers[p->node].data);
+		job->peers[p->node].id = base_strdup(p->id);
+		job->peers[p->node].data = base_strdup(p->data);
+		if (!strcmp(p->id, job->daemon->id))
+			job->own_node = p->node;
+	}
+}
+
+static void on_each(struct job *job, const Dagrun__AttemptBatch *m, void (*act)(struct attempt *a))
+{
+	for (size_t i = 0; i < m->n_attempts; i++) {
+		struct attempt *a = attempt_find(job, m->attempts[i]->vertex, m->attempts[i]->attempt);
+
+		if (a)
+			act(a);
+	}
+}
+
+/* The job manager has what a failed attempt had to say; a sealed one stays until its discard. */
+static void on_acknowledged(struct attempt *a)
+{
+	if (a->state == ATTEMPT_FAILED)
+		attempt_discard(a);
+}
+
+void job_message(struct job *job, const Dagrun__Envelope *e)
+{
+	job->last_heard = os_boottime();
+	switch (e->body_case) {
+	case DAGRUN__ENVELOPE__BODY_FILE_CHUNK:
+		on_file_chunk(job, e->file_chunk);
+		break;
+	case DAGRUN__ENVELOPE__BODY_WANT:
+		job->want = e->want->slots;
+		break;
+	case DAGRUN__ENVELOPE__BODY_PEERS:
+		on_peers(job, e->peers);
+		break;
+	case DAGRUN__ENVELOPE__BODY_START:
+		on_start(job, e->start);
+		break;
+	case DAGRUN__ENVELOPE__BODY_ACK_DONE:
+		on_each(job, e->ack_done, on_acknowledged);
+		break;
+	case DAGRUN__ENVELOPE__BODY_KILL:
+	case DAGRUN__ENVELOPE__BODY_DISCARD:
+		on_each(job, e->body_case == DAGRUN__ENVELOPE__BODY_KILL ? e->kill : e->discard, attempt_discard);
+		job_run(job);
+		break;
+	case DAGRUN__ENVELOPE__BODY_VERIFY:
+		attempt_verify(job, e->verify->vertex, e->verify->attempt);
+		break;
+	case DAGRUN__ENVELOPE__BODY_SOURCE_DATA:
+		input_on_source(job->daemon, e->source_data);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- telling ---- */
+
+void job_log(struct job *job, uint32_t vertex, const char *text, size_t len)
+{
+	Dagrun__LogLine m = DAGRUN__LOG_LINE__INIT;
+	SESSION_ENVELOPE(e, LOG_LINE);
+
+	if (!job->manager)
+		return;
+	m.vertex = vertex;
+	m.text = base_strndup(text, len);
+	e.log_line = &m;
+	session_send(job->manager, &e);
+	free(m.text);
+}
+
+static void fill_done(Dagrun__Done *m, struct attempt *a)
+{
+	const struct host_msg *d = &a->done;
+
+	m->vertex = a->key.vertex;
+	m->attempt = a->key.number;
+	m->error = d->u.done.error;
+	m->text = a->text ? a->text : "";
+	m->stderr_tail = a->stderr_tail ? a->stderr_tail : "";
+	m->signal = d->u.done.signal;
+	if (d->u.done.error && d->u.done.blamed && d->u.done.port < a->input_count &&
+		d->u.done.producer < a->inputs[d->u.done.port].count) {
+		const struct input_port *in = &a->inputs[d->u.done.port];
+
+		m->blamed = true;
+		m->blamed_vertex = in->vertices[d->u.done.producer];
+		m->blamed_attempt = in->attempts ? in->attempts[d->u.done.producer] : 0;
+	}
+	m->closed_early = d->u.done.closed_early;
+	m->records_in = d->u.done.records_in;
+	m->bytes_in = d->u.done.bytes_in;
+	m->records_out = d->u.done.records_out;
+	m->bytes_out = d->u.done.bytes_out;
+	m->run_ns = a->run_ns;
+	m->bytes = a->stored;
+	if (a->state == ATTEMPT_SEALED) {
+		struct dag_hash hash = index_hash(&a->view);
+
+		m->hash_low = hash.low;
+		m->hash_high = hash.high;
+	}
+	m->n_counters = d->u.done.counter_count;
+	m->counters = base_alloc((m->n_counters + 1) * sizeof(*m->counters));
+	for (size_t i = 0; i < m->n_counters; i++) {
+		m->counters[i] = base_alloc(sizeof(**m->counters));
+		dagrun__counter__init(m->counters[i]);
+		m->counters[i]->name = (char *)d->u.done.counters[i].name;
+		a->done.u.done.counters[i].name[sizeof(d->u.done.counters[i].name) - 1] = 0;
+		m->counters[i]->value = d->u.done.counters[i].value;
+	}
+}
+
+void job_flush(struct job *job)
+{
+	while (job->ended_count && job->manager) {
+		Dagrun__DoneBatch batch = DAGRUN__DONE_BATCH__INIT;
+		SESSION_ENVELOPE(e, DONE);
+		size_t n = DAG_MIN(job->ended_count, (size_t)DONE_BATCH_MAX);
+
+		batch.n_done = n;
+		batch.done = base_alloc(n * sizeof(*batch.done));
+		for (size_t i = 0; i < n; i++) {
+			batch.done[i] = base_alloc(sizeof(**batch.done));
+			dagrun__done__init(batch.done[i]);
+			fill_done(batch.done[i], job->ended[i]);
+		}
+		e.done = &batch;
+		session_send(job->manager, &e);
+		for (size_t i = 0; i < n; i++) {
+			for (size_t c = 0; c < batch.done[i]->n_counters; c++)
+				free(batch.done[i]->counters[c]);
+			free(batch.done[i]->counters);
+			free(batch.done[i]);
+		}
+		free(batch.done);
+		job->ended_count -= n;
+		memmove(job->ended, job->ended + n, job->ended_count * sizeof(*job->ended));
+	}
+}

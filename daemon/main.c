@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dagd: options, keys, loop. */
+#include "daemon.h"
+#include "base/size.h"
+#include "os/options.h"
+#include "os/os.h"
+#include "os/startup.h"
+#include "wire/session.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum option { NAMESERVER, LISTEN, ADVERTISE, SLOTS, SPOOL, MEMORY, RACK, LABEL, NODE, KEYS, HELP };
+
+static const struct option_spec options[] = {
+	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", "the cluster's name server, such as tcp://10.0.0.1:7700"},
+	[LISTEN] = {"listen", 'l', "ENDPOINT", "where to listen (default: any port of loopback; tcp://ADDRESS:* with keys)"},
+	[ADVERTISE] = {"advertise", 'a', "ENDPOINT", "what others dial (default: the address that leads to the name server)"},
+	[SLOTS] = {"slots", 's', "N", "vertices that run at a time (default: the cores of this machine)"},
+	[SPOOL] = {"spool", 0, "DIR", "folder for channel data beyond shared memory (default: in the state folder)"},
+	[MEMORY] = {"memory", 'm', "SIZE", "memory that vertices may use; a quarter of it keeps channel data (default: all)"},
+	[RACK] = {"rack", 'r', "NAME", "the rack that this node is in"},
+	[LABEL] = {"label", 'L', "K=V", "a label that stages can ask for; may be repeated"},
+	[NODE] = {"node", 0, "NAME", "this node's name (default: the host's name and a number)"},
+	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys (see dagrun keygen); needed off loopback"},
+	[HELP] = {"help", 'h', NULL, "this text"},
+};
+static const struct command_spec command = {"dagd", "", "A node's daemon: runs vertices, keeps their outputs, serves them to other nodes.",
+	options, DAG_LENGTH(options)};
+
+struct settings {
+	struct daemon_config config;
+	const char *keys;
+	char *spool;
+	struct graph_pair labels[64];
+	uint64_t slots, memory;
+	bool help;
+};
+
+static int bad(const char *what, const char *value)
+{
+	fprintf(stderr, "dagd: --%s %s: %s\n", what, value,
+		!strcmp(what, "label") ? "write NAME=VALUE, at most 64 of them" : "not a number that makes sense");
+	return DAG_EINVAL;
+}
+
+static int on_option(void *ctx, size_t option, const char *value)
+{
+	struct settings *s = ctx;
+	const char *equals;
+
+	switch ((enum option)option) {
+	case NAMESERVER:
+		s->config.nameserver = value;
+		return 0;
+	case LISTEN:
+		s->config.listen = value;
+		return 0;
+	case ADVERTISE:
+		s->config.advertise = value;
+		return 0;
+	case SLOTS:
+		return size_parse_number(value, &s->slots) < 0 || !s->slots || s->slots > 4096 ? bad("slots", value) : 0;
+	case SPOOL:
+		s->config.spool = value;
+		return 0;
+	case MEMORY:
+		return size_parse_bytes(value, &s->memory) < 0 || s->memory < (64u << 20) ? bad("memory", value) : 0;
+	case RACK:
+		s->config.rack = value;
+		return 0;
+	case LABEL:
+		equals = strchr(value, '=');
+		if (!equals || s->config.label_count == DAG_LENGTH(s->labels))
+			return bad("label", value);
+		s->labels[s->config.label_count++] = (struct graph_pair){base_strndup(value, (size_t)(equals - value)), equals + 1};
+		return 0;
+	case NODE:
+		s->config.node = value;
+		return 0;
+	case KEYS:
+		s->keys = value;
+		return 0;
+	case HELP:
+		s->help = true;
+		return 0;
+	}
+	return DAG_EINVAL;
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+	(void)signal;
+	uv_stop(handle->loop);
+}
+
+static int serve(struct settings *s, struct dag_diag *diag)
+{
+	uv_loop_t loop;
+	struct wire_loop *wire;
+	struct daemon *daemon;
+	uv_signal_t on_int, on_term;
+	int r;
+
+	uv_loop_init(&loop);
+	wire_loop_new(&wire, &loop);
+	r = daemon_new(&loop, wire, &s->config, &daemon, diag);
+	if (r == 0) {
+		uv_signal_init(&loop, &on_int);
+		uv_signal_init(&loop, &on_term);
+		uv_signal_start(&on_int, on_signal, SIGINT);
+		uv_signal_start(&on_term, on_signal, SIGTERM);
+		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n", daemon_node(daemon),
+			daemon_control(daemon), s->config.keys ? " with keys" : "", s->config.slots, s->config.nameserver);
+		uv_run(&loop, UV_RUN_DEFAULT);
+		uv_close((uv_handle_t *)&on_int, NULL);
+		uv_close((uv_handle_t *)&on_term, NULL);
+		daemon_destroy(&daemon);
+	}
+	wire_loop_destroy(&wire);
+	while (uv_run(&loop, UV_RUN_NOWAIT))
+		;
+	uv_loop_close(&loop);
+	return r;
+}
+
+/* Fills in what was not said. */
+static int complete(struct settings *s)
+{
+	struct daemon_config *c = &s->config;
+	char *state, *folder = os_program_folder();
+
+	c->slots = s->slots ? (uint32_t)s->slots : (uint32_t)os_cores();
+	c->memory = s->memory ? s->memory : os_memory();
+	c->spool_memory = c->memory / 4;
+	c->labels = s->labels;
+	c->host_program = base_format("%s/daghost", folder);
+	free(folder);
+	if (!c->node) {
+		char host[64] = "node";
+
+		gethostname(host, sizeof(host) - 1);
+		host[strcspn(host, ".")] = 0;
+		c->node = base_format("%s-%d", host, (int)getpid());
+	}
+	if (!c->spool) {
+		state = os_state_folder();
+		if (!state) {
+			fprintf(stderr, "dagd: cannot make the state folder; say --spool DIR\n");
+			return DAG_EIO;
+		}
+		s->spool = base_format("%s/spool/%s", state, c->node);
+		c->spool = s->spool;
+		free(state);
+	}
+	if (!c->listen)
+		c->listen = "tcp://127.0.0.1:*";
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct settings s;
+	struct wire_keys *keys = NULL;
+	struct dag_diag diag = {0};
+	char *own = NULL;
+	int r = options_parse("dagd", &command, argc, argv, on_option, &s);
+
+	if (r < 0)
+		return EXIT_USAGE;
+	if (s.help) {
+		options_help("dagd", &command);
+		return 0;
+	}
+	if (r < argc || !s.config.nameserver) {
+		if (r < argc)
+			fprintf(stderr, "dagd: unexpected '%s'; see 'dagd --help'\n", argv[r]);
+		else
+			fprintf(stderr, "dagd: --nameserver ENDPOINT is needed; see 'dagd --help'\n");
+		return EXIT_USAGE;
+	}
+	if (startup("dagd", 256) < 0)
+		return 1;
+	/* Off loopback the address that leads to the name server is what others can dial, unless something else was said. */
+	if (!wire_is_local(s.config.nameserver) && !s.config.listen && s.keys) {
+		own = os_address_towards(s.config.nameserver);
+		if (own)
+			s.config.listen = base_format("tcp://%s:*", own);
+	}
+	if (complete(&s) < 0)
+		return 1;
+	if (!wire_is_local(s.config.listen) && !s.keys) {
+		fprintf(stderr, "dagd: %s can be reached from other machines: that needs --keys DIR (make them with: dagrun keygen DIR)\n",
+			s.config.listen);
+		return EXIT_USAGE;
+	}
+	if (!s.config.advertise && (!strncmp(s.config.listen, "tcp://*:", 8) || !strncmp(s.config.listen, "tcp://0.0.0.0:", 14))) {
+		own = own ? own : os_address_towards(s.config.nameserver);
+		if (own)
+			s.config.advertise = base_format("tcp://%s:*", own);
+	}
+	r = s.keys ? keys_load(s.keys, &keys, &diag) : 0;
+	if (r == 0 && keys)
+		r = keys_self_test(keys, &diag);
+	s.config.keys = keys;
+	if (r == 0)
+		r = serve(&s, &diag);
+	for (size_t i = 0; i < diag.count; i++)
+		fprintf(stderr, "dagd: %s\n", diag.items[i].text);
+	dag_diag_fini(&diag);
+	keys_destroy(&keys);
+	return r < 0 ? 1 : 0;
+}

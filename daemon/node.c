@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's shell: sessions with job managers and the name server, heartbeats, and slots among jobs. */
+#include "node.h"
+#include "core/slots.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TICK_MS 250
+
+/* ---- the name server ---- */
+
+static void send_register(struct daemon *d)
+{
+	Dagrun__Register m = DAGRUN__REGISTER__INIT;
+	SESSION_ENVELOPE(e, REGISTER_NODE);
+	Dagrun__Label *labels = base_alloc((d->label_count + 1) * sizeof(*labels));
+
+	m.node = d->id;
+	m.incarnation = d->incarnation;
+	m.control = d->advertise ? d->advertise : d->control_endpoint;
+	m.data = d->data_endpoint;
+	m.slots = d->slots;
+	m.memory = d->memory;
+	m.rack = d->rack;
+	m.labels = base_alloc((d->label_count + 1) * sizeof(*m.labels));
+	for (uint32_t i = 0; i < d->label_count; i++) {
+		dagrun__label__init(&labels[i]);
+		labels[i].name = (char *)d->labels[i].name;
+		labels[i].value = (char *)d->labels[i].value;
+		m.labels[m.n_labels++] = &labels[i];
+	}
+	e.register_node = &m;
+	session_send(d->ns, &e);
+	free(m.labels);
+	free(labels);
+}
+
+static void on_ns_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	(void)ctx;
+	(void)s;
+	(void)e;
+}
+
+static void dial_nameserver(struct daemon *d);
+
+static void on_ns_refused(void *ctx, struct session *s, const char *text)
+{
+	struct daemon *d = ctx;
+
+	(void)s;
+	(void)text;
+	/* It was started anew, and knows nobody: register again, in a new session. */
+	session_destroy(&d->ns);
+	dial_nameserver(d);
+}
+
+static const struct session_handlers ns_handlers = {.on_message = on_ns_message, .on_refused = on_ns_refused};
+
+static void dial_nameserver(struct daemon *d)
+{
+	d->ns = session_dial(d->wire, d->keys, d->nameserver, d->id, DAGRUN__ROLE__DAEMON, d->incarnation, &ns_handlers, d);
+	if (d->ns)
+		send_register(d);
+}
+
+/* ---- job managers ---- */
+
+static void on_manager_opened(void *ctx, struct session *s, const Dagrun__Hello *hello)
+{
+	(void)ctx;
+	(void)s;
+	(void)hello;
+}
+
+static void on_manager_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	struct daemon *d = ctx;
+	struct job *job = session_owner(s);
+
+	if (e->body_case == DAGRUN__ENVELOPE__BODY_JOB_OPEN)
+		job_open(d, s, e->job_open);
+	else if (e->body_case == DAGRUN__ENVELOPE__BODY_JOB_END) {
+		job = job_find(d, e->job_end->job);
+		if (job && job->manager == s)
+			job_destroy(&job);
+	} else if (job)
+		job_message(job, e);
+}
+
+static void on_manager_closed(void *ctx, struct session *s)
+{
+	struct job *job = session_owner(s);
+
+	(void)ctx;
+	if (job && job->manager == s)
+		job->manager = NULL;
+}
+
+static void on_manager_refused(void *ctx, struct session *s, const char *text)
+{
+	(void)text;
+	on_manager_closed(ctx, s);
+}
+
+static const struct session_handlers manager_handlers = {.on_message = on_manager_message, .on_opened = on_manager_opened,
+	.on_closed = on_manager_closed, .on_refused = on_manager_refused};
+
+/* ---- slots ---- */
+
+static void divide_slots(struct daemon *d)
+{
+	size_t n = HASH_COUNT(d->jobs), i = 0;
+	uint32_t *wants = base_alloc((n + 1) * sizeof(*wants)), *grants = base_alloc((n + 1) * sizeof(*grants));
+	struct job *job, *next;
+
+	HASH_ITER(hh, d->jobs, job, next)
+		wants[i++] = job->want;
+	slots_divide(d->slots * GRAPH_CPU_SHARES, wants, grants, n);
+	i = 0;
+	HASH_ITER(hh, d->jobs, job, next) {
+		Dagrun__Grant m = DAGRUN__GRANT__INIT;
+		SESSION_ENVELOPE(e, GRANT);
+
+		if (grants[i] != job->grant && job->manager) {
+			job->grant = grants[i];
+			m.slots = grants[i];
+			e.grant = &m;
+			session_send(job->manager, &e);
+			job_run(job);
+		}
+		i++;
+	}
+	free(wants);
+	free(grants);
+}
+
+/* ---- the mover ---- */
+
+static void on_data_event(void *ctx, const struct data_event *event)
+{
+	struct daemon *d = ctx;
+
+	switch (event->kind) {
+	case DATA_OPENED:
+	case DATA_CREDITED:
+	case DATA_CLOSED:
+	case DATA_SENT:
+		serve_on_data(d, event);
+		break;
+	case DATA_NEED_SEGMENT:
+		input_segment_wanted(d, event->bytes);
+		break;
+	default:
+		input_on_data(d, event);
+	}
+	free(event->text);
+}
+
+/* ---- time ---- */
+
+static void free_ended_jobs(struct daemon *d)
+{
+	for (struct job **at = &d->ended_jobs; *at;) {
+		struct job *job = *at;
+
+		*at = job->next_ended;
+		if (!job_try_free(job)) {
+			*at = job;
+			at = &job->next_ended;
+		}
+	}
+}
+
+static void check_deadlines(struct job *job, dag_instant now)
+{
+	struct attempt *a, *next;
+	bool any = false;
+
+	for (uint32_t i = 0; i < job->stage_count && !any; i++)
+		any = job->stages[i].timeout != 0;
+	if (!any)
+		return;
+	HASH_ITER(hh, job->attempts, a, next)
+		if (a->state == ATTEMPT_RUNNING && now >= a->deadline && !a->timed_out) {
+			a->timed_out = true;
+			attempt_kill(a);
+		}
+}
+
+static void send_progress(struct job *job)
+{
+	Dagrun__Progress m = DAGRUN__PROGRESS__INIT;
+	SESSION_ENVELOPE(e, PROGRESS);
+
+	for (struct host *h = job->daemon->hosts; h; h = h->next)
+		if (h->job == job && h->task_count)
+			m.bytes_read += atomic_load(&h->status->bytes_read);
+	e.progress = &m;
+	if (job->manager && job->running)
+		session_send(job->manager, &e);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+	struct daemon *d = tick->data;
+	dag_instant now = os_now(), boot = os_boottime();
+	struct job *job, *next;
+
+	session_server_tick(d->control, now);
+	session_server_expire(d->control, now, 2 * JOB_LEASE);
+	if (d->ns)
+		session_tick(d->ns, now);
+	HASH_ITER(hh, d->jobs, job, next) {
+		if (job->manager)
+			job->last_heard = DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
+		check_deadlines(job, now);
+		send_progress(job);
+		if (boot - job->last_heard > JOB_LEASE && job->running)
+			for (struct host *h = d->hosts; h; h = h->next)
+				if (h->job == job)
+					host_kill(h);
+		if (boot - job->last_heard > DATA_KEPT)
+			job_destroy(&job);
+	}
+	free_ended_jobs(d);
+}
+
+/* Before the loop sleeps: everything that came of this round goes out together. */
+static void on_flush(uv_prepare_t *flush)
+{
+	struct daemon *d = flush->data;
+	struct job *job, *next;
+
+	divide_slots(d);
+	HASH_ITER(hh, d->jobs, job, next)
+		job_flush(job);
+	if (d->ended_jobs)
+		free_ended_jobs(d);
+}
+
+static void on_segment_removed(void *ctx, uint32_t segment)
+{
+	host_forget_segment(ctx, segment);
+}
+
+/* ---- start and stop ---- */
+
+static char *make_id(void)
+{
+	char name[64] = "node";
+
+	gethostname(name, sizeof(name) - 1);
+	name[strcspn(name, ".")] = 0;
+	for (char *c = name; *c; c++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", *c))
+			*c = '-';
+	return base_format("%s-%d", name, (int)getpid());
+}
+
+/* The address of the control endpoint with any port. */
+static char *any_port(const char *endpoint)
+{
+	const char *colon = strrchr(endpoint, ':');
+
+	return base_format("%.*s:*", (int)(colon - endpoint), endpoint);
+}
+
+/* The real data endpoint as others dial it: the host that is advertised, with the data port. */
+static void advertise_data(struct daemon *d)
+{
+	const char *port = strrchr(d->data_endpoint, ':'), *host_end;
+
+	if (!d->advertise || strncmp(d->data_endpoint, "tcp:", 4))
+		return;
+	host_end = strrchr(d->advertise, ':');
+	port = base_format("%.*s%s", (int)(host_end - d->advertise), d->advertise, port);
+	free(d->data_endpoint);
+	d->data_endpoint = (char *)port;
+}
+
+/* An advertised endpoint without a port, or with *, gets the one that was bound. */
+static void complete_advertise(struct daemon *d)
+{
+	const char *port = strrchr(d->control_endpoint, ':'), *own = d->advertise ? strrchr(d->advertise, ':') : NULL;
+
+	if (!d->advertise)
+		return;
+	if (!own || own == strchr(d->advertise, ':') || !strcmp(own, ":*")) {
+		size_t len = own && own != strchr(d->advertise, ':') ? (size_t)(own - d->advertise) : strlen(d->advertise);
+		char *whole = base_format("%.*s%s", (int)len, d->advertise, port);
+
+		free(d->advertise);
+		d->advertise = whole;
+	}
+}
+
+static int listen_on(struct daemon *d, const struct daemon_config *c, struct dag_diag *diag)
+{
+	char *data_listen = c->data_listen ? base_strdup(c->data_listen) : any_port(c->listen);
+	int r;
+
+	r = session_listen(d->wire, d->keys, c->listen, d->id, DAGRUN__ROLE__DAEMON, d->incarnation, &manager_handlers, d,
+		&d->control, &d->control_endpoint);
+	if (r < 0)
+		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", c->listen, zmq_strerror(errno));
+	if (r == 0) {
+		r = data_new(d->loop, d->keys, data_listen, !d->embedded, on_data_event, d, &d->data, &d->data_endpoint);
+		if (r < 0)
+			dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", data_listen, zmq_strerror(errno));
+	}
+	free(data_listen);
+	return r;
+}
+
+int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_config *c, struct daemon **ret_daemon,
+	struct dag_diag *diag)
+{
+	struct daemon *d = base_alloc(sizeof(*d));
+	int r;
+
+	d->loop = loop;
+	d->wire = wire;
+	d->keys = c->keys;
+	d->id = c->node ? base_strdup(c->node) : make_id();
+	d->incarnation = os_random();
+	d->rack = base_strdup(c->rack ? c->rack : "");
+	d->host_program = base_strdup(c->host_program);
+	d->slots = c->slots;
+	d->memory = c->memory;
+	d->embedded = c->embedded;
+	d->nameserver = c->nameserver ? base_strdup(c->nameserver) : NULL;
+	d->advertise = c->advertise ? base_strdup(c->advertise) : NULL;
+	d->labels = base_alloc((c->label_count + 1) * sizeof(*d->labels));
+	for (uint32_t i = 0; i < c->label_count; i++)
+		d->labels[i] = (struct graph_pair){base_strdup(c->labels[i].name), base_strdup(c->labels[i].value)};
+	d->label_count = c->label_count;
+	uv_timer_init(loop, &d->tick);
+	uv_prepare_init(loop, &d->flush);
+	d->tick.data = d->flush.data = d;
+	r = spool_new(d->id, c->spool, c->spool_memory, &d->spool, diag);
+	if (r == 0) {
+		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
+		spool_on_removed(d->spool, on_segment_removed, d);
+		r = os_make_folders(d->cache);
+		if (r < 0)
+			dag_diag_add(diag, NULL, 0, 0, "cannot make the folder %s: %s", d->cache, strerror(errno));
+	}
+	if (r == 0)
+		r = listen_on(d, c, diag);
+	if (r < 0) {
+		daemon_destroy(&d);
+		return r;
+	}
+	complete_advertise(d);
+	advertise_data(d);
+	uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
+	uv_prepare_start(&d->flush, on_flush);
+	if (d->nameserver)
+		dial_nameserver(d);
+	*ret_daemon = d;
+	return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+static void free_daemon(uv_handle_t *handle)
+{
+	struct daemon *d = handle->data;
+
+	for (uint32_t i = 0; i < d->label_count; i++) {
+		free((char *)d->labels[i].name);
+		free((char *)d->labels[i].value);
+	}
+	free(d->labels);
+	free(d->id);
+	free(d->rack);
+	free(d->host_program);
+	free(d->nameserver);
+	free(d->control_endpoint);
+	free(d->data_endpoint);
+	free(d->advertise);
+	free(d->cache);
+	free(d);
+}
+
+void daemon_destroy(struct daemon **daemon)
+{
+	struct daemon *d = *daemon;
+	struct job *job, *next;
+
+	if (!d)
+		return;
+	d->stopping = true;
+	host_end_all(d);
+	HASH_ITER(hh, d->jobs, job, next)
+		job_destroy(&job);
+	session_destroy(&d->ns);
+	session_server_destroy(&d->control);
+	data_destroy(&d->data);
+	if (d->spool) {
+		char *scratch = base_format("%s/scratch", spool_folder(d->spool));
+
+		os_remove_tree(scratch);
+		free(scratch);
+	}
+	spool_destroy(&d->spool);
+	uv_close((uv_handle_t *)&d->flush, on_handle_closed);
+	uv_close((uv_handle_t *)&d->tick, free_daemon);
+	*daemon = NULL;
+}
+
+const char *daemon_node(const struct daemon *d)
+{
+	return d->id;
+}
+
+const char *daemon_control(const struct daemon *d)
+{
+	return d->advertise ? d->advertise : d->control_endpoint;
+}
+
+const char *daemon_data(const struct daemon *d)
+{
+	return d->data_endpoint;
+}

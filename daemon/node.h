@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DAEMON_NODE_H
+#define DAEMON_NODE_H
+/*
+ * Inside of the daemon: what its files share. One file writes one kind of state:
+ *
+ *   node.c      sessions, registration, heartbeats, who gets which slots
+ *   job.c       a job here: stages, shipped files, which attempts run
+ *   attempt.c   an attempt from its start to its discard
+ *   host.c      host processes and what they say
+ *   input.c     the channels that attempts here read
+ *   serve.c     the channels that are read from attempts here
+ */
+#include "daemon.h"
+#include "spool.h"
+#include "channel/core/live.h"
+#include "channel/data.h"
+#include "vertex/host_proto.h"
+#include "vertex/spec.h"
+#include "wire/session.h"
+
+#define JOB_LEASE (30 * DAG_SECOND) /* without a word of the job manager: its vertices are stopped */
+#define DATA_KEPT (24 * 3600 * DAG_SECOND)
+#define PIPE_WINDOW (4ull << 20)
+#define FETCH_WINDOW (8ull << 20)
+#define STDERR_TAIL 4096u
+#define DONE_BATCH_MAX 128u
+
+struct host;
+struct attempt;
+struct job;
+
+struct daemon {
+	uv_loop_t *loop;
+	struct wire_loop *wire;
+	const struct wire_keys *keys;
+	char *id, *rack, *host_program, *nameserver, *control_endpoint, *data_endpoint, *advertise, *cache;
+	uint64_t incarnation;
+	uint32_t slots;
+	uint64_t memory;
+	struct graph_pair *labels;
+	uint32_t label_count;
+	bool embedded;
+	struct session_server *control;
+	struct session *ns;
+	struct data *data;
+	struct spool *spool;
+	struct job *jobs;
+	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
+	struct host *hosts;
+	struct remote_reader *readers;
+	struct input_channel *fetches; /* by number */
+	uint64_t last_fetch;
+	/* Where bytes of remote source inputs are put. */
+	struct spool_segment *stash;
+	uint64_t stash_used;
+	uv_timer_t tick;
+	uv_prepare_t flush;
+	bool stopping;
+};
+
+/* ---- job.c ---- */
+
+struct job_stage {
+	struct stage_spec spec;
+	uint32_t first_vertex;
+	bool isolate;
+	dag_instant timeout;
+	uint32_t cpu_shares;
+	int spec_fd; /* a memfd with the encoded spec; −1 until a host needs it */
+	size_t spec_size;
+};
+
+struct job_peer {
+	char *id, *data;
+};
+
+struct job_file {
+	char *hash, *path;
+	uint64_t size;
+	bool executable, there;
+	int fd; /* while it comes in */
+	char *temporary;
+};
+
+struct job {
+	struct daemon *daemon;
+	char *id;
+	uint32_t epoch;
+	struct session *manager; /* NULL while none is connected */
+	struct arena arena;
+	struct job_stage *stages;
+	uint32_t stage_count;
+	struct job_file *files;
+	size_t file_count, file_cap;
+	bool ready;
+	char *scratch;
+	struct job_peer *peers;
+	size_t peer_count, peer_cap;
+	uint32_t own_node; /* the manager's number for this node */
+	struct attempt *attempts;
+	struct attempt **queue; /* started by the manager, not yet here: queue[queue_first … queue_count−1] */
+	size_t queue_first, queue_count, queue_cap;
+	struct attempt **ended; /* to be told: owned by `attempts` */
+	size_t ended_count, ended_cap;
+	uint32_t want, grant, running;
+	uint32_t hosts_hint;
+	dag_instant last_heard;
+	struct waiting_reader *waiting; /* for attempts that have not started yet */
+	struct job *next_ended;
+	UT_hash_handle hh;
+};
+
+struct job *job_find(struct daemon *d, const char *id);
+void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m);
+void job_message(struct job *job, const Dagrun__Envelope *e);
+/* Ends the job here: its hosts are killed, its data goes. The struct follows when nothing points to it any more. */
+void job_destroy(struct job **job);
+/* Frees an ended job if it can be freed now. */
+bool job_try_free(struct job *job);
+/* Starts what is queued and has room. */
+void job_run(struct job *job);
+/* Sends what has ended since. */
+void job_flush(struct job *job);
+void job_log(struct job *job, uint32_t vertex, const char *text, size_t len);
+/* The memfd of a stage's spec; negative on failure. */
+int job_stage_fd(struct job *job, uint32_t stage);
+
+/* ---- attempt.c ---- */
+
+struct attempt_key {
+	uint32_t vertex, number;
+};
+
+struct input_port {
+	uint32_t count;
+	uint32_t *vertices, *attempts, *nodes;
+	uint32_t stream, part;
+	enum graph_channel channel;
+	bool joined;
+	struct attempt_source *sources; /* instead, for inputs of the job */
+	struct input_channel **channels; /* opened ones */
+};
+
+struct attempt_source {
+	char *path;
+	uint64_t size, inode, offset, length;
+	int64_t mtime_ns;
+	bool shared;
+};
+
+struct live_stream {
+	uint32_t part_count;
+	struct live_part *parts; /* NULL: not a pipe */
+};
+
+enum attempt_state { ATTEMPT_QUEUED, ATTEMPT_RUNNING, ATTEMPT_SEALED, ATTEMPT_FAILED };
+
+struct attempt {
+	struct attempt_key key;
+	struct job *job;
+	uint32_t stage, index, group, group_size, shares;
+	enum attempt_state state;
+	struct host *host;
+	uint32_t task;
+	struct input_port *inputs;
+	uint32_t input_count;
+	struct live_stream *streams;
+	uint32_t stream_count;
+	/* SEALED: */
+	struct index_view view;
+	struct spool_segment **segments; /* that its data lies in, one reference each */
+	size_t segment_count, segment_cap;
+	uint64_t stored;
+	uint32_t pins; /* readers and sends that need it to stay */
+	bool discarded, killed, timed_out;
+	dag_instant started, deadline;
+	/* What is told to the job manager: */
+	struct host_msg done;
+	char *text, *stderr_tail;
+	dag_instant run_ns;
+	UT_hash_handle hh;
+};
+
+struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
+/* From a Start message; NULL where it makes no sense. */
+struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
+/* Its host said DONE. */
+void attempt_on_done(struct attempt *a, const struct host_msg *msg, const char *text, size_t text_len);
+/* Ends without the host's word: code and an allocated text. */
+void attempt_fail(struct attempt *a, int error, int signal, char *text);
+void attempt_kill(struct attempt *a);
+/* Forgets it, now or when its last pin goes. */
+void attempt_discard(struct attempt *a);
+void attempt_pin(struct attempt *a);
+void attempt_unpin(struct attempt *a);
+/* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
+void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
+
+/* ---- host.c ---- */
+
+struct known_segment {
+	uint32_t id;
+	UT_hash_handle hh;
+};
+
+struct host_out {
+	struct host_msg msg;
+	unsigned char *tail;
+	size_t tail_len;
+	int fd;
+};
+
+struct host {
+	struct daemon *daemon;
+	struct job *job;
+	struct host *next;
+	pid_t pid;
+	int sock, pidfd, stderr_fd;
+	uv_poll_t sock_poll, pid_poll, stderr_poll;
+	int handles;
+	struct host_status *status;
+	struct attempt **tasks;
+	size_t task_count, task_cap;
+	uint32_t last_task;
+	bool isolate, retiring, dead;
+	struct known_segment *known;  /* that the host has mapped to read */
+	struct spool_segment **grants; /* that it writes to */
+	size_t grant_count, grant_cap;
+	struct host_out *out; /* that the socket has no room for yet */
+	size_t out_count, out_cap;
+	uint32_t *stages; /* sent to it: a flag each */
+	char stderr_tail[STDERR_TAIL];
+	size_t stderr_len;
+	uint64_t stderr_total;
+};
+
+/* An idle host of the job, or a new one. DAG_ENOEXEC, DAG_EBUSY. */
+int host_get(struct job *job, bool isolate, struct host **ret_host);
+/* Starts hosts ahead of the first vertices. */
+void host_prepare(struct job *job, uint32_t count);
+/* Gives the host attempts to run together; they get its tasks' numbers. */
+int host_run(struct host *host, struct attempt **attempts, size_t n);
+/* Ends the host; what runs in it ends without a word. */
+void host_kill(struct host *host);
+/* Kills all hosts and waits for their ends: they must not outlive their daemon. */
+void host_end_all(struct daemon *d);
+void host_send_msg(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
+/* Makes sure that the host can read the segment. */
+int host_show_segment(struct host *host, uint32_t segment);
+bool host_has_grant(const struct host *host, uint32_t segment);
+/* A segment's file goes: nobody shall keep it mapped. */
+void host_forget_segment(struct daemon *d, uint32_t segment);
+/* What the host's stderr said last, allocated; NULL for nothing. */
+char *host_stderr(struct host *host);
+
+/* ---- input.c ---- */
+
+struct fetched_block {
+	struct spool_segment *segment;
+	uint64_t end; /* bytes of the channel up to and with it */
+};
+
+struct input_channel {
+	bool is_remote;  /* false; as the owner of a live reader. Must be the first member. */
+	uint64_t number; /* of the fetch */
+	struct attempt *reader;
+	uint32_t port, producer;
+	struct attempt *producer_attempt; /* on this node: pinned */
+	bool live_local, fetching, source;
+	bool finished; /* its END was passed on */
+	uint64_t bytes; /* arrived */
+	struct fetched_block *blocks;
+	size_t first, count, cap;
+	/* A remote source: */
+	uint64_t position, outstanding, consumed;
+	bool source_last;
+	UT_hash_handle hh;
+};
+
+void input_open(struct attempt *a, uint32_t port, uint32_t producer);
+void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_t bytes);
+void input_close(struct attempt *a, uint32_t port, uint32_t producer);
+/* The attempt does not read any more. */
+void input_close_all(struct attempt *a);
+void input_on_data(struct daemon *d, const struct data_event *event);
+void input_on_source(struct daemon *d, const Dagrun__SourceData *m);
+void input_segment_wanted(struct daemon *d, uint64_t bytes);
+/* For serve.c: a live block, or the end, for a reader on this node. */
+void input_push_block(struct input_channel *ch, const struct block_ref *ref);
+void input_push_end(struct input_channel *ch, const struct channel_end *end, bool checked);
+void input_push_error(struct attempt *a, uint32_t port, uint32_t producer, int error, const char *text);
+
+/* ---- serve.c ---- */
+
+struct remote_reader {
+	bool is_remote; /* true; as the owner of a live reader. Must be the first member. */
+	struct data_peer peer;
+	struct attempt *attempt; /* pinned */
+	uint32_t stream, part;
+	bool live;
+	uint64_t next, sent, credit; /* sealed: next block; bytes from block 0 */
+	bool ended;
+	UT_hash_handle hh;
+};
+
+struct waiting_reader {
+	struct waiting_reader *next;
+	struct attempt_key key;
+	bool remote;
+	struct data_peer peer;
+	struct data_open open;
+	struct input_channel *channel; /* on this node */
+};
+
+void serve_init_streams(struct attempt *a, const uint32_t *readers);
+/* The attempt is known here now: readers that waited for it may go on. */
+void serve_started(struct attempt *a);
+/* A host has written a block of a pipe. False where it lies. */
+bool serve_append(struct attempt *a, uint32_t stream, uint32_t part, const struct block_ref *ref);
+void serve_sealed(struct attempt *a);
+/* A reader on this node. */
+void serve_attach_local(struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part);
+void serve_consumed_local(struct input_channel *ch, uint32_t stream, uint32_t part, uint64_t bytes);
+void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part);
+void serve_on_data(struct daemon *d, const struct data_event *event);
+void serve_forget_job(struct job *job);
+void serve_fini_streams(struct attempt *a);
+
+#endif

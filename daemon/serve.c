@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The channels that are read from attempts on this node. A reader here is given places in segments; a reader on
+ * another node is sent bytes, as far as its credit goes. Sealed streams are read from the index, live ones from a
+ * struct live_part, which decides.
+ */
+#include "node.h"
+
+/* A send in flight: ZeroMQ reads from the segment until it says that it has done. */
+struct send_pin {
+	struct daemon *daemon;
+	struct attempt *attempt;
+	struct spool_segment *segment;
+};
+
+void serve_init_streams(struct attempt *a, const uint32_t *readers)
+{
+	const struct stage_spec *spec = &a->job->stages[a->stage].spec;
+
+	a->stream_count = spec->stream_count;
+	a->streams = base_alloc((a->stream_count + 1) * sizeof(*a->streams));
+	for (uint32_t i = 0; i < a->stream_count; i++) {
+		struct live_stream *s = &a->streams[i];
+
+		s->part_count = spec->streams[i].parts;
+		if (spec->streams[i].channel != GRAPH_PIPE)
+			continue;
+		s->parts = base_alloc(s->part_count * sizeof(*s->parts));
+		for (uint32_t p = 0; p < s->part_count; p++)
+			live_init(&s->parts[p], readers[i], spec->streams[i].elastic ? UINT64_MAX : PIPE_WINDOW);
+	}
+}
+
+static struct live_part *find_live(struct attempt *a, uint32_t stream, uint32_t part)
+{
+	if (stream >= a->stream_count || part >= a->streams[stream].part_count || !a->streams[stream].parts)
+		return NULL;
+	return &a->streams[stream].parts[part];
+}
+
+static struct channel_end part_end(const struct attempt *a, uint32_t stream, uint32_t part, bool *ret_checked)
+{
+	const struct index_part *p = index_part(&a->view, stream, part);
+
+	*ret_checked = !a->view.streams[stream].closed_early;
+	return (struct channel_end){p->records, p->bytes, p->hash};
+}
+
+/* ---- live parts ---- */
+
+static void release_blocks(struct attempt *a, struct live_part *lp)
+{
+	struct spool *spool = a->job->daemon->spool;
+	struct block_ref ref;
+
+	while (live_release(lp, &ref)) {
+		struct spool_segment *s = spool_find(spool, ref.segment);
+
+		if (s)
+			spool_unref(spool, s);
+	}
+}
+
+static void update_producer(struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp)
+{
+	struct host_msg msg = {.kind = HOST_CREDIT, .task = a->task};
+
+	release_blocks(a, lp);
+	if (!a->host || a->state != ATTEMPT_RUNNING)
+		return;
+	msg.u.live.stream = stream;
+	msg.u.live.part = part;
+	if (live_limit_changed(lp, &msg.u.live.limit))
+		host_send_msg(a->host, &msg, NULL, 0, -1);
+	msg.kind = HOST_CLOSED;
+	if (live_all_closed(lp))
+		host_send_msg(a->host, &msg, NULL, 0, -1);
+}
+
+static void send_remote(struct remote_reader *r, const struct block_ref *ref, uint64_t seq)
+{
+	struct attempt *a = r->attempt;
+	struct daemon *d = a->job->daemon;
+	struct spool_segment *segment = spool_find(d->spool, ref->segment);
+	unsigned char *base = segment ? spool_map(d->spool, segment) : NULL;
+	struct block_header header = {.version = BLOCK_VERSION, .kind = BLOCK_DATA, .epoch = a->job->epoch, .vertex = a->key.vertex,
+		.attempt = a->key.number, .stream = r->stream, .part = r->part, .seq = seq, .records = ref->records,
+		.length = ref->length, .raw_length = ref->length};
+	struct send_pin *pin;
+
+	if (!base) {
+		data_send_error(d->data, &r->peer, DAG_EMISSING, "the block is not there any more");
+		return;
+	}
+	pin = base_alloc(sizeof(*pin));
+	*pin = (struct send_pin){d, a, segment};
+	attempt_pin(a);
+	spool_ref(segment);
+	data_send_block(d->data, &r->peer, &header, base + ref->offset, pin);
+	r->sent += ref->length;
+}
+
+static void pump_live_remote(struct remote_reader *r, struct live_part *lp)
+{
+	struct live_reader *reader = live_find(lp, r);
+	struct block_ref ref;
+	uint64_t seq;
+
+	while (reader && r->sent < r->credit && live_next(lp, reader, &ref, &seq))
+		send_remote(r, &ref, seq);
+	if (reader && lp->ended && !r->ended && reader->next == lp->first_seq + (lp->count - lp->first)) {
+		bool checked;
+		struct channel_end end = part_end(r->attempt, r->stream, r->part, &checked);
+
+		r->ended = true;
+		data_send_end(r->attempt->job->daemon->data, &r->peer, reader->next, &end, checked);
+	}
+}
+
+static void pump_live_local(struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp, struct input_channel *ch)
+{
+	struct live_reader *reader = live_find(lp, ch);
+	struct block_ref ref;
+	uint64_t seq;
+
+	while (reader && live_next(lp, reader, &ref, &seq))
+		input_push_block(ch, &ref);
+	if (reader && lp->ended && !reader->closed && !ch->finished) {
+		bool checked;
+		struct channel_end end = part_end(a, stream, part, &checked);
+
+		ch->finished = true;
+		input_push_end(ch, &end, checked);
+	}
+}
+
+static void pump_part(struct attempt *a, uint32_t stream, uint32_t part)
+{
+	struct live_part *lp = find_live(a, stream, part);
+
+	for (size_t i = 0; i < lp->reader_count; i++) {
+		void *owner = lp->readers[i].owner;
+
+		/* An owner is a remote_reader or an input_channel; both begin with the flag that says which. */
+		if (lp->readers[i].closed)
+			continue;
+		if (*(bool *)owner)
+			pump_live_remote(owner, lp);
+		else
+			pump_live_local(a, stream, part, lp, owner);
+	}
+}
+
+bool serve_append(struct attempt *a, uint32_t stream, uint32_t part, const struct block_ref *ref)
+{
+	struct live_part *lp = find_live(a, stream, part);
+	struct spool_segment *segment = spool_find(a->job->daemon->spool, ref->segment);
+
+	if (!lp || !segment || ref->offset > segment->size || ref->length > segment->size - ref->offset || !ref->length)
+		return false;
+	spool_ref(segment);
+	live_append(lp, ref);
+	pump_part(a, stream, part);
+	update_producer(a, stream, part, lp);
+	return true;
+}
+
+void serve_sealed(struct attempt *a)
+{
+	for (uint32_t i = 0; i < a->stream_count; i++)
+		for (uint32_t p = 0; a->streams[i].parts && p < a->streams[i].part_count; p++) {
+			a->streams[i].parts[p].ended = true;
+			pump_part(a, i, p);
+		}
+}
+
+/* ---- readers on this node ---- */
+
+static void add_waiting(struct job *job, struct waiting_reader waiting)
+{
+	struct waiting_reader *w = base_alloc(sizeof(*w));
+
+	*w = waiting;
+	w->next = job->waiting;
+	job->waiting = w;
+}
+
+void serve_attach_local(struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part)
+{
+	struct attempt *a = attempt_find(job, key.vertex, key.number);
+	struct live_part *lp;
+	int r;
+
+	if (!a) {
+		add_waiting(job, (struct waiting_reader){.key = key, .channel = ch});
+		return;
+	}
+	lp = find_live(a, stream, part);
+	r = lp ? live_attach(lp, ch, 0) : DAG_EMISSING;
+	if (r < 0) {
+		input_push_error(ch->reader, ch->port, ch->producer, DAG_EMISSING, "the pipe's blocks are not held any more");
+		return;
+	}
+	ch->producer_attempt = a;
+	attempt_pin(a);
+	pump_part(a, stream, part);
+}
+
+void serve_consumed_local(struct input_channel *ch, uint32_t stream, uint32_t part, uint64_t bytes)
+{
+	struct live_part *lp = ch->producer_attempt ? find_live(ch->producer_attempt, stream, part) : NULL;
+	struct live_reader *reader = lp ? live_find(lp, ch) : NULL;
+
+	if (!reader)
+		return;
+	live_consumed(lp, reader, bytes);
+	update_producer(ch->producer_attempt, stream, part, lp);
+}
+
+void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part)
+{
+	struct job *job = ch->reader->job;
+	struct attempt *a = ch->producer_attempt;
+	struct live_part *lp = a ? find_live(a, stream, part) : NULL;
+	struct live_reader *reader = lp ? live_find(lp, ch) : NULL;
+
+	for (struct waiting_reader **at = &job->waiting; *at;) {
+		struct waiting_reader *w = *at;
+
+		if (w->channel != ch) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		free(w);
+	}
+	if (reader) {
+		live_close(lp, reader);
+		reader->owner = NULL;
+		update_producer(a, stream, part, lp);
+	}
+	if (a) {
+		ch->producer_attempt = NULL;
+		attempt_unpin(a);
+	}
+}
+
+/* ---- readers on other nodes ---- */
+
+static void drop_remote(struct daemon *d, struct remote_reader *r)
+{
+	struct live_part *lp = r->live ? find_live(r->attempt, r->stream, r->part) : NULL;
+	struct live_reader *reader = lp ? live_find(lp, r) : NULL;
+	struct attempt *a = r->attempt;
+
+	HASH_DEL(d->readers, r);
+	if (reader) {
+		live_close(lp, reader);
+		reader->owner = NULL;
+		update_producer(a, r->stream, r->part, lp);
+	}
+	free(r);
+	attempt_unpin(a);
+}
+
+static void pump_sealed(struct remote_reader *r)
+{
+	const struct index_part *p = index_part(&r->attempt->view, r->stream, r->part);
+	struct daemon *d = r->attempt->job->daemon;
+
+	while (r->next < p->block_count && r->sent < r->credit) {
+		send_remote(r, &r->attempt->view.blocks[p->first_block + r->next], r->next);
+		r->next++;
+	}
+	if (r->next == p->block_count && !r->ended) {
+		bool checked;
+		struct channel_end end = part_end(r->attempt, r->stream, r->part, &checked);
+
+		r->ended = true;
+		data_send_end(d->data, &r->peer, r->next, &end, checked);
+	}
+}
+
+/* Bytes of the blocks before `seq`, which the reader has already counted against its credit. */
+static uint64_t bytes_before(const struct attempt *a, uint32_t stream, uint32_t part, uint64_t seq)
+{
+	const struct index_part *p = index_part(&a->view, stream, part);
+	uint64_t bytes = 0;
+
+	for (uint64_t i = 0; i < seq && i < p->block_count; i++)
+		bytes += a->view.blocks[p->first_block + i].length;
+	return bytes;
+}
+
+static void attach_remote(struct daemon *d, struct attempt *a, const struct data_peer *peer, const struct data_open *open)
+{
+	struct live_part *lp = find_live(a, open->stream, open->part);
+	struct remote_reader *r;
+
+	HASH_FIND(hh, d->readers, peer, sizeof(*peer), r);
+	if (!r) {
+		r = base_alloc(sizeof(*r));
+		r->is_remote = true;
+		r->peer = *peer;
+		r->attempt = a;
+		r->stream = open->stream;
+		r->part = open->part;
+		r->live = lp != NULL;
+		attempt_pin(a);
+		HASH_ADD(hh, d->readers, peer, sizeof(r->peer), r);
+	}
+	r->credit = DAG_MAX(r->credit, open->credit);
+	r->ended = false;
+	r->next = open->seq;
+	if (!lp) {
+		if (!index_part(&a->view, open->stream, open->part)) {
+			data_send_error(d->data, peer, DAG_EMISSING, "there is no such part");
+			drop_remote(d, r);
+			return;
+		}
+		r->sent = bytes_before(a, open->stream, open->part, open->seq);
+		pump_sealed(r);
+		return;
+	}
+	if (live_attach(lp, r, open->seq) < 0) {
+		data_send_error(d->data, peer, DAG_EMISSING, "the pipe's blocks are not held any more");
+		drop_remote(d, r);
+		return;
+	}
+	r->sent = open->seq == lp->first_seq + (lp->count - lp->first) ? lp->bytes
+		: lp->count > lp->first ? lp->blocks[lp->first + (open->seq - lp->first_seq)].end -
+				lp->blocks[lp->first + (open->seq - lp->first_seq)].ref.length
+					: lp->bytes;
+	pump_live_remote(r, lp);
+}
+
+static void on_opened(struct daemon *d, const struct data_event *event)
+{
+	struct job *job = job_find(d, event->open.job);
+	struct attempt *a = job ? attempt_find(job, event->open.vertex, event->open.attempt) : NULL;
+
+	if (a && (a->state == ATTEMPT_SEALED || (event->open.live && a->state != ATTEMPT_FAILED)) && !a->discarded)
+		attach_remote(d, a, &event->peer, &event->open);
+	else if (job && !a && event->open.live) {
+		for (struct waiting_reader *w = job->waiting; w; w = w->next)
+			if (w->remote && !memcmp(&w->peer, &event->peer, sizeof(w->peer)))
+				return;
+		add_waiting(job, (struct waiting_reader){.key = {event->open.vertex, event->open.attempt}, .remote = true,
+					 .peer = event->peer, .open = event->open});
+	} else
+		data_send_error(d->data, &event->peer, DAG_EMISSING, "the attempt's output is not here");
+}
+
+void serve_started(struct attempt *a)
+{
+	struct job *job = a->job;
+	struct waiting_reader *mine = NULL;
+
+	for (struct waiting_reader **at = &job->waiting; *at;) {
+		struct waiting_reader *w = *at;
+
+		if (memcmp(&w->key, &a->key, sizeof(w->key))) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = mine;
+		mine = w;
+	}
+	while (mine) {
+		struct waiting_reader *w = mine;
+
+		mine = w->next;
+		if (w->remote)
+			attach_remote(job->daemon, a, &w->peer, &w->open);
+		else
+			serve_attach_local(job, w->channel, w->key, w->channel->reader->inputs[w->channel->port].stream,
+				w->channel->reader->inputs[w->channel->port].part);
+		free(w);
+	}
+}
+
+void serve_on_data(struct daemon *d, const struct data_event *event)
+{
+	struct remote_reader *r;
+	struct send_pin *pin = event->pin;
+
+	if (event->kind == DATA_SENT) {
+		spool_unref(pin->daemon->spool, pin->segment);
+		attempt_unpin(pin->attempt);
+		free(pin);
+		return;
+	}
+	if (event->kind == DATA_OPENED) {
+		on_opened(d, event);
+		return;
+	}
+	HASH_FIND(hh, d->readers, &event->peer, sizeof(event->peer), r);
+	if (!r)
+		return;
+	if (event->kind == DATA_CLOSED) {
+		drop_remote(d, r);
+		return;
+	}
+	r->credit = DAG_MAX(r->credit, event->credit);
+	if (r->live) {
+		struct live_part *lp = find_live(r->attempt, r->stream, r->part);
+		struct live_reader *reader = live_find(lp, r);
+
+		if (reader)
+			live_consumed(lp, reader, event->bytes);
+		pump_live_remote(r, lp);
+		update_producer(r->attempt, r->stream, r->part, lp);
+	} else {
+		pump_sealed(r);
+	}
+}
+
+void serve_forget_job(struct job *job)
+{
+	struct daemon *d = job->daemon;
+	struct remote_reader *r, *next;
+
+	HASH_ITER(hh, d->readers, r, next)
+		if (r->attempt->job == job)
+			drop_remote(d, r);
+	while (job->waiting) {
+		struct waiting_reader *w = job->waiting;
+
+		job->waiting = w->next;
+		free(w);
+	}
+}
+
+void serve_fini_streams(struct attempt *a)
+{
+	struct spool *spool = a->job->daemon->spool;
+
+	for (uint32_t i = 0; i < a->stream_count; i++) {
+		for (uint32_t p = 0; a->streams[i].parts && p < a->streams[i].part_count; p++) {
+			struct live_part *lp = &a->streams[i].parts[p];
+
+			for (size_t b = lp->first; b < lp->count; b++) {
+				struct spool_segment *s = spool_find(spool, lp->blocks[b].ref.segment);
+
+				if (s)
+					spool_unref(spool, s);
+			}
+			live_fini(lp);
+		}
+		free(a->streams[i].parts);
+	}
+	free(a->streams);
+}

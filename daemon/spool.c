@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Size classes, two folders, free lists. A lock file in each folder says that its daemon lives. */
+#include "spool.h"
+#include "os/os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CLASSES 4
+#define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
+
+static const uint64_t class_size[CLASSES] = {1ull << 20, 4ull << 20, 16ull << 20, 64ull << 20};
+
+struct spool {
+	char *memory_folder, *folder;
+	int memory_lock, lock;
+	uint64_t budget, memory_used, disk_used, pooled;
+	uint32_t last_id;
+	struct spool_segment *segments;
+	struct spool_segment *free[CLASSES];
+	void (*on_removed)(void *ctx, uint32_t segment);
+	void *ctx;
+};
+
+/* Takes a folder's lock. *ret_fd stays open as long as the folder is ours. */
+static int lock_folder(const char *folder, int *ret_fd)
+{
+	char *path = base_format("%s/lock", folder);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	free(path);
+	if (fd < 0)
+		return DAG_EIO;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		return DAG_EBUSY;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static void remove_segments(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+
+	if (!dir)
+		return;
+	while ((e = readdir(dir)))
+		if (!strncmp(e->d_name, "seg-", 4))
+			unlinkat(dirfd(dir), e->d_name, 0);
+	closedir(dir);
+}
+
+/* Removes the folders of nodes whose daemons have died: nobody holds their locks. */
+static void remove_dead_nodes(const char *parent, const char *ours)
+{
+	DIR *dir = opendir(parent);
+	struct dirent *e;
+
+	if (!dir)
+		return;
+	while ((e = readdir(dir))) {
+		char *folder = base_format("%s/%s", parent, e->d_name);
+		int fd;
+
+		if (e->d_name[0] != '.' && strcmp(folder, ours) && lock_folder(folder, &fd) == 0) {
+			os_remove_tree(folder);
+			close(fd);
+		}
+		free(folder);
+	}
+	closedir(dir);
+}
+
+static int open_folders(struct spool *s, const char *node, struct dag_diag *diag)
+{
+	char *parent = base_format("/dev/shm/dagrun-%u", (unsigned)getuid());
+	int r;
+
+	s->memory_folder = base_format("%s/%s", parent, node);
+	remove_dead_nodes(parent, s->memory_folder);
+	if (os_make_folders(s->folder) < 0) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot make the spool folder %s: %s", s->folder, strerror(errno));
+		r = DAG_EIO;
+	} else {
+		r = lock_folder(s->folder, &s->lock);
+		if (r < 0)
+			dag_diag_add(diag, NULL, 0, 0, r == DAG_EBUSY ? "the spool %s is in use by another daemon; give this one its own with --spool"
+									 : "cannot write to the spool folder %s",
+				s->folder);
+	}
+	if (r == 0 && (os_make_folders(s->memory_folder) < 0 || lock_folder(s->memory_folder, &s->memory_lock) < 0))
+		s->budget = 0; /* no shared memory here: everything goes to disk */
+	free(parent);
+	return r;
+}
+
+int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool, struct dag_diag *diag)
+{
+	struct spool *s = base_alloc(sizeof(*s));
+	int r;
+
+	s->folder = base_strdup(folder);
+	s->budget = memory_budget;
+	s->lock = s->memory_lock = -1;
+	r = open_folders(s, node, diag);
+	if (r < 0) {
+		free(s->folder);
+		free(s->memory_folder);
+		free(s);
+		return r;
+	}
+	remove_segments(s->folder);
+	remove_segments(s->memory_folder);
+	*ret_spool = s;
+	return 0;
+}
+
+static char *segment_path(const struct spool *s, const struct spool_segment *segment)
+{
+	return base_format("%s/seg-%u", segment->in_memory ? s->memory_folder : s->folder, segment->id);
+}
+
+static int size_class(uint64_t size)
+{
+	for (int c = 0; c < CLASSES; c++)
+		if (size <= class_size[c])
+			return c;
+	return -1;
+}
+
+static void remove_segment(struct spool *s, struct spool_segment *segment)
+{
+	char *path = segment_path(s, segment);
+
+	if (s->on_removed)
+		s->on_removed(s->ctx, segment->id);
+	unlink(path);
+	free(path);
+	if (segment->base)
+		munmap(segment->base, segment->size);
+	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= segment->size;
+	HASH_DEL(s->segments, segment);
+	free(segment);
+}
+
+void spool_destroy(struct spool **spool)
+{
+	struct spool *s = *spool;
+	struct spool_segment *segment, *next;
+
+	if (!s)
+		return;
+	HASH_ITER(hh, s->segments, segment, next) {
+		char *path = segment_path(s, segment);
+
+		/* Not unmapped: ZeroMQ's thread may still be sending from it, until the process ends. */
+		unlink(path);
+		free(path);
+		HASH_DEL(s->segments, segment);
+		free(segment);
+	}
+	if (s->memory_lock >= 0) {
+		os_remove_tree(s->memory_folder);
+		close(s->memory_lock);
+	}
+	close(s->lock);
+	free(s->memory_folder);
+	free(s->folder);
+	free(s);
+	*spool = NULL;
+}
+
+const char *spool_folder(const struct spool *s)
+{
+	return s->folder;
+}
+
+static int make_file(struct spool *s, struct spool_segment *segment)
+{
+	char *path = segment_path(s, segment);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r = 0;
+
+	/* Allocated now: a write to a full tmpfs through a mapping would be SIGBUS. */
+	if (fd < 0 || posix_fallocate(fd, 0, (off_t)segment->size) != 0) {
+		if (fd >= 0)
+			unlink(path);
+		r = DAG_ENOSPC;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return r;
+}
+
+int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
+{
+	int class = size_class(size);
+	struct spool_segment *segment;
+
+	if (class >= 0 && s->free[class]) {
+		segment = s->free[class];
+		s->free[class] = segment->next_free;
+		s->pooled -= segment->size;
+		segment->refs = 1;
+		*ret_segment = segment;
+		return 0;
+	}
+	segment = base_alloc(sizeof(*segment));
+	segment->id = ++s->last_id;
+	segment->size = class >= 0 ? class_size[class] : (size + 4095) & ~(uint64_t)4095;
+	segment->in_memory = s->memory_used + segment->size <= s->budget;
+	if (segment->in_memory && make_file(s, segment) < 0)
+		segment->in_memory = false;
+	else if (segment->in_memory)
+		goto made;
+	if (make_file(s, segment) < 0) {
+		free(segment);
+		return DAG_ENOSPC;
+	}
+made:
+	segment->refs = 1;
+	*(segment->in_memory ? &s->memory_used : &s->disk_used) += segment->size;
+	HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
+	*ret_segment = segment;
+	return 0;
+}
+
+void spool_ref(struct spool_segment *segment)
+{
+	segment->refs++;
+}
+
+void spool_unref(struct spool *s, struct spool_segment *segment)
+{
+	int class = size_class(segment->size);
+
+	DAG_ASSERT(segment->refs > 0);
+	if (--segment->refs)
+		return;
+	if (class < 0 || !segment->in_memory || s->pooled + segment->size > POOL_BYTES_MAX) {
+		remove_segment(s, segment);
+		return;
+	}
+	segment->next_free = s->free[class];
+	s->free[class] = segment;
+	s->pooled += segment->size;
+}
+
+void spool_on_removed(struct spool *s, void (*on_removed)(void *ctx, uint32_t segment), void *ctx)
+{
+	s->on_removed = on_removed;
+	s->ctx = ctx;
+}
+
+struct spool_segment *spool_find(const struct spool *s, uint32_t id)
+{
+	struct spool_segment *segment;
+
+	HASH_FIND(hh, s->segments, &id, sizeof(id), segment);
+	return segment && segment->refs ? segment : NULL;
+}
+
+int spool_open(const struct spool *s, const struct spool_segment *segment, bool writable)
+{
+	char *path = segment_path(s, segment);
+	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+
+	free(path);
+	return fd;
+}
+
+unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
+{
+	int fd;
+
+	if (segment->base)
+		return segment->base;
+	fd = spool_open(s, segment, true);
+	if (fd < 0)
+		return NULL;
+	segment->base = mmap(NULL, segment->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (segment->base == MAP_FAILED)
+		segment->base = NULL;
+	return segment->base;
+}
+
+uint64_t spool_used(const struct spool *s)
+{
+	return s->memory_used + s->disk_used - s->pooled;
+}

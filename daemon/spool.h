@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DAEMON_SPOOL_H
+#define DAEMON_SPOOL_H
+/*
+ * Where a node keeps channel data: segments, which are files of 1 to 64 MiB (larger for a longer record) in shared
+ * memory up to the budget, beyond it on disk. A segment is allocated whole before use, never truncated, and goes back to a pool
+ * when its last reference goes: the first touch of a fresh page costs ten times one that is recycled.
+ *
+ * The loop's thread only.
+ */
+#include "base/base.h"
+#include "base/diag.h"
+
+#include <uthash.h>
+
+struct spool;
+
+struct spool_segment {
+	uint32_t id;
+	uint64_t size;
+	bool in_memory;
+	uint32_t refs;
+	unsigned char *base; /* mapped by the daemon, once it was asked for */
+	struct spool_segment *next_free;
+	UT_hash_handle hh;
+};
+
+/*
+ * node: names the folder in shared memory. folder: on disk, made if missing. DAG_EBUSY where another daemon has it,
+ * DAG_EIO where it cannot be made. What a dead daemon left in either is removed.
+ */
+int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool, struct dag_diag *diag);
+/* Removes all segments. */
+void spool_destroy(struct spool **spool);
+const char *spool_folder(const struct spool *spool);
+
+/* A segment of at least `size` bytes with one reference. DAG_ENOSPC. */
+int spool_take(struct spool *spool, uint64_t size, struct spool_segment **ret_segment);
+void spool_ref(struct spool_segment *segment);
+/* on_removed (spool_on_removed) is called for a segment whose file goes, before that. */
+void spool_unref(struct spool *spool, struct spool_segment *segment);
+void spool_on_removed(struct spool *spool, void (*on_removed)(void *ctx, uint32_t segment), void *ctx);
+struct spool_segment *spool_find(const struct spool *spool, uint32_t id);
+/* A descriptor of the caller's; negative with errno. */
+int spool_open(const struct spool *spool, const struct spool_segment *segment, bool writable);
+/* The segment in this process's memory; NULL where it cannot be mapped. */
+unsigned char *spool_map(struct spool *spool, struct spool_segment *segment);
+/* Bytes held, all in all and in shared memory. */
+uint64_t spool_used(const struct spool *spool);
+
+#endif

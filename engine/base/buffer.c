@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Doubling storage for bytes. */
+#include "buffer.h"
+
+void *buffer_extend(struct buffer *b, size_t n)
+{
+	void *p;
+
+	if (b->cap - b->len < n) {
+		b->cap = DAG_MAX(b->cap * 2, b->len + n);
+		b->data = base_realloc(b->data, b->cap);
+	}
+	p = b->data + b->len;
+	b->len += n;
+	return p;
+}
+
+void buffer_append(struct buffer *b, const void *data, size_t n)
+{
+	if (n)
+		memcpy(buffer_extend(b, n), data, n);
+}
+
+void buffer_format(struct buffer *b, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	buffer_append(b, text, strlen(text));
+	free(text);
+}
+
+void buffer_consume(struct buffer *b, size_t n)
+{
+	DAG_ASSERT(n <= b->len);
+	memmove(b->data, b->data + n, b->len - n);
+	b->len -= n;
+}
+
+void buffer_fini(struct buffer *b)
+{
+	free(b->data);
+	*b = (struct buffer){0};
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collects messages for people, and finds the known word that was probably meant. */
+#include "diag.h"
+
+void dag_diag_add(struct dag_diag *diag, const char *file, int line, int column, const char *format, ...)
+{
+	struct dag_message *m;
+	va_list args;
+
+	if (diag->count >= DAG_MESSAGES_MAX) {
+		diag->dropped++;
+		return;
+	}
+	m = DAG_APPEND(diag->items, diag->count, diag->cap);
+	m->file = file ? base_strdup(file) : NULL;
+	m->line = line;
+	m->column = column;
+	va_start(args, format);
+	m->text = base_vformat(format, args);
+	va_end(args);
+	/* A message is one line on a terminal: control bytes of a hostile input must not reach it. */
+	for (char *c = m->text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = *c == '\n' ? ' ' : '?';
+}
+
+void dag_diag_fini(struct dag_diag *diag)
+{
+	for (size_t i = 0; i < diag->count; i++) {
+		free(diag->items[i].file);
+		free(diag->items[i].text);
+	}
+	free(diag->items);
+	*diag = (struct dag_diag){0};
+}
+
+char *dag_message_format(const struct dag_message *m)
+{
+	if (!m->file)
+		return base_strdup(m->text);
+	if (!m->line)
+		return base_format("%s: %s", m->file, m->text);
+	if (!m->column)
+		return base_format("%s:%d: %s", m->file, m->line, m->text);
+	return base_format("%s:%d:%d: %s", m->file, m->line, m->column, m->text);
+}
+
+#define NEAREST_LEN_MAX 32
+
+static size_t edit_distance(const char *a, const char *b)
+{
+	size_t row[NEAREST_LEN_MAX + 1], la = strlen(a), lb = strlen(b);
+
+	if (la > NEAREST_LEN_MAX || lb > NEAREST_LEN_MAX)
+		return NEAREST_LEN_MAX;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= la; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= lb; j++) {
+			size_t change = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = DAG_MIN(change, DAG_MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[lb];
+}
+
+const char *dag_nearest(const char *word, const char *const *names, size_t n)
+{
+	const char *best = NULL;
+	size_t best_distance = strlen(word) / 3 + 2;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t d = edit_distance(word, names[i]);
+
+		if (d < best_distance) {
+			best_distance = d;
+			best = names[i];
+		}
+	}
+	return best;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The body that hash.c and hash_avx2.c compile under two names (HASH_FN) and two instruction sets. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "hash_table.h"
+
+static void *impl_new(void)
+{
+	XXH3_state_t *state = XXH3_createState();
+
+	if (!state)
+		base_oom(sizeof(*state));
+	XXH3_128bits_reset(state);
+	return state;
+}
+
+static void impl_free(void *state)
+{
+	XXH3_freeState(state);
+}
+
+static void impl_reset(void *state)
+{
+	XXH3_128bits_reset(state);
+}
+
+static void impl_update(void *state, const void *data, size_t len)
+{
+	XXH3_128bits_update(state, data, len);
+}
+
+static struct dag_hash impl_digest(const void *state)
+{
+	XXH128_hash_t h = XXH3_128bits_digest(state);
+
+	return (struct dag_hash){h.low64, h.high64};
+}
+
+static struct dag_hash impl_128(const void *data, size_t len)
+{
+	XXH128_hash_t h = XXH3_128bits(data, len);
+
+	return (struct dag_hash){h.low64, h.high64};
+}
+
+static uint64_t impl_64(const void *data, size_t len)
+{
+	return XXH3_64bits(data, len);
+}
+
+const struct hash_table HASH_TABLE = {
+	impl_new, impl_free, impl_reset, impl_update, impl_digest, impl_128, impl_64,
+};

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks of what comes from outside: block headers and indexes. */
+#include "block.h"
+
+int block_header_check(const struct block_header *h)
+{
+	if (h->version != BLOCK_VERSION)
+		return DAG_EVERSION;
+	if (h->kind < BLOCK_DATA || h->kind > BLOCK_RAW || h->codec || h->length > BLOCK_LEN_MAX ||
+		h->raw_length != h->length)
+		return DAG_EPROTO;
+	return 0;
+}
+
+size_t index_size(uint32_t streams, uint32_t parts, uint32_t blocks)
+{
+	return sizeof(struct index_header) + streams * sizeof(struct index_stream) +
+		parts * sizeof(struct index_part) + blocks * sizeof(struct block_ref);
+}
+
+int index_check(const void *data, size_t len, struct index_view *ret_view)
+{
+	struct index_view v = {.header = data};
+	uint64_t parts = 0;
+
+	if (len < sizeof(*v.header) || v.header->magic != INDEX_MAGIC || v.header->version != BLOCK_VERSION)
+		return DAG_ECORRUPT;
+	/* Each count is below 2^32 and each item at most 40 bytes, so the sum cannot wrap 64 bits. */
+	if (index_size(v.header->streams, v.header->parts, v.header->blocks) != len)
+		return DAG_ECORRUPT;
+	v.streams = (const struct index_stream *)(v.header + 1);
+	v.parts = (const struct index_part *)(v.streams + v.header->streams);
+	v.blocks = (const struct block_ref *)(v.parts + v.header->parts);
+	for (uint32_t i = 0; i < v.header->streams; i++)
+		parts += v.streams[i].parts;
+	if (parts != v.header->parts)
+		return DAG_ECORRUPT;
+	for (uint32_t i = 0; i < v.header->parts; i++) {
+		const struct index_part *p = &v.parts[i];
+
+		if (p->first_block > v.header->blocks || p->block_count > v.header->blocks - p->first_block)
+			return DAG_ECORRUPT;
+	}
+	*ret_view = v;
+	return 0;
+}
+
+const struct index_part *index_part(const struct index_view *view, uint32_t stream, uint32_t part)
+{
+	const struct index_part *p = view->parts;
+
+	if (stream >= view->header->streams || part >= view->streams[stream].parts)
+		return NULL;
+	for (uint32_t i = 0; i < stream; i++)
+		p += view->streams[i].parts;
+	return p + part;
+}
+
+struct dag_hash index_hash(const struct index_view *view)
+{
+	struct hash_state *state = hash_state_new();
+	struct dag_hash hash;
+
+	for (uint32_t i = 0; i < view->header->parts; i++) {
+		const struct index_part *p = &view->parts[i];
+		uint64_t words[4] = {p->records, p->bytes, p->hash.low, p->hash.high};
+
+		hash_state_update(state, words, sizeof(words));
+	}
+	hash = hash_state_digest(state);
+	hash_state_destroy(&state);
+	return hash;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * graph_finish: from what was said to what follows from it. Here are ports, order and widths; streams.c has
+ * formats and partitions, gang.c vertices and gangs. Every step goes on after an error, so that one pass
+ * reports all of them; a step that cannot work on a broken graph is left out.
+ */
+#include "finish.h"
+#include "edge.h"
+#include "base/buffer.h"
+
+void graph_report(struct dag_diag *diag, struct graph_place place, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	dag_diag_add(diag, place.file, place.line, place.column, "%s", text);
+	free(text);
+}
+
+void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < graph->edge_count; i++) {
+		struct graph_edge *e = graph->edges[i];
+		struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
+		struct graph_port *port = &to->in[e->to_port];
+
+		if (to->kind == GRAPH_INPUT) {
+			graph_report(diag, e->place, "'%s' is an input of the job and cannot be written to", to->name);
+			continue;
+		}
+		if (from->kind == GRAPH_INPUT && e->from_port)
+			graph_report(diag, e->place, "input '%s' has one port, 0", from->name);
+		if (from->kind == GRAPH_PLUGIN && e->from_port >= from->out_count)
+			graph_report(diag, e->place, "stage '%s' has no output port %u: entry '%s' declares %u",
+				from->name, e->from_port, from->entry, from->out_count);
+		if (to->kind == GRAPH_PLUGIN && e->to_port >= to->in_count)
+			graph_report(diag, e->place, "stage '%s' has no input port %u: entry '%s' declares %u", to->name,
+				e->to_port, to->entry, to->in_count);
+		if (from->kind == GRAPH_PROGRAM)
+			from->out_count = DAG_MAX(from->out_count, e->from_port + 1);
+		if (to->kind == GRAPH_PROGRAM)
+			to->in_count = DAG_MAX(to->in_count, e->to_port + 1);
+		if (port->edge != GRAPH_NONE) {
+			const struct graph_edge *first = graph->edges[port->edge];
+
+			graph_report(diag, e->place, "two writers to input port %u of stage '%s': '%s' (line %d) and '%s'",
+				e->to_port, to->name, graph->stages[first->from]->name, first->place.line, from->name);
+			continue;
+		}
+		port->edge = e->id;
+		from->out[e->from_port].used = true;
+	}
+	for (size_t i = 0; i < graph->output_count; i++) {
+		struct graph_output *o = &graph->outputs[i];
+		struct graph_stage *stage = graph->stages[o->stage];
+
+		if (stage->kind == GRAPH_PROGRAM)
+			stage->out_count = DAG_MAX(stage->out_count, o->port + 1);
+		if (o->port >= stage->out_count)
+			graph_report(diag, o->place, "stage '%s' has no output port %u", stage->name, o->port);
+		stage->out[o->port].used = true;
+	}
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		const struct graph_stage *s = graph->stages[i];
+
+		for (uint32_t p = 0; p < s->in_count; p++)
+			if (s->in[p].edge == GRAPH_NONE)
+				graph_report(diag, s->place, "input port %u of stage '%s' is not joined to anything", p,
+					s->name);
+		if (s->kind == GRAPH_INPUT && !s->out[0].used)
+			graph_report(diag, s->place, "input '%s' is not read by any stage", s->name);
+	}
+}
+
+/* Finds a cycle among the stages that Kahn's algorithm left over, and reports it as it runs. */
+static void report_cycle(const struct graph *graph, const uint32_t *missing, struct dag_diag *diag)
+{
+	size_t n = graph->stage_count;
+	uint32_t at = 0, *seen_at = base_alloc(n * sizeof(*seen_at)), *path = base_alloc((n + 1) * sizeof(*path));
+	uint32_t len = 0;
+	struct buffer text = {0};
+	struct graph_place place = {0};
+
+	while (!missing[at])
+		at++;
+	/* Every stage left over has a producer left over: walking backwards must meet itself. */
+	while (!seen_at[at]) {
+		seen_at[at] = ++len;
+		path[len - 1] = at;
+		for (size_t i = 0; i < graph->edge_count; i++)
+			if (graph->edges[i]->to == at && missing[graph->edges[i]->from]) {
+				place = graph->edges[i]->place;
+				at = graph->edges[i]->from;
+				break;
+			}
+	}
+	buffer_format(&text, "%s", graph->stages[at]->name);
+	for (uint32_t i = len; i-- > seen_at[at];)
+		buffer_format(&text, " -> %s", graph->stages[path[i]]->name);
+	buffer_format(&text, " -> %s", graph->stages[at]->name);
+	graph_report(diag, place, "the flow has a cycle: %.*s", (int)text.len, (char *)text.data);
+	buffer_fini(&text);
+	free(seen_at);
+	free(path);
+}
+
+const uint32_t *graph_finish_order(struct graph *graph, struct dag_diag *diag)
+{
+	size_t n = graph->stage_count, done = 0, count = 0;
+	uint32_t *order = arena_alloc(&graph->arena, (n + 1) * sizeof(*order));
+	uint32_t *missing = base_alloc((n + 1) * sizeof(*missing));
+
+	for (size_t i = 0; i < graph->edge_count; i++)
+		missing[graph->edges[i]->to]++;
+	for (uint32_t i = 0; i < n; i++)
+		if (!missing[i])
+			order[count++] = i;
+	while (done < count) {
+		uint32_t from = order[done++];
+
+		for (size_t i = 0; i < graph->edge_count; i++) {
+			const struct graph_edge *e = graph->edges[i];
+			struct graph_stage *to = graph->stages[e->to];
+
+			if (e->from != from)
+				continue;
+			to->depth = DAG_MAX(to->depth, graph->stages[from]->depth + 1);
+			if (!--missing[e->to])
+				order[count++] = e->to;
+		}
+	}
+	if (count < n) {
+		report_cycle(graph, missing, diag);
+		order = NULL;
+	}
+	free(missing);
+	return order;
+}
+
+static bool joins_widths(const struct graph_edge *e)
+{
+	return e->pattern == GRAPH_POINTWISE || e->pattern == GRAPH_NEIGHBOURS;
+}
+
+/* Gives `stage` the width of its pointwise neighbours that have one. Returns true where it got one now. */
+static bool infer_width(struct graph *graph, struct graph_stage *stage, struct dag_diag *diag)
+{
+	const struct graph_stage *first = NULL;
+
+	for (size_t i = 0; i < graph->edge_count; i++) {
+		const struct graph_edge *e = graph->edges[i];
+		const struct graph_stage *other;
+
+		if (!joins_widths(e) || (e->from != stage->id && e->to != stage->id))
+			continue;
+		other = graph->stages[e->from == stage->id ? e->to : e->from];
+		if (!other->width)
+			continue;
+		if (first && first->width != other->width)
+			graph_report(diag, stage->place,
+				"the width of stage '%s' is not said, and its pointwise neighbours disagree: '%s' has %u, "
+				"'%s' has %u",
+				stage->name, first->name, first->width, other->name, other->width);
+		if (!first)
+			first = other;
+	}
+	if (!first)
+		return false;
+	stage->width = first->width;
+	return true;
+}
+
+static void check_widths(const struct graph_edge *e, const struct graph *graph, struct dag_diag *diag)
+{
+	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
+	uint32_t wide = DAG_MAX(from->width, to->width), narrow = DAG_MIN(from->width, to->width);
+
+	if (e->pattern == GRAPH_POINTWISE && wide % narrow)
+		graph_report(diag, e->place,
+			"'%s' (width %u) >= '%s' (width %u): for a pointwise edge one width must divide the other",
+			from->name, from->width, to->name, to->width);
+	if (e->pattern == GRAPH_NEIGHBOURS && wide != narrow)
+		graph_report(diag, e->place, "'%s' (width %u) and '%s' (width %u): neighbours need equal widths",
+			from->name, from->width, to->name, to->width);
+	if (from->kind == GRAPH_INPUT && e->pattern == GRAPH_BIPARTITE && to->width > 1)
+		graph_report(diag, e->place,
+			"input '%s' >> '%s' (width %u): an input goes >= into a stage, or >> into width 1; "
+			"put a stage between that reads it: {program: [cat]}",
+			from->name, to->name, to->width);
+	if (from->kind == GRAPH_INPUT && e->pattern == GRAPH_POINTWISE && to->width > from->width)
+		graph_report(diag, e->place,
+			"input '%s' has %u splits, fewer than the width %u of '%s'; split it smaller, or put a stage "
+			"between that reads it: {program: [cat]}",
+			from->name, from->width, to->width, to->name);
+	for (uint32_t i = 0; e->pattern == GRAPH_LIST && i < e->list_count; i++)
+		if (e->list[i].producer >= from->width || e->list[i].consumer >= to->width) {
+			graph_report(diag, e->place, "list pair [%u, %u] is outside of '%s' (width %u) and '%s' (width %u)",
+				e->list[i].producer, e->list[i].consumer, from->name, from->width, to->name, to->width);
+			break;
+		}
+}
+
+void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
+{
+	uint64_t total = 0;
+
+	for (bool changed = true; changed;) {
+		changed = false;
+		for (size_t i = 0; i < graph->stage_count; i++)
+			if (!graph->stages[i]->width && infer_width(graph, graph->stages[i], diag))
+				changed = true;
+	}
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		struct graph_stage *s = graph->stages[i];
+
+		if (!s->width)
+			s->width = 1;
+		if (s->width > GRAPH_WIDTH_MAX)
+			graph_report(diag, s->place, "stage '%s' has width %u; the limit is %u", s->name, s->width,
+				GRAPH_WIDTH_MAX);
+		total += s->width;
+	}
+	if (total > GRAPH_VERTICES_MAX)
+		graph_report(diag, (struct graph_place){graph->file, 0, 0}, "the graph has %llu vertices; the limit is %u",
+			(unsigned long long)total, GRAPH_VERTICES_MAX);
+	for (size_t i = 0; i < graph->edge_count; i++) {
+		graph->edges[i]->from_width = graph->stages[graph->edges[i]->from]->width;
+		graph->edges[i]->to_width = graph->stages[graph->edges[i]->to]->width;
+		check_widths(graph->edges[i], graph, diag);
+	}
+	for (size_t i = 0; i < graph->output_count; i++) {
+		const struct graph_output *o = &graph->outputs[i];
+
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(o->path, "-") && !strcmp(o->path, graph->outputs[j].path))
+				graph_report(diag, o->place, "two outputs name the file '%s'", o->path);
+	}
+}
+
+int graph_finish(struct graph *graph, struct dag_diag *diag)
+{
+	size_t errors = diag->count + diag->dropped;
+	const uint32_t *order;
+
+	graph_finish_ports(graph, diag);
+	order = graph_finish_order(graph, diag);
+	graph_finish_widths(graph, diag);
+	if (order)
+		graph_finish_streams(graph, order, diag);
+	if (diag->count + diag->dropped > errors)
+		return DAG_EINVAL;
+	graph_finish_gangs(graph, diag);
+	return diag->count + diag->dropped > errors ? DAG_EINVAL : 0;
+}

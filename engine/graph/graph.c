@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Building a graph: stages, edges and outputs as they are added, nothing derived yet (see finish.c). */
+#include "graph.h"
+
+#include <stdio.h>
+
+void graph_new(struct graph **ret_graph, const char *name, const char *file)
+{
+	struct graph *graph = base_alloc(sizeof(*graph));
+
+	graph->name = arena_strdup(&graph->arena, name);
+	graph->file = file ? arena_strdup(&graph->arena, file) : NULL;
+	*ret_graph = graph;
+}
+
+void graph_destroy(struct graph **graph)
+{
+	struct graph *g = *graph;
+
+	if (!g)
+		return;
+	free(g->stages);
+	free(g->edges);
+	free(g->outputs);
+	arena_fini(&g->arena);
+	free(g);
+	*graph = NULL;
+}
+
+struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind kind, const char *name)
+{
+	struct graph_stage *stage = arena_alloc(&graph->arena, sizeof(*stage));
+
+	stage->id = (uint32_t)graph->stage_count;
+	stage->kind = kind;
+	stage->name = arena_strdup(&graph->arena, name);
+	stage->retries = 5;
+	for (size_t i = 0; i < GRAPH_PORTS_MAX; i++)
+		stage->in[i].edge = GRAPH_NONE;
+	if (kind == GRAPH_INPUT)
+		stage->out_count = 1;
+	*DAG_APPEND(graph->stages, graph->stage_count, graph->stage_cap) = stage;
+	return stage;
+}
+
+struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t from_port, uint32_t to,
+	uint32_t to_port, enum graph_pattern pattern)
+{
+	struct graph_edge *edge = arena_alloc(&graph->arena, sizeof(*edge));
+
+	DAG_ASSERT(from < graph->stage_count && to < graph->stage_count);
+	DAG_ASSERT(from_port < GRAPH_PORTS_MAX && to_port < GRAPH_PORTS_MAX);
+	edge->id = (uint32_t)graph->edge_count;
+	edge->from = from;
+	edge->from_port = from_port;
+	edge->to = to;
+	edge->to_port = to_port;
+	edge->pattern = pattern;
+	*DAG_APPEND(graph->edges, graph->edge_count, graph->edge_cap) = edge;
+	return edge;
+}
+
+struct graph_output *graph_add_output(struct graph *graph, uint32_t stage, uint32_t port, const char *path)
+{
+	struct graph_output *output = DAG_APPEND(graph->outputs, graph->output_count, graph->output_cap);
+
+	output->stage = stage;
+	output->port = port;
+	output->path = arena_strdup(&graph->arena, path);
+	output->per_vertex = strstr(path, "{index}") != NULL;
+	return output;
+}
+
+struct graph_stage *graph_find_stage(const struct graph *graph, const char *name)
+{
+	for (size_t i = 0; i < graph->stage_count; i++)
+		if (!strcmp(graph->stages[i]->name, name))
+			return graph->stages[i];
+	return NULL;
+}
+
+const char *graph_format_name(struct graph_format format, char buf[32])
+{
+	static const char *const names[] = {"lines", "kv", "fixed", "bytes", "any"};
+
+	if (format.kind == DAG_FORMAT_FIXED)
+		snprintf(buf, 32, "fixed: %u", format.size);
+	else
+		snprintf(buf, 32, "%s", names[format.kind]);
+	return buf;
+}
+
+const char *graph_channel_name(enum graph_channel channel)
+{
+	static const char *const names[] = {"auto", "file", "pipe", "fifo"};
+
+	return names[channel];
+}

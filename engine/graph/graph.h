@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GRAPH_GRAPH_H
+#define GRAPH_GRAPH_H
+/*
+ * A job as a graph of stages and edges (Dryad, EuroSys 2007, section 3). Channels are never stored: an edge
+ * answers for them by arithmetic (edge.h), so 3,000 × 3,000 channels are one struct.
+ *
+ * Built by graph_add_stage and graph_add_edge in any order, then completed once by graph_finish, which
+ * derives widths, formats, streams, vertex numbers and gangs, and reports everything that is wrong. A
+ * finished graph is only read. All of it lives in one arena.
+ *
+ * An input of the job is a stage too, of kind GRAPH_INPUT: its vertices are splits, which never run.
+ */
+#include "base/arena.h"
+#include "base/diag.h"
+
+#define GRAPH_WIDTH_MAX 10000000u    /* vertices a stage */
+#define GRAPH_VERTICES_MAX 20000000u /* vertices a graph */
+#define GRAPH_PARTS_MAX 65536u       /* consumers that one partitioned edge feeds */
+#define GRAPH_PORTS_MAX DAG_PORTS_MAX
+#define GRAPH_CPU_SHARES 16u /* a slot has sixteen shares; a member of a gang without `cpus` takes one */
+#define GRAPH_NONE UINT32_MAX
+
+struct graph_place {
+	const char *file;
+	int line, column;
+};
+
+struct graph_format {
+	enum dag_format_kind kind;
+	uint32_t size; /* FIXED: bytes a record */
+};
+
+enum graph_stage_kind { GRAPH_INPUT, GRAPH_PLUGIN, GRAPH_PROGRAM };
+enum graph_pattern { GRAPH_POINTWISE, GRAPH_BIPARTITE, GRAPH_NEIGHBOURS, GRAPH_LIST };
+enum graph_channel { GRAPH_AUTO, GRAPH_FILE, GRAPH_PIPE, GRAPH_FIFO };
+enum graph_partition_kind {
+	GRAPH_BY_DEFAULT, /* one part, or by hash for kv; an error for others where there are several parts */
+	GRAPH_BY_HASH,
+	GRAPH_BY_ROUND_ROBIN,
+	GRAPH_BY_ALL, /* one part that every consumer reads */
+	GRAPH_BY_PART /* the vertex picks */
+};
+enum graph_deterministic { GRAPH_DETERMINISM_UNSAID, GRAPH_DETERMINISTIC, GRAPH_NOT_DETERMINISTIC };
+
+struct graph_partition {
+	enum graph_partition_kind kind;
+	uint32_t key;   /* field, from 1; 0 for the whole record, or the key of kv */
+	char delimiter; /* 0: runs of blanks, as awk does */
+};
+
+/* A file of an input, as it was when the job started; another size, time or inode later is an error. */
+struct graph_file {
+	const char *path; /* absolute */
+	uint64_t size;
+	int64_t mtime_ns;
+	uint64_t inode;
+};
+
+/* What one vertex of an input stands for: the records whose first byte lies in offset … offset+length−1. */
+struct graph_split {
+	uint32_t file; /* index into the stage's files */
+	uint64_t offset, length;
+};
+
+struct graph_port {
+	struct graph_format format;
+	uint32_t edge; /* inputs only: the edge that ends here, GRAPH_NONE before it is joined */
+	bool used;     /* outputs: some edge or output of the job takes it */
+	bool declared; /* named by the plugin or by {in.N}, {out.N} */
+};
+
+/*
+ * What a port's records are stored as: one stream for each different partitioning among its edges. An
+ * attempt writes every record of the port into each of its streams.
+ */
+struct graph_stream {
+	uint32_t port;
+	uint32_t parts;
+	struct graph_partition partition;
+	enum graph_channel channel; /* FILE, PIPE or FIFO */
+	bool elastic;               /* a pipe whose producer never waits */
+};
+
+struct graph_pair {
+	const char *name, *value;
+};
+
+struct graph_stage {
+	uint32_t id;
+	const char *name;
+	enum graph_stage_kind kind;
+	struct graph_place place;
+
+	uint32_t width;        /* vertices; 0 until known */
+	bool width_given;      /* by the stage's own word */
+	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */
+
+	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
+	uint32_t in_count, out_count;
+	struct graph_stream *streams;
+	uint32_t stream_count;
+	uint32_t depth; /* longest path from an input or source; deeper stages are started first */
+
+	/* GRAPH_PLUGIN */
+	const char *plugin; /* path of the shared object */
+	const char *entry;
+	bool order_blind;
+	struct graph_pair *params;
+	uint32_t param_count;
+	/* GRAPH_PROGRAM */
+	const char **argv;
+	uint32_t argc;
+	/* both */
+	struct graph_pair *env;
+	uint32_t env_count;
+	const char **files; /* shipped along: paths */
+	uint32_t file_count;
+	dag_instant timeout; /* of an attempt; 0: none */
+	uint64_t memory;     /* bytes; 0: not said */
+	uint32_t cpu_shares; /* sixteenths of a slot; 0: not said */
+	int32_t retries;     /* further attempts after a failure */
+	bool isolate;
+	enum graph_deterministic deterministic;
+	struct graph_pair *labels;
+	uint32_t label_count;
+	int32_t *exit_ok;
+	uint32_t exit_ok_count;
+
+	/* GRAPH_INPUT */
+	struct graph_file *input_files;
+	uint32_t input_file_count;
+	struct graph_split *splits; /* width of them */
+	bool shared;
+};
+
+struct graph_list_pair {
+	uint32_t producer, consumer;
+};
+
+struct graph_edge {
+	uint32_t id;
+	uint32_t from, from_port, to, to_port; /* stages and ports */
+	enum graph_pattern pattern;
+	uint32_t k;                   /* NEIGHBOURS: producers on each side */
+	struct graph_list_pair *list; /* LIST: sorted by consumer, then producer */
+	uint32_t *by_producer;        /* LIST: positions in `list`, sorted by producer, then consumer */
+	uint32_t list_count;
+	enum graph_channel channel;
+	struct graph_partition partition;
+	uint32_t stream; /* of the stage `from` */
+	uint32_t parts;
+	bool elastic;
+	struct graph_place place;
+	uint32_t from_width, to_width; /* copied by graph_finish, so that edge.h needs nothing else */
+};
+
+/* What the job leaves behind: the records of one output port of a stage, in a file or a file a vertex. */
+struct graph_output {
+	uint32_t stage, port;
+	const char *path; /* absolute, perhaps with {index}; "-" is stdout */
+	bool per_vertex;  /* the path has {index} */
+	uint32_t stream;  /* of the stage */
+	struct graph_place place;
+};
+
+/* Vertices that start together. A vertex outside of pipes and fifos is a gang of its own. */
+struct graph_gang {
+	uint32_t first, count; /* in graph.gang_members */
+};
+
+struct graph {
+	struct arena arena;
+	const char *name;
+	const char *file;
+	struct graph_stage **stages;
+	size_t stage_count, stage_cap;
+	struct graph_edge **edges;
+	size_t edge_count, edge_cap;
+	struct graph_output *outputs;
+	size_t output_count, output_cap;
+
+	/* Set by graph_finish. */
+	uint32_t vertex_count;
+	uint32_t *vertex_stage; /* of each vertex */
+	uint32_t *gang_of;      /* of each vertex */
+	uint32_t *gang_members; /* vertices, gang after gang, ascending within one */
+	struct graph_gang *gangs;
+	uint32_t gang_count;
+};
+
+void graph_new(struct graph **ret_graph, const char *name, const char *file);
+void graph_destroy(struct graph **graph);
+
+/* Both return what they added, for the caller to fill in before graph_finish. */
+struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind kind, const char *name);
+struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t from_port, uint32_t to,
+	uint32_t to_port, enum graph_pattern pattern);
+struct graph_output *graph_add_output(struct graph *graph, uint32_t stage, uint32_t port, const char *path);
+struct graph_stage *graph_find_stage(const struct graph *graph, const char *name);
+
+/* Completes and checks the graph. DAG_EINVAL with every error found in *diag. */
+int graph_finish(struct graph *graph, struct dag_diag *diag);
+/* The largest gang's shares of a slot, for "a gang beyond the slots": 0 where no gang has several members. */
+uint64_t graph_gang_shares(const struct graph *graph, uint32_t gang);
+
+static inline uint32_t graph_index(const struct graph *graph, uint32_t vertex)
+{
+	return vertex - graph->stages[graph->vertex_stage[vertex]]->first_vertex;
+}
+
+const char *graph_format_name(struct graph_format format, char buf[32]);
+const char *graph_channel_name(enum graph_channel channel);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Formats along the edges; which partitioning each edge has; and the streams that a stage stores for them. */
+#include "finish.h"
+#include "edge.h"
+
+static void check_format(const struct graph *graph, const struct graph_edge *e, struct dag_diag *diag)
+{
+	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
+	struct graph_format written = from->out[e->from_port].format;
+	struct graph_format *read = &graph->stages[e->to]->in[e->to_port].format;
+	char a[32], b[32];
+
+	if (read->kind == DAG_FORMAT_ANY || to->kind == GRAPH_PROGRAM) {
+		*read = written;
+		return;
+	}
+	if (written.kind != read->kind || (written.kind == DAG_FORMAT_FIXED && written.size != read->size))
+		graph_report(diag, e->place, "'%s' writes %s, but port %u of '%s' reads %s", from->name,
+			graph_format_name(written, a), e->to_port, to->name, graph_format_name(*read, b));
+}
+
+/* How many parts the pattern asks for, before the partition word is looked at. */
+static uint32_t wanted_parts(const struct graph_edge *e)
+{
+	if (e->pattern == GRAPH_BIPARTITE)
+		return e->to_width;
+	if (e->pattern == GRAPH_POINTWISE && e->to_width > e->from_width)
+		return e->to_width / e->from_width;
+	return 1;
+}
+
+static void settle_partition(const struct graph *graph, struct graph_edge *e, struct dag_diag *diag)
+{
+	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
+	struct graph_format format = from->out[e->from_port].format;
+	uint32_t parts = wanted_parts(e);
+
+	e->parts = parts;
+	if (parts == 1) {
+		if (e->partition.kind != GRAPH_BY_PART)
+			e->partition = (struct graph_partition){GRAPH_BY_ALL, 0, 0};
+		return;
+	}
+	if (e->partition.kind == GRAPH_BY_DEFAULT && format.kind == DAG_FORMAT_KV)
+		e->partition.kind = GRAPH_BY_HASH;
+	if (e->partition.kind == GRAPH_BY_DEFAULT) {
+		graph_report(diag, e->place,
+			"'%s' to '%s' (width %u) needs a partition: {by: hash, key: 1}, {by: round-robin}, {by: all} or "
+			"{by: part}",
+			from->name, to->name, to->width);
+		return;
+	}
+	if (e->partition.kind == GRAPH_BY_ALL)
+		e->parts = 1;
+	else if (format.kind == DAG_FORMAT_BYTES)
+		graph_report(diag, e->place, "'%s' writes bytes, which have no records to partition; only {by: all} is possible",
+			from->name);
+	else if (parts > GRAPH_PARTS_MAX)
+		graph_report(diag, e->place, "'%s' to '%s': %u parts; the limit is %u", from->name, to->name, parts,
+			GRAPH_PARTS_MAX);
+	if (e->partition.kind == GRAPH_BY_HASH && format.kind != DAG_FORMAT_KV && e->partition.key == GRAPH_NONE)
+		graph_report(diag, e->place, "{by: hash} over %s needs a key: {by: hash, key: 1}",
+			format.kind == DAG_FORMAT_FIXED ? "fixed records" : "lines");
+	if (format.kind == DAG_FORMAT_KV)
+		e->partition.key = 0;
+}
+
+static bool same_partition(const struct graph_partition *a, const struct graph_partition *b)
+{
+	return a->kind == b->kind && a->key == b->key && a->delimiter == b->delimiter;
+}
+
+/* The stream of `stage` with this port, partition and channel, added where there is none yet. */
+static uint32_t find_stream(struct graph *graph, struct graph_stage *stage, struct graph_stream wanted)
+{
+	struct graph_stream *grown;
+
+	for (uint32_t i = 0; i < stage->stream_count; i++) {
+		struct graph_stream *s = &stage->streams[i];
+
+		if (s->port == wanted.port && s->parts == wanted.parts && s->channel == wanted.channel &&
+			same_partition(&s->partition, &wanted.partition))
+			return i;
+	}
+	grown = arena_alloc(&graph->arena, (stage->stream_count + 1) * sizeof(*grown));
+	if (stage->stream_count)
+		memcpy(grown, stage->streams, stage->stream_count * sizeof(*grown));
+	grown[stage->stream_count] = wanted;
+	stage->streams = grown;
+	return stage->stream_count++;
+}
+
+static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_diag *diag)
+{
+	struct graph_stage *from = graph->stages[e->from];
+
+	check_format(graph, e, diag);
+	settle_partition(graph, e, diag);
+	if (e->channel == GRAPH_AUTO)
+		e->channel = GRAPH_FILE;
+	if (from->kind == GRAPH_INPUT) {
+		if (e->channel != GRAPH_FILE)
+			graph_report(diag, e->place, "'%s' is an input of the job: its channel is always a file", from->name);
+		return;
+	}
+	e->stream = find_stream(graph, from,
+		(struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false});
+}
+
+void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		struct graph_stage *s = graph->stages[order[i]];
+
+		/* Producers come first in `order`, so the formats of this stage's inputs are settled. */
+		for (uint32_t p = 0; p < s->out_count; p++)
+			if (s->out[p].format.kind == DAG_FORMAT_ANY)
+				s->out[p].format = s->in_count ? s->in[0].format : (struct graph_format){0};
+		for (size_t j = 0; j < graph->edge_count; j++)
+			if (graph->edges[j]->from == s->id)
+				settle_edge(graph, graph->edges[j], diag);
+	}
+	for (size_t i = 0; i < graph->output_count; i++) {
+		struct graph_output *o = &graph->outputs[i];
+
+		o->stream = find_stream(graph, graph->stages[o->stage],
+			(struct graph_stream){o->port, 1, {GRAPH_BY_ALL, 0, 0}, GRAPH_FILE, false});
+	}
+}

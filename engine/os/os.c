@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Thin wrappers over the system. */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <arpa/inet.h>
+#include <limits.h>
+#include <netdb.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <time.h>
+#include <unistd.h>
+
+static dag_instant read_clock(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * DAG_SECOND + t.tv_nsec;
+}
+
+dag_instant os_now(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+dag_instant os_boottime(void)
+{
+	return read_clock(CLOCK_BOOTTIME);
+}
+
+uint64_t os_random(void)
+{
+	uint64_t n;
+
+	DAG_ASSERT(getrandom(&n, sizeof(n), 0) == sizeof(n));
+	return n;
+}
+
+int os_make_folders(const char *path)
+{
+	char *copy = base_strdup(path);
+	int r = 0;
+
+	for (char *c = copy + 1; r == 0; c++) {
+		char kept = *c;
+
+		if (kept != '/' && kept)
+			continue;
+		*c = 0;
+		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+			r = DAG_EIO;
+		*c = kept;
+		if (!kept)
+			break;
+	}
+	if (r == 0) {
+		struct stat st;
+
+		if (stat(path, &st) < 0)
+			r = DAG_EIO;
+		else if (!S_ISDIR(st.st_mode)) {
+			errno = ENOTDIR;
+			r = DAG_EIO;
+		}
+	}
+	free(copy);
+	return r;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	remove(path);
+	return 0;
+}
+
+void os_remove_tree(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+int os_sync_path(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return DAG_EIO;
+	r = fsync(fd) < 0 ? DAG_EIO : 0;
+	close(fd);
+	return r;
+}
+
+char *os_program_folder(void)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return base_strdup(".");
+	path[n] = 0;
+	slash = strrchr(path, '/');
+	*slash = 0;
+	return base_strdup(path);
+}
+
+char *os_state_folder(void)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char *path;
+
+	if (state && *state == '/')
+		path = base_format("%s/dagrun", state);
+	else
+		path = base_format("%s/.local/state/dagrun", home && *home == '/' ? home : "/tmp");
+	if (os_make_folders(path) < 0) {
+		free(path);
+		return NULL;
+	}
+	return path;
+}
+
+char *os_absolute_path(const char *path)
+{
+	char cwd[PATH_MAX];
+
+	if (*path == '/' || !getcwd(cwd, sizeof(cwd)))
+		return base_strdup(path);
+	return base_format("%s/%s", cwd, path);
+}
+
+bool os_is_network_fs(const char *path)
+{
+	struct statfs fs;
+
+	if (statfs(path, &fs) < 0)
+		return false;
+	switch ((unsigned)fs.f_type) {
+	case 0x6969:     /* NFS */
+	case 0x517b:     /* SMB */
+	case 0xff534d42: /* CIFS */
+	case 0xfe534d42: /* SMB2 */
+	case 0x65735546: /* FUSE: sshfs and the like */
+	case 0x01021997: /* 9P */
+	case 0x00c36400: /* Ceph */
+		return true;
+	}
+	return false;
+}
+
+char *os_address_towards(const char *endpoint)
+{
+	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM}, *found;
+	const char *host = strncmp(endpoint, "tcp://", 6) ? NULL : endpoint + 6, *colon = host ? strrchr(host, ':') : NULL;
+	struct sockaddr_in own;
+	socklen_t len = sizeof(own);
+	char text[INET_ADDRSTRLEN], *name, *result = NULL;
+	int fd;
+
+	if (!colon)
+		return NULL;
+	name = base_strndup(host, (size_t)(colon - host));
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && getaddrinfo(name, colon + 1, &hints, &found) == 0) {
+		/* Connecting a datagram socket sends nothing; it only chooses the way. */
+		if (connect(fd, found->ai_addr, found->ai_addrlen) == 0 && getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
+			inet_ntop(AF_INET, &own.sin_addr, text, sizeof(text)))
+			result = base_strdup(text);
+		freeaddrinfo(found);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(name);
+	return result;
+}
+
+uint64_t os_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+int os_cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return CPU_COUNT(&set);
+	return (int)sysconf(_SC_NPROCESSORS_ONLN);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OS_OS_H
+#define OS_OS_H
+/* What the shells need of the system: clocks, folders, durable files. Pure code never includes this. */
+#include "base/base.h"
+
+#include <sys/types.h>
+
+dag_instant os_now(void);      /* CLOCK_MONOTONIC */
+dag_instant os_boottime(void); /* CLOCK_BOOTTIME: counts suspend, for leases */
+uint64_t os_random(void);
+
+/* mkdir -p with mode 0700; 0 or DAG_EIO with errno. */
+int os_make_folders(const char *path);
+/* Removes a folder and all below it, following no links. Missing is fine. */
+void os_remove_tree(const char *path);
+/* fsync of a file or folder by its path; DAG_EIO with errno. */
+int os_sync_path(const char *path);
+/* The folder of this program's own file, and a file in it or beside its build: caller frees. */
+char *os_program_folder(void);
+/* $XDG_STATE_HOME/dagrun or ~/.local/state/dagrun, made if missing; NULL with errno where it cannot be. */
+char *os_state_folder(void);
+/* The path as the kernel would see it from here; never fails, caller frees. */
+char *os_absolute_path(const char *path);
+/* True on a file system of another machine, where SQLite's locks cannot be trusted. */
+bool os_is_network_fs(const char *path);
+/* The own address from which a tcp:// endpoint is reached; NULL where it cannot be told. Caller frees. */
+char *os_address_towards(const char *endpoint);
+/* Bytes of memory of this machine. */
+uint64_t os_memory(void);
+int os_cores(void);
+
+#endif

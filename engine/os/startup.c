@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits and signals of our programs. */
+#include "startup.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void on_abort(int signal)
+{
+	(void)signal;
+	_exit(EXIT_BUG);
+}
+
+int startup(const char *program, size_t descriptors_needed)
+{
+	struct rlimit limit;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGABRT, on_abort);
+	/* Large ZeroMQ messages come and go: both thresholds together keep their memory from being mapped anew each time. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 128 << 20);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < descriptors_needed) {
+		fprintf(stderr, "%s: %llu file descriptors are allowed, %zu are needed; raise the limit with: ulimit -n %zu\n", program,
+			(unsigned long long)limit.rlim_cur, descriptors_needed, descriptors_needed * 4);
+		return DAG_ELIMIT;
+	}
+	return 0;
+}

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * daghost: waits for STARTs, runs them, says DONE. One message loop serves every thread that waits (host_wait).
+ */
+#include "task.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* ---- segments ---- */
+
+struct host_segment *host_find_segment(struct host *host, uint32_t id)
+{
+	struct host_segment *s;
+
+	HASH_FIND(hh, host->segments, &id, sizeof(id), s);
+	return s;
+}
+
+static void forget_segment(struct host *host, uint32_t id)
+{
+	struct host_segment *s = host_find_segment(host, id);
+
+	if (!s)
+		return;
+	HASH_DEL(host->segments, s);
+	munmap(s->base, s->size);
+	free(s);
+}
+
+static struct host_segment *map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable)
+{
+	struct host_segment *s = host_find_segment(host, id);
+	void *base;
+
+	/* A segment that was read before may come back to be written, and the other way round. */
+	if (s && (s->writable || !writable)) {
+		close(fd);
+		return s;
+	}
+	forget_segment(host, id);
+	base = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	if (base == MAP_FAILED)
+		return NULL;
+	s = base_alloc(sizeof(*s));
+	*s = (struct host_segment){.id = id, .base = base, .size = size, .writable = writable};
+	HASH_ADD(hh, host->segments, id, sizeof(s->id), s);
+	return s;
+}
+
+static void ask_space(struct host *host, uint64_t size)
+{
+	struct host_msg msg = {.kind = HOST_SPACE};
+
+	msg.u.segment.size = size;
+	host->space.asked = true;
+	host->space.error = 0;
+	host_send(host, &msg, NULL, 0);
+}
+
+static void retire_segment(struct host *host)
+{
+	struct host_msg msg = {.kind = HOST_RETIRE};
+
+	if (!host->space.segment)
+		return;
+	msg.u.segment.id = host->space.segment->id;
+	host->space.segment = NULL;
+	host_send(host, &msg, NULL, 0);
+}
+
+int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
+	uint64_t *ret_offset)
+{
+	struct host_space *space = &host->space;
+	int r = 0;
+
+	size = (size + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	pthread_mutex_lock(&host->lock);
+	while (!space->segment || space->segment->size - space->used < size) {
+		if (!space->asked) {
+			retire_segment(host);
+			ask_space(host, DAG_MAX(size, step));
+		}
+		while (space->asked)
+			host_wait(host);
+		if (space->error) {
+			r = space->error;
+			break;
+		}
+	}
+	if (r == 0) {
+		*ret_segment = space->segment;
+		*ret_offset = space->used;
+		space->used += size;
+	}
+	pthread_mutex_unlock(&host->lock);
+	return r;
+}
+
+void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end)
+{
+	end = (end + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	taken_end = (taken_end + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	pthread_mutex_lock(&host->lock);
+	if (host->space.segment == segment && host->space.used == taken_end)
+		host->space.used = end;
+	pthread_mutex_unlock(&host->lock);
+}
+
+/* ---- messages ---- */
+
+void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
+{
+	/* The socket blocks: a daemon that is behind holds its hosts up, and nothing is lost. */
+	if (host_msg_send(host->sock, msg, tail, tail_len, -1) < 0)
+		_exit(1);
+}
+
+struct dag_vertex *host_find_task(struct host *host, uint32_t id)
+{
+	for (uint32_t i = 0; i < host->task_count; i++)
+		if (host->tasks[i] && host->tasks[i]->task == id)
+			return host->tasks[i];
+	return NULL;
+}
+
+static void on_stage(struct host *host, const struct host_msg *msg, int fd)
+{
+	struct host_stage *stage = base_alloc(sizeof(*stage));
+	void *data = mmap(NULL, msg->u.stage.size, PROT_READ, MAP_SHARED, fd, 0);
+	const struct dag_plugin *plugin;
+
+	close(fd);
+	DAG_ASSERT(data != MAP_FAILED);
+	DAG_ASSERT(stage_spec_decode(data, msg->u.stage.size, &stage->arena, &stage->spec) == 0);
+	munmap(data, msg->u.stage.size);
+	stage->id = msg->u.stage.stage;
+	if (stage->spec.kind == GRAPH_PLUGIN &&
+		plugin_open(stage->spec.plugin, &stage->library, &plugin, &stage->error) == 0) {
+		for (uint32_t i = 0; i < plugin->entry_count && !stage->entry; i++)
+			if (!strcmp(plugin_entry(plugin, i)->name, stage->spec.entry))
+				stage->entry = plugin_entry(plugin, i);
+		if (!stage->entry)
+			stage->error = base_format("plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
+	}
+	HASH_ADD(hh, host->stages, id, sizeof(stage->id), stage);
+}
+
+static void on_grant(struct host *host, const struct host_msg *msg, int fd)
+{
+	host->space.asked = false;
+	host->space.error = msg->u.segment.error;
+	if (host->space.error)
+		return;
+	host->space.segment = map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
+	host->space.used = 0;
+	if (!host->space.segment)
+		host->space.error = DAG_ENOSPC;
+}
+
+static void dispatch(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+{
+	struct dag_vertex *task = host_find_task(host, msg->task);
+	struct host_start *start;
+
+	switch (msg->kind) {
+	case HOST_STAGE:
+		on_stage(host, msg, fd);
+		return;
+	case HOST_START:
+		start = DAG_APPEND(host->starts, host->start_count, host->start_cap);
+		start->msg = *msg;
+		memcpy(start->tail, tail, tail_len);
+		start->tail_len = tail_len;
+		return;
+	case HOST_SEGMENT:
+		map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, false);
+		return;
+	case HOST_GRANT:
+		on_grant(host, msg, fd);
+		return;
+	case HOST_DROP:
+		forget_segment(host, msg->u.segment.id);
+		return;
+	case HOST_EXIT:
+		host->exiting = true;
+		return;
+	}
+	/* The rest is for one task, and may come when that has ended. */
+	if (!task) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	switch (msg->kind) {
+	case HOST_CHANNEL:
+		reader_on_channel(task, msg, tail, tail_len, fd);
+		break;
+	case HOST_BLOCKS:
+		reader_on_blocks(task, msg, tail, tail_len / sizeof(struct block_ref));
+		break;
+	case HOST_END:
+		reader_on_end(task, msg);
+		break;
+	case HOST_CREDIT:
+		writer_on_credit(task, msg);
+		break;
+	case HOST_CLOSED:
+		writer_on_closed(task, msg);
+		break;
+	}
+}
+
+/* Takes one message if there is one; waits for it if the socket may block now. */
+static bool take_message(struct host *host)
+{
+	struct host_msg msg;
+	_Alignas(16) unsigned char tail[HOST_TAIL_MAX];
+	size_t tail_len;
+	int fd, r;
+
+	r = host_msg_recv(host->sock, &msg, tail, &tail_len, &fd);
+	if (r < 0)
+		_exit(1); /* the daemon is gone, and with it everything that this vertex could do */
+	pthread_mutex_lock(&host->lock);
+	if (r > 0)
+		dispatch(host, &msg, tail, tail_len, fd);
+	return r > 0;
+}
+
+static bool socket_readable(struct host *host, int timeout_ms)
+{
+	struct pollfd fds[2] = {{host->sock, POLLIN, 0}, {host->wake_fd, POLLIN, 0}};
+	uint64_t n;
+
+	while (poll(fds, 2, timeout_ms) < 0 && errno == EINTR)
+		;
+	if (fds[1].revents && read(host->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		_exit(1);
+	return fds[0].revents != 0;
+}
+
+void host_wait(struct host *host)
+{
+	bool alone;
+
+	if (host->leader) {
+		pthread_cond_wait(&host->changed, &host->lock);
+		return;
+	}
+	host->leader = true;
+	alone = host->threads == 1;
+	pthread_mutex_unlock(&host->lock);
+	if (alone || socket_readable(host, -1))
+		take_message(host);
+	else
+		pthread_mutex_lock(&host->lock);
+	host->leader = false;
+	pthread_cond_broadcast(&host->changed);
+}
+
+void host_look(struct host *host)
+{
+	while (!host->leader && socket_readable(host, 0)) {
+		host->leader = true;
+		pthread_mutex_unlock(&host->lock);
+		take_message(host);
+		host->leader = false;
+		pthread_cond_broadcast(&host->changed);
+	}
+}
+
+void host_changed(struct host *host)
+{
+	uint64_t one = 1;
+
+	if (host->threads == 1)
+		return;
+	pthread_cond_broadcast(&host->changed);
+	if (host->leader && write(host->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		_exit(1);
+}
+
+/* ---- running ---- */
+
+static void find_fifo_producers(struct host *host, struct dag_vertex *v, const struct host_port *ports,
+	const uint32_t *vertices)
+{
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
+		if (!(ports[port].flags & HOST_PORT_FIFO))
+			continue;
+		for (uint32_t i = 0; i < ports[port].producers; i++, vertices++) {
+			struct in_channel *ch = &v->in[port].channels[i];
+
+			for (uint32_t t = 0; t < host->task_count; t++)
+				if (host->tasks[t]->vertex == *vertices)
+					ch->fifo_producer = host->tasks[t];
+			DAG_ASSERT(ch->fifo_producer);
+			ch->fifo_stream = ports[port].stream;
+			ch->fifo_part = ports[port].part;
+		}
+	}
+}
+
+static struct dag_vertex *new_task(struct host *host, const struct host_start *start)
+{
+	const struct host_port *ports = (const struct host_port *)start->tail;
+	struct dag_vertex *v = base_alloc(sizeof(*v));
+	uint32_t id = start->msg.u.start.stage;
+	struct host_stage *stage;
+
+	HASH_FIND(hh, host->stages, &id, sizeof(id), stage);
+	DAG_ASSERT(stage && start->msg.u.start.in_ports == stage->spec.in_count);
+	v->host = host;
+	v->stage = stage;
+	v->task = start->msg.task;
+	v->vertex = start->msg.u.start.vertex;
+	v->index = start->msg.u.start.index;
+	v->attempt = start->msg.u.start.attempt;
+	v->epoch = start->msg.u.start.epoch;
+	v->window = start->msg.u.start.window;
+	pthread_mutex_init(&v->lock, NULL);
+	for (uint32_t p = 0; p < stage->spec.in_count; p++) {
+		v->in[p].producers = ports[p].producers;
+		v->in[p].flags = ports[p].flags;
+		v->in[p].format = stage->spec.in[p];
+		v->in[p].channels = base_alloc((ports[p].producers + 1) * sizeof(struct in_channel));
+	}
+	writer_init(v);
+	return v;
+}
+
+static void send_done(struct dag_vertex *v, int error, const struct block_ref *index)
+{
+	struct host_msg msg = {.kind = HOST_DONE, .task = v->task};
+	size_t len = v->error_text && error ? DAG_MIN(strlen(v->error_text), HOST_TAIL_MAX) : 0;
+
+	msg.u.done.error = error;
+	msg.u.done.signal = v->signal;
+	msg.u.done.exit_code = v->exit_code;
+	msg.u.done.blamed = error && v->blamed;
+	msg.u.done.port = v->blamed_port;
+	msg.u.done.producer = v->blamed_producer;
+	msg.u.done.closed_early = writer_all_closed(v);
+	msg.u.done.index = *index;
+	msg.u.done.records_in = v->records_in;
+	msg.u.done.bytes_in = v->bytes_in;
+	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++) {
+		msg.u.done.records_out += v->port_records[i];
+		msg.u.done.bytes_out += v->port_bytes[i];
+	}
+	msg.u.done.scratch_used = v->scratch != NULL;
+	msg.u.done.counter_count = v->counter_count;
+	memcpy(msg.u.done.counters, v->counters, sizeof(v->counters));
+	host_send(v->host, &msg, v->error_text, len);
+}
+
+static void *run_task(void *arg)
+{
+	struct dag_vertex *v = arg;
+	struct block_ref index = {0};
+	int r;
+
+	reader_open_live(v);
+	if (v->stage->error)
+		r = task_fail(v, DAG_ENOEXEC, base_strdup(v->stage->error));
+	else if (v->stage->spec.kind == GRAPH_PROGRAM)
+		r = program_run(v);
+	else
+		r = v->stage->entry->run(v);
+	/* An entry that returns what a call gave it, or ends because nobody reads it any more. */
+	if (r == DAG_ECLOSED || (r != 0 && !v->error && writer_all_closed(v)))
+		r = 0;
+	if (v->error)
+		r = v->error;
+	else if (r < 0)
+		r = task_fail(v, DAG_EFAILED, base_format("the entry returned %d (%s)", r, dag_strerror(r)));
+	else if (r > 0)
+		r = task_fail(v, DAG_EFAILED, base_format("the entry returned %d", r));
+	if (r == 0)
+		r = writer_seal(v, &index);
+	if (r == DAG_ECLOSED)
+		r = 0;
+	fflush(NULL);
+	/* The output first, then the inputs: a reader that is done must find its producers still committed to it. */
+	reader_fini(v);
+	send_done(v, r, &index);
+	return NULL;
+}
+
+static void free_task(struct dag_vertex *v)
+{
+	writer_fini(v);
+	free(v->error_text);
+	free(v->scratch);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+/* Runs the first group_size STARTs, in threads beside each other where there are several. */
+static void run_group(struct host *host)
+{
+	uint32_t n = host->starts[0].msg.u.start.group_size;
+	struct host_start *starts = base_alloc(n * sizeof(*starts));
+	pthread_t threads[HOST_TASKS_MAX];
+
+	memcpy(starts, host->starts, n * sizeof(*starts));
+	host->start_count -= n;
+	memmove(host->starts, host->starts + n, host->start_count * sizeof(*starts));
+	for (uint32_t i = 0; i < n; i++)
+		host->tasks[i] = new_task(host, &starts[i]);
+	host->task_count = n;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct host_port *ports = (const struct host_port *)starts[i].tail;
+
+		find_fifo_producers(host, host->tasks[i], ports,
+			(const uint32_t *)(ports + host->tasks[i]->stage->spec.in_count));
+	}
+	free(starts);
+	host->threads = (int)n;
+	atomic_store(&host->status->vertex, host->tasks[0]->vertex);
+	atomic_store(&host->status->reading, 0);
+	for (uint32_t i = 1; i < n; i++)
+		DAG_ASSERT(pthread_create(&threads[i], NULL, run_task, host->tasks[i]) == 0);
+	run_task(host->tasks[0]);
+	for (uint32_t i = 1; i < n; i++)
+		pthread_join(threads[i], NULL);
+	host->threads = 1;
+	for (uint32_t i = 0; i < n; i++)
+		free_task(host->tasks[i]);
+	host->task_count = 0;
+}
+
+static bool group_is_whole(const struct host *host)
+{
+	return host->start_count && host->start_count >= host->starts[0].msg.u.start.group_size;
+}
+
+int main(int argc, char **argv)
+{
+	static struct host host;
+	struct host_msg ready = {.kind = HOST_READY};
+	struct rlimit no_core = {0, 0};
+
+	if (argc == 3 && !strcmp(argv[1], "--describe"))
+		return plugin_describe(argv[2]);
+	if (argc != 2 || strcmp(argv[1], "--serve")) {
+		fprintf(stderr, "daghost runs vertices for dagd and dagrun, which start it; it has no use of its own\n"
+				"usage: daghost --describe PLUGIN.so\n");
+		return 2;
+	}
+	setrlimit(RLIMIT_CORE, &no_core);
+	signal(SIGPIPE, SIG_IGN);
+	host.sock = HOST_SOCKET_FD;
+	host.status = mmap(NULL, sizeof(*host.status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
+	host.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (host.status == MAP_FAILED || host.wake_fd < 0)
+		return 70;
+	close(HOST_STATUS_FD);
+	host.threads = 1;
+	pthread_mutex_init(&host.lock, NULL);
+	pthread_cond_init(&host.changed, NULL);
+	ready.u.ready.version = HOST_PROTO_VERSION;
+	host_send(&host, &ready, NULL, 0);
+	while (!host.exiting) {
+		pthread_mutex_lock(&host.lock);
+		while (!group_is_whole(&host) && !host.exiting)
+			host_wait(&host);
+		pthread_mutex_unlock(&host.lock);
+		if (!host.exiting)
+			run_group(&host);
+	}
+	return 0;
+}

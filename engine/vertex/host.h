@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VERTEX_HOST_H
+#define VERTEX_HOST_H
+/*
+ * Inside of a vertex host: the process that runs vertices, one after the other, or those of a fifo group in
+ * threads beside each other.
+ *
+ * Threads that wait for something from the daemon or from each other call host_wait: one of them, the leader,
+ * reads the socket; the others sleep on a condition. With one thread there is no switch between threads at all.
+ * host.lock guards everything that dispatch touches: channels' queues, credit, segments.
+ */
+#include "host_proto.h"
+#include "spec.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+struct host_segment {
+	uint32_t id;
+	unsigned char *base;
+	uint64_t size;
+	bool writable;
+	UT_hash_handle hh;
+};
+
+struct host_stage {
+	uint32_t id;
+	struct arena arena;
+	struct stage_spec spec;
+	void *library;
+	const struct dag_entry *entry;
+	char *error; /* why the plugin cannot be used */
+	UT_hash_handle hh;
+};
+
+/* The segment that this host writes to: blocks are taken from its end. Guarded by host.lock. */
+struct host_space {
+	struct host_segment *segment;
+	uint64_t used;
+	bool asked;
+	int error;
+	uint64_t granted_last;
+};
+
+struct host_start {
+	struct host_msg msg;
+	unsigned char tail[HOST_TAIL_MAX];
+	size_t tail_len;
+};
+
+struct host {
+	int sock;
+	struct host_status *status;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int threads;  /* that may be in host_wait */
+	bool leader;  /* one of them is reading the socket */
+	int wake_fd;  /* eventfd: makes the leader look up */
+	bool exiting;
+	struct host_segment *segments;
+	struct host_stage *stages;
+	struct host_space space;
+	struct host_start *starts; /* that came and have not begun */
+	size_t start_count, start_cap;
+	struct dag_vertex *tasks[HOST_TASKS_MAX];
+	uint32_t task_count;
+};
+
+/*
+ * Waits until something may have changed; the caller holds host.lock and looks at its own condition in a loop.
+ * Ends the process where the daemon is gone.
+ */
+void host_wait(struct host *host);
+/* Takes what has come, without waiting; the caller holds host.lock. */
+void host_look(struct host *host);
+/* Tells other threads of this host that something changed; the caller holds host.lock. */
+void host_changed(struct host *host);
+void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len);
+struct host_segment *host_find_segment(struct host *host, uint32_t id);
+
+/*
+ * Space of at least `size` bytes, aligned to 64, from the host's current segment; `step` is what to ask for at
+ * least when a new segment is needed. Takes host.lock. DAG_ENOSPC where the node has none.
+ */
+int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
+	uint64_t *ret_offset);
+/* Gives back what follows `end` where it was the last that was taken, so that blocks lie close together. */
+void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end);
+
+struct dag_vertex *host_find_task(struct host *host, uint32_t id);
+
+/* plugin.c */
+int plugin_open(const char *path, void **ret_library, const struct dag_plugin **ret_plugin, char **ret_error);
+const struct dag_entry *plugin_entry(const struct dag_plugin *plugin, uint32_t i);
+int plugin_describe(const char *path);
+
+/* program.c: runs a program vertex; the code for DONE. */
+int program_run(struct dag_vertex *v);
+
+#endif

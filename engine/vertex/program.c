@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Program vertices: a child process whose stdin, stdout and named pipes are its ports. Each port that carries data
+ * has a thread of its own, a plain loop between the record API and a descriptor, so that no order in which a program
+ * uses its ports can block another port.
+ */
+#include "task.h"
+#include "os/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PUMP_BUFFER (128u << 10)
+#define PUMP_FLUSH_MS 20 /* a slow program's records become readable at least this often */
+#define ALL_PRODUCERS UINT32_MAX
+
+/* Carries records between one port and one descriptor. */
+struct pump {
+	struct dag_vertex *v;
+	struct program *program;
+	bool out;
+	uint32_t port, producer; /* producer: ALL_PRODUCERS, or the one that {in.N.*} named */
+	int fd;                  /* −1: opened by the thread from `path` */
+	char *path;
+	pthread_t thread;
+};
+
+struct program {
+	struct dag_vertex *v;
+	struct pump *pumps;
+	size_t pump_count, pump_cap;
+	bool in_named[GRAPH_PORTS_MAX], out_named[GRAPH_PORTS_MAX];
+	char **argv;
+	size_t argc, argv_cap;
+	char **env;
+	size_t env_count, env_cap;
+	int child_fds[3];
+};
+
+/* The record API is not for several threads: pumps take turns where they touch the vertex. */
+static int write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return DAG_ECLOSED;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int check_text(struct dag_vertex *v, uint32_t port, const struct dag_record *r)
+{
+	bool bad = (r->key_len && (memchr(r->key, '\t', r->key_len) || memchr(r->key, '\n', r->key_len))) ||
+		(r->len && memchr(r->data, '\n', r->len));
+
+	if (!bad)
+		return 0;
+	return task_fail(v, DAG_EFORMAT,
+		base_format("record %llu of input port %u has a tab in its key or a line feed, which the program could not tell "
+			    "from a record's end",
+			(unsigned long long)r->number, port));
+}
+
+static void put_record(struct buffer *b, enum dag_format_kind format, const struct dag_record *r)
+{
+	if (format == DAG_FORMAT_KV) {
+		buffer_append(b, r->key, r->key_len);
+		buffer_append(b, "\t", 1);
+	}
+	buffer_append(b, r->data, r->len);
+	if (format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES)
+		buffer_append(b, "\n", 1);
+}
+
+static int next_of(struct pump *p, struct dag_record *r)
+{
+	if (p->producer == ALL_PRODUCERS)
+		return dag_read(p->v, p->port, r);
+	return dag_read_from(p->v, p->port, p->producer, r);
+}
+
+/* Nothing waits at hand in the current block: what is buffered should go to the program before a wait. */
+static bool block_ended(const struct pump *p)
+{
+	const struct in_port *port = &p->v->in[p->port];
+	uint32_t producer = p->producer == ALL_PRODUCERS ? port->current : p->producer;
+
+	if (producer >= port->producers)
+		return true;
+	if (port->channels[producer].source)
+		return !source_has_record(port->channels[producer].source);
+	return port->channels[producer].at == port->channels[producer].end;
+}
+
+static void pump_in(struct pump *p)
+{
+	enum dag_format_kind format = p->v->in[p->port].format.kind;
+	struct buffer b = {0};
+	struct dag_record r;
+	int n = 0;
+
+	while ((n = next_of(p, &r)) > 0) {
+		if ((format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES) && check_text(p->v, p->port, &r) < 0)
+			break;
+		put_record(&b, format, &r);
+		if (b.len < PUMP_BUFFER && !block_ended(p))
+			continue;
+		if (write_all(p->fd, (char *)b.data, b.len) < 0)
+			break;
+		b.len = 0;
+	}
+	if (n == 0 && b.len)
+		write_all(p->fd, (char *)b.data, b.len);
+	/* A program that stopped reading does not need the rest. Of a port read by several paths others may. */
+	if (p->producer == ALL_PRODUCERS)
+		dag_close(p->v, p->port);
+	close(p->fd);
+	buffer_fini(&b);
+}
+
+static ssize_t fill_from_program(void *ctx, void *buf, size_t n)
+{
+	struct pump *p = ctx;
+	struct pollfd poll_fd = {p->fd, POLLIN, 0};
+	ssize_t got;
+
+	if (poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 && writer_flush_live(p->v) < 0)
+		return 0;
+	do
+		got = read(p->fd, buf, n);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? DAG_EIO : got;
+}
+
+static void pump_out(struct pump *p)
+{
+	struct graph_format format = p->v->stage->spec.out[p->port];
+	struct source *source = source_new(format, fill_from_program, p);
+	struct dag_record r;
+	uint64_t number = 0;
+	int n;
+
+	while ((n = source_next(source, &r)) > 0) {
+		int w = format.kind == DAG_FORMAT_KV ? dag_write_kv(p->v, p->port, r.key, r.key_len, r.data, r.len)
+						     : dag_write(p->v, p->port, r.data, r.len);
+
+		if (w < 0)
+			break;
+		number++;
+	}
+	if (n == DAG_EFORMAT) {
+		char name[32];
+
+		task_fail(p->v, n, base_format("record %llu that the program wrote to port %u is not %s",
+			(unsigned long long)number, p->port, graph_format_name(format, name)));
+	} else if (n < 0) {
+		task_fail(p->v, n, base_format("cannot read what the program wrote to port %u: %s", p->port, dag_strerror(n)));
+	}
+	/* Closing tells the program, by SIGPIPE, that nobody reads it any more. */
+	close(p->fd);
+	source_destroy(&source);
+}
+
+static void *run_pump(void *arg)
+{
+	struct pump *p = arg;
+
+	if (p->fd < 0)
+		p->fd = open(p->path, (p->out ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+	if (p->fd < 0)
+		task_fail(p->v, DAG_EIO, base_format("cannot open %s: %s", p->path, strerror(errno)));
+	else if (p->out)
+		pump_out(p);
+	else
+		pump_in(p);
+	return NULL;
+}
+
+static void add_pump(struct program *prog, bool out, uint32_t port, uint32_t producer, int fd, char *path)
+{
+	*DAG_APPEND(prog->pumps, prog->pump_count, prog->pump_cap) =
+		(struct pump){.v = prog->v, .program = prog, .out = out, .port = port, .producer = producer, .fd = fd, .path = path};
+}
+
+/* ---- ports as paths ---- */
+
+static int make_fifo(struct program *prog, bool out, uint32_t port, uint32_t producer, char *path)
+{
+	if (mkfifo(path, 0600) < 0 && errno != EEXIST) {
+		int r = task_fail(prog->v, DAG_EIO, base_format("cannot make the named pipe %s: %s", path, strerror(errno)));
+
+		free(path);
+		return r;
+	}
+	for (size_t i = 0; i < prog->pump_count; i++)
+		if (prog->pumps[i].path && !strcmp(prog->pumps[i].path, path)) {
+			free(path); /* named twice: one pipe */
+			return 0;
+		}
+	add_pump(prog, out, port, producer, -1, path);
+	return 0;
+}
+
+/* {in.N:file}: the whole input, before the program starts. */
+static int make_file(struct program *prog, uint32_t port, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	struct pump p = {.v = prog->v, .program = prog, .port = port, .producer = ALL_PRODUCERS, .fd = fd};
+
+	if (fd < 0)
+		return errno == EEXIST ? 0 : task_fail(prog->v, DAG_EIO, base_format("cannot make %s: %s", path, strerror(errno)));
+	pump_in(&p);
+	return prog->v->error;
+}
+
+struct placeholder {
+	bool in, out, each, file, index, width;
+	uint32_t port;
+	size_t len; /* of its text */
+};
+
+static bool parse_placeholder(const char *text, struct placeholder *ret)
+{
+	struct placeholder p = {0};
+	int len = 0;
+
+	if (sscanf(text, "{in.%u%n", &p.port, &len) == 1 && len) {
+		p.in = true;
+		p.each = !strncmp(text + len, ".*}", 3);
+		p.file = !strncmp(text + len, ":file}", 6);
+		p.len = (size_t)len + (p.each ? 3 : p.file ? 6 : 1);
+	} else if (sscanf(text, "{out.%u%n", &p.port, &len) == 1 && len) {
+		p.out = true;
+		p.len = (size_t)len + 1;
+	} else if (!strncmp(text, "{index}", 7) || !strncmp(text, "{width}", 7)) {
+		p.index = text[1] == 'i';
+		p.width = !p.index;
+		p.len = 7;
+	} else {
+		return false;
+	}
+	if (text[p.len - 1] != '}' || p.port >= GRAPH_PORTS_MAX)
+		return false;
+	*ret = p;
+	return true;
+}
+
+/* The text that stands for a placeholder is added to b; for `each` the paths, with blanks between. */
+static int expand_port(struct program *prog, const struct placeholder *ph, uint32_t producer, struct buffer *b)
+{
+	const char *scratch = prog->v->scratch;
+	char *path;
+	int r;
+
+	if (ph->out) {
+		prog->out_named[ph->port] = true;
+		path = base_format("%s/out.%u", scratch, ph->port);
+		buffer_format(b, "%s", path);
+		return make_fifo(prog, true, ph->port, ALL_PRODUCERS, path);
+	}
+	prog->in_named[ph->port] = true;
+	if (ph->each) {
+		path = base_format("%s/in.%u.%u", scratch, ph->port, producer);
+		buffer_format(b, "%s", path);
+		return make_fifo(prog, false, ph->port, producer, path);
+	}
+	path = base_format("%s/in.%u%s", scratch, ph->port, ph->file ? ".file" : "");
+	buffer_format(b, "%s", path);
+	if (!ph->file)
+		return make_fifo(prog, false, ph->port, ALL_PRODUCERS, path);
+	r = make_file(prog, ph->port, path);
+	free(path);
+	return r;
+}
+
+static void add_arg(struct program *prog, const char *data, size_t len)
+{
+	*DAG_APPEND(prog->argv, prog->argc, prog->argv_cap) = base_strndup(data ? data : "", len);
+}
+
+static int expand_arg(struct program *prog, const char *arg)
+{
+	struct buffer b = {0};
+	struct placeholder ph;
+	int r = 0;
+
+	/* A whole argument that is {in.N.*} becomes one argument a producer. */
+	if (parse_placeholder(arg, &ph) && ph.each && !arg[ph.len]) {
+		for (uint32_t i = 0; i < prog->v->in[ph.port].producers && r == 0; i++) {
+			b.len = 0;
+			r = expand_port(prog, &ph, i, &b);
+			add_arg(prog, (char *)b.data, b.len);
+		}
+		buffer_fini(&b);
+		return r;
+	}
+	while (*arg && r == 0) {
+		if (*arg != '{' || !parse_placeholder(arg, &ph)) {
+			buffer_append(&b, arg++, 1);
+			continue;
+		}
+		arg += ph.len;
+		if (ph.index || ph.width)
+			buffer_format(&b, "%u", ph.index ? prog->v->index : prog->v->stage->spec.width);
+		else
+			for (uint32_t i = 0; i < (ph.each ? prog->v->in[ph.port].producers : 1) && r == 0; i++) {
+				if (i)
+					buffer_append(&b, " ", 1);
+				r = expand_port(prog, &ph, i, &b);
+			}
+	}
+	add_arg(prog, (char *)b.data, b.len);
+	buffer_fini(&b);
+	return r;
+}
+
+/* ---- environment and files ---- */
+
+static void add_env(struct program *prog, const char *name, const char *format, ...)
+{
+	va_list args;
+	char *value;
+
+	va_start(args, format);
+	value = base_vformat(format, args);
+	va_end(args);
+	for (size_t i = 0; i < prog->env_count; i++)
+		if (!strncmp(prog->env[i], name, strlen(name)) && prog->env[i][strlen(name)] == '=') {
+			free(prog->env[i]);
+			prog->env[i] = base_format("%s=%s", name, value);
+			free(value);
+			return;
+		}
+	*DAG_APPEND(prog->env, prog->env_count, prog->env_cap) = base_format("%s=%s", name, value);
+	free(value);
+}
+
+static void make_environment(struct program *prog)
+{
+	const struct dag_vertex *v = prog->v;
+	const struct stage_spec *spec = &v->stage->spec;
+	const char *path = getenv("PATH");
+
+	add_env(prog, "PATH", "%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
+	add_env(prog, "LC_ALL", "C");
+	add_env(prog, "TZ", "UTC");
+	add_env(prog, "HOME", "%s", v->scratch);
+	add_env(prog, "TMPDIR", "%s", v->scratch);
+	add_env(prog, "DAGRUN_JOB", "%s", spec->job);
+	add_env(prog, "DAGRUN_STAGE", "%s", spec->name);
+	add_env(prog, "DAGRUN_INDEX", "%u", v->index);
+	add_env(prog, "DAGRUN_WIDTH", "%u", spec->width);
+	add_env(prog, "DAGRUN_ATTEMPT", "%u", v->attempt);
+	for (uint32_t i = 0; i < spec->env_count; i++)
+		add_env(prog, spec->env[i].name, "%s", spec->env[i].value);
+	*DAG_APPEND(prog->env, prog->env_count, prog->env_cap) = NULL;
+}
+
+static int link_files(struct program *prog)
+{
+	const struct stage_spec *spec = &prog->v->stage->spec;
+
+	for (uint32_t i = 0; i < spec->file_count; i++) {
+		char *path = base_format("%s/%s", prog->v->scratch, spec->files[i].name);
+		int r = symlink(spec->files[i].value, path);
+
+		free(path);
+		if (r < 0 && errno != EEXIST)
+			return task_fail(prog->v, DAG_EIO, base_format("cannot place the file '%s': %s", spec->files[i].name,
+				strerror(errno)));
+	}
+	return 0;
+}
+
+/* ---- the run ---- */
+
+static int make_pipes(struct program *prog)
+{
+	const struct stage_spec *spec = &prog->v->stage->spec;
+	int fds[2];
+
+	prog->child_fds[0] = prog->child_fds[1] = -1;
+	prog->child_fds[2] = 2;
+	if (spec->in_count && spec->in_joined[0] && !prog->in_named[0]) {
+		if (pipe2(fds, O_CLOEXEC) < 0)
+			return task_fail(prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
+		prog->child_fds[0] = fds[0];
+		fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
+		add_pump(prog, false, 0, ALL_PRODUCERS, fds[1], NULL);
+	}
+	if (spec->out_count && !prog->out_named[0] && prog->v->port_stream_count[0]) {
+		if (pipe2(fds, O_CLOEXEC) < 0)
+			return task_fail(prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
+		prog->child_fds[1] = fds[1];
+		fcntl(fds[0], F_SETPIPE_SZ, 1 << 20);
+		add_pump(prog, true, 0, ALL_PRODUCERS, fds[0], NULL);
+	}
+	return 0;
+}
+
+/* A pump may still wait for a program that has ended to open its named pipe: open the other end once. */
+static void release_fifos(struct program *prog)
+{
+	for (size_t i = 0; i < prog->pump_count; i++) {
+		struct pump *p = &prog->pumps[i];
+		int fd;
+
+		if (!p->path)
+			continue;
+		fd = open(p->path, (p->out ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+static void join_pumps(struct program *prog)
+{
+	for (size_t i = 0; i < prog->pump_count; i++) {
+		struct timespec soon;
+
+		do {
+			release_fifos(prog);
+			clock_gettime(CLOCK_REALTIME, &soon);
+			soon.tv_nsec += 100000000;
+			if (soon.tv_nsec >= 1000000000) {
+				soon.tv_sec++;
+				soon.tv_nsec -= 1000000000;
+			}
+		} while (pthread_timedjoin_np(prog->pumps[i].thread, NULL, &soon) != 0);
+	}
+}
+
+static int judge_exit(struct program *prog, const siginfo_t *info)
+{
+	struct dag_vertex *v = prog->v;
+	const struct stage_spec *spec = &v->stage->spec;
+
+	/* Ended because nobody reads it any more, by SIGPIPE or in its own words: that is success. */
+	if (writer_all_closed(v))
+		return 0;
+	if (info->si_code != CLD_EXITED) {
+		v->signal = info->si_status;
+		return task_fail(v, DAG_ESIGNAL, base_format("%s was killed by signal %d (%s)", prog->argv[0], info->si_status,
+			strsignal(info->si_status)));
+	}
+	v->exit_code = info->si_status;
+	for (uint32_t i = 0; i < spec->exit_ok_count; i++)
+		if (spec->exit_ok[i] == info->si_status)
+			return 0;
+	return task_fail(v, DAG_EFAILED, base_format("%s ended with exit code %d", prog->argv[0], info->si_status));
+}
+
+static int start_and_wait(struct program *prog)
+{
+	struct dag_vertex *v = prog->v;
+	const struct stage_spec *spec = &v->stage->spec;
+	struct spawn spawn = {.path = spec->plugin ? spec->plugin : prog->argv[0], .argv = prog->argv, .env = prog->env,
+		.folder = v->scratch, .fds = {prog->child_fds[0], prog->child_fds[1], 2}, .fd_count = 3};
+	siginfo_t info = {0};
+	int pidfd, r;
+	pid_t pid;
+
+	r = spawn_process(&spawn, &pid, &pidfd);
+	for (int i = 0; i < 2; i++)
+		if (prog->child_fds[i] >= 0)
+			close(prog->child_fds[i]);
+	if (r < 0) {
+		for (size_t i = 0; i < prog->pump_count; i++)
+			if (prog->pumps[i].fd >= 0)
+				close(prog->pumps[i].fd);
+		return task_fail(v, r, base_format("cannot start program '%s': %s", prog->argv[0], strerror(errno)));
+	}
+	close(pidfd);
+	/* Threads of this program may wait for each other as well as for the daemon. */
+	pthread_mutex_lock(&v->host->lock);
+	v->host->threads += (int)prog->pump_count;
+	pthread_mutex_unlock(&v->host->lock);
+	for (size_t i = 0; i < prog->pump_count; i++)
+		DAG_ASSERT(pthread_create(&prog->pumps[i].thread, NULL, run_pump, &prog->pumps[i]) == 0);
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	/* What the program left behind in its group would hold its pipes open, and outlive its attempt. */
+	kill(-pid, SIGKILL);
+	join_pumps(prog);
+	pthread_mutex_lock(&v->host->lock);
+	v->host->threads -= (int)prog->pump_count;
+	pthread_mutex_unlock(&v->host->lock);
+	return judge_exit(prog, &info);
+}
+
+int program_run(struct dag_vertex *v)
+{
+	struct program prog = {.v = v};
+	const struct stage_spec *spec = &v->stage->spec;
+	int r = 0;
+
+	if (!task_scratch(v))
+		return v->error;
+	r = link_files(&prog);
+	for (uint32_t i = 0; i < spec->argc && r == 0; i++)
+		r = expand_arg(&prog, spec->argv[i]);
+	*DAG_APPEND(prog.argv, prog.argc, prog.argv_cap) = NULL;
+	make_environment(&prog);
+	if (r == 0)
+		r = make_pipes(&prog);
+	if (r == 0)
+		r = start_and_wait(&prog);
+	for (size_t i = 0; i < prog.argc; i++)
+		free(prog.argv[i]);
+	for (size_t i = 0; i < prog.env_count; i++)
+		free(prog.env[i]);
+	for (size_t i = 0; i < prog.pump_count; i++)
+		free(prog.pumps[i].path);
+	free(prog.argv);
+	free(prog.env);
+	free(prog.pumps);
+	return v->error ? v->error : r;
+}

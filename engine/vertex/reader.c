@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading: a port is its producers in order, a producer is a channel, a channel is blocks, a block is records.
+ * The fast path of a read looks at one block only; everything else is in next_block.
+ *
+ * A channel that ends is compared with what its producer said it wrote (records, bytes, hash), so a stream that
+ * stops early is an error and never a short success.
+ */
+#include "task.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OPEN_AHEAD 8 /* producers of a port that are asked for before they are read */
+
+static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
+{
+	pthread_mutex_lock(&v->lock);
+	if (!v->error && !v->blamed) {
+		v->blamed = true;
+		v->blamed_port = port;
+		v->blamed_producer = producer;
+	}
+	pthread_mutex_unlock(&v->lock);
+	return task_fail(v, error, text);
+}
+
+static void send_open(struct dag_vertex *v, uint32_t port, uint32_t producer)
+{
+	struct in_channel *ch = &v->in[port].channels[producer];
+	struct host_msg msg = {.kind = HOST_OPEN, .task = v->task};
+
+	if (ch->state != CHANNEL_NEW)
+		return;
+	ch->state = CHANNEL_OPENING;
+	if (v->in[port].flags & HOST_PORT_FIFO) {
+		ch->state = CHANNEL_OPEN;
+		ch->kind = HOST_CHANNEL_LIVE;
+		return;
+	}
+	msg.u.data.port = port;
+	msg.u.data.producer = producer;
+	host_send(v->host, &msg, NULL, 0);
+}
+
+static void open_ahead(struct dag_vertex *v, uint32_t port, uint32_t upto)
+{
+	struct in_port *p = &v->in[port];
+
+	for (; p->opened < p->producers && p->opened < upto; p->opened++)
+		send_open(v, port, p->opened);
+}
+
+void reader_open_live(struct dag_vertex *v)
+{
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
+		if (v->in[port].flags & (HOST_PORT_LIVE | HOST_PORT_FIFO))
+			open_ahead(v, port, v->in[port].producers);
+}
+
+/* ---- dispatch ---- */
+
+static void push_block(struct in_channel *ch, struct queued_block block)
+{
+	if (ch->queue_first && ch->queue_first == ch->queue_count)
+		ch->queue_first = ch->queue_count = 0;
+	*DAG_APPEND(ch->queue, ch->queue_count, ch->queue_cap) = block;
+	ch->queued_bytes += block.len;
+}
+
+static struct in_channel *find_channel(struct dag_vertex *v, uint32_t port, uint32_t producer)
+{
+	DAG_ASSERT(port < v->stage->spec.in_count && producer < v->in[port].producers);
+	return &v->in[port].channels[producer];
+}
+
+/* The bytes of a block in a mapped segment; NULL where it does not lie in one. */
+static const unsigned char *locate(struct host *host, const struct block_ref *ref)
+{
+	const struct host_segment *s = host_find_segment(host, ref->segment);
+
+	if (!s || ref->offset > s->size || ref->length > s->size - ref->offset)
+		return NULL;
+	return s->base + ref->offset;
+}
+
+static void fail_channel(struct in_channel *ch, int error, char *text)
+{
+	ch->error = error;
+	ch->error_text = text;
+	ch->ended = true;
+}
+
+static ssize_t fill_from_blocks(void *ctx, void *buf, size_t n);
+
+void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+{
+	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
+	struct graph_format format = v->in[msg->u.channel.port].format;
+	const unsigned char *index;
+
+	if (ch->state != CHANNEL_OPENING) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	ch->state = CHANNEL_OPEN;
+	ch->kind = (enum host_channel_kind)msg->u.channel.kind;
+	switch (ch->kind) {
+	case HOST_CHANNEL_SEALED:
+		index = locate(v->host, &msg->u.channel.index);
+		if (index && index_check(index, msg->u.channel.index.length, &ch->index) == 0)
+			ch->part = index_part(&ch->index, msg->u.channel.stream, msg->u.channel.part);
+		if (!ch->part) {
+			fail_channel(ch, DAG_ECORRUPT, base_strdup("the index of the producer's output is damaged"));
+			return;
+		}
+		ch->expected = (struct channel_end){ch->part->records, ch->part->bytes, ch->part->hash};
+		ch->check_end = true;
+		break;
+	case HOST_CHANNEL_LIVE:
+		ch->raw = msg->u.channel.raw;
+		if (ch->raw) {
+			ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
+			ch->source = source_new(format, fill_from_blocks, &ch->raw_reader);
+		}
+		return;
+	case HOST_CHANNEL_SOURCE:
+		ch->file_size = msg->u.channel.size;
+		ch->file_mtime_ns = msg->u.channel.mtime_ns;
+		ch->source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);
+		return;
+	case HOST_CHANNEL_ERROR:
+		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+void reader_on_blocks(struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n)
+{
+	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
+
+	for (size_t i = 0; i < n && !ch->error; i++) {
+		const unsigned char *data = locate(v->host, &refs[i]);
+
+		if (data)
+			push_block(ch, (struct queued_block){data, refs[i].length, refs[i].records, refs[i].kind, NULL});
+		else
+			fail_channel(ch, DAG_ECORRUPT, base_strdup("a block lies outside of its segment"));
+	}
+}
+
+void reader_on_end(struct dag_vertex *v, const struct host_msg *msg)
+{
+	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
+
+	ch->ended = true;
+	ch->check_end = msg->u.data.checked;
+	ch->expected = msg->u.data.end;
+}
+
+/* ---- blocks ---- */
+
+static void release_current(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
+{
+	struct host_msg msg = {.kind = HOST_CONSUMED, .task = v->task};
+
+	if (!ch->current.data)
+		return;
+	if (ch->current.fifo) {
+		pthread_mutex_lock(&v->host->lock);
+		if (--ch->current.fifo->refs == 0)
+			free(ch->current.fifo);
+		ch->queued_bytes -= ch->current.len;
+		host_changed(v->host);
+		pthread_mutex_unlock(&v->host->lock);
+	} else if (ch->kind == HOST_CHANNEL_LIVE) {
+		ch->consumed += ch->current.len;
+		msg.u.data.port = port;
+		msg.u.data.producer = producer;
+		msg.u.data.bytes = ch->consumed;
+		host_send(v->host, &msg, NULL, 0);
+	}
+	ch->current = (struct queued_block){0};
+	ch->at = ch->end = NULL;
+}
+
+void reader_drop_queue(struct in_channel *ch)
+{
+	for (; ch->queue_first < ch->queue_count; ch->queue_first++) {
+		struct queued_block *b = &ch->queue[ch->queue_first];
+
+		ch->queued_bytes -= b->len;
+		if (b->fifo && --b->fifo->refs == 0)
+			free(b->fifo);
+	}
+}
+
+static int check_end(struct in_channel *ch)
+{
+	struct dag_hash hash;
+
+	if (!ch->check_end)
+		return 0;
+	hash = ch->hash ? hash_state_digest(ch->hash) : hash_128("", 0);
+	if (ch->records == ch->expected.records && ch->bytes == ch->expected.bytes &&
+		hash_equal(hash, ch->expected.hash))
+		return 0;
+	ch->error = DAG_ECORRUPT;
+	ch->error_text = base_format("read %llu records in %llu bytes, but the producer wrote %llu in %llu, or their hashes "
+				     "differ",
+		(unsigned long long)ch->records, (unsigned long long)ch->bytes,
+		(unsigned long long)ch->expected.records, (unsigned long long)ch->expected.bytes);
+	return DAG_ECORRUPT;
+}
+
+static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
+{
+	const struct block_ref *ref;
+	const unsigned char *data;
+
+	if (ch->next_block == ch->part->block_count)
+		return 0;
+	ref = &ch->index.blocks[ch->part->first_block + ch->next_block++];
+	pthread_mutex_lock(&v->host->lock);
+	data = locate(v->host, ref);
+	pthread_mutex_unlock(&v->host->lock);
+	if (!data) {
+		ch->error = DAG_ECORRUPT;
+		ch->error_text = base_strdup("the producer's index names a place that is not in its segment");
+		return ch->error;
+	}
+	ch->current = (struct queued_block){data, ref->length, ref->records, ref->kind, NULL};
+	return 1;
+}
+
+static int next_live(struct dag_vertex *v, struct in_channel *ch)
+{
+	struct host *host = v->host;
+	int r = 0;
+
+	pthread_mutex_lock(&host->lock);
+	if (ch->queue_first == ch->queue_count && !ch->ended && v->stage->spec.kind == GRAPH_PLUGIN) {
+		/*
+		 * What this thread wrote must be readable while it waits, or a loop of pipes stands still. The ports
+		 * of a program have threads of their own, which see to it themselves.
+		 */
+		pthread_mutex_unlock(&host->lock);
+		r = writer_flush_live(v);
+		pthread_mutex_lock(&host->lock);
+	}
+	while (r == 0 && ch->queue_first == ch->queue_count && !ch->ended)
+		host_wait(host);
+	if (r == 0 && ch->queue_first < ch->queue_count) {
+		ch->current = ch->queue[ch->queue_first++];
+		r = 1;
+	}
+	pthread_mutex_unlock(&host->lock);
+	return r < 0 && r != DAG_ECLOSED ? r : r < 0 ? 0 : r;
+}
+
+static int wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
+{
+	if (ch->state == CHANNEL_NEW)
+		send_open(v, port, producer);
+	pthread_mutex_lock(&v->host->lock);
+	while (ch->state == CHANNEL_OPENING)
+		host_wait(v->host);
+	pthread_mutex_unlock(&v->host->lock);
+	return ch->error;
+}
+
+static void show_progress(struct dag_vertex *v, struct in_channel *ch)
+{
+	atomic_fetch_add_explicit(&v->host->status->bytes_read, ch->bytes - ch->bytes_shown, memory_order_relaxed);
+	ch->bytes_shown = ch->bytes;
+}
+
+/* The channel's next block becomes the current one. 1, 0 at the checked end, or an error. */
+static int next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
+{
+	int r;
+
+	release_current(v, port, producer, ch);
+	r = wait_open(v, port, producer, ch);
+	if (r == 0)
+		r = ch->kind == HOST_CHANNEL_SEALED ? next_sealed(v, ch) : next_live(v, ch);
+	if (r == 0 && ch->error)
+		r = ch->error;
+	if (r == 0)
+		r = check_end(ch);
+	if (r == 0)
+		ch->state = CHANNEL_ENDED;
+	if (r < 0)
+		return blame(v, port, producer, r, ch->error_text ? base_strdup(ch->error_text) : NULL);
+	if (r == 0)
+		return 0;
+	ch->at = ch->current.data;
+	ch->end = ch->at + ch->current.len;
+	ch->records += ch->current.records;
+	ch->bytes += ch->current.len;
+	show_progress(v, ch);
+	if (!ch->raw) {
+		if (!ch->hash)
+			ch->hash = hash_state_new();
+		hash_state_update(ch->hash, ch->current.data, ch->current.len);
+	}
+	return 1;
+}
+
+static ssize_t fill_from_blocks(void *ctx, void *buf, size_t n)
+{
+	struct raw_reader *raw = ctx;
+	struct in_channel *ch = &raw->v->in[raw->port].channels[raw->producer];
+	size_t have;
+
+	while (ch->at == ch->end) {
+		int r = next_block(raw->v, raw->port, raw->producer, ch);
+
+		if (r <= 0)
+			return r;
+	}
+	have = DAG_MIN((size_t)(ch->end - ch->at), n);
+	memcpy(buf, ch->at, have);
+	ch->at += have;
+	return (ssize_t)have;
+}
+
+/* ---- records ---- */
+
+/* True where a file is not any more what it was when the job started. */
+static bool file_changed(const struct in_channel *ch)
+{
+	struct stat st;
+
+	if (source_fd(ch->source) < 0)
+		return false;
+	return fstat(source_fd(ch->source), &st) < 0 || (uint64_t)st.st_size != ch->file_size ||
+		st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec != ch->file_mtime_ns;
+}
+
+static int next_source_record(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch,
+	struct dag_record *r)
+{
+	int n = source_next(ch->source, r);
+
+	if (n > 0) {
+		ch->records++;
+		/* Where a file is read in place nothing else counts the bytes. */
+		if (!ch->raw) {
+			ch->bytes += r->len + 1 + r->key_len;
+			if (ch->records % 1024 == 0)
+				show_progress(v, ch);
+		}
+		return 1;
+	}
+	if (n == DAG_EFORMAT) {
+		char format[32];
+
+		return task_fail(v, n, base_format("input port %u: record %llu is not %s", port,
+			(unsigned long long)ch->number, graph_format_name(v->in[port].format, format)));
+	}
+	if (n == DAG_ELIMIT)
+		return task_fail(v, n, base_format("input port %u: record %llu is longer than 1 GiB", port,
+			(unsigned long long)ch->number));
+	if (n == 0 && file_changed(ch)) {
+		n = DAG_ECHANGED;
+		ch->error_text = base_strdup("the input file changed while it was read");
+	}
+	if (n < 0)
+		return blame(v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+	ch->state = CHANNEL_ENDED;
+	return 0;
+}
+
+static int bad_block(struct dag_vertex *v, uint32_t port, uint32_t producer)
+{
+	return blame(v, port, producer, DAG_ECORRUPT, base_strdup("a record does not end within its block"));
+}
+
+static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record *r)
+{
+	size_t have = (size_t)(ch->end - ch->at);
+	uint32_t lens[2];
+
+	if (kv) {
+		if (have < 8)
+			return DAG_ECORRUPT;
+		memcpy(lens, ch->at, 8);
+		if ((uint64_t)lens[0] + lens[1] > have - 8)
+			return DAG_ECORRUPT;
+		r->key = (const char *)ch->at + 8;
+		r->key_len = lens[0];
+		r->data = r->key + lens[0];
+		r->len = lens[1];
+		ch->at += 8 + (size_t)lens[0] + lens[1];
+		return 1;
+	}
+	if (have < 4)
+		return DAG_ECORRUPT;
+	memcpy(lens, ch->at, 4);
+	if (lens[0] > have - 4)
+		return DAG_ECORRUPT;
+	r->key = NULL;
+	r->key_len = 0;
+	r->data = (const char *)ch->at + 4;
+	r->len = lens[0];
+	ch->at += 4 + (size_t)lens[0];
+	return 1;
+}
+
+int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
+{
+	struct in_port *p = &v->in[port];
+	struct in_channel *ch = &p->channels[producer];
+	int n;
+
+	if (ch->at == ch->end && !ch->source) {
+		if (ch->state == CHANNEL_ENDED)
+			return 0;
+		if (ch->state == CHANNEL_NEW || ch->state == CHANNEL_OPENING) {
+			n = wait_open(v, port, producer, ch);
+			if (n < 0)
+				return blame(v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+		}
+		while (!ch->source && ch->at == ch->end) {
+			n = next_block(v, port, producer, ch);
+			if (n <= 0)
+				return n;
+		}
+	}
+	if (ch->source) {
+		if (ch->state == CHANNEL_ENDED)
+			return 0;
+		n = next_source_record(v, port, producer, ch, r);
+	} else {
+		n = parse_record(ch, p->format.kind == DAG_FORMAT_KV, r);
+		if (n < 0)
+			return bad_block(v, port, producer);
+	}
+	if (n <= 0)
+		return n;
+	r->port = port;
+	r->producer = producer;
+	r->number = ch->number++;
+	atomic_store_explicit(&v->host->status->record, r->number, memory_order_relaxed);
+	atomic_store_explicit(&v->host->status->port, port, memory_order_relaxed);
+	atomic_store_explicit(&v->host->status->producer, producer, memory_order_relaxed);
+	atomic_store_explicit(&v->host->status->reading, 1, memory_order_relaxed);
+	return 1;
+}
+
+static bool bad_port(struct dag_vertex *v, uint32_t port)
+{
+	if (port < v->stage->spec.in_count)
+		return false;
+	task_fail(v, DAG_EINVAL, base_format("input port %u does not exist", port));
+	return true;
+}
+
+int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
+{
+	struct in_port *p;
+
+	if (bad_port(v, port))
+		return DAG_EINVAL;
+	p = &v->in[port];
+	while (p->current < p->producers && !p->closed) {
+		int n;
+
+		open_ahead(v, port, p->current + OPEN_AHEAD);
+		n = reader_next(v, port, p->current, r);
+		if (n != 0)
+			return n;
+		p->current++;
+	}
+	return 0;
+}
+
+int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
+{
+	if (bad_port(v, port))
+		return DAG_EINVAL;
+	if (producer >= v->in[port].producers)
+		return task_fail(v, DAG_EINVAL, base_format("input port %u has no producer %u", port, producer));
+	return v->in[port].closed ? 0 : reader_next(v, port, producer, r);
+}
+
+/* True where a read of the channel would not wait. */
+static bool channel_ready(struct dag_vertex *v, struct in_channel *ch)
+{
+	bool ready;
+
+	if (ch->at != ch->end)
+		return true;
+	pthread_mutex_lock(&v->host->lock);
+	ready = ch->state == CHANNEL_OPEN && (ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
+						      ch->queue_first < ch->queue_count ||
+						      (ch->source && source_has_record(ch->source)));
+	pthread_mutex_unlock(&v->host->lock);
+	return ready;
+}
+
+int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
+{
+	struct in_port *p;
+
+	if (bad_port(v, port))
+		return DAG_EINVAL;
+	p = &v->in[port];
+	while (!p->closed) {
+		uint32_t left = 0;
+
+		for (uint32_t i = 0; i < p->producers; i++) {
+			uint32_t producer = (p->any + i) % p->producers;
+			struct in_channel *ch = &p->channels[producer];
+			int n;
+
+			if (ch->state == CHANNEL_ENDED)
+				continue;
+			/* Sealed channels are opened a few at a time, live ones all at the start. */
+			if (left++ < OPEN_AHEAD)
+				send_open(v, port, producer);
+			if (!channel_ready(v, ch))
+				continue;
+			n = reader_next(v, port, producer, r);
+			if (n != 0) {
+				p->any = producer;
+				return n;
+			}
+			left--;
+		}
+		if (!left)
+			return 0;
+		if (writer_flush_live(v) < 0)
+			return 0;
+		pthread_mutex_lock(&v->host->lock);
+		host_wait(v->host);
+		pthread_mutex_unlock(&v->host->lock);
+	}
+	return 0;
+}
+
+int dag_read_batch(struct dag_vertex *v, uint32_t port, struct dag_record r[], size_t n)
+{
+	size_t count = 0;
+	int got = n ? dag_read(v, port, &r[0]) : 0;
+
+	/* All spans of a batch must live together, so a batch never leaves the block or the bytes at hand. */
+	while (got > 0 && ++count < n) {
+		struct in_channel *ch = &v->in[port].channels[v->in[port].current];
+
+		if (ch->source ? !source_has_record(ch->source) : ch->at == ch->end)
+			break;
+		got = reader_next(v, port, v->in[port].current, &r[count]);
+	}
+	return got < 0 ? got : (int)count;
+}
+
+static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer)
+{
+	struct in_channel *ch = &v->in[port].channels[producer];
+	struct host_msg msg = {.kind = HOST_CLOSE, .task = v->task};
+
+	if (v->in[port].flags & HOST_PORT_FIFO) {
+		if (ch->state == CHANNEL_ENDED)
+			return;
+		pthread_mutex_lock(&v->host->lock);
+		reader_drop_queue(ch);
+		writer_close_part(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
+		pthread_mutex_unlock(&v->host->lock);
+	} else if (ch->state != CHANNEL_ENDED) {
+		msg.u.data.port = port;
+		msg.u.data.producer = producer;
+		host_send(v->host, &msg, NULL, 0);
+	}
+	ch->state = CHANNEL_ENDED;
+}
+
+void dag_close(struct dag_vertex *v, uint32_t port)
+{
+	struct in_port *p;
+
+	if (bad_port(v, port) || v->in[port].closed)
+		return;
+	p = &v->in[port];
+	p->closed = true;
+	for (uint32_t i = 0; i < p->producers; i++) {
+		release_current(v, port, i, &p->channels[i]);
+		if (p->channels[i].state != CHANNEL_NEW || (p->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO)))
+			close_channel(v, port, i);
+	}
+}
+
+uint32_t dag_producers(const struct dag_vertex *v, uint32_t port)
+{
+	return port < v->stage->spec.in_count ? v->in[port].producers : 0;
+}
+
+void reader_fini(struct dag_vertex *v)
+{
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
+		dag_close(v, port);
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
+		struct in_port *p = &v->in[port];
+
+		for (uint32_t i = 0; i < p->producers; i++) {
+			struct in_channel *ch = &p->channels[i];
+
+			v->records_in += ch->number;
+			v->bytes_in += ch->bytes;
+			source_destroy(&ch->source);
+			hash_state_destroy(&ch->hash);
+			free(ch->queue);
+			free(ch->error_text);
+		}
+		free(p->channels);
+		p->channels = NULL;
+		p->producers = 0;
+	}
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One buffer: bytes come in at its end, records go out at its start. A record longer than the buffer makes it
+ * grow, up to the limit of a record. Files are read, not mapped: a file that shrinks is then an error and no signal.
+ */
+#include "source.h"
+#include "channel/block.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define SOURCE_BUFFER (256u << 10)
+
+struct source {
+	struct graph_format format;
+	source_fill_fn *fill;
+	void *ctx;
+	char *buf;
+	size_t cap, at, len; /* unread: buf[at … len−1] */
+	size_t scanned;      /* bytes after `at` that hold no delimiter */
+	bool ended;
+	/* A file: */
+	int fd;
+	uint64_t position;     /* of the next byte to read from the file */
+	uint64_t end;          /* the split's end: no record may begin there or behind */
+	uint64_t file_offset;  /* of buf[at] */
+	bool skip_first;       /* the split does not begin the file: its first record began before */
+};
+
+static ssize_t fill_from_file(void *ctx, void *buf, size_t n)
+{
+	struct source *s = ctx;
+	ssize_t got;
+
+	do
+		got = pread(s->fd, buf, n, (off_t)s->position);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return DAG_EIO;
+	s->position += (uint64_t)got;
+	return got;
+}
+
+struct source *source_new(struct graph_format format, source_fill_fn *fill, void *ctx)
+{
+	struct source *s = base_alloc(sizeof(*s));
+
+	s->format = format;
+	s->fill = fill;
+	s->ctx = ctx;
+	s->cap = SOURCE_BUFFER;
+	s->buf = base_alloc(s->cap);
+	s->fd = -1;
+	s->end = UINT64_MAX;
+	return s;
+}
+
+struct source *source_new_file(struct graph_format format, int fd, uint64_t offset, uint64_t length)
+{
+	struct source *s = source_new(format, fill_from_file, NULL);
+	bool by_line = format.kind == DAG_FORMAT_LINES || format.kind == DAG_FORMAT_KV;
+
+	s->ctx = s;
+	s->fd = fd;
+	s->end = offset + length;
+	/* The byte before the split says whether a record begins exactly at its start. */
+	s->skip_first = by_line && offset > 0 && length > 0;
+	s->position = s->file_offset = s->skip_first ? offset - 1 : offset;
+	return s;
+}
+
+void source_destroy(struct source **source)
+{
+	if (!*source)
+		return;
+	if ((*source)->fd >= 0)
+		close((*source)->fd);
+	free((*source)->buf);
+	free(*source);
+	*source = NULL;
+}
+
+int source_fd(const struct source *s)
+{
+	return s->fd;
+}
+
+/* Makes room and reads more. 1: bytes came; 0: the end; negative: error. */
+static int refill(struct source *s)
+{
+	ssize_t n;
+
+	if (s->ended)
+		return 0;
+	if (s->at) {
+		memmove(s->buf, s->buf + s->at, s->len - s->at);
+		s->len -= s->at;
+		s->at = 0;
+	}
+	if (s->len == s->cap) {
+		if (s->cap >= RECORD_LEN_MAX)
+			return DAG_ELIMIT;
+		s->cap *= 2;
+		s->buf = base_realloc(s->buf, s->cap);
+	}
+	n = s->fill(s->ctx, s->buf + s->len, s->cap - s->len);
+	if (n < 0)
+		return (int)n;
+	if (n == 0) {
+		s->ended = true;
+		return 0;
+	}
+	s->len += (size_t)n;
+	return 1;
+}
+
+static void take(struct source *s, size_t n)
+{
+	s->at += n;
+	s->file_offset += n;
+	s->scanned = 0;
+}
+
+/* The line at the buffer's start, without its LF. 1, 0 at the end, or an error. */
+static int next_line(struct source *s, const char **ret_line, size_t *ret_len)
+{
+	for (;;) {
+		const char *start = s->buf + s->at;
+		size_t have = s->len - s->at;
+		const char *lf = have > s->scanned ? memchr(start + s->scanned, '\n', have - s->scanned) : NULL;
+		int r;
+
+		if (lf) {
+			*ret_line = start;
+			*ret_len = (size_t)(lf - start);
+			take(s, *ret_len + 1);
+			return 1;
+		}
+		s->scanned = have;
+		r = refill(s);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			continue;
+		have = s->len - s->at;
+		if (!have)
+			return 0;
+		*ret_line = s->buf + s->at;
+		*ret_len = have;
+		take(s, have);
+		return 1;
+	}
+}
+
+static int next_fixed(struct source *s, struct dag_record *r)
+{
+	size_t size = s->format.size;
+
+	if (s->file_offset >= s->end)
+		return 0;
+	while (s->len - s->at < size) {
+		int n = refill(s);
+
+		if (n < 0)
+			return n;
+		if (n == 0)
+			return s->len == s->at ? 0 : DAG_EFORMAT;
+	}
+	r->data = s->buf + s->at;
+	r->len = size;
+	take(s, size);
+	return 1;
+}
+
+static int next_bytes(struct source *s, struct dag_record *r)
+{
+	if (s->file_offset >= s->end)
+		return 0;
+	if (s->len == s->at) {
+		int n = refill(s);
+
+		if (n <= 0)
+			return n;
+	}
+	r->data = s->buf + s->at;
+	r->len = s->len - s->at;
+	if (r->len > s->end - s->file_offset)
+		r->len = s->end - s->file_offset;
+	take(s, r->len);
+	return 1;
+}
+
+int source_next(struct source *s, struct dag_record *r)
+{
+	const char *line;
+	size_t len;
+	int n;
+
+	r->key = NULL;
+	r->key_len = 0;
+	if (s->format.kind == DAG_FORMAT_FIXED)
+		return next_fixed(s, r);
+	if (s->format.kind == DAG_FORMAT_BYTES)
+		return next_bytes(s, r);
+	if (s->skip_first) {
+		s->skip_first = false;
+		n = next_line(s, &line, &len);
+		if (n <= 0)
+			return n;
+	}
+	if (s->file_offset >= s->end)
+		return 0;
+	n = next_line(s, &line, &len);
+	if (n <= 0)
+		return n;
+	r->data = line;
+	r->len = len;
+	if (s->format.kind == DAG_FORMAT_KV) {
+		const char *tab = memchr(line, '\t', len);
+
+		if (!tab)
+			return DAG_EFORMAT;
+		r->key = line;
+		r->key_len = (size_t)(tab - line);
+		r->data = tab + 1;
+		r->len = len - r->key_len - 1;
+	}
+	return 1;
+}
+
+bool source_has_record(const struct source *s)
+{
+	size_t have = s->len - s->at;
+
+	switch (s->format.kind) {
+	case DAG_FORMAT_FIXED:
+		return have >= s->format.size;
+	case DAG_FORMAT_BYTES:
+		return have > 0;
+	default:
+		return have > s->scanned && memchr(s->buf + s->at + s->scanned, '\n', have - s->scanned) != NULL;
+	}
+}

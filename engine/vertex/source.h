@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VERTEX_SOURCE_H
+#define VERTEX_SOURCE_H
+/*
+ * Bytes as files and programs have them, cut into records: a split of an input file, the output of a program, or
+ * raw blocks that were fetched. Formats are those of the graph file's table.
+ */
+#include "base/base.h"
+#include "graph/graph.h"
+
+struct source;
+
+/*
+ * Reads up to n bytes to buf; 0 at the end, negative for an error. May block.
+ */
+typedef ssize_t source_fill_fn(void *ctx, void *buf, size_t n);
+
+struct source *source_new(struct graph_format format, source_fill_fn *fill, void *ctx);
+/* A split of a file: the records whose first byte lies in offset … offset+length−1. Owns fd. */
+struct source *source_new_file(struct graph_format format, int fd, uint64_t offset, uint64_t length);
+void source_destroy(struct source **source);
+
+/* 1: the next record, valid until the next call; 0: the end; DAG_EFORMAT, DAG_EIO, DAG_ELIMIT or what fill gave. */
+int source_next(struct source *source, struct dag_record *r);
+/* True where the next record can be had without a call of fill. */
+bool source_has_record(const struct source *source);
+/* The file's descriptor; −1 for other sources. */
+int source_fd(const struct source *source);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VERTEX_SPEC_H
+#define VERTEX_SPEC_H
+/*
+ * All that a host must know of a stage, sent once to each host, encoded. Everything that is the same for each
+ * vertex of the stage is here; START says the rest.
+ */
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "graph/graph.h"
+
+struct stage_spec {
+	uint32_t id;
+	const char *job, *name;
+	uint32_t kind; /* GRAPH_PLUGIN or GRAPH_PROGRAM */
+	uint32_t width;
+	const char *plugin, *entry;
+	const char **argv;
+	uint32_t argc;
+	struct graph_pair *params, *env;
+	uint32_t param_count, env_count;
+	struct graph_pair *files; /* name in the scratch folder, path on this node */
+	uint32_t file_count;
+	const char *scratch; /* folder in which each attempt has one of its own */
+	uint32_t in_count, out_count;
+	struct graph_format in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
+	bool in_joined[GRAPH_PORTS_MAX];
+	bool order_blind;
+	struct graph_stream *streams;
+	uint32_t stream_count;
+	int32_t *exit_ok;
+	uint32_t exit_ok_count;
+};
+
+void stage_spec_encode(const struct stage_spec *spec, struct buffer *ret_bytes);
+/* DAG_EPROTO on anything that is not one whole spec. Strings lie in the arena. */
+int stage_spec_decode(const void *data, size_t len, struct arena *arena, struct stage_spec *ret_spec);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VERTEX_TASK_H
+#define VERTEX_TASK_H
+/* One attempt while it runs in a host: what `struct dag_vertex` is inside. */
+#include "host.h"
+#include "source.h"
+
+struct fifo_block {
+	uint32_t refs; /* guarded by host.lock */
+	uint32_t len, records;
+	unsigned char data[];
+};
+
+/* A block that waits to be read. */
+struct queued_block {
+	const unsigned char *data;
+	uint32_t len, records, kind;
+	struct fifo_block *fifo;
+};
+
+enum channel_state { CHANNEL_NEW, CHANNEL_OPENING, CHANNEL_OPEN, CHANNEL_ENDED };
+
+struct raw_reader {
+	struct dag_vertex *v;
+	uint32_t port, producer;
+};
+
+struct in_channel {
+	enum channel_state state;
+	enum host_channel_kind kind;
+	const unsigned char *at, *end; /* of the current block: the fast path of every read */
+	struct queued_block current;
+	struct queued_block *queue; /* LIVE: first … count−1 are unread. Guarded by host.lock. */
+	size_t queue_first, queue_count, queue_cap;
+	uint64_t queued_bytes; /* fifo: its window */
+	struct index_view index;
+	const struct index_part *part; /* SEALED */
+	uint32_t next_block;
+	struct source *source; /* SOURCE, and LIVE ones that are raw */
+	bool raw;
+	struct raw_reader raw_reader;
+	uint64_t file_size; /* SOURCE: as it was when the job started */
+	int64_t file_mtime_ns;
+	bool ended; /* LIVE: END came. Guarded by host.lock. */
+	bool check_end;
+	struct channel_end expected;
+	uint64_t records, bytes, number;
+	uint64_t consumed; /* LIVE: bytes, as told to the daemon */
+	uint64_t bytes_shown; /* of `bytes`, in the status page */
+	struct hash_state *hash;
+	int error;
+	char *error_text;
+	struct dag_vertex *fifo_producer; /* FIFO */
+	uint32_t fifo_stream, fifo_part;
+};
+
+struct in_port {
+	uint32_t producers, flags;
+	struct graph_format format;
+	struct in_channel *channels;
+	uint32_t current, opened;
+	uint32_t any; /* dag_read_any: the channel read last */
+	bool closed;
+};
+
+struct out_part {
+	unsigned char *at, *end; /* room in the current block; NULL: none begun */
+	unsigned char *base;     /* the block's header */
+	struct host_segment *segment;
+	uint64_t offset;      /* of the block's header in the segment */
+	struct fifo_block *fifo;
+	uint32_t block_records;
+	uint32_t next_size;
+	uint64_t seq;
+	uint64_t records, bytes;
+	uint64_t written, limit; /* LIVE: bytes flushed and allowed. limit is guarded by host.lock. */
+	bool closed;             /* its readers have gone. Guarded by host.lock. */
+	struct hash_state *hash;
+	struct block_ref *blocks;
+	size_t block_count, block_cap;
+};
+
+struct out_stream {
+	const struct graph_stream *spec;
+	uint32_t block_size;
+	uint32_t next_part; /* round-robin */
+	uint32_t parts_closed;
+	struct out_part *parts;
+};
+
+struct dag_vertex {
+	struct host *host;
+	const struct host_stage *stage;
+	uint32_t task, vertex, index, attempt, epoch;
+	uint64_t window;
+	struct in_port in[GRAPH_PORTS_MAX];
+	struct out_stream *streams;
+	uint32_t stream_count;
+	/* The streams of each port: indices into `streams`. */
+	uint32_t *port_streams[GRAPH_PORTS_MAX];
+	uint32_t port_stream_count[GRAPH_PORTS_MAX];
+	struct buffer reserved[GRAPH_PORTS_MAX];
+	bool reserved_in_place[GRAPH_PORTS_MAX];
+
+	int error; /* the first that was met, for DONE */
+	char *error_text;
+	bool blamed;
+	uint32_t blamed_port, blamed_producer;
+	int exit_code, signal;
+	char *scratch;
+	struct host_counter counters[HOST_COUNTERS_MAX];
+	uint32_t counter_count;
+	uint64_t records_in, bytes_in; /* summed over the channels when they are closed */
+	uint64_t port_records[GRAPH_PORTS_MAX], port_bytes[GRAPH_PORTS_MAX]; /* written; one thread a port */
+	pthread_mutex_t lock; /* the error, against the pumps of a program */
+};
+
+/* reader.c. As dag_read_from, with the reason kept in the vertex; 1, 0 or an error. */
+int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
+/* Asks the daemon for live inputs, so that credit flows from the start. */
+void reader_open_live(struct dag_vertex *v);
+/* Dispatch of CHANNEL, BLOCKS, END; the caller holds host.lock. */
+void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
+void reader_on_blocks(struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n);
+void reader_on_end(struct dag_vertex *v, const struct host_msg *msg);
+/* Closes what was not read to its end, and frees. */
+void reader_fini(struct dag_vertex *v);
+/* Removes the fifo blocks that one consumer will never read; the caller holds host.lock. */
+void reader_drop_queue(struct in_channel *ch);
+
+/* writer.c */
+void writer_init(struct dag_vertex *v);
+/* Makes what was written to live channels readable, before this thread waits or ends. */
+int writer_flush_live(struct dag_vertex *v);
+/* Flushes everything and writes the index; *ret_index says where it lies. */
+int writer_seal(struct dag_vertex *v, struct block_ref *ret_index);
+/* True where the vertex has outputs that anybody reads, and all those readers have gone. */
+bool writer_all_closed(struct dag_vertex *v);
+void writer_fini(struct dag_vertex *v);
+void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg);
+void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg);
+void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part);
+
+/* The first error of the vertex stays; the text is taken over. */
+int task_fail(struct dag_vertex *v, int error, char *text);
+const char *task_scratch(struct dag_vertex *v);
+
+/* partition.c */
+uint32_t partition_pick(struct out_stream *stream, enum dag_format_kind format, const void *key, size_t key_len,
+	const void *data, size_t len);
+
+#endif

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing: each port has streams (one for each partitioning of its edges), each stream has parts, each part has one
+ * block that is being filled in place in the host's segment. A full block of a file stream is only noted, for the
+ * index at the seal; one of a live stream is announced to the daemon; one of a fifo is handed to the reader's queue.
+ *
+ * First blocks are small and double, so that a vertex with many parts and little data does not take a segment.
+ */
+#include "task.h"
+
+#define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
+#define LIVE_BLOCK_MAX (256u << 10)
+#define FIRST_BLOCK 4096u
+#define SPACE_STEP_MIN (1u << 20)
+#define SPACE_STEP_MAX (64u << 20)
+#define SPACE_STEP_LIVE (4u << 20)
+
+static bool is_live(const struct out_stream *s)
+{
+	return s->spec->channel == GRAPH_PIPE;
+}
+
+static bool is_fifo(const struct out_stream *s)
+{
+	return s->spec->channel == GRAPH_FIFO;
+}
+
+void writer_init(struct dag_vertex *v)
+{
+	const struct stage_spec *spec = &v->stage->spec;
+
+	v->stream_count = spec->stream_count;
+	v->streams = base_alloc((v->stream_count + 1) * sizeof(*v->streams));
+	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++)
+		v->port_streams[i] = base_alloc((v->stream_count + 1) * sizeof(uint32_t));
+	for (uint32_t i = 0; i < v->stream_count; i++) {
+		struct out_stream *s = &v->streams[i];
+		uint32_t port = spec->streams[i].port;
+
+		s->spec = &spec->streams[i];
+		s->parts = base_alloc(s->spec->parts * sizeof(*s->parts));
+		s->block_size = VERTEX_BUFFER / s->spec->parts;
+		s->block_size = DAG_MIN(DAG_MAX(s->block_size, BLOCK_SIZE_MIN), BLOCK_SIZE_MAX);
+		if (is_live(s) || is_fifo(s))
+			s->block_size = DAG_MIN(s->block_size, LIVE_BLOCK_MAX);
+		for (uint32_t p = 0; p < s->spec->parts; p++) {
+			s->parts[p].next_size = FIRST_BLOCK;
+			s->parts[p].limit = s->spec->elastic ? UINT64_MAX : v->window;
+		}
+		v->port_streams[port][v->port_stream_count[port]++] = i;
+	}
+}
+
+/* ---- blocks ---- */
+
+static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need)
+{
+	uint64_t size = DAG_MAX(p->next_size, need), step;
+	int r;
+
+	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
+	p->block_records = 0;
+	if (is_fifo(s)) {
+		p->fifo = base_alloc(sizeof(*p->fifo) + size);
+		p->at = p->fifo->data;
+		p->end = p->at + size;
+		return 0;
+	}
+	/* Segments grow with what the attempt has written; live ones stay small, to stay in the caches. */
+	step = DAG_MIN(DAG_MAX(v->port_bytes[s->spec->port], SPACE_STEP_MIN), SPACE_STEP_MAX);
+	if (is_live(s))
+		step = SPACE_STEP_LIVE;
+	r = host_space_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
+	if (r < 0)
+		return task_fail(v, r, base_strdup("the node's spool is full"));
+	p->base = p->segment->base + p->offset;
+	p->at = p->base + BLOCK_HEADER_SIZE;
+	p->end = p->at + size;
+	return 0;
+}
+
+/* Waits until the part may be written to. DAG_ECLOSED where nobody reads it any more. */
+static int wait_credit(struct dag_vertex *v, struct out_part *p)
+{
+	struct host *host = v->host;
+	int r;
+
+	pthread_mutex_lock(&host->lock);
+	/* A writer that never has to wait must still hear that its readers have gone. */
+	host_look(host);
+	while (p->written >= p->limit && !p->closed)
+		host_wait(host);
+	r = p->closed ? DAG_ECLOSED : 0;
+	pthread_mutex_unlock(&host->lock);
+	return r;
+}
+
+/* Gives a fifo's block to every consumer of the part, when their queues have room. */
+static int push_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part, struct fifo_block *block)
+{
+	struct host *host = v->host;
+	struct out_part *p = &v->streams[stream].parts[part];
+	bool full;
+
+	pthread_mutex_lock(&host->lock);
+	do {
+		full = false;
+		for (uint32_t t = 0; t < host->task_count && !p->closed; t++) {
+			struct dag_vertex *reader = host->tasks[t];
+
+			for (uint32_t port = 0; reader && port < reader->stage->spec.in_count; port++)
+				for (uint32_t i = 0; i < reader->in[port].producers; i++) {
+					struct in_channel *ch = &reader->in[port].channels[i];
+
+					if (ch->fifo_producer == v && ch->fifo_stream == stream &&
+						ch->fifo_part == part && ch->queued_bytes >= v->window)
+						full = true;
+				}
+		}
+		if (full)
+			host_wait(host);
+	} while (full);
+	block->refs = 1; /* this function's own */
+	for (uint32_t t = 0; t < host->task_count && !p->closed; t++) {
+		struct dag_vertex *reader = host->tasks[t];
+
+		for (uint32_t port = 0; reader && port < reader->stage->spec.in_count; port++)
+			for (uint32_t i = 0; i < reader->in[port].producers; i++) {
+				struct in_channel *ch = &reader->in[port].channels[i];
+
+				if (ch->fifo_producer != v || ch->fifo_stream != stream || ch->fifo_part != part ||
+					ch->state == CHANNEL_ENDED)
+					continue;
+				block->refs++;
+				if (ch->queue_first && ch->queue_first == ch->queue_count)
+					ch->queue_first = ch->queue_count = 0;
+				*DAG_APPEND(ch->queue, ch->queue_count, ch->queue_cap) =
+					(struct queued_block){block->data, block->len, block->records, BLOCK_DATA, block};
+				ch->queued_bytes += block->len;
+			}
+	}
+	if (--block->refs == 0)
+		free(block);
+	host_changed(host);
+	pthread_mutex_unlock(&host->lock);
+	return 0;
+}
+
+static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, struct out_part *p, uint32_t len)
+{
+	struct block_header h = {.version = BLOCK_VERSION, .kind = BLOCK_DATA, .epoch = v->epoch, .vertex = v->vertex,
+		.attempt = v->attempt, .stream = stream, .part = part, .seq = p->seq, .records = p->block_records,
+		.length = len, .raw_length = len};
+
+	memcpy(p->base, &h, sizeof(h));
+}
+
+/* Ends the current block of a part, if there is one with records in it. */
+static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
+{
+	struct out_stream *s = &v->streams[stream];
+	struct out_part *p = &s->parts[part];
+	struct block_ref ref;
+	struct host_msg msg = {.kind = HOST_LIVE, .task = v->task};
+	const unsigned char *payload;
+	uint32_t len;
+	int r = 0;
+
+	if (!p->at)
+		return 0;
+	payload = is_fifo(s) ? p->fifo->data : p->base + BLOCK_HEADER_SIZE;
+	len = (uint32_t)(p->at - payload);
+	if (len) {
+		if (!p->hash)
+			p->hash = hash_state_new();
+		hash_state_update(p->hash, payload, len);
+		p->records += p->block_records;
+		p->bytes += len;
+	}
+	if (is_fifo(s)) {
+		struct fifo_block *block = p->fifo;
+
+		p->fifo = NULL;
+		p->at = p->end = NULL;
+		if (!len) {
+			free(block);
+			return 0;
+		}
+		block->len = len;
+		block->records = p->block_records;
+		p->seq++;
+		return push_fifo(v, stream, part, block);
+	}
+	if (len)
+		write_header(v, stream, part, p, len);
+	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
+		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
+	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, BLOCK_DATA};
+	p->at = p->end = NULL;
+	if (!len)
+		return 0;
+	p->seq++;
+	if (!is_live(s)) {
+		*DAG_APPEND(p->blocks, p->block_count, p->block_cap) = ref;
+		return 0;
+	}
+	r = wait_credit(v, p);
+	if (r < 0)
+		return r == DAG_ECLOSED ? 0 : r;
+	p->written += len;
+	msg.u.live.stream = stream;
+	msg.u.live.part = part;
+	msg.u.live.blocks = 1;
+	host_send(v->host, &msg, &ref, sizeof(ref));
+	return 0;
+}
+
+int writer_flush_live(struct dag_vertex *v)
+{
+	for (uint32_t i = 0; i < v->stream_count; i++) {
+		if (!is_live(&v->streams[i]) && !is_fifo(&v->streams[i]))
+			continue;
+		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
+			int r = flush_part(v, i, p);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- readers that go, and credit that comes; the caller holds host.lock ---- */
+
+void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
+{
+	struct out_stream *s = &v->streams[stream];
+
+	if (!s->parts[part].closed)
+		s->parts_closed++;
+	s->parts[part].closed = true;
+	host_changed(v->host);
+}
+
+void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg)
+{
+	DAG_ASSERT(msg->u.live.stream < v->stream_count && msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
+	writer_close_part(v, msg->u.live.stream, msg->u.live.part);
+}
+
+void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg)
+{
+	struct out_part *p;
+
+	DAG_ASSERT(msg->u.live.stream < v->stream_count && msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
+	p = &v->streams[msg->u.live.stream].parts[msg->u.live.part];
+	p->limit = DAG_MAX(p->limit, msg->u.live.limit);
+}
+
+bool writer_all_closed(struct dag_vertex *v)
+{
+	bool all = v->stream_count > 0;
+
+	pthread_mutex_lock(&v->host->lock);
+	for (uint32_t i = 0; i < v->stream_count; i++)
+		all = all && v->streams[i].parts_closed == v->streams[i].spec->parts;
+	pthread_mutex_unlock(&v->host->lock);
+	return all;
+}
+
+static bool port_closed(struct dag_vertex *v, uint32_t port)
+{
+	bool all = v->port_stream_count[port] > 0;
+
+	for (uint32_t i = 0; i < v->port_stream_count[port]; i++) {
+		struct out_stream *s = &v->streams[v->port_streams[port][i]];
+
+		all = all && __atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) == s->spec->parts;
+	}
+	return all;
+}
+
+static int append(struct dag_vertex *v, uint32_t stream, uint32_t part, const void *key, size_t key_len, const void *data,
+	size_t len, bool kv)
+{
+	struct out_part *p = &v->streams[stream].parts[part];
+	size_t head = kv ? 8 : 4, need = head + key_len + len;
+	uint32_t lens[2] = {(uint32_t)(kv ? key_len : len), (uint32_t)len};
+
+	if ((size_t)(p->end - p->at) < need) {
+		int r = flush_part(v, stream, part);
+
+		if (r == 0)
+			r = begin_block(v, &v->streams[stream], p, need);
+		if (r < 0)
+			return r;
+	}
+	memcpy(p->at, lens, head);
+	if (key_len)
+		memcpy(p->at + head, key, key_len);
+	if (len)
+		memcpy(p->at + head + key_len, data, len);
+	p->at += need;
+	p->block_records++;
+	return 0;
+}
+
+#define PART_BY_WORD UINT32_MAX
+
+static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, const void *key, size_t key_len,
+	const void *data, size_t len, bool kv)
+{
+	enum dag_format_kind format;
+
+	if (port >= v->stage->spec.out_count)
+		return task_fail(v, DAG_EINVAL, base_format("output port %u does not exist", port));
+	format = v->stage->spec.out[port].kind;
+	if ((format == DAG_FORMAT_KV) != kv)
+		return task_fail(v, DAG_EINVAL, base_format("output port %u is %sof key-value pairs", port, kv ? "not " : ""));
+	if (key_len + len > RECORD_LEN_MAX || key_len > RECORD_LEN_MAX)
+		return task_fail(v, DAG_ELIMIT, base_format("a record of %zu bytes; the limit is 1 GiB", key_len + len));
+	if (format == DAG_FORMAT_FIXED && len != v->stage->spec.out[port].size)
+		return task_fail(v, DAG_EFORMAT, base_format("a record of %zu bytes on port %u, which is fixed: %u", len, port,
+			v->stage->spec.out[port].size));
+	if (port_closed(v, port))
+		return DAG_ECLOSED;
+	v->port_records[port]++;
+	v->port_bytes[port] += key_len + len;
+	for (uint32_t i = 0; i < v->port_stream_count[port]; i++) {
+		uint32_t stream = v->port_streams[port][i], part;
+		struct out_stream *s = &v->streams[stream];
+		int r;
+
+		part = wanted == PART_BY_WORD || s->spec->partition.kind != GRAPH_BY_PART
+			? partition_pick(s, format, key, key_len, data, len)
+			: wanted;
+		if (part >= s->spec->parts)
+			return task_fail(v, DAG_EINVAL, base_format("part %u of port %u: there are %u", part, port, s->spec->parts));
+		if (s->parts_closed && __atomic_load_n(&s->parts[part].closed, __ATOMIC_RELAXED))
+			continue;
+		r = append(v, stream, part, key, key_len, data, len, kv);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int dag_write(struct dag_vertex *v, uint32_t port, const void *data, size_t len)
+{
+	return write_record(v, port, PART_BY_WORD, NULL, 0, data, len, false);
+}
+
+int dag_write_kv(struct dag_vertex *v, uint32_t port, const void *key, size_t key_len, const void *value,
+	size_t value_len)
+{
+	return write_record(v, port, PART_BY_WORD, key, key_len, value, value_len, true);
+}
+
+int dag_write_part(struct dag_vertex *v, uint32_t port, uint32_t part, const void *data, size_t len)
+{
+	return write_record(v, port, part, NULL, 0, data, len, false);
+}
+
+int dag_write_part_kv(struct dag_vertex *v, uint32_t port, uint32_t part, const void *key, size_t key_len,
+	const void *value, size_t value_len)
+{
+	return write_record(v, port, part, key, key_len, value, value_len, true);
+}
+
+uint32_t dag_parts(const struct dag_vertex *v, uint32_t port)
+{
+	uint32_t parts = 1;
+
+	for (uint32_t i = 0; port < GRAPH_PORTS_MAX && i < v->port_stream_count[port]; i++)
+		parts = DAG_MAX(parts, v->streams[v->port_streams[port][i]].spec->parts);
+	return parts;
+}
+
+int dag_reserve(struct dag_vertex *v, uint32_t port, size_t len, void **ret_data)
+{
+	struct out_part *p;
+	struct out_stream *s;
+
+	if (port >= v->stage->spec.out_count || v->stage->spec.out[port].kind == DAG_FORMAT_KV || len > RECORD_LEN_MAX)
+		return task_fail(v, DAG_EINVAL, base_format("no reservation of %zu bytes on output port %u", len, port));
+	s = v->port_stream_count[port] == 1 ? &v->streams[v->port_streams[port][0]] : NULL;
+	v->reserved_in_place[port] = s && s->spec->parts == 1 && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
+	if (!v->reserved_in_place[port]) {
+		v->reserved[port].len = 0;
+		*ret_data = buffer_extend(&v->reserved[port], len);
+		return 0;
+	}
+	if (port_closed(v, port))
+		return DAG_ECLOSED;
+	p = &s->parts[0];
+	if ((size_t)(p->end - p->at) < len + 4) {
+		int r = flush_part(v, v->port_streams[port][0], 0);
+
+		if (r == 0)
+			r = begin_block(v, s, p, len + 4);
+		if (r < 0)
+			return r;
+	}
+	*ret_data = p->at + 4;
+	return 0;
+}
+
+int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
+{
+	struct out_part *p;
+	uint32_t len = (uint32_t)len_used;
+
+	if (port >= v->stage->spec.out_count)
+		return task_fail(v, DAG_EINVAL, base_format("output port %u does not exist", port));
+	if (!v->reserved_in_place[port])
+		return dag_write(v, port, v->reserved[port].data, len_used);
+	p = &v->streams[v->port_streams[port][0]].parts[0];
+	if (!p->at || (size_t)(p->end - p->at) < len_used + 4)
+		return task_fail(v, DAG_EINVAL, base_format("a commit of %zu bytes on port %u, which is more than was reserved",
+			len_used, port));
+	memcpy(p->at, &len, 4);
+	p->at += len_used + 4;
+	p->block_records++;
+	v->port_records[port]++;
+	v->port_bytes[port] += len_used;
+	return 0;
+}
+
+/* ---- the seal ---- */
+
+static void end_fifo(struct dag_vertex *v)
+{
+	struct host *host = v->host;
+
+	for (uint32_t t = 0; t < host->task_count; t++) {
+		struct dag_vertex *reader = host->tasks[t];
+
+		for (uint32_t port = 0; reader && port < reader->stage->spec.in_count; port++)
+			for (uint32_t i = 0; i < reader->in[port].producers; i++) {
+				struct in_channel *ch = &reader->in[port].channels[i];
+				struct out_part *p;
+
+				if (ch->fifo_producer != v)
+					continue;
+				p = &v->streams[ch->fifo_stream].parts[ch->fifo_part];
+				ch->ended = true;
+				ch->check_end = !p->closed;
+				ch->expected = (struct channel_end){p->records, p->bytes,
+					p->hash ? hash_state_digest(p->hash) : hash_128("", 0)};
+			}
+	}
+	host_changed(host);
+}
+
+int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
+{
+	uint32_t parts = 0, blocks = 0, block = 0;
+	struct index_header *header;
+	struct index_stream *stream;
+	struct index_part *part;
+	struct block_ref *ref;
+	struct host_segment *segment;
+	uint64_t offset;
+	size_t size;
+	int r;
+
+	for (uint32_t i = 0; i < v->stream_count; i++)
+		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
+			r = flush_part(v, i, p);
+			if (r < 0)
+				return r;
+			parts++;
+			blocks += (uint32_t)v->streams[i].parts[p].block_count;
+		}
+	size = index_size(v->stream_count, parts, blocks);
+	r = host_space_take(v->host, size, SPACE_STEP_MIN, &segment, &offset);
+	if (r < 0)
+		return task_fail(v, r, base_strdup("the node's spool is full"));
+	header = (struct index_header *)(segment->base + offset);
+	stream = (struct index_stream *)(header + 1);
+	part = (struct index_part *)(stream + v->stream_count);
+	ref = (struct block_ref *)(part + parts);
+	*header = (struct index_header){INDEX_MAGIC, BLOCK_VERSION, v->stream_count, parts, blocks, 0};
+	for (uint32_t i = 0; i < v->stream_count; i++) {
+		const struct out_stream *s = &v->streams[i];
+
+		*stream++ = (struct index_stream){s->spec->parts, s->parts_closed > 0};
+		for (uint32_t p = 0; p < s->spec->parts; p++) {
+			const struct out_part *o = &s->parts[p];
+
+			*part++ = (struct index_part){o->records, o->bytes,
+				o->hash ? hash_state_digest(o->hash) : hash_128("", 0), block, (uint32_t)o->block_count};
+			if (o->block_count)
+				memcpy(ref + block, o->blocks, o->block_count * sizeof(*ref));
+			block += (uint32_t)o->block_count;
+		}
+	}
+	pthread_mutex_lock(&v->host->lock);
+	end_fifo(v);
+	pthread_mutex_unlock(&v->host->lock);
+	*ret_index = (struct block_ref){segment->id, 0, offset, (uint32_t)size, 0};
+	return 0;
+}
+
+void writer_fini(struct dag_vertex *v)
+{
+	for (uint32_t i = 0; i < v->stream_count; i++) {
+		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
+			struct out_part *o = &v->streams[i].parts[p];
+
+			free(o->fifo);
+			free(o->blocks);
+			hash_state_destroy(&o->hash);
+		}
+		free(v->streams[i].parts);
+	}
+	free(v->streams);
+	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++) {
+		free(v->port_streams[i]);
+		buffer_fini(&v->reserved[i]);
+	}
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Envelopes in and out; link.c decides what counts. */
+#include "session.h"
+#include "os/os.h"
+
+struct session {
+	struct session_server *server; /* NULL: a dialler */
+	struct wire_socket *socket;
+	struct link link;
+	const struct session_handlers *handlers;
+	void *ctx, *owner;
+	unsigned char *identity; /* server: the peer's routing id */
+	size_t identity_len;
+	char *peer;
+	bool refused;
+	UT_hash_handle hh;
+};
+
+struct session_server {
+	struct wire_socket *socket;
+	const struct session_handlers *handlers;
+	void *ctx;
+	char *id;
+	Dagrun__Role role;
+	uint64_t incarnation;
+	struct session *peers;
+};
+
+static void free_bytes(void *data, void *hint)
+{
+	(void)hint;
+	free(data);
+}
+
+static void send_bytes(struct session *s, const unsigned char *data, size_t len)
+{
+	zmq_msg_t frames[2];
+	size_t n = 0;
+	unsigned char *copy = base_alloc(len);
+
+	memcpy(copy, data, len);
+	if (s->server) {
+		zmq_msg_init_size(&frames[n], s->identity_len);
+		memcpy(zmq_msg_data(&frames[n++]), s->identity, s->identity_len);
+	}
+	zmq_msg_init_data(&frames[n++], copy, len, free_bytes, NULL);
+	wire_socket_send(s->socket, frames, n);
+}
+
+static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
+{
+	unsigned char *data;
+
+	e->session = s->link.session;
+	e->seq = seq;
+	e->ack = s->link.received;
+	*ret_len = dagrun__envelope__get_packed_size(e);
+	data = base_alloc(*ret_len);
+	dagrun__envelope__pack(e, data);
+	return data;
+}
+
+void session_send(struct session *s, Dagrun__Envelope *e)
+{
+	size_t len;
+	unsigned char *data;
+
+	if (s->refused)
+		return;
+	data = pack(s, e, link_next(&s->link), &len);
+	DAG_ASSERT(len <= WIRE_CONTROL_MAX);
+	send_bytes(s, data, len);
+	link_sent(&s->link, data, len, os_now());
+}
+
+/* A message outside of the numbering: heartbeats and refusals. */
+static void send_unnumbered(struct session *s, Dagrun__Envelope *e)
+{
+	size_t len;
+	unsigned char *data = pack(s, e, 0, &len);
+
+	send_bytes(s, data, len);
+	link_acked(&s->link, os_now());
+	free(data);
+}
+
+static void send_heartbeat(struct session *s)
+{
+	Dagrun__Envelope e = DAGRUN__ENVELOPE__INIT;
+
+	send_unnumbered(s, &e);
+}
+
+static void send_hello(struct session *s, const char *id, Dagrun__Role role, uint64_t incarnation)
+{
+	Dagrun__Hello hello = DAGRUN__HELLO__INIT;
+	SESSION_ENVELOPE(e, HELLO);
+
+	hello.version_min = WIRE_VERSION_MIN;
+	hello.version_max = WIRE_VERSION_MAX;
+	hello.role = role;
+	hello.id = (char *)id;
+	hello.incarnation = incarnation;
+	e.hello = &hello;
+	session_send(s, &e);
+}
+
+static bool speaks_our_version(const Dagrun__Hello *hello)
+{
+	return hello->version_min <= WIRE_VERSION_MAX && hello->version_max >= WIRE_VERSION_MIN;
+}
+
+void session_tick(struct session *s, dag_instant now)
+{
+	const struct link_message *repeat;
+	size_t n;
+
+	if (s->refused)
+		return;
+	n = link_repeat(&s->link, now, &repeat);
+	for (size_t i = 0; i < n; i++)
+		send_bytes(s, repeat[i].data, repeat[i].len);
+	if (now - s->link.last_sent >= LINK_HEARTBEAT || s->link.received > s->link.ack_sent)
+		send_heartbeat(s);
+}
+
+static Dagrun__Envelope *unpack(zmq_msg_t *frame)
+{
+	if (zmq_msg_size(frame) > WIRE_CONTROL_MAX)
+		return NULL;
+	return dagrun__envelope__unpack(NULL, zmq_msg_size(frame), zmq_msg_data(frame));
+}
+
+/* ---- dialler ---- */
+
+static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct session *s = ctx;
+	Dagrun__Envelope *e = count == 1 ? unpack(&frames[0]) : NULL;
+
+	if (!e)
+		return;
+	if (e->session == s->link.session && !s->refused) {
+		if (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED) {
+			s->refused = true;
+			s->handlers->on_refused(s->ctx, s, e->refused->reason);
+		} else if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
+			if (e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && !s->peer)
+				s->peer = base_strdup(e->hello->id);
+			if (link_owes_ack(&s->link))
+				send_heartbeat(s);
+			s->handlers->on_message(s->ctx, s, e);
+		}
+	}
+	dagrun__envelope__free_unpacked(e, NULL);
+}
+
+static void on_dialler_lost(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (s->handlers->on_disconnected && !s->refused)
+		s->handlers->on_disconnected(s->ctx, s);
+}
+
+struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,
+	Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers, void *ctx)
+{
+	struct session *s = base_alloc(sizeof(*s));
+	char *identity = base_format("%s/%llx", id, (unsigned long long)os_random());
+
+	link_init(&s->link, os_random(), os_now());
+	s->handlers = handlers;
+	s->ctx = ctx;
+	s->socket = wire_socket_new(wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, false, false, identity,
+		DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
+	free(identity);
+	if (handlers->on_disconnected && !strncmp(endpoint, "tcp:", 4))
+		wire_socket_watch(s->socket, on_dialler_lost);
+	if (wire_socket_connect(s->socket, endpoint) < 0) {
+		session_destroy(&s);
+		return NULL;
+	}
+	send_hello(s, id, role, incarnation);
+	return s;
+}
+
+void session_destroy(struct session **session)
+{
+	struct session *s = *session;
+
+	if (!s)
+		return;
+	if (!s->server)
+		wire_socket_destroy(&s->socket);
+	link_fini(&s->link);
+	free(s->identity);
+	free(s->peer);
+	free(s);
+	*session = NULL;
+}
+
+/* ---- server ---- */
+
+static struct session *find_peer(struct session_server *server, zmq_msg_t *identity)
+{
+	struct session *s;
+
+	HASH_FIND(hh, server->peers, zmq_msg_data(identity), zmq_msg_size(identity), s);
+	return s;
+}
+
+void session_close(struct session *s)
+{
+	struct session_server *server = s->server;
+
+	HASH_DEL(server->peers, s);
+	if (server->handlers->on_closed)
+		server->handlers->on_closed(server->ctx, s);
+	session_destroy(&s);
+}
+
+static struct session *add_peer(struct session_server *server, zmq_msg_t *identity, uint64_t session)
+{
+	struct session *s = base_alloc(sizeof(*s));
+
+	s->server = server;
+	s->socket = server->socket;
+	s->handlers = server->handlers;
+	s->ctx = server->ctx;
+	s->identity_len = zmq_msg_size(identity);
+	s->identity = base_alloc(s->identity_len);
+	memcpy(s->identity, zmq_msg_data(identity), s->identity_len);
+	link_init(&s->link, session, os_now());
+	HASH_ADD_KEYPTR(hh, server->peers, s->identity, s->identity_len, s);
+	return s;
+}
+
+/* Tells a peer that its session is not one of ours, outside of any session. */
+static void refuse(struct session_server *server, zmq_msg_t *identity, uint64_t session, const char *reason)
+{
+	struct session s = {.server = server, .socket = server->socket, .identity = zmq_msg_data(identity),
+		.identity_len = zmq_msg_size(identity)};
+	Dagrun__Refused refused = DAGRUN__REFUSED__INIT;
+	SESSION_ENVELOPE(e, REFUSED);
+
+	s.link.session = session;
+	refused.reason = (char *)reason;
+	e.refused = &refused;
+	send_unnumbered(&s, &e);
+}
+
+static void open_peer(struct session_server *server, zmq_msg_t *identity, const Dagrun__Envelope *e)
+{
+	struct session *s;
+
+	if (!speaks_our_version(e->hello)) {
+		char *text = base_format("protocol version %u to %u is not spoken here, but %u to %u", e->hello->version_min,
+			e->hello->version_max, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
+
+		refuse(server, identity, e->session, text);
+		free(text);
+		return;
+	}
+	s = add_peer(server, identity, e->session);
+	s->peer = base_strdup(e->hello->id);
+	link_receive(&s->link, e->seq, e->ack, os_now());
+	send_hello(s, server->id, server->role, server->incarnation);
+	server->handlers->on_opened(server->ctx, s, e->hello);
+}
+
+static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct session_server *server = ctx;
+	Dagrun__Envelope *e = count == 2 ? unpack(&frames[1]) : NULL;
+	struct session *s;
+	bool opens;
+
+	if (!e)
+		return;
+	s = find_peer(server, &frames[0]);
+	opens = e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && e->seq == 1;
+	if (s && s->link.session != e->session && opens) {
+		session_close(s);
+		s = NULL;
+	}
+	if (!s && opens)
+		open_peer(server, &frames[0], e);
+	else if (!s || s->link.session != e->session)
+		refuse(server, &frames[0], e->session, "this session is not known here (any more)");
+	else if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
+		if (link_owes_ack(&s->link))
+			send_heartbeat(s);
+		s->handlers->on_message(s->ctx, s, e);
+	}
+	dagrun__envelope__free_unpacked(e, NULL);
+}
+
+int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,
+	Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers, void *ctx,
+	struct session_server **ret_server, char **ret_endpoint)
+{
+	struct session_server *server = base_alloc(sizeof(*server));
+	int r;
+
+	server->handlers = handlers;
+	server->ctx = ctx;
+	server->id = base_strdup(id);
+	server->role = role;
+	server->incarnation = incarnation;
+	server->socket = wire_socket_new(wire, ZMQ_ROUTER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, true, false, NULL, 0,
+		on_server_message, server);
+	r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
+	if (r < 0) {
+		session_server_destroy(&server);
+		return r;
+	}
+	*ret_server = server;
+	return 0;
+}
+
+void session_server_destroy(struct session_server **server)
+{
+	struct session_server *sv = *server;
+	struct session *s, *next;
+
+	if (!sv)
+		return;
+	HASH_ITER(hh, sv->peers, s, next) {
+		HASH_DEL(sv->peers, s);
+		session_destroy(&s);
+	}
+	wire_socket_destroy(&sv->socket);
+	free(sv->id);
+	free(sv);
+	*server = NULL;
+}
+
+void session_server_tick(struct session_server *server, dag_instant now)
+{
+	struct session *s, *next;
+
+	HASH_ITER(hh, server->peers, s, next)
+		session_tick(s, now);
+}
+
+void session_server_each(struct session_server *server, void (*f)(void *ctx, struct session *s), void *ctx)
+{
+	struct session *s, *next;
+
+	HASH_ITER(hh, server->peers, s, next)
+		f(ctx, s);
+}
+
+void session_server_expire(struct session_server *server, dag_instant now, dag_instant silence)
+{
+	struct session *s, *next;
+
+	HASH_ITER(hh, server->peers, s, next)
+		if (now - s->link.last_heard > silence)
+			session_close(s);
+}
+
+dag_instant session_last_heard(const struct session *s)
+{
+	return s->link.last_heard;
+}
+
+void session_set_owner(struct session *s, void *owner)
+{
+	s->owner = owner;
+}
+
+void *session_owner(const struct session *s)
+{
+	return s->owner;
+}
+
+const char *session_peer(const struct session *s)
+{
+	return s->peer ? s->peer : "";
+}
+
+bool session_all_acknowledged(const struct session *s)
+{
+	return s->link.first == s->link.count;
+}

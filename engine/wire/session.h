@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WIRE_SESSION_H
+#define WIRE_SESSION_H
+/*
+ * Control sessions: envelopes over a socket with a link each, in order and once, as long as both ends live. A dialler
+ * has one session on its DEALER; a server has one for each peer on its ROUTER. The owner calls session_tick about
+ * every 250 ms, which sends heartbeats, acknowledgements and repeats.
+ */
+#include "link.h"
+#include "socket.h"
+#include "dagrun.pb-c.h"
+
+#include <uthash.h>
+
+#define WIRE_VERSION_MIN 1
+#define WIRE_VERSION_MAX 1
+
+struct session;
+
+struct session_handlers {
+	/* A message of the session, Hello too. Not kept after the call. */
+	void (*on_message)(void *ctx, struct session *s, const Dagrun__Envelope *e);
+	/* The other side does not know this session (any more), or speaks no common version; text says which. */
+	void (*on_refused)(void *ctx, struct session *s, const char *text);
+	/* Server: a peer opened a session; session_set_owner may be called. */
+	void (*on_opened)(void *ctx, struct session *s, const Dagrun__Hello *hello);
+	/* Server: the peer opened a new session under the same id, or session_close was called. */
+	void (*on_closed)(void *ctx, struct session *s);
+	/* Dialler: the connection broke. ZeroMQ dials again by itself. */
+	void (*on_disconnected)(void *ctx, struct session *s);
+};
+
+/* ---- dialler ---- */
+
+/* id: the routing id, unique to this process. Sends Hello at once. */
+struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,
+	Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers, void *ctx);
+void session_destroy(struct session **session); /* of a dialler */
+
+/* ---- server ---- */
+
+struct session_server;
+
+int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,
+	Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers, void *ctx,
+	struct session_server **ret_server, char **ret_endpoint);
+void session_server_destroy(struct session_server **server);
+void session_server_tick(struct session_server *server, dag_instant now);
+void session_server_each(struct session_server *server, void (*f)(void *ctx, struct session *s), void *ctx);
+/* Forgets peers that have been silent for so long. */
+void session_server_expire(struct session_server *server, dag_instant now, dag_instant silence);
+/* Forgets a peer; its on_closed is called. */
+void session_close(struct session *session);
+
+/* ---- both ---- */
+
+/* Sends a message; `body_case` and the body are the caller's, the rest is set here. */
+void session_send(struct session *session, Dagrun__Envelope *envelope);
+void session_tick(struct session *session, dag_instant now); /* of a dialler */
+dag_instant session_last_heard(const struct session *session);
+bool session_all_acknowledged(const struct session *session);
+void session_set_owner(struct session *session, void *owner);
+void *session_owner(const struct session *session);
+const char *session_peer(const struct session *session); /* the id that its Hello gave */
+
+#define SESSION_ENVELOPE(name_, case_) \
+	Dagrun__Envelope name_ = DAGRUN__ENVELOPE__INIT; \
+	name_.body_case = DAGRUN__ENVELOPE__BODY_##case_
+
+#endif

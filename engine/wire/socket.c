@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One prepare, check and idle handle for all sockets of a loop; one poll handle each. */
+#include "socket.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define MESSAGES_A_TURN 256 /* of one socket, before the loop's other work has its turn */
+
+struct wire_loop {
+	uv_loop_t *loop;
+	uv_prepare_t prepare;
+	uv_check_t check;
+	uv_idle_t idle;
+	struct wire_socket *sockets;
+	int open_handles;
+	bool in_turn;
+};
+
+struct wire_socket {
+	struct wire_loop *wire;
+	struct wire_socket *next;
+	void *socket;
+	uv_poll_t poll;
+	wire_recv_fn *on_recv;
+	wire_lost_fn *on_lost;
+	void *ctx;
+	struct wire_socket *monitor; /* watches this one's connection */
+	bool dead;                   /* destroyed while its messages were being handled */
+	int type;
+};
+
+static bool has_input(const struct wire_socket *s)
+{
+	int events = 0;
+	size_t len = sizeof(events);
+
+	if (zmq_getsockopt(s->socket, ZMQ_EVENTS, &events, &len) < 0)
+		return false;
+	return events & ZMQ_POLLIN;
+}
+
+static bool receive_one(struct wire_socket *s)
+{
+	zmq_msg_t frames[WIRE_FRAMES_MAX];
+	size_t count = 0;
+	bool more = true, too_many = false;
+
+	while (more) {
+		zmq_msg_t extra, *frame = count < WIRE_FRAMES_MAX ? &frames[count] : &extra;
+
+		zmq_msg_init(frame);
+		if (zmq_msg_recv(frame, s->socket, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(frame);
+			break;
+		}
+		more = zmq_msg_more(frame);
+		if (count < WIRE_FRAMES_MAX)
+			count++;
+		else {
+			too_many = true;
+			zmq_msg_close(frame);
+		}
+	}
+	if (count && !too_many)
+		s->on_recv(s->ctx, frames, count);
+	for (size_t i = 0; i < count; i++)
+		zmq_msg_close(&frames[i]);
+	return count > 0;
+}
+
+static void free_socket(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void bury(struct wire_loop *wire)
+{
+	for (struct wire_socket **at = &wire->sockets; *at;) {
+		struct wire_socket *s = *at;
+
+		if (!s->dead) {
+			at = &s->next;
+			continue;
+		}
+		*at = s->next;
+		/* The descriptor must leave the loop before ZeroMQ closes it. */
+		uv_poll_stop(&s->poll);
+		zmq_close(s->socket);
+		uv_close((uv_handle_t *)&s->poll, free_socket);
+	}
+}
+
+/* Gives every socket its turn. */
+static void serve(struct wire_loop *wire)
+{
+	wire->in_turn = true;
+	for (struct wire_socket *s = wire->sockets; s; s = s->next)
+		for (int i = 0; i < MESSAGES_A_TURN && !s->dead && has_input(s); i++)
+			if (!receive_one(s))
+				break;
+	wire->in_turn = false;
+	bury(wire);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+	(void)idle;
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct wire_loop *wire = prepare->data;
+	bool input = false;
+
+	for (struct wire_socket *s = wire->sockets; s && !input; s = s->next)
+		input = has_input(s);
+	if (input)
+		uv_idle_start(&wire->idle, on_idle);
+	else
+		uv_idle_stop(&wire->idle);
+}
+
+static void on_check(uv_check_t *check)
+{
+	serve(check->data);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	(void)poll;
+	(void)status;
+	(void)events; /* the check handle does the work */
+}
+
+void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop)
+{
+	struct wire_loop *wire = base_alloc(sizeof(*wire));
+
+	wire->loop = loop;
+	uv_prepare_init(loop, &wire->prepare);
+	uv_check_init(loop, &wire->check);
+	uv_idle_init(loop, &wire->idle);
+	wire->prepare.data = wire->check.data = wire->idle.data = wire;
+	wire->open_handles = 3;
+	uv_prepare_start(&wire->prepare, on_prepare);
+	uv_check_start(&wire->check, on_check);
+	*ret_wire = wire;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct wire_loop *wire = handle->data;
+
+	if (--wire->open_handles == 0)
+		free(wire);
+}
+
+void wire_loop_destroy(struct wire_loop **wire)
+{
+	struct wire_loop *w = *wire;
+
+	if (!w)
+		return;
+	bury(w);
+	DAG_ASSERT(!w->sockets);
+	uv_close((uv_handle_t *)&w->prepare, on_handle_closed);
+	uv_close((uv_handle_t *)&w->check, on_handle_closed);
+	uv_close((uv_handle_t *)&w->idle, on_handle_closed);
+	*wire = NULL;
+}
+
+static struct wire_socket *wrap(struct wire_loop *wire, void *socket, int type, wire_recv_fn *on_recv, void *ctx)
+{
+	struct wire_socket *s = base_alloc(sizeof(*s));
+	size_t len = sizeof(int);
+	int fd;
+
+	s->wire = wire;
+	s->socket = socket;
+	s->type = type;
+	s->on_recv = on_recv;
+	s->ctx = ctx;
+	DAG_ASSERT(zmq_getsockopt(socket, ZMQ_FD, &fd, &len) == 0);
+	DAG_ASSERT(uv_poll_init(wire->loop, &s->poll, fd) == 0);
+	s->poll.data = s;
+	uv_poll_start(&s->poll, UV_READABLE, on_poll);
+	s->next = wire->sockets;
+	wire->sockets = s;
+	return s;
+}
+
+struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys, bool listens, bool blocks,
+	const void *identity, size_t identity_len, wire_recv_fn *on_recv, void *ctx)
+{
+	void *socket = zmq_socket(wire_context(), type);
+	int one = 1;
+
+	DAG_ASSERT(socket);
+	wire_socket_options(socket, keys, listens, blocks);
+	if (type == ZMQ_ROUTER) {
+		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
+		/* A peer that reconnects comes back under its id before the old connection is known to be dead. */
+		zmq_setsockopt(socket, ZMQ_ROUTER_HANDOVER, &one, sizeof(one));
+	}
+	if (identity)
+		zmq_setsockopt(socket, ZMQ_ROUTING_ID, identity, identity_len);
+	return wrap(wire, socket, type, on_recv, ctx);
+}
+
+void wire_socket_destroy(struct wire_socket **socket)
+{
+	struct wire_socket *s = *socket;
+
+	if (!s)
+		return;
+	if (s->monitor) {
+		zmq_socket_monitor(s->socket, NULL, 0);
+		wire_socket_destroy(&s->monitor);
+	}
+	s->dead = true;
+	if (!s->wire->in_turn)
+		bury(s->wire);
+	*socket = NULL;
+}
+
+int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_endpoint)
+{
+	char real[256];
+	size_t len = sizeof(real);
+
+	if (zmq_bind(s->socket, endpoint) < 0)
+		return DAG_EIO;
+	if (zmq_getsockopt(s->socket, ZMQ_LAST_ENDPOINT, real, &len) < 0)
+		return DAG_EIO;
+	*ret_endpoint = base_strdup(real);
+	return 0;
+}
+
+int wire_socket_connect(struct wire_socket *s, const char *endpoint)
+{
+	return zmq_connect(s->socket, endpoint) < 0 ? DAG_EIO : 0;
+}
+
+static void on_monitor(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct wire_socket *s = ctx;
+	uint16_t event = 0;
+
+	if (count && zmq_msg_size(&frames[0]) >= sizeof(event))
+		memcpy(&event, zmq_msg_data(&frames[0]), sizeof(event));
+	if (event == ZMQ_EVENT_DISCONNECTED && !s->dead)
+		s->on_lost(s->ctx);
+}
+
+void wire_socket_watch(struct wire_socket *s, wire_lost_fn *on_lost)
+{
+	char endpoint[64];
+	void *monitor;
+
+	s->on_lost = on_lost;
+	snprintf(endpoint, sizeof(endpoint), "inproc://dagrun.monitor.%p", (void *)s);
+	if (zmq_socket_monitor(s->socket, endpoint, ZMQ_EVENT_DISCONNECTED) < 0)
+		return;
+	monitor = zmq_socket(wire_context(), ZMQ_PAIR);
+	DAG_ASSERT(zmq_connect(monitor, endpoint) == 0);
+	s->monitor = wrap(s->wire, monitor, ZMQ_PAIR, on_monitor, s);
+}
+
+int wire_socket_send(struct wire_socket *s, zmq_msg_t *frames, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (r == 0 && zmq_msg_send(&frames[i], s->socket, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)) >= 0)
+			continue;
+		/* Only the first frame, which names the peer, can be refused: the rest follow it or are dropped. */
+		if (r == 0)
+			r = errno == EHOSTUNREACH ? DAG_EUNREACHABLE : DAG_EBUSY;
+		zmq_msg_close(&frames[i]);
+	}
+	return r;
+}

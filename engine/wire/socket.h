@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WIRE_SOCKET_H
+#define WIRE_SOCKET_H
+/*
+ * ZeroMQ sockets in a libuv loop. ZMQ_FD is edge-triggered, so polling it alone loses messages for ever: before the
+ * loop sleeps, and after it woke, each socket's ZMQ_EVENTS are read anew, and while any has input the loop does not
+ * sleep. All calls from the loop's thread only.
+ */
+#include "keys.h"
+
+#include <uv.h>
+#include <zmq.h>
+
+#define WIRE_FRAMES_MAX 8
+
+struct wire_loop;
+struct wire_socket;
+
+/* One whole message; the frames are closed after the call, unless moved away with zmq_msg_move. */
+typedef void wire_recv_fn(void *ctx, zmq_msg_t *frames, size_t count);
+/* The peer's connection broke; only where asked for. */
+typedef void wire_lost_fn(void *ctx);
+
+void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop);
+/* All sockets must have been destroyed. The handles close in the loop's next rounds. */
+void wire_loop_destroy(struct wire_loop **wire);
+
+/* type: ZMQ_ROUTER or ZMQ_DEALER. identity: of a DEALER, NULL for one that ZeroMQ makes up. */
+struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys, bool listens, bool blocks,
+	const void *identity, size_t identity_len, wire_recv_fn *on_recv, void *ctx);
+void wire_socket_destroy(struct wire_socket **socket);
+/* Binds; *ret_endpoint is the real one, with the port that a '*' became; caller frees. DAG_EIO with errno. */
+int wire_socket_bind(struct wire_socket *socket, const char *endpoint, char **ret_endpoint);
+int wire_socket_connect(struct wire_socket *socket, const char *endpoint);
+/* Calls on_lost when the connection of a DEALER breaks. */
+void wire_socket_watch(struct wire_socket *socket, wire_lost_fn *on_lost);
+/*
+ * Sends a message of `count` frames, never waiting; the frames are taken over, also on failure.
+ * DAG_EUNREACHABLE: a ROUTER knows no such peer.
+ */
+int wire_socket_send(struct wire_socket *socket, zmq_msg_t *frames, size_t count);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Word count: `count` adds up the words of its lines and writes (word, count), `sum` adds up what the counts of one
+ * word come to. A word is a run of letters, digits and bytes of other alphabets; letters become lower case.
+ */
+#include <dagrun/vertex.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct slot {
+	uint64_t hash, count;
+	uint32_t offset, len; /* of the word in `words`; len 0: free */
+};
+
+/* Open addressing; words lie one behind the other in one buffer. */
+struct table {
+	struct slot *slots;
+	size_t mask, used;
+	char *words;
+	size_t words_len, words_cap;
+	int failed;
+};
+
+static uint64_t hash_word(const char *word, size_t len)
+{
+	uint64_t h = 0x9e3779b97f4a7c15u ^ len, chunk;
+
+	for (; len >= 8; word += 8, len -= 8) {
+		memcpy(&chunk, word, 8);
+		h = (h ^ chunk) * 0x9fb21c651e98df25u;
+		h ^= h >> 32;
+	}
+	chunk = 0;
+	memcpy(&chunk, word, len);
+	h = (h ^ chunk) * 0x9fb21c651e98df25u;
+	return h ^ (h >> 29);
+}
+
+static int grow_slots(struct table *t)
+{
+	size_t size = t->slots ? (t->mask + 1) * 2 : 4096;
+	struct slot *slots = calloc(size, sizeof(*slots));
+
+	if (!slots)
+		return -1;
+	for (size_t i = 0; t->slots && i <= t->mask; i++)
+		if (t->slots[i].len) {
+			size_t at = t->slots[i].hash & (size - 1);
+
+			while (slots[at].len)
+				at = (at + 1) & (size - 1);
+			slots[at] = t->slots[i];
+		}
+	free(t->slots);
+	t->slots = slots;
+	t->mask = size - 1;
+	return 0;
+}
+
+static int keep_word(struct table *t, struct slot *s, const char *word, size_t len)
+{
+	if (t->words_cap - t->words_len < len) {
+		size_t cap = t->words_cap ? t->words_cap * 2 : 65536;
+		char *words;
+
+		while (cap - t->words_len < len)
+			cap *= 2;
+		words = realloc(t->words, cap);
+		if (!words || cap > UINT32_MAX)
+			return -1;
+		t->words = words;
+		t->words_cap = cap;
+	}
+	memcpy(t->words + t->words_len, word, len);
+	s->offset = (uint32_t)t->words_len;
+	s->len = (uint32_t)len;
+	t->words_len += len;
+	t->used++;
+	return 0;
+}
+
+static int add(struct table *t, const char *word, size_t len, uint64_t count)
+{
+	uint64_t hash = hash_word(word, len);
+	size_t at;
+
+	if ((!t->slots || t->used * 2 > t->mask) && grow_slots(t) < 0)
+		return -1;
+	for (at = hash & t->mask; t->slots[at].len; at = (at + 1) & t->mask)
+		if (t->slots[at].hash == hash && t->slots[at].len == len &&
+			!memcmp(t->words + t->slots[at].offset, word, len)) {
+			t->slots[at].count += count;
+			return 0;
+		}
+	t->slots[at].hash = hash;
+	t->slots[at].count = count;
+	return keep_word(t, &t->slots[at], word, len);
+}
+
+static int write_table(struct dag_vertex *v, struct table *t)
+{
+	int r = 0;
+
+	for (size_t i = 0; t->slots && i <= t->mask && r == 0; i++)
+		if (t->slots[i].len) {
+			char number[24];
+			int n = snprintf(number, sizeof(number), "%llu", (unsigned long long)t->slots[i].count);
+
+			r = dag_write_kv(v, 0, t->words + t->slots[i].offset, t->slots[i].len, number, (size_t)n);
+		}
+	free(t->slots);
+	free(t->words);
+	return r;
+}
+
+/* What each byte becomes in a word; 0 where it ends one. */
+static void make_letters(unsigned char letters[256])
+{
+	for (int c = 0; c < 256; c++) {
+		int upper = c >= 'A' && c <= 'Z', plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80;
+
+		letters[c] = (unsigned char)(upper ? c + 32 : plain ? c : 0);
+	}
+}
+
+#define WORD_MAX 256 /* longer ones are cut into pieces */
+
+static int count(struct dag_vertex *v)
+{
+	struct table t = {0};
+	struct dag_record lines[64];
+	unsigned char letters[256];
+	int n;
+
+	make_letters(letters);
+	while ((n = dag_read_batch(v, 0, lines, 64)) > 0)
+		for (int i = 0; i < n; i++) {
+			const unsigned char *at = (const unsigned char *)lines[i].data, *end = at + lines[i].len;
+
+			while (at < end) {
+				char word[WORD_MAX];
+				size_t len = 0;
+
+				while (at < end && len < WORD_MAX && letters[*at])
+					word[len++] = (char)letters[*at++];
+				if (len && add(&t, word, len, 1) < 0)
+					return dag_fail(v, "out of memory");
+				while (at < end && !letters[*at])
+					at++;
+			}
+		}
+	return n < 0 ? n : write_table(v, &t);
+}
+
+static int sum(struct dag_vertex *v)
+{
+	struct table t = {0};
+	struct dag_record r;
+	int n;
+
+	while ((n = dag_read(v, 0, &r)) > 0) {
+		char number[24] = {0};
+
+		if (r.len >= sizeof(number))
+			return dag_fail(v, "a count of %zu digits", r.len);
+		memcpy(number, r.data, r.len);
+		if (add(&t, r.key, r.key_len, strtoull(number, NULL, 10)) < 0)
+			return dag_fail(v, "out of memory");
+	}
+	return n < 0 ? n : write_table(v, &t);
+}
+
+DAG_PLUGIN(wordcount, DAG_ENTRY(count, DAG_IN(LINES), DAG_OUT(KV), "lines to (word, count)"),
+	DAG_ENTRY(sum, DAG_IN(KV), DAG_OUT(KV), "(word, count) to (word, sum)"));

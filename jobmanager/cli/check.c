@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dagrun check: every error of a graph file at once, nothing run. */
+#include "cli.h"
+
+#include <stdio.h>
+
+enum option { HELP = CLI_GRAPH_OPTION_COUNT };
+
+static const struct option_spec options[] = {CLI_GRAPH_OPTIONS, [HELP] = {"help", 'h', NULL, "this text"}};
+
+struct settings {
+	struct cli_graph graph;
+	bool help;
+};
+
+static int on_option(void *ctx, size_t option, const char *value)
+{
+	struct settings *s = ctx;
+
+	if (option == HELP)
+		s->help = true;
+	else
+		return cli_graph_option(&s->graph, option, value);
+	return 0;
+}
+
+static int run(int argc, char **argv)
+{
+	static struct settings s;
+	int r = options_parse("dagrun check", &cli_check.spec, argc, argv, on_option, &s);
+
+	if (r < 0)
+		return EXIT_USAGE;
+	if (s.help) {
+		options_help("dagrun check", &cli_check.spec);
+		return 0;
+	}
+	s.graph.path = cli_operand(&cli_check, argc, argv, r);
+	if (!s.graph.path)
+		return EXIT_USAGE;
+	r = cli_graph_load(&s.graph, false);
+	if (r == 0)
+		printf("%s: ok, %zu stages, %u vertices\n", s.graph.path, s.graph.graph->stage_count, s.graph.graph->vertex_count);
+	cli_graph_fini(&s.graph);
+	return r;
+}
+
+const struct cli_command cli_check = {{"check", "GRAPH.yaml", "Reports every error of a graph file at once; runs nothing.", options,
+					      DAG_LENGTH(options)}, run};

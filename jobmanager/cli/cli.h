@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+/* dagrun's subcommands: one file each, one line each in the table of main.c. */
+#include "os/options.h"
+#include "os/startup.h"
+#include "jobmanager/manager.h"
+#include "jobmanager/plugins.h"
+#include "lang/graph_file.h"
+
+#define CLI_PARAMS_MAX 256
+#define CLI_PATHS_MAX 32
+
+struct cli_command {
+	struct command_spec spec;
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
+};
+
+extern const struct cli_command cli_run, cli_check, cli_plan, cli_nodes, cli_keygen;
+
+/* What run, check and plan share: the graph file with its parameters and plugins. */
+struct cli_graph {
+	const char *path;
+	struct graph_file_param params[CLI_PARAMS_MAX];
+	size_t param_count;
+	const char *plugin_paths[CLI_PATHS_MAX];
+	size_t plugin_path_count;
+	char *host_program;
+	char *stdin_path; /* where stdin was kept for an input "-" */
+	struct plugins *plugins;
+	struct graph *graph;
+};
+
+#define CLI_GRAPH_OPTIONS \
+	{"param", 'p', "NAME=VALUE", "sets a parameter of the graph; may be repeated"}, \
+	{"plugin-path", 'P', "DIR", "a folder to look for plugins in; may be repeated"}
+#define CLI_GRAPH_OPTION_COUNT 2
+
+/* Takes option 0 or 1 of CLI_GRAPH_OPTIONS. */
+int cli_graph_option(struct cli_graph *g, size_t option, const char *value);
+/* Loads the graph; the exit code, 0 for success. Errors go to stderr, all of them. read_stdin: an input "-" is read now. */
+int cli_graph_load(struct cli_graph *g, bool read_stdin);
+void cli_graph_fini(struct cli_graph *g);
+/* The one operand of the command, or a message and NULL. */
+const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first);
+void cli_print(struct dag_diag *diag);
+/* The plan as text on stdout. */
+void cli_print_plan(const struct graph *graph);
+
+#endif

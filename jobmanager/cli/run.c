@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dagrun run: a graph to its end, here or on a cluster. */
+#include "cli.h"
+#include "base/size.h"
+#include "os/os.h"
+
+#include <stdio.h>
+
+enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, DRY_RUN, QUIET, HELP };
+
+static const struct option_spec options[] = {
+	CLI_GRAPH_OPTIONS,
+	[SLOTS] = {"slots", 's', "N", "vertices that run at a time, without a name server (default: the cores of this machine)"},
+	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", "runs on the cluster of this name server, such as tcp://10.0.0.1:7700"},
+	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys"},
+	[DRY_RUN] = {"dry-run", 0, NULL, "prints the plan and runs nothing"},
+	[QUIET] = {"quiet", 'q', NULL, "no progress and no summary on stderr"},
+	[HELP] = {"help", 'h', NULL, "this text"},
+};
+
+struct settings {
+	struct cli_graph graph;
+	struct manager_config config;
+	const char *keys;
+	bool dry_run, help;
+};
+
+static int on_option(void *ctx, size_t option, const char *value)
+{
+	struct settings *s = ctx;
+	uint64_t n;
+
+	switch ((enum option)option) {
+	case SLOTS:
+		if (size_parse_number(value, &n) < 0 || !n || n > 4096) {
+			fprintf(stderr, "dagrun: --slots %s: a number from 1 to 4096\n", value);
+			return DAG_EINVAL;
+		}
+		s->config.slots = (uint32_t)n;
+		return 0;
+	case NAMESERVER:
+		s->config.nameserver = value;
+		return 0;
+	case KEYS:
+		s->keys = value;
+		return 0;
+	case DRY_RUN:
+		s->dry_run = true;
+		return 0;
+	case QUIET:
+		s->config.quiet = true;
+		return 0;
+	case HELP:
+		s->help = true;
+		return 0;
+	default:
+		return cli_graph_option(&s->graph, option, value);
+	}
+}
+
+static int check_slots(const struct graph *graph, uint32_t slots)
+{
+	for (uint32_t i = 0; i < graph->gang_count; i++) {
+		uint64_t shares = graph_gang_shares(graph, i);
+		const struct graph_stage *s = graph->stages[graph->vertex_stage[graph->gang_members[graph->gangs[i].first]]];
+
+		if (s->kind == GRAPH_INPUT || shares <= (uint64_t)slots * GRAPH_CPU_SHARES)
+			continue;
+		if (graph->gangs[i].count > 1)
+			fprintf(stderr, "%s:%d:%d: the %u vertices that pipes join to '%s' must run together, and need %llu sixteenths of a "
+					"slot; there are %u slots\n",
+				s->place.file, s->place.line, s->place.column, graph->gangs[i].count, s->name, (unsigned long long)shares,
+				slots);
+		else
+			fprintf(stderr, "%s:%d:%d: stage '%s' asks for more cpus than the %u slots there are\n", s->place.file, s->place.line,
+				s->place.column, s->name, slots);
+		return EXIT_INVALID;
+	}
+	return 0;
+}
+
+static int run_graph(struct settings *s)
+{
+	struct wire_keys *keys = NULL;
+	struct dag_diag diag = {0};
+	int r;
+
+	if (!s->config.slots)
+		s->config.slots = (uint32_t)os_cores();
+	if (!s->config.nameserver) {
+		r = check_slots(s->graph.graph, s->config.slots);
+		if (r)
+			return r;
+	}
+	if (s->keys && s->config.nameserver) {
+		r = keys_load(s->keys, &keys, &diag);
+		if (r == 0)
+			r = keys_self_test(keys, &diag);
+		cli_print(&diag);
+		if (r < 0) {
+			keys_destroy(&keys);
+			return EXIT_UNREACHABLE;
+		}
+	}
+	s->config.keys = keys;
+	s->config.graph = s->graph.graph;
+	s->config.host_program = s->graph.host_program;
+	r = manager_run(&s->config);
+	keys_destroy(&keys);
+	return r;
+}
+
+static int run(int argc, char **argv)
+{
+	static struct settings s;
+	int r = options_parse("dagrun run", &cli_run.spec, argc, argv, on_option, &s);
+
+	if (r < 0)
+		return EXIT_USAGE;
+	if (s.help) {
+		options_help("dagrun run", &cli_run.spec);
+		return 0;
+	}
+	s.graph.path = cli_operand(&cli_run, argc, argv, r);
+	if (!s.graph.path)
+		return EXIT_USAGE;
+	if (s.config.nameserver && !wire_is_local(s.config.nameserver) && !s.keys) {
+		fprintf(stderr, "dagrun: the name server at %s is on another machine: that needs --keys DIR\n", s.config.nameserver);
+		return EXIT_USAGE;
+	}
+	if (startup("dagrun", 128) < 0)
+		return 1;
+	r = cli_graph_load(&s.graph, !s.dry_run);
+	if (r == 0 && s.dry_run)
+		cli_print_plan(s.graph.graph);
+	else if (r == 0)
+		r = run_graph(&s);
+	cli_graph_fini(&s.graph);
+	return r;
+}
+
+const struct cli_command cli_run = {{"run", "GRAPH.yaml", "Runs a graph until its outputs are there: on this machine, or on a cluster.", options,
+					    DAG_LENGTH(options)}, run};

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Derives anew what the scheduler keeps beside the facts, and compares. */
+#include "state.h"
+#include "graph/edge.h"
+
+static uint32_t count_missing(const struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	uint32_t missing = 0;
+
+	for (uint32_t p = 0; p < s->in_count; p++) {
+		const struct graph_edge *e = s->in[p].edge == GRAPH_NONE ? NULL : jm->graph->edges[s->in[p].edge];
+		const struct graph_stage *from = e ? jm->graph->stages[e->from] : NULL;
+		uint32_t index = vertex - s->first_vertex;
+
+		if (!e || from->kind == GRAPH_INPUT || edge_is_complete(e) || e->channel != GRAPH_FILE)
+			continue;
+		for (uint32_t i = 0; i < edge_producers(e, index); i++)
+			missing += jm->vertices[from->first_vertex + edge_producer(e, index, i)].state != JM_DONE;
+	}
+	return missing;
+}
+
+static void check_edges(const struct jm *jm)
+{
+	for (size_t i = 0; i < jm->graph->edge_count; i++) {
+		const struct graph_edge *e = jm->graph->edges[i];
+		const struct graph_stage *from = jm->graph->stages[e->from];
+		uint32_t missing = 0;
+
+		if (from->kind == GRAPH_INPUT || !edge_is_complete(e) || e->channel != GRAPH_FILE)
+			continue;
+		for (uint32_t p = 0; p < e->from_width; p++)
+			missing += jm->vertices[from->first_vertex + p].state != JM_DONE;
+		DAG_ASSERT(missing == jm->edges[i].missing);
+	}
+}
+
+static void check_nodes(const struct jm *jm)
+{
+	for (uint32_t n = 0; n < jm->node_count; n++) {
+		uint32_t used = 0, running = 0;
+		uint64_t memory = 0;
+
+		for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+			if (jm->vertices[v].state == JM_RUNNING && jm->vertices[v].node == n) {
+				used += gang_shares_of(jm, jm->graph->gang_of[v], v);
+				memory += vertex_stage(jm, v)->memory;
+				running++;
+			}
+		DAG_ASSERT(used == jm->nodes[n].used && running == jm->nodes[n].running && memory == jm->nodes[n].memory_used);
+	}
+}
+
+static uint32_t check_queue(const struct jm *jm, const struct jm_queue *q)
+{
+	uint32_t n = 0, previous = GRAPH_NONE;
+
+	for (uint32_t g = q->first; g != GRAPH_NONE; g = jm->gangs[g].next) {
+		DAG_ASSERT(jm->gangs[g].state == JM_READY && jm->gangs[g].previous == previous);
+		previous = g;
+		n++;
+	}
+	DAG_ASSERT(n == q->count && q->last == previous);
+	return n;
+}
+
+void jm_check(const struct jm *jm)
+{
+	uint32_t left = 0, ready = 0, queued = 0;
+
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++) {
+		const struct jm_vertex *x = &jm->vertices[v];
+
+		left += x->state != JM_DONE;
+		DAG_ASSERT(x->missing == count_missing(jm, v));
+		if (vertex_stage(jm, v)->kind == GRAPH_INPUT)
+			continue;
+		DAG_ASSERT((x->state == JM_RUNNING || x->state == JM_DONE) == (x->node != JM_NODE_NONE));
+		DAG_ASSERT(x->state != JM_READY || !x->missing);
+	}
+	DAG_ASSERT(left == jm->vertices_left);
+	check_edges(jm);
+	check_nodes(jm);
+	for (uint32_t g = 0; g < jm->graph->gang_count; g++)
+		ready += jm->gangs[g].state == JM_READY;
+	for (uint32_t i = 0; i < jm->queue_count; i++)
+		queued += check_queue(jm, &jm->queues[i]);
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		queued += check_queue(jm, &jm->nodes[i].queue);
+	DAG_ASSERT(ready == queued && ready == jm->ready_count);
+}

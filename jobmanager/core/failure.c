@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a failure means: the design's failure rules 1 to 4. */
+#include "state.h"
+#include "graph/edge.h"
+
+static const char *indent_tail(struct jm *jm, const char *tail)
+{
+	struct buffer b = {0};
+	const char *text;
+
+	if (!tail || !*tail)
+		return "";
+	buffer_format(&b, "\n  its stderr ended:");
+	while (*tail) {
+		size_t len = strcspn(tail, "\n");
+
+		buffer_format(&b, "\n    %.*s", (int)len, tail);
+		tail += len + (tail[len] == '\n');
+	}
+	text = arena_strndup(&jm->texts, (char *)b.data, b.len);
+	buffer_fini(&b);
+	return text;
+}
+
+/* Two failures that are alike: the same code, signal and words. A kill from outside says nothing about the vertex. */
+static bool is_alike(const struct jm_failure *a, const struct jm_outcome *b)
+{
+	return a->error == b->error && a->signal == b->signal && a->signal != 9 && !strcmp(a->text, b->text ? b->text : "") &&
+		b->error != DAG_ELOST && b->error != DAG_ENOSPC && b->error != DAG_EBUSY;
+}
+
+static void remember(struct jm *jm, struct jm_vertex *v, const struct jm_outcome *o)
+{
+	struct jm_failure *f;
+
+	if (!v->last_failure) {
+		DAG_APPEND(jm->failures, jm->failure_count, jm->failure_cap);
+		v->last_failure = (uint32_t)jm->failure_count;
+	}
+	f = &jm->failures[v->last_failure - 1];
+	free(f->text);
+	*f = (struct jm_failure){o->error, o->signal, base_strdup(o->text ? o->text : ""), v->node};
+}
+
+/* The gang that the vertex is in starts anew; what it lost is looked for first. */
+static void run_again(struct jm *jm, uint32_t vertex)
+{
+	uint32_t gang = jm->graph->gang_of[vertex];
+
+	gang_reset(jm, gang, true);
+	gang_try_ready(jm, gang);
+}
+
+/* Rule 1. */
+static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	const char *name = jm_attempt_name(jm, vertex), *text = o->text && *o->text ? o->text : dag_strerror(o->error);
+	bool alike = v->last_failure && is_alike(&jm->failures[v->last_failure - 1], o);
+
+	jm->stages[s->id].failures++;
+	jm_fact(jm, "failed %u %u error=%d signal=%d %s", vertex, v->attempt, o->error, o->signal, text);
+	v->failures++;
+	if (o->error == DAG_ENOEXEC || o->error == DAG_EVERSION) {
+		jm_end(jm, o->error, "%s: %s%s", name, text, indent_tail(jm, o->stderr_tail));
+		return;
+	}
+	if (v->failures > s->retries || alike) {
+		jm_end(jm, o->error, "%s: %s%s%s", name, text,
+			alike && v->failures <= s->retries ? " (twice the same, so it is not tried again)" : "", indent_tail(jm, o->stderr_tail));
+		return;
+	}
+	jm_note(jm, "%s failed and runs again: %s%s", name, text, indent_tail(jm, o->stderr_tail));
+	remember(jm, v, o);
+	v->avoid = v->node + 1;
+	run_again(jm, vertex);
+}
+
+/* ---- rule 2 ---- */
+
+static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	struct jm_vertex *v = &jm->vertices[vertex], *p = &jm->vertices[o->blamed_vertex];
+	struct jm_effect *e;
+	uint32_t reader_node = v->node;
+
+	jm_fact(jm, "unread %u %u from=%u %u error=%d", vertex, v->attempt, o->blamed_vertex, o->blamed_attempt, o->error);
+	jm_note(jm, "%s could not read %s: %s", jm_attempt_name(jm, vertex), jm_attempt_name(jm, o->blamed_vertex),
+		o->text && *o->text ? o->text : dag_strerror(o->error));
+	v->avoid = reader_node + 1;
+	if (p->state != JM_DONE || p->attempt != o->blamed_attempt) {
+		run_again(jm, vertex); /* that output is being made again already */
+		return;
+	}
+	if (!jm->nodes[p->node].up) {
+		run_again(jm, vertex);
+		vertex_invalidate(jm, o->blamed_vertex, "its node is gone");
+		return;
+	}
+	/* The holder looks before anyone is blamed; the reader waits in its state until then. */
+	*DAG_APPEND(jm->complaints, jm->complaint_count, jm->complaint_cap) =
+		(struct jm_complaint){vertex, o->blamed_vertex, o->blamed_attempt, reader_node, o->error};
+	gang_reset(jm, jm->graph->gang_of[vertex], true);
+	e = jm_emit(jm, JM_VERIFY);
+	e->node = p->node;
+	e->vertex = o->blamed_vertex;
+	e->attempt = o->blamed_attempt;
+}
+
+static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct graph_stage *in = vertex_stage(jm, o->blamed_vertex);
+	const struct graph_file *file = &in->input_files[in->splits[o->blamed_vertex - in->first_vertex].file];
+	const char *text = o->text && *o->text ? o->text : dag_strerror(o->error);
+
+	if (++v->source_failures >= JM_SOURCE_TRIES || o->error == DAG_ECHANGED || o->error == DAG_EFORMAT) {
+		jm_end(jm, o->error, "%s: cannot read the input '%s', file %s: %s", jm_attempt_name(jm, vertex), in->name, file->path,
+			text);
+		return;
+	}
+	jm_note(jm, "%s could not read %s and runs again: %s", jm_attempt_name(jm, vertex), file->path, text);
+	run_again(jm, vertex);
+}
+
+/* The complaint about intact data: the reader's own node is at fault. */
+static void on_intact(struct jm *jm, const struct jm_complaint *c)
+{
+	struct jm_node *node = &jm->nodes[c->node];
+
+	node->complaints++;
+	if (node->complaints == JM_NODE_COMPLAINTS_MAX)
+		jm_note(jm, "node %s complained %u times about data that is intact", node->name, node->complaints);
+	if (node->complaints >= JM_NODE_COMPLAINTS_MAX) {
+		struct jm_vertex *v = &jm->vertices[c->reader];
+
+		if (++v->failures > vertex_stage(jm, c->reader)->retries) {
+			jm_end(jm, c->error, "%s: cannot read %s, which is intact on node %s", jm_attempt_name(jm, c->reader),
+				jm_attempt_name(jm, c->producer), jm->nodes[jm->vertices[c->producer].node].name);
+			return;
+		}
+	}
+	gang_try_ready(jm, jm->graph->gang_of[c->reader]);
+}
+
+void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
+{
+	for (size_t i = 0; i < jm->complaint_count && !jm->ended;) {
+		struct jm_complaint c = jm->complaints[i];
+
+		if (c.producer != vertex || c.attempt != attempt) {
+			i++;
+			continue;
+		}
+		jm->complaints[i] = jm->complaints[--jm->complaint_count];
+		if (error && jm->vertices[vertex].state == JM_DONE && jm->vertices[vertex].attempt == attempt)
+			vertex_invalidate(jm, vertex, error == DAG_ECORRUPT ? "its output is damaged" : "its output is missing");
+		if (error && !jm->ended)
+			gang_try_ready(jm, jm->graph->gang_of[c.reader]);
+		else if (!jm->ended)
+			on_intact(jm, &c);
+	}
+}
+
+void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	bool input_error = o->error == DAG_EMISSING || o->error == DAG_ECORRUPT || o->error == DAG_EUNREACHABLE ||
+		o->error == DAG_EIO || o->error == DAG_ECHANGED;
+
+	if (o->blamed && o->blamed_vertex < jm->graph->vertex_count && vertex_stage(jm, o->blamed_vertex)->kind == GRAPH_INPUT)
+		blame_source(jm, vertex, o);
+	else if (o->blamed && o->blamed_vertex < jm->graph->vertex_count && input_error &&
+		jm->graph->gang_of[o->blamed_vertex] != jm->graph->gang_of[vertex])
+		complain(jm, vertex, o);
+	else if (o->blamed && input_error)
+		/* A pipe of the same gang broke: the member that broke it is told of by itself, or its node's end is. */
+		run_again(jm, vertex);
+	else
+		charge(jm, vertex, o);
+}
+
+/* ---- rule 3 ---- */
+
+struct need {
+	bool needed;
+};
+
+static void look_at_consumer(struct jm *jm, uint32_t consumer, void *ctx)
+{
+	struct need *need = ctx;
+
+	if (jm->vertices[consumer].state == JM_WAITING || jm->vertices[consumer].state == JM_READY)
+		need->needed = true;
+}
+
+static bool is_needed(struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	struct need need = {false};
+
+	for (size_t i = 0; i < jm->graph->output_count; i++)
+		if (jm->graph->outputs[i].stage == s->id && jm->outputs[i].fetched <= vertex - s->first_vertex)
+			return true;
+	vertex_each_consumer(jm, vertex, look_at_consumer, &need);
+	return need.needed;
+}
+
+void on_node_down(struct jm *jm, uint32_t node)
+{
+	struct jm_node *n = &jm->nodes[node];
+	uint32_t lost = 0;
+
+	n->up = false;
+	n->granted = 0;
+	n->want = 0;
+	jm_fact(jm, "node-down %s", n->name);
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		if (jm->vertices[v].node == node && jm->vertices[v].state == JM_RUNNING) {
+			lost++;
+			run_again(jm, v);
+		}
+	/* From the last vertices to the first: a consumer that must run again makes its producers needed. */
+	for (uint32_t v = jm->graph->vertex_count; v-- > 0 && !jm->ended;)
+		if (jm->vertices[v].node == node && jm->vertices[v].state == JM_DONE && is_needed(jm, v)) {
+			lost++;
+			vertex_invalidate(jm, v, "its node is gone");
+		}
+	for (size_t i = 0; i < jm->complaint_count; i++)
+		if (jm->vertices[jm->complaints[i].producer].node == node) {
+			on_verified(jm, jm->complaints[i].producer, jm->complaints[i].attempt, DAG_EMISSING);
+			i = (size_t)-1;
+		}
+	for (uint32_t i = 0; i < jm->graph->output_count; i++)
+		if (jm->outputs[i].asked &&
+			jm->vertices[jm->graph->stages[jm->graph->outputs[i].stage]->first_vertex + jm->outputs[i].asked - 1].state != JM_DONE)
+			jm->outputs[i].asked = 0;
+	jm_note(jm, "node %s is gone; %u vertices run again", n->name, lost);
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The step: an event is judged for staleness here, once, and handed on. Facts of the journal are lines of text:
+ *
+ *   started VERTEX ATTEMPT node=N count=C      a gang, by its first member
+ *   committed VERTEX ATTEMPT node=N hash=H bytes=B
+ *   failed VERTEX ATTEMPT error=E signal=S TEXT
+ *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
+ *   invalidated VERTEX ATTEMPT WHY
+ *   node-up N, node-down N
+ *   fetched OUTPUT VERTEX ATTEMPT
+ *   publishing, published
+ *   ended ERROR TEXT
+ */
+#include "state.h"
+
+struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
+{
+	struct jm_effect *e = DAG_APPEND(jm->effects, jm->effect_count, jm->effect_cap);
+
+	e->kind = kind;
+	e->durable = kind == JM_ACK || kind == JM_PUBLISH || kind == JM_END;
+	return e;
+}
+
+static const char *format_text(struct jm *jm, const char *format, va_list args)
+{
+	char *text = base_vformat(format, args);
+	const char *copy = arena_strdup(&jm->texts, text);
+
+	free(text);
+	return copy;
+}
+
+void jm_fact(struct jm *jm, const char *format, ...)
+{
+	va_list args;
+	struct jm_effect *e;
+	const char *text;
+
+	va_start(args, format);
+	text = format_text(jm, format, args);
+	va_end(args);
+	e = jm_emit(jm, JM_JOURNAL);
+	e->text = text;
+}
+
+void jm_note(struct jm *jm, const char *format, ...)
+{
+	va_list args;
+	struct jm_effect *e;
+	const char *text;
+
+	va_start(args, format);
+	text = format_text(jm, format, args);
+	va_end(args);
+	e = jm_emit(jm, JM_NOTE);
+	e->text = text;
+}
+
+const char *jm_attempt_name(struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	const struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (v->node == JM_NODE_NONE)
+		return arena_format(&jm->texts, "%s[%u]", s->name, vertex - s->first_vertex);
+	return arena_format(&jm->texts, "%s[%u] attempt %u on %s", s->name, vertex - s->first_vertex, v->attempt,
+		jm->nodes[v->node].name);
+}
+
+void jm_wake(struct jm *jm, dag_instant at)
+{
+	jm->wake_at = DAG_MIN(jm->wake_at, at);
+}
+
+void jm_end(struct jm *jm, int error, const char *format, ...)
+{
+	va_list args;
+	struct jm_effect *e;
+	const char *text;
+
+	if (jm->ended)
+		return;
+	va_start(args, format);
+	text = format_text(jm, format, args);
+	va_end(args);
+	jm->ended = true;
+	if (error)
+		jm->failure = base_strdup(text);
+	jm_fact(jm, "ended %d %s", error, text);
+	e = jm_emit(jm, JM_END);
+	e->error = error;
+	e->text = text;
+}
+
+void jm_new(struct jm **ret_jm, const struct jm_config *config)
+{
+	struct jm *jm = base_alloc(sizeof(*jm));
+	const struct graph *g = config->graph;
+	uint32_t depth = 0;
+
+	jm->graph = g;
+	jm->epoch = config->epoch;
+	jm->wake_at = DAG_NEVER;
+	jm->vertices = base_alloc((g->vertex_count + 1) * sizeof(*jm->vertices));
+	jm->gangs = base_alloc((g->gang_count + 1) * sizeof(*jm->gangs));
+	jm->edges = base_alloc((g->edge_count + 1) * sizeof(*jm->edges));
+	jm->stages = base_alloc((g->stage_count + 1) * sizeof(*jm->stages));
+	jm->outputs = base_alloc((g->output_count + 1) * sizeof(*jm->outputs));
+	for (size_t i = 0; i < g->stage_count; i++)
+		depth = DAG_MAX(depth, g->stages[i]->depth);
+	jm->queue_count = depth + 1;
+	jm->queues = base_alloc(jm->queue_count * sizeof(*jm->queues));
+	for (uint32_t i = 0; i < jm->queue_count; i++)
+		jm->queues[i].first = jm->queues[i].last = GRAPH_NONE;
+	jm->outputs_left = (uint32_t)g->output_count;
+	vertices_init(jm);
+	for (uint32_t i = 0; i < g->gang_count; i++)
+		gang_try_ready(jm, i);
+	*ret_jm = jm;
+}
+
+void jm_destroy(struct jm **jmp)
+{
+	struct jm *jm = *jmp;
+
+	if (!jm)
+		return;
+	for (size_t i = 0; i < jm->node_count; i++) {
+		for (uint32_t j = 0; j < jm->nodes[i].label_count; j++) {
+			free((char *)jm->nodes[i].labels[j].name);
+			free((char *)jm->nodes[i].labels[j].value);
+		}
+		free(jm->nodes[i].labels);
+		free(jm->nodes[i].name);
+		free(jm->nodes[i].rack);
+	}
+	for (size_t i = 0; i < jm->failure_count; i++)
+		free(jm->failures[i].text);
+	free(jm->failures);
+	free(jm->nodes);
+	free(jm->vertices);
+	free(jm->gangs);
+	free(jm->edges);
+	free(jm->stages);
+	free(jm->outputs);
+	free(jm->queues);
+	free(jm->complaints);
+	free(jm->effects);
+	free(jm->failure);
+	arena_fini(&jm->texts);
+	free(jm);
+	*jmp = NULL;
+}
+
+/* ---- nodes ---- */
+
+static int node_up(struct jm *jm, const struct jm_event *event)
+{
+	struct jm_node *n;
+
+	if (event->node > jm->node_count || (event->node < jm->node_count && jm->nodes[event->node].up))
+		return DAG_EINVAL;
+	if (event->node == jm->node_count) {
+		n = DAG_APPEND(jm->nodes, jm->node_count, jm->node_cap);
+		n->queue.first = n->queue.last = GRAPH_NONE;
+		n->name = base_strdup(event->name);
+		n->rack = base_strdup(event->rack ? event->rack : "");
+		n->labels = base_alloc((event->label_count + 1) * sizeof(*n->labels));
+		for (uint32_t i = 0; i < event->label_count; i++)
+			n->labels[i] = (struct graph_pair){base_strdup(event->labels[i].name), base_strdup(event->labels[i].value)};
+		n->label_count = event->label_count;
+	}
+	n = &jm->nodes[event->node];
+	n->up = true;
+	n->suspect = false;
+	n->total = event->shares;
+	n->memory = event->memory;
+	jm_fact(jm, "node-up %s", n->name);
+	return 0;
+}
+
+/* ---- outputs ---- */
+
+/* Outputs come over one vertex after the other, as those are committed. */
+void jm_fetch_next(struct jm *jm, uint32_t output)
+{
+	const struct graph_output *o = &jm->graph->outputs[output];
+	const struct graph_stage *s = jm->graph->stages[o->stage];
+	struct jm_output *state = &jm->outputs[output];
+	uint32_t vertex = s->first_vertex + state->fetched;
+	struct jm_effect *e;
+
+	if (jm->ended || state->asked || state->fetched == s->width || jm->vertices[vertex].state != JM_DONE)
+		return;
+	if (!jm->nodes[jm->vertices[vertex].node].up) {
+		vertex_invalidate(jm, vertex, "its node is gone");
+		return;
+	}
+	state->asked = state->fetched + 1;
+	e = jm_emit(jm, JM_FETCH);
+	e->output = output;
+	e->vertex = vertex;
+	e->attempt = jm->vertices[vertex].attempt;
+	e->node = jm->vertices[vertex].node;
+}
+
+static void on_fetched(struct jm *jm, const struct jm_event *event)
+{
+	const struct graph_output *o = &jm->graph->outputs[event->output];
+	const struct graph_stage *s = jm->graph->stages[o->stage];
+	struct jm_output *state = &jm->outputs[event->output];
+
+	if (!state->asked || s->first_vertex + state->fetched != event->vertex)
+		return;
+	state->asked = 0;
+	state->fetched++;
+	jm_fact(jm, "fetched %u %u %u", event->output, event->vertex, event->attempt);
+	if (state->fetched == s->width)
+		jm->outputs_left--;
+}
+
+static void on_fetch_failed(struct jm *jm, const struct jm_event *event)
+{
+	struct jm_output *state = &jm->outputs[event->output];
+	struct jm_vertex *v = &jm->vertices[event->vertex];
+
+	if (event->error == DAG_ENOSPC || event->error == DAG_EIO || event->error == DAG_EFORMAT) {
+		jm_end(jm, event->error, "%s", event->text);
+		return;
+	}
+	if (!state->asked)
+		return;
+	state->asked = 0;
+	jm_note(jm, "the output of %s could not be fetched: %s", jm_attempt_name(jm, event->vertex), event->text);
+	if (v->state == JM_DONE && v->attempt == event->attempt)
+		vertex_invalidate(jm, event->vertex, "its output could not be fetched");
+}
+
+/* ---- attempts ---- */
+
+static void acknowledge(struct jm *jm, enum jm_effect_kind kind, const struct jm_event *event)
+{
+	struct jm_effect *e = jm_emit(jm, kind);
+
+	e->node = event->node;
+	e->vertex = event->vertex;
+	e->attempt = event->attempt;
+}
+
+static void on_ended(struct jm *jm, const struct jm_event *event)
+{
+	const struct jm_vertex *v = &jm->vertices[event->vertex];
+
+	/* Of an attempt that is not current: it changes nothing, and is told to go. */
+	if (v->state != JM_RUNNING || v->attempt != event->attempt || v->node != event->node) {
+		if (!(v->state == JM_DONE && v->attempt == event->attempt && v->node == event->node))
+			acknowledge(jm, JM_KILL, event);
+		return;
+	}
+	if (event->outcome->error)
+		on_failed(jm, event->vertex, event->outcome);
+	else
+		vertex_commit(jm, event->vertex, event->outcome);
+	acknowledge(jm, JM_ACK, event);
+}
+
+static void finish(struct jm *jm)
+{
+	for (uint32_t i = 0; i < jm->graph->output_count; i++)
+		jm_fetch_next(jm, i);
+	if (jm->ended || jm->publishing || jm->vertices_left || jm->outputs_left)
+		return;
+	jm->publishing = true;
+	jm_fact(jm, "publishing");
+	jm_emit(jm, JM_PUBLISH);
+}
+
+static bool is_valid(const struct jm *jm, const struct jm_event *e)
+{
+	switch (e->kind) {
+	case JM_NODE_GRANT:
+	case JM_NODE_SUSPECT:
+	case JM_NODE_DOWN:
+		return e->node < jm->node_count;
+	case JM_ENDED:
+		return e->node < jm->node_count && e->vertex < jm->graph->vertex_count && e->outcome &&
+			vertex_stage(jm, e->vertex)->kind != GRAPH_INPUT;
+	case JM_VERIFIED:
+		return e->vertex < jm->graph->vertex_count;
+	case JM_FETCHED:
+	case JM_FETCH_FAILED:
+		return e->output < jm->graph->output_count && e->vertex < jm->graph->vertex_count;
+	default:
+		return true;
+	}
+}
+
+int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
+{
+	int r = 0;
+
+	jm->effect_count = 0;
+	arena_fini(&jm->texts);
+	jm->now = now;
+	jm->wake_at = DAG_NEVER;
+	if (!is_valid(jm, event))
+		return DAG_EINVAL;
+	if (jm->ended)
+		return 0;
+	switch (event->kind) {
+	case JM_NODE_UP:
+		r = node_up(jm, event);
+		break;
+	case JM_NODE_GRANT:
+		if (jm->nodes[event->node].up)
+			jm->nodes[event->node].granted = event->shares;
+		break;
+	case JM_NODE_SUSPECT:
+		jm->nodes[event->node].suspect = event->flag;
+		break;
+	case JM_NODE_DOWN:
+		if (jm->nodes[event->node].up)
+			on_node_down(jm, event->node);
+		break;
+	case JM_ENDED:
+		on_ended(jm, event);
+		break;
+	case JM_VERIFIED:
+		on_verified(jm, event->vertex, event->attempt, event->error);
+		break;
+	case JM_FETCHED:
+		on_fetched(jm, event);
+		break;
+	case JM_FETCH_FAILED:
+		on_fetch_failed(jm, event);
+		break;
+	case JM_PUBLISHED:
+		if (!jm->publishing)
+			return DAG_EINVAL;
+		if (!event->error)
+			jm_fact(jm, "published");
+		jm_end(jm, event->error, "%s", event->text ? event->text : "done");
+		break;
+	case JM_CANCEL:
+		if (!jm->publishing) /* after the intent the publication goes forward */
+			jm_end(jm, DAG_ECANCELED, "cancelled");
+		break;
+	case JM_ABORT:
+		jm_end(jm, event->error, "%s", event->text);
+		break;
+	case JM_TICK:
+		break;
+	}
+	if (r < 0 || jm->ended)
+		return r;
+	place_ready(jm);
+	finish(jm);
+	place_ready(jm);
+	return 0;
+}
+
+struct jm_effects jm_effects(const struct jm *jm)
+{
+	return (struct jm_effects){jm->effects, jm->effect_count, jm->ended ? DAG_NEVER : jm->wake_at};
+}
+
+void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *ret)
+{
+	const struct jm_stage *s = &jm->stages[stage];
+
+	*ret = (struct jm_stage_view){jm->graph->stages[stage]->width, s->waiting, s->ready, s->running, s->done, s->attempts,
+		s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out, s->run_ns};
+}
+
+bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node, enum jm_state *ret_state)
+{
+	const struct jm_vertex *v = &jm->vertices[vertex];
+
+	*ret_attempt = v->attempt;
+	*ret_node = v->node;
+	*ret_state = (enum jm_state)v->state;
+	return v->node != JM_NODE_NONE;
+}
+
+const char *jm_failure(const struct jm *jm)
+{
+	return jm->failure;
+}
+
+bool jm_ended(const struct jm *jm)
+{
+	return jm->ended;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_JM_H
+#define CORE_JM_H
+/*
+ * The scheduler: one state machine, fed events and `now`, giving back an ordered list of effects. It decides which
+ * attempt of which vertex runs where, what a failure means (the design's failure rules 1 to 4), and when the job ends.
+ *
+ * Pure: no clock, no file, no socket. The shell (jobmanager/manager) carries effects out in their order. An effect
+ * with `durable` set must wait until every journal effect before it is on disk.
+ *
+ *                     inputs there            started
+ *      WAITING ───────────────────► READY ──────────────► RUNNING ──────► DONE
+ *         ▲                           ▲                      │              │
+ *         │        an input is lost   │   failed, node lost  │              │ its data is lost
+ *         └───────────────────────────┴──────────────────────┘◄─────────────┘ and somebody needs it
+ *
+ * The unit that is started, ends and fails is the gang; most gangs have one member.
+ */
+#include "graph/graph.h"
+#include "base/buffer.h"
+
+#define JM_NODE_NONE UINT32_MAX
+#define JM_RERUNS_MAX 6            /* of a vertex whose output was lost: rule 2 */
+#define JM_SOURCE_TRIES 3          /* of reading an input of the job */
+#define JM_NODE_COMPLAINTS_MAX 3   /* of one node about data that is intact */
+#define JM_LOCALITY_WAIT (500 * DAG_MS) /* a ready vertex waits so long for the node that holds its input */
+#define JM_SHORT (20 * DAG_MS)     /* vertices of a stage that run less on average are started ahead */
+#define JM_AHEAD 8                 /* so many for each that runs */
+
+struct jm;
+
+struct jm_config {
+	const struct graph *graph; /* finished; outlives the jm */
+	uint32_t epoch;
+};
+
+/* ---- events ---- */
+
+enum jm_event_kind {
+	JM_NODE_UP,      /* node (next free number, or one that was down), name, shares in all, memory, labels, rack */
+	JM_NODE_GRANT,   /* node, shares */
+	JM_NODE_SUSPECT, /* node, flag: takes no new work */
+	JM_NODE_DOWN,    /* node */
+	JM_ENDED,        /* node, vertex, attempt, outcome */
+	JM_VERIFIED,     /* vertex, attempt, error */
+	JM_FETCHED,      /* output, vertex, attempt */
+	JM_FETCH_FAILED, /* output, vertex, attempt, error, text */
+	JM_PUBLISHED,    /* all outputs stand under their names; error, text where one does not */
+	JM_CANCEL,
+	JM_ABORT, /* the shell cannot go on: text */
+	JM_TICK
+};
+
+/* What an attempt came to. */
+struct jm_outcome {
+	int error; /* 0 or a DAG_E… */
+	int signal;
+	const char *text, *stderr_tail;
+	bool blamed; /* the error came from reading this: */
+	uint32_t blamed_vertex, blamed_attempt;
+	bool closed_early;
+	uint64_t hash_low, hash_high;
+	uint64_t bytes; /* stored */
+	uint64_t records_in, bytes_in, records_out, bytes_out;
+	dag_instant run_ns;
+};
+
+struct jm_event {
+	enum jm_event_kind kind;
+	uint32_t node, vertex, attempt, output, shares;
+	const char *name, *rack, *text;
+	uint64_t memory;
+	const struct graph_pair *labels;
+	uint32_t label_count;
+	bool flag;
+	int error;
+	const struct jm_outcome *outcome;
+};
+
+/* ---- effects ---- */
+
+enum jm_effect_kind {
+	JM_JOURNAL, /* fact: text, one line (see facts in jm.c) */
+	JM_START,   /* node, vertex, attempt: the first of a group of `count`, or alone */
+	JM_ACK,     /* node, vertex, attempt; durable */
+	JM_KILL,    /* node, vertex, attempt: forget it, running or not */
+	JM_VERIFY,  /* node, vertex, attempt */
+	JM_WANT,    /* node, shares */
+	JM_FETCH,   /* output, vertex, attempt, node */
+	JM_PUBLISH, /* durable */
+	JM_NOTE,    /* text for people */
+	JM_END      /* error (0: done), text; durable. The last effect of a job. */
+};
+
+struct jm_effect {
+	enum jm_effect_kind kind;
+	bool durable;
+	uint32_t node, vertex, attempt, output, shares;
+	uint32_t group; /* START: members of one number share a host; 0: a host of its own */
+	uint32_t group_size;
+	int error;
+	const char *text; /* until the next step */
+};
+
+struct jm_effects {
+	const struct jm_effect *items;
+	size_t count;
+	dag_instant wake_at; /* step with JM_TICK then, at the latest */
+};
+
+/* ---- the machine ---- */
+
+void jm_new(struct jm **ret_jm, const struct jm_config *config);
+void jm_destroy(struct jm **jm);
+/* DAG_EINVAL for an event that names what does not exist; then nothing changed. */
+int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event);
+struct jm_effects jm_effects(const struct jm *jm); /* of the last step */
+
+/* ---- what the shell and the user may see ---- */
+
+enum jm_state { JM_WAITING, JM_READY, JM_RUNNING, JM_DONE };
+
+struct jm_stage_view {
+	uint32_t width, waiting, ready, running, done;
+	uint64_t attempts, failures, bytes_in, bytes_out, records_in, records_out;
+	dag_instant run_ns;
+};
+
+void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *ret);
+/* The committed or running attempt of a vertex and where it is; false where there is none. */
+bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node, enum jm_state *ret_state);
+/* The chain of causes, for a failed job; NULL otherwise. */
+const char *jm_failure(const struct jm *jm);
+bool jm_ended(const struct jm *jm);
+
+/* Derives every index and counter anew and compares; aborts where one is wrong. For tests. */
+void jm_check(const struct jm *jm);
+
+#endif

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes, and which gang runs where. A ready gang waits in the queue of the node that holds most of its input, or in a
+ * common queue by depth (deeper first, so that a graph drains). A node takes from its own queue, then from the common
+ * ones, then from other nodes' queues what has waited long enough for them (delay scheduling).
+ */
+#include "state.h"
+#include "graph/edge.h"
+
+/* ---- queues: doubly linked through the gangs ---- */
+
+static struct jm_queue *queue_of(struct jm *jm, uint32_t gang)
+{
+	uint32_t q = jm->gangs[gang].queue;
+
+	if (q)
+		return &jm->nodes[q - 1].queue;
+	return &jm->queues[vertex_stage(jm, jm->graph->gang_members[jm->graph->gangs[gang].first])->depth];
+}
+
+struct preference {
+	uint64_t best_bytes;
+	uint32_t best;
+	bool scattered;
+};
+
+static void look_at_producer(struct jm *jm, uint32_t producer, void *ctx)
+{
+	struct preference *p = ctx;
+	const struct jm_vertex *v = &jm->vertices[producer];
+
+	if (v->state != JM_DONE || !jm->nodes[v->node].up)
+		return;
+	if (p->best != JM_NODE_NONE && p->best != v->node)
+		p->scattered = true;
+	if (v->bytes >= p->best_bytes || p->best == JM_NODE_NONE) {
+		p->best_bytes = v->bytes;
+		p->best = v->node;
+	}
+}
+
+static bool reads_complete_edge(const struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	for (uint32_t i = 0; i < s->in_count; i++)
+		if (s->in[i].edge != GRAPH_NONE && edge_is_complete(jm->graph->edges[s->in[i].edge]) &&
+			jm->graph->edges[s->in[i].edge]->from_width > 1)
+			return true;
+	return false;
+}
+
+/* The node + 1 that holds the vertex's input; 0 where it lies everywhere or nowhere, as in a shuffle. */
+static uint32_t preferred_node(struct jm *jm, uint32_t gang)
+{
+	uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
+	struct preference p = {.best = JM_NODE_NONE};
+
+	if (reads_complete_edge(jm, first) || jm->node_count < 2)
+		return 0;
+	vertex_each_producer(jm, first, look_at_producer, &p);
+	if (p.best == JM_NODE_NONE || jm->vertices[first].avoid == p.best + 1)
+		return 0;
+	return p.best + 1;
+}
+
+void queue_gang(struct jm *jm, uint32_t gang)
+{
+	struct jm_gang *g = &jm->gangs[gang];
+	struct jm_queue *q;
+
+	g->queue = preferred_node(jm, gang);
+	g->ready_at = jm->now;
+	q = queue_of(jm, gang);
+	g->next = GRAPH_NONE;
+	g->previous = q->last;
+	if (q->last == GRAPH_NONE)
+		q->first = gang;
+	else
+		jm->gangs[q->last].next = gang;
+	q->last = gang;
+	q->count++;
+	jm->ready_count++;
+	if (g->queue)
+		jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
+}
+
+void unqueue_gang(struct jm *jm, uint32_t gang)
+{
+	struct jm_gang *g = &jm->gangs[gang];
+	struct jm_queue *q = queue_of(jm, gang);
+
+	if (g->previous == GRAPH_NONE)
+		q->first = g->next;
+	else
+		jm->gangs[g->previous].next = g->next;
+	if (g->next == GRAPH_NONE)
+		q->last = g->previous;
+	else
+		jm->gangs[g->next].previous = g->previous;
+	q->count--;
+	jm->ready_count--;
+	g->next = g->previous = GRAPH_NONE;
+	g->queue = 0;
+}
+
+/* ---- what fits where ---- */
+
+uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex)
+{
+	uint32_t said = vertex_stage(jm, vertex)->cpu_shares;
+
+	return said ? said : jm->graph->gangs[gang].count > 1 ? 1 : GRAPH_CPU_SHARES;
+}
+
+static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
+{
+	for (uint32_t i = 0; i < s->label_count; i++) {
+		bool found = false;
+
+		for (uint32_t j = 0; j < node->label_count && !found; j++)
+			found = !strcmp(node->labels[j].name, s->labels[i].name) && !strcmp(node->labels[j].value, s->labels[i].value);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
+static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
+{
+	const struct jm_stage *s = &jm->stages[stage->id];
+
+	if (jm->graph->gangs[gang].count > 1 || s->done < 4 || s->run_ns / s->done > JM_SHORT)
+		return 1;
+	return 1 + JM_AHEAD;
+}
+
+static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang, uint32_t vertex, uint32_t shares, uint64_t memory)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	return node->up && !node->suspect && has_labels(node, s) &&
+		node->used + shares <= node->granted * room_factor(jm, s, gang) &&
+		(!memory || !node->memory || node->memory_used + memory <= node->memory);
+}
+
+/* Whether the vertex could ever run on the node, with all its slots free. */
+static bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	uint32_t shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+
+	return node->up && has_labels(node, s) && shares <= node->total &&
+		(!s->memory || !node->memory || s->memory <= node->memory);
+}
+
+static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
+{
+	struct jm_node *n = &jm->nodes[node];
+	uint32_t shares = gang_shares_of(jm, gang, vertex);
+	uint64_t memory = vertex_stage(jm, vertex)->memory;
+
+	n->used += sign > 0 ? shares : -shares;
+	n->memory_used += sign > 0 ? memory : -memory;
+	n->running += sign > 0 ? 1 : -1;
+}
+
+void node_release(struct jm *jm, uint32_t vertex)
+{
+	if (jm->vertices[vertex].node != JM_NODE_NONE)
+		occupy(jm, jm->vertices[vertex].node, jm->graph->gang_of[vertex], vertex, -1);
+}
+
+/* ---- fifo groups: members that one host runs ---- */
+
+static bool in_fifo(const struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	for (size_t i = 0; i < jm->graph->edge_count; i++)
+		if (jm->graph->edges[i]->channel == GRAPH_FIFO &&
+			(jm->graph->edges[i]->from == s->id || jm->graph->edges[i]->to == s->id))
+			return true;
+	return false;
+}
+
+struct fifo_walk {
+	uint32_t *group; /* of each member, by its position in the gang */
+	uint32_t gang, number;
+};
+
+static uint32_t member_position(const struct jm *jm, uint32_t gang, uint32_t vertex)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+	uint32_t low = 0, high = g->count;
+
+	while (low + 1 < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (jm->graph->gang_members[g->first + mid] <= vertex)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Paints all that fifos join to `vertex` with one number. */
+static void paint_group(struct jm *jm, struct fifo_walk *w, uint32_t vertex)
+{
+	const struct graph *g = jm->graph;
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	uint32_t index = vertex - s->first_vertex, at = member_position(jm, w->gang, vertex);
+
+	if (w->group[at])
+		return;
+	w->group[at] = w->number;
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+
+		if (e->channel != GRAPH_FIFO)
+			continue;
+		for (uint32_t c = 0; e->from == s->id && c < edge_consumers(e, index); c++)
+			paint_group(jm, w, g->stages[e->to]->first_vertex + edge_consumer(e, index, c));
+		for (uint32_t c = 0; e->to == s->id && c < edge_producers(e, index); c++)
+			paint_group(jm, w, g->stages[e->from]->first_vertex + edge_producer(e, index, c));
+	}
+}
+
+/* ---- starting ---- */
+
+static void start_vertex(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t node, uint32_t attempt)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	v->attempt = attempt;
+	v->node = node;
+	v->ended = false;
+	occupy(jm, node, gang, vertex, +1);
+	vertex_set_state(jm, vertex, JM_RUNNING);
+	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
+}
+
+static void emit_start(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t group, uint32_t group_size)
+{
+	struct jm_effect *e = jm_emit(jm, JM_START);
+
+	e->node = jm->vertices[vertex].node;
+	e->vertex = vertex;
+	e->attempt = jm->vertices[vertex].attempt;
+	e->shares = gang_shares_of(jm, gang, vertex);
+	e->group = group;
+	e->group_size = group_size;
+}
+
+static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	for (uint32_t i = 0; i < g->count; i++) {
+		uint32_t size = 0;
+		bool first = true;
+
+		for (uint32_t j = 0; group[i] && j < g->count; j++) {
+			size += group[j] == group[i];
+			first = first && (j >= i || group[j] != group[i]);
+		}
+		if (!group[i])
+			emit_start(jm, gang, jm->graph->gang_members[g->first + i], 0, 1);
+		/* The members of a group follow each other, as the daemon expects them. */
+		for (uint32_t j = i; group[i] && first && j < g->count; j++)
+			if (group[j] == group[i])
+				emit_start(jm, gang, jm->graph->gang_members[g->first + j], group[i], size);
+	}
+}
+
+/* Finds nodes for all members; the first choice is `node`. True where all have one, in `chosen`. */
+static bool choose_nodes(struct jm *jm, uint32_t gang, uint32_t node, const uint32_t *group, uint32_t *chosen)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+	bool ok = true;
+	uint32_t done = 0;
+
+	for (; done < g->count && ok; done++) {
+		uint32_t vertex = jm->graph->gang_members[g->first + done], same = JM_NODE_NONE;
+		uint64_t memory = vertex_stage(jm, vertex)->memory;
+		uint32_t shares = gang_shares_of(jm, gang, vertex);
+
+		for (uint32_t j = 0; group[done] && j < done && same == JM_NODE_NONE; j++)
+			if (group[j] == group[done])
+				same = chosen[j];
+		chosen[done] = same;
+		for (uint32_t k = 0; k < jm->node_count && chosen[done] == JM_NODE_NONE; k++) {
+			uint32_t n = (node + k) % (uint32_t)jm->node_count;
+
+			if (fits(jm, &jm->nodes[n], gang, vertex, shares, memory))
+				chosen[done] = n;
+		}
+		ok = chosen[done] != JM_NODE_NONE;
+		if (ok)
+			occupy(jm, chosen[done], gang, vertex, +1); /* for the members that follow */
+	}
+	for (uint32_t i = 0; i < done; i++)
+		if (chosen[i] != JM_NODE_NONE)
+			occupy(jm, chosen[i], gang, jm->graph->gang_members[g->first + i], -1);
+	return ok;
+}
+
+/* All members of one start have one number, above all that they had before. */
+static uint32_t next_attempt(const struct jm *jm, const struct graph_gang *g)
+{
+	uint32_t attempt = 0;
+
+	for (uint32_t i = 0; i < g->count; i++)
+		attempt = DAG_MAX(attempt, jm->vertices[jm->graph->gang_members[g->first + i]].attempt);
+	return attempt + 1;
+}
+
+static bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+	uint32_t *group = base_alloc(g->count * sizeof(*group)), *chosen = base_alloc(g->count * sizeof(*chosen));
+	bool ok;
+
+	for (uint32_t i = 0; i < g->count && g->count > 1; i++)
+		if (!group[i] && in_fifo(jm, jm->graph->gang_members[g->first + i])) {
+			struct fifo_walk w = {group, gang, ++jm->last_group};
+
+			paint_group(jm, &w, jm->graph->gang_members[g->first + i]);
+		}
+	ok = choose_nodes(jm, gang, node, group, chosen);
+	if (ok) {
+		uint32_t attempt = next_attempt(jm, g);
+
+		unqueue_gang(jm, gang);
+		jm->gangs[gang].state = JM_RUNNING;
+		jm->gangs[gang].left = g->count;
+		for (uint32_t i = 0; i < g->count; i++)
+			start_vertex(jm, gang, jm->graph->gang_members[g->first + i], chosen[i], attempt);
+		jm_fact(jm, "started %u %u node=%s count=%u", jm->graph->gang_members[g->first], attempt,
+			jm->nodes[chosen[0]].name, g->count);
+		emit_groups(jm, gang, group);
+	}
+	free(group);
+	free(chosen);
+	return ok;
+}
+
+static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
+{
+	uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
+
+	if (jm->vertices[first].avoid != node + 1)
+		return false;
+	/* Elsewhere, if there is an elsewhere. */
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (i != node && !jm->nodes[i].suspect && could_run(jm, &jm->nodes[i], first))
+			return true;
+	return false;
+}
+
+#define SCAN_MAX 32 /* gangs of a queue that are looked at for one that fits */
+
+static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_instant ready_before)
+{
+	uint32_t gang = q->first;
+
+	for (uint32_t i = 0; i < SCAN_MAX && gang != GRAPH_NONE; i++) {
+		uint32_t next = jm->gangs[gang].next;
+		uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
+
+		if (jm->gangs[gang].ready_at <= ready_before && !avoids(jm, gang, node) &&
+			fits(jm, &jm->nodes[node], gang, first, gang_shares_of(jm, gang, first), vertex_stage(jm, first)->memory) &&
+			start_gang(jm, gang, node))
+			return true;
+		gang = next;
+	}
+	return false;
+}
+
+static bool start_one(struct jm *jm, uint32_t node)
+{
+	if (start_from(jm, &jm->nodes[node].queue, node, DAG_NEVER))
+		return true;
+	for (uint32_t d = jm->queue_count; d-- > 0;)
+		if (jm->queues[d].count && start_from(jm, &jm->queues[d], node, DAG_NEVER))
+			return true;
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (i != node && jm->nodes[i].queue.count &&
+			start_from(jm, &jm->nodes[i].queue, node, jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
+			return true;
+	return false;
+}
+
+/* What the job could use on a node: all of what is ready and runs, in whole. */
+static void tell_want(struct jm *jm)
+{
+	uint64_t shares = 0;
+
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		shares += jm->nodes[i].used;
+	shares += (uint64_t)jm->ready_count * GRAPH_CPU_SHARES;
+	for (uint32_t i = 0; i < jm->node_count; i++) {
+		struct jm_node *n = &jm->nodes[i];
+		uint32_t want = (uint32_t)DAG_MIN(shares, (uint64_t)UINT32_MAX);
+
+		if (!n->up)
+			continue;
+		/* Wants are rounded up, so that they do not change with every vertex. */
+		want = want ? 1u << (32 - __builtin_clz(want)) : 0;
+		if (n->want == want)
+			continue;
+		n->want = want;
+		struct jm_effect *e = jm_emit(jm, JM_WANT);
+
+		e->node = i;
+		e->shares = want;
+	}
+}
+
+static void check_hopeless(struct jm *jm)
+{
+	for (uint32_t d = 0; d < jm->queue_count && jm->ready_count && !jm->ended; d++) {
+		uint32_t gang = jm->queues[d].first;
+		uint32_t first;
+		const struct graph_stage *s;
+		bool any_up = false, can = false;
+
+		if (gang == GRAPH_NONE)
+			continue;
+		first = jm->graph->gang_members[jm->graph->gangs[gang].first];
+		s = vertex_stage(jm, first);
+		for (uint32_t i = 0; i < jm->node_count; i++) {
+			any_up = any_up || jm->nodes[i].up;
+			can = can || could_run(jm, &jm->nodes[i], first);
+		}
+		if (any_up && !can)
+			jm_end(jm, DAG_ELIMIT, "no node has the labels, memory or cpus that stage '%s' asks for", s->name);
+	}
+}
+
+void place_ready(struct jm *jm)
+{
+	bool started = true;
+
+	if (jm->ended || jm->publishing)
+		return;
+	/* Round robin over the nodes, so that they fill evenly. */
+	while (started && jm->ready_count) {
+		started = false;
+		for (uint32_t i = 0; i < jm->node_count && jm->ready_count; i++)
+			if (jm->nodes[i].up && !jm->nodes[i].suspect && jm->nodes[i].granted)
+				started = start_one(jm, i) || started;
+	}
+	if (jm->ready_count) {
+		check_hopeless(jm);
+		for (uint32_t i = 0; i < jm->node_count; i++)
+			if (jm->nodes[i].queue.first != GRAPH_NONE)
+				jm_wake(jm, jm->gangs[jm->nodes[i].queue.first].ready_at + JM_LOCALITY_WAIT);
+	}
+	tell_want(jm);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Vertices and gangs. What a vertex waits for is a counter of its own for edges with few producers, and one counter
+ * for the whole of a complete edge, so that a shuffle of any size costs constant work an event.
+ */
+#include "state.h"
+#include "graph/edge.h"
+
+const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex)
+{
+	return jm->graph->stages[jm->graph->vertex_stage[vertex]];
+}
+
+static bool is_source(const struct jm *jm, uint32_t vertex)
+{
+	return vertex_stage(jm, vertex)->kind == GRAPH_INPUT;
+}
+
+/* Edges inside a gang are never waited for. */
+static bool is_waited_for(const struct graph_edge *e)
+{
+	return e->channel != GRAPH_PIPE && e->channel != GRAPH_FIFO;
+}
+
+void vertices_init(struct jm *jm)
+{
+	const struct graph *g = jm->graph;
+
+	for (uint32_t v = 0; v < g->vertex_count; v++) {
+		jm->vertices[v].node = JM_NODE_NONE;
+		jm->vertices[v].state = is_source(jm, v) ? JM_DONE : JM_WAITING;
+		*(is_source(jm, v) ? &jm->stages[g->vertex_stage[v]].done : &jm->stages[g->vertex_stage[v]].waiting) += 1;
+		jm->vertices_left += !is_source(jm, v);
+	}
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+		const struct graph_stage *to = g->stages[e->to];
+
+		if (g->stages[e->from]->kind == GRAPH_INPUT || !is_waited_for(e))
+			continue;
+		if (edge_is_complete(e)) {
+			jm->edges[i].missing = e->from_width;
+			continue;
+		}
+		for (uint32_t c = 0; c < e->to_width; c++)
+			jm->vertices[to->first_vertex + c].missing += edge_producers(e, c);
+	}
+	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
+		jm->gangs[gang].state = is_source(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
+		jm->gangs[gang].next = jm->gangs[gang].previous = GRAPH_NONE;
+	}
+}
+
+void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
+	uint32_t *counts[] = {&s->waiting, &s->ready, &s->running, &s->done};
+
+	--*counts[v->state];
+	++*counts[state];
+	if (v->state == JM_DONE)
+		jm->vertices_left++;
+	if (state == JM_DONE)
+		jm->vertices_left--;
+	v->state = (uint8_t)state;
+}
+
+static bool inputs_there(const struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	if (jm->vertices[vertex].missing)
+		return false;
+	for (uint32_t p = 0; p < s->in_count; p++)
+		if (s->in[p].edge != GRAPH_NONE && jm->edges[s->in[p].edge].missing)
+			return false;
+	return true;
+}
+
+void gang_try_ready(struct jm *jm, uint32_t gang)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	if (jm->gangs[gang].state != JM_WAITING)
+		return;
+	for (uint32_t i = 0; i < g->count; i++)
+		if (!inputs_there(jm, jm->graph->gang_members[g->first + i]))
+			return;
+	jm->gangs[gang].state = JM_READY;
+	for (uint32_t i = 0; i < g->count; i++)
+		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_READY);
+	queue_gang(jm, gang);
+}
+
+static void gang_unready(struct jm *jm, uint32_t gang)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	if (jm->gangs[gang].state != JM_READY)
+		return;
+	unqueue_gang(jm, gang);
+	jm->gangs[gang].state = JM_WAITING;
+	for (uint32_t i = 0; i < g->count; i++)
+		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_WAITING);
+}
+
+/* Tells the consumers over waited-for edges that `vertex` is DONE (+) or not any more (−). */
+static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
+{
+	const struct graph *g = jm->graph;
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	uint32_t index = vertex - s->first_vertex;
+
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+		const struct graph_stage *to = g->stages[e->to];
+
+		if (e->from != s->id || !is_waited_for(e))
+			continue;
+		if (edge_is_complete(e)) {
+			jm->edges[i].missing += done ? -1 : 1;
+			if (jm->edges[i].missing != (done ? 0u : 1u))
+				continue; /* no consumer's answer changed */
+			for (uint32_t c = 0; c < e->to_width; c++) {
+				if (done)
+					gang_try_ready(jm, g->gang_of[to->first_vertex + c]);
+				else
+					gang_unready(jm, g->gang_of[to->first_vertex + c]);
+			}
+			continue;
+		}
+		for (uint32_t c = 0; c < edge_consumers(e, index); c++) {
+			uint32_t consumer = to->first_vertex + edge_consumer(e, index, c);
+
+			jm->vertices[consumer].missing += done ? -1 : 1;
+			if (done)
+				gang_try_ready(jm, g->gang_of[consumer]);
+			else
+				gang_unready(jm, g->gang_of[consumer]);
+		}
+	}
+}
+
+void vertex_each_producer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t producer, void *ctx), void *ctx)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	for (uint32_t p = 0; p < s->in_count; p++) {
+		const struct graph_edge *e = s->in[p].edge == GRAPH_NONE ? NULL : jm->graph->edges[s->in[p].edge];
+		const struct graph_stage *from = e ? jm->graph->stages[e->from] : NULL;
+		uint32_t index = vertex - s->first_vertex;
+
+		if (!e || from->kind == GRAPH_INPUT)
+			continue;
+		for (uint32_t i = 0; i < edge_producers(e, index); i++)
+			f(jm, from->first_vertex + edge_producer(e, index, i), ctx);
+	}
+}
+
+void vertex_each_consumer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx)
+{
+	const struct graph *g = jm->graph;
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	uint32_t index = vertex - s->first_vertex;
+
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+
+		if (e->from != s->id)
+			continue;
+		for (uint32_t c = 0; c < edge_consumers(e, index); c++)
+			f(jm, g->stages[e->to]->first_vertex + edge_consumer(e, index, c), ctx);
+	}
+}
+
+void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
+	struct jm_gang *gang = &jm->gangs[jm->graph->gang_of[vertex]];
+
+	node_release(jm, vertex);
+	v->bytes = o->bytes;
+	v->ended = true;
+	s->bytes_in += o->bytes_in;
+	s->bytes_out += o->bytes_out;
+	s->records_in += o->records_in;
+	s->records_out += o->records_out;
+	s->run_ns += o->run_ns;
+	jm_fact(jm, "committed %u %u node=%s hash=%016llx%016llx bytes=%llu", vertex, v->attempt, jm->nodes[v->node].name,
+		(unsigned long long)o->hash_high, (unsigned long long)o->hash_low, (unsigned long long)o->bytes);
+	vertex_set_state(jm, vertex, JM_DONE);
+	if (--gang->left == 0)
+		gang->state = JM_DONE;
+	count_for_consumers(jm, vertex, true);
+}
+
+void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang_id];
+	struct jm_gang *gang = &jm->gangs[gang_id];
+
+	gang_unready(jm, gang_id);
+	for (uint32_t i = 0; i < g->count; i++) {
+		uint32_t vertex = jm->graph->gang_members[g->first + i];
+		struct jm_vertex *v = &jm->vertices[vertex];
+		bool was_done = v->state == JM_DONE;
+
+		if (v->state == JM_RUNNING)
+			node_release(jm, vertex);
+		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && jm->nodes[v->node].up && kill) {
+			struct jm_effect *e = jm_emit(jm, JM_KILL);
+
+			e->node = v->node;
+			e->vertex = vertex;
+			e->attempt = v->attempt;
+		}
+		v->ended = false;
+		v->node = JM_NODE_NONE;
+		vertex_set_state(jm, vertex, JM_WAITING);
+		if (was_done)
+			count_for_consumers(jm, vertex, false);
+	}
+	gang->state = JM_WAITING;
+	gang->left = 0;
+}
+
+static void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
+{
+	struct jm_vertex *p = &jm->vertices[producer];
+
+	(void)ctx;
+	if (!jm->ended && p->state == JM_DONE && !jm->nodes[p->node].up)
+		vertex_invalidate(jm, producer, "its node is gone");
+}
+
+void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
+{
+	const struct graph_gang *g;
+	struct jm_vertex *v = &jm->vertices[vertex];
+	uint32_t gang = jm->graph->gang_of[vertex];
+
+	if (v->state != JM_DONE || is_source(jm, vertex))
+		return;
+	if (++v->reruns > JM_RERUNS_MAX) {
+		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s", jm_attempt_name(jm, vertex),
+			JM_RERUNS_MAX + 1, why);
+		return;
+	}
+	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);
+	jm_note(jm, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
+	gang_reset(jm, gang, true);
+	g = &jm->graph->gangs[gang];
+	for (uint32_t i = 0; i < g->count; i++)
+		vertex_each_producer(jm, jm->graph->gang_members[g->first + i], invalidate_if_gone, NULL);
+	gang_try_ready(jm, gang);
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shell: an event goes into the core, its effects are carried out in order. Facts go to the journal's thread at
+ * once; an effect that must not outrun them is deferred until they are durable.
+ */
+#include "shell.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK_MS 250
+#define END_PATIENCE (1 * DAG_SECOND) /* for daemons to hear of the end */
+
+/* ---- effects ---- */
+
+static void begin_end(struct manager *m, int error, const char *text)
+{
+	m->ending = true;
+	m->end_error = error;
+	m->end_text = base_strdup(text);
+	m->end_deadline = os_now() + END_PATIENCE;
+	nodes_end_job(m);
+	m->stop = m->daemon != NULL;
+	uv_stop(&m->loop);
+}
+
+static void carry_out(struct manager *m, const struct deferred *e)
+{
+	switch (e->kind) {
+	case JM_ACK:
+		nodes_send_attempt(m, JM_ACK, e->node, e->vertex, e->attempt);
+		break;
+	case JM_PUBLISH:
+		outputs_publish(m);
+		break;
+	case JM_END:
+		begin_end(m, e->error, e->text);
+		break;
+	default:
+		break;
+	}
+}
+
+static void defer(struct manager *m, const struct jm_effect *e)
+{
+	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) = (struct deferred){m->journaled, e->kind, e->node, e->vertex,
+		e->attempt, e->error, e->text ? base_strdup(e->text) : NULL};
+}
+
+static void run_deferred(struct manager *m, uint64_t durable)
+{
+	while (m->deferred_first < m->deferred_count && m->deferred[m->deferred_first].seq <= durable && !m->ending) {
+		struct deferred e = m->deferred[m->deferred_first++];
+
+		carry_out(m, &e);
+		free(e.text);
+	}
+	if (m->deferred_first == m->deferred_count)
+		m->deferred_first = m->deferred_count = 0;
+}
+
+static void run_effect(struct manager *m, const struct jm_effect *e)
+{
+	struct deferred now = {0, e->kind, e->node, e->vertex, e->attempt, e->error, (char *)e->text};
+
+	if (e->kind == JM_JOURNAL) {
+		m->journaled = journal_append(m->journal, e->text);
+		return;
+	}
+	if (e->durable && (m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
+		/* A job that fails because its journal cannot be written would wait for ever. */
+		if (e->kind != JM_END || !m->paused) {
+			defer(m, e);
+			return;
+		}
+	}
+	switch (e->kind) {
+	case JM_START:
+		nodes_send_start(m, e);
+		break;
+	case JM_KILL:
+	case JM_VERIFY:
+		nodes_send_attempt(m, e->kind, e->node, e->vertex, e->attempt);
+		break;
+	case JM_WANT:
+		nodes_send_want(m, e->node, e->shares);
+		break;
+	case JM_FETCH:
+		outputs_fetch(m, e);
+		break;
+	case JM_NOTE:
+		progress_say(m, "%s", e->text);
+		break;
+	default:
+		carry_out(m, &now);
+	}
+}
+
+static void on_wake(uv_timer_t *wake)
+{
+	manager_step(wake->data, &(struct jm_event){.kind = JM_TICK});
+}
+
+/* A step's effects, copied, since carrying one out may lead to the next step. */
+void manager_step(struct manager *m, const struct jm_event *event)
+{
+	struct jm_effects effects;
+	struct jm_effect *copy;
+
+	if (m->ending)
+		return;
+	if (jm_step(m->jm, os_now(), event) < 0) {
+		progress_say(m, "internal error: the scheduler refused event %d", (int)event->kind);
+		return;
+	}
+	effects = jm_effects(m->jm);
+	copy = base_alloc((effects.count + 1) * sizeof(*copy));
+	if (effects.count)
+		memcpy(copy, effects.items, effects.count * sizeof(*copy));
+	for (size_t i = 0; i < effects.count; i++)
+		if (copy[i].text)
+			copy[i].text = base_strdup(copy[i].text);
+	if (effects.wake_at != DAG_NEVER) {
+		dag_instant wait = effects.wake_at - os_now();
+
+		uv_timer_start(&m->wake, on_wake, wait > 0 ? (uint64_t)(wait / DAG_MS) + 1 : 0, 0);
+	}
+	for (size_t i = 0; i < effects.count; i++) {
+		run_effect(m, &copy[i]);
+		free((char *)copy[i].text);
+	}
+	free(copy);
+}
+
+void manager_abort(struct manager *m, int error, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	manager_step(m, &(struct jm_event){.kind = JM_ABORT, .error = error, .text = text});
+	free(text);
+}
+
+static void on_durable(void *ctx, uint64_t seq)
+{
+	run_deferred(ctx, seq);
+}
+
+static void on_trouble(void *ctx, const char *text, bool final)
+{
+	struct manager *m = ctx;
+
+	m->paused = text != NULL;
+	if (text)
+		progress_say(m, "%s", text);
+	else
+		progress_say(m, "the journal can be written again; the job goes on");
+	if (final)
+		manager_abort(m, DAG_EIO, "%s", text);
+}
+
+/* ---- time and signals ---- */
+
+static void on_tick(uv_timer_t *tick)
+{
+	struct manager *m = tick->data;
+	dag_instant now = os_now();
+
+	nodes_tick(m, now);
+	progress_tick(m, now);
+	m->last_tick = now;
+	if (m->ending && (nodes_quiet(m) || now > m->end_deadline)) {
+		m->stop = true;
+		uv_stop(&m->loop);
+	}
+}
+
+static void on_flush(uv_prepare_t *flush)
+{
+	nodes_flush(flush->data);
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+	struct manager *m = handle->data;
+
+	if (m->signal) { /* asked twice: at once */
+		m->stop = true;
+		uv_stop(&m->loop);
+	}
+	m->signal = signal;
+	manager_step(m, &(struct jm_event){.kind = JM_CANCEL});
+}
+
+/* ---- start and stop ---- */
+
+/* Sortable by time, short, and different from all others: 20261121-143005-k3f9. */
+static void make_job_id(struct manager *m)
+{
+	static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789";
+	time_t now = time(NULL);
+	struct tm tm;
+	uint64_t r = os_random();
+	char random[7] = {0};
+
+	gmtime_r(&now, &tm);
+	for (int i = 0; i < 6; i++, r /= 32)
+		random[i] = letters[r % 32];
+	strftime(m->job, sizeof(m->job), "%Y%m%d-%H%M%S-", &tm);
+	strcat(m->job, random);
+}
+
+static int start_embedded(struct manager *m, struct dag_diag *diag)
+{
+	char *control = base_format("inproc://control-%s", m->job), *data = base_format("inproc://data-%s", m->job);
+	char *cache = base_format("%s/cache", m->state_folder);
+	uint64_t memory = os_memory();
+	struct daemon_config config = {.node = "local", .listen = control, .data_listen = data, .slots = m->config->slots,
+		.memory = memory, .spool_memory = memory / 4, .spool = m->spool_folder, .host_program = m->config->host_program,
+		.embedded = true, .cache = cache};
+	char *node = base_format("run-%s", m->job);
+	int r;
+
+	config.node = node;
+	r = daemon_new(&m->loop, m->wire, &config, &m->daemon, diag);
+	free(node);
+	free(control);
+	free(data);
+	free(cache);
+	return r;
+}
+
+static int start(struct manager *m, struct dag_diag *diag)
+{
+	struct journal_config journal = {.job = m->job, .graph_name = m->graph->name, .graph_file = m->graph->file, .epoch = 1,
+		.on_durable = on_durable, .on_trouble = on_trouble, .ctx = m};
+	struct jm_config core = {.graph = m->graph, .epoch = 1};
+	int r = 0;
+
+	m->state_folder = os_state_folder();
+	if (!m->state_folder) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot make the state folder (set XDG_STATE_HOME or HOME): %s", strerror(errno));
+		return DAG_EIO;
+	}
+	m->job_folder = base_format("%s/jobs/%s", m->state_folder, m->job);
+	m->spool_folder = base_format("%s/spool/run-%s", m->state_folder, m->job);
+	journal.folder = m->job_folder;
+	/* The daemon first: its hosts start while the journal is opened. */
+	if (!m->config->nameserver)
+		r = start_embedded(m, diag);
+	if (r == 0)
+		r = outputs_prepare(m, diag);
+	if (r == 0)
+		r = ship_prepare(m, diag);
+	if (r == 0)
+		r = journal_new(&m->loop, &journal, &m->journal, diag);
+	if (r == 0)
+		r = data_new(&m->loop, m->config->keys, NULL, false, outputs_on_data, m, &m->data, NULL);
+	if (r < 0)
+		return r;
+	jm_new(&m->jm, &core);
+	return nodes_start(m);
+}
+
+static void run_loop(struct manager *m)
+{
+	uv_timer_init(&m->loop, &m->tick);
+	uv_timer_init(&m->loop, &m->wake);
+	uv_prepare_init(&m->loop, &m->flush);
+	uv_signal_init(&m->loop, &m->on_int);
+	uv_signal_init(&m->loop, &m->on_term);
+	m->tick.data = m->wake.data = m->flush.data = m->on_int.data = m->on_term.data = m;
+	uv_timer_start(&m->tick, on_tick, TICK_MS, TICK_MS);
+	uv_prepare_start(&m->flush, on_flush);
+	uv_signal_start(&m->on_int, on_signal, SIGINT);
+	uv_signal_start(&m->on_term, on_signal, SIGTERM);
+	while (!m->stop)
+		uv_run(&m->loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&m->tick, NULL);
+	uv_close((uv_handle_t *)&m->wake, NULL);
+	uv_close((uv_handle_t *)&m->flush, NULL);
+	uv_close((uv_handle_t *)&m->on_int, NULL);
+	uv_close((uv_handle_t *)&m->on_term, NULL);
+}
+
+static void finish(struct manager *m)
+{
+	outputs_destroy(m);
+	nodes_destroy(m);
+	data_destroy(&m->data);
+	daemon_destroy(&m->daemon);
+	sources_destroy(m);
+	ship_destroy(m);
+	wire_loop_destroy(&m->wire);
+	journal_destroy(&m->journal);
+	while (uv_run(&m->loop, UV_RUN_NOWAIT) != 0)
+		;
+	uv_loop_close(&m->loop);
+	if (m->spool_folder && !m->config->nameserver)
+		os_remove_tree(m->spool_folder);
+	jm_destroy(&m->jm);
+	progress_destroy(m);
+	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
+		free(m->deferred[i].text);
+	free(m->deferred);
+	free(m->state_folder);
+	free(m->job_folder);
+	free(m->spool_folder);
+	free(m->end_text);
+}
+
+static int exit_code(const struct manager *m)
+{
+	if (m->signal)
+		return MANAGER_SIGNALLED + m->signal;
+	if (!m->ending)
+		return MANAGER_FAILED;
+	if (!m->end_error)
+		return MANAGER_DONE;
+	return m->end_error == DAG_EUNREACHABLE || m->end_error == DAG_ELOST || m->end_error == DAG_EPERM ? MANAGER_UNREACHABLE
+													 : MANAGER_FAILED;
+}
+
+int manager_run(const struct manager_config *given)
+{
+	struct manager_config config = *given;
+	struct manager m = {.config = &config, .graph = config.graph};
+	struct dag_diag diag = {0};
+	int r, code;
+
+	if (!config.slots)
+		config.slots = (uint32_t)os_cores();
+	make_job_id(&m);
+	m.incarnation = os_random();
+	m.started = m.last_tick = m.last_node = os_now();
+	uv_loop_init(&m.loop);
+	wire_loop_new(&m.wire, &m.loop);
+	progress_new(&m);
+	r = start(&m, &diag);
+	for (size_t i = 0; i < diag.count; i++) {
+		char *text = dag_message_format(&diag.items[i]);
+
+		fprintf(stderr, "dagrun: %s\n", text);
+		free(text);
+	}
+	if (r == 0) {
+		run_loop(&m);
+		code = exit_code(&m);
+		if (code == MANAGER_DONE)
+			progress_summary(&m);
+		else if (m.signal)
+			progress_say(&m, "job %s cancelled by signal %d; nothing was published", m.job, m.signal);
+		else
+			progress_say(&m, "job %s failed: %s", m.job, m.end_text ? m.end_text : "it did not end");
+	} else {
+		code = r == DAG_EUNREACHABLE ? MANAGER_UNREACHABLE : MANAGER_FAILED;
+	}
+	dag_diag_fini(&diag);
+	finish(&m);
+	return code;
+}

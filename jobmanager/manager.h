@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef JOBMANAGER_MANAGER_H
+#define JOBMANAGER_MANAGER_H
+/* Runs one job to its end: the shell around the scheduler. */
+#include "base/diag.h"
+#include "graph/graph.h"
+#include "wire/keys.h"
+
+struct manager_config {
+	const struct graph *graph;
+	const char *nameserver;   /* endpoint; NULL: everything runs in this process */
+	const struct wire_keys *keys;
+	uint32_t slots;           /* embedded: 0 for one a core */
+	const char *host_program; /* embedded */
+	bool quiet;               /* no progress on stderr */
+};
+
+enum manager_result {
+	MANAGER_DONE = 0,
+	MANAGER_FAILED = 1,    /* the job failed */
+	MANAGER_UNREACHABLE = 4, /* no cluster, or none any more */
+	MANAGER_SIGNALLED = 128  /* + the signal that ended it */
+};
+
+/* Returns the process's exit code; messages went to stderr. */
+int manager_run(const struct manager_config *config);
+/* What would keep the job from starting: outputs that cannot be written. Reports into diag. */
+int manager_check_outputs(const struct graph *graph, struct dag_diag *diag);
+
+#endif

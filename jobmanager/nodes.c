@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The name server says which nodes there are; here they are dialled, listened to, and judged. */
+#include "shell.h"
+#include "os/os.h"
+
+#include <netdb.h>
+#include <stdio.h>
+
+#define BATCH_BYTES (400u << 10) /* of one StartBatch, well below the frame limit */
+
+struct node *nodes_find(struct manager *m, uint32_t number)
+{
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (n->number == number && !n->gone)
+			return n;
+	return NULL;
+}
+
+/* ---- what a daemon says ---- */
+
+static void send_peers(struct node *to, struct node *const *peers, size_t n)
+{
+	Dagrun__Peers message = DAGRUN__PEERS__INIT;
+	Dagrun__Peer *items = base_alloc((n + 1) * sizeof(*items));
+	SESSION_ENVELOPE(e, PEERS);
+
+	message.peers = base_alloc((n + 1) * sizeof(*message.peers));
+	for (size_t i = 0; i < n; i++) {
+		dagrun__peer__init(&items[i]);
+		items[i].node = peers[i]->number;
+		items[i].id = peers[i]->id;
+		items[i].data = peers[i]->data;
+		message.peers[message.n_peers++] = &items[i];
+	}
+	e.peers = &message;
+	session_send(to->session, &e);
+	free(message.peers);
+	free(items);
+}
+
+static void on_ready(struct node *node, const Dagrun__JobReady *ready)
+{
+	struct manager *m = node->manager;
+	struct node **all;
+	size_t n = 0;
+
+	if (*ready->error) {
+		manager_abort(m, DAG_EFAILED, "node %s cannot take the job: %s", node->id, ready->error);
+		return;
+	}
+	if (node->up)
+		return;
+	node->up = true;
+	node->number = m->node_numbers++;
+	m->last_node = os_now();
+	all = base_alloc((m->node_numbers + 1) * sizeof(*all));
+	for (struct node *other = m->nodes; other; other = other->next)
+		if (other->up && !other->gone)
+			all[n++] = other;
+	send_peers(node, all, n);
+	for (size_t i = 0; i < n; i++)
+		if (all[i] != node)
+			send_peers(all[i], &node, 1);
+	free(all);
+	manager_step(m, &(struct jm_event){.kind = JM_NODE_UP, .node = node->number, .name = node->id, .rack = node->rack,
+				.memory = node->memory, .labels = node->labels, .label_count = node->label_count, .shares = ready->slots});
+}
+
+static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
+{
+	for (size_t i = 0; i < batch->n_done; i++) {
+		const Dagrun__Done *d = batch->done[i];
+		struct jm_outcome outcome = {.error = d->error, .signal = d->signal, .text = d->text, .stderr_tail = d->stderr_tail,
+			.blamed = d->blamed, .blamed_vertex = d->blamed_vertex, .blamed_attempt = d->blamed_attempt,
+			.closed_early = d->closed_early, .hash_low = d->hash_low, .hash_high = d->hash_high, .bytes = d->bytes,
+			.records_in = d->records_in, .bytes_in = d->bytes_in, .records_out = d->records_out, .bytes_out = d->bytes_out,
+			.run_ns = d->run_ns};
+
+		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED, .node = node->number, .vertex = d->vertex,
+						    .attempt = d->attempt, .outcome = &outcome});
+	}
+}
+
+static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	struct node *node = ctx;
+	struct manager *m = node->manager;
+
+	(void)s;
+	if (node->gone || m->ending)
+		return;
+	switch (e->body_case) {
+	case DAGRUN__ENVELOPE__BODY_FILE_NEED:
+		ship_files(m, node, e->file_need);
+		return;
+	case DAGRUN__ENVELOPE__BODY_JOB_READY:
+		on_ready(node, e->job_ready);
+		return;
+	case DAGRUN__ENVELOPE__BODY_SOURCE_REQUEST:
+		sources_serve(m, node, e->source_request);
+		return;
+	default:
+		break;
+	}
+	if (!node->up)
+		return;
+	switch (e->body_case) {
+	case DAGRUN__ENVELOPE__BODY_GRANT:
+		manager_step(m, &(struct jm_event){.kind = JM_NODE_GRANT, .node = node->number, .shares = e->grant->slots});
+		break;
+	case DAGRUN__ENVELOPE__BODY_DONE:
+		on_done(node, e->done);
+		break;
+	case DAGRUN__ENVELOPE__BODY_VERIFIED:
+		manager_step(m, &(struct jm_event){.kind = JM_VERIFIED, .node = node->number, .vertex = e->verified->vertex,
+					.attempt = e->verified->attempt, .error = e->verified->error});
+		break;
+	case DAGRUN__ENVELOPE__BODY_PROGRESS:
+		node->bytes_read = e->progress->bytes_read;
+		break;
+	case DAGRUN__ENVELOPE__BODY_LOG_LINE:
+		if (e->log_line->vertex < m->graph->vertex_count) {
+			uint32_t v = e->log_line->vertex;
+
+			progress_say(m, "%s[%u]: %s", m->graph->stages[m->graph->vertex_stage[v]]->name, graph_index(m->graph, v),
+				e->log_line->text);
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- who lives ---- */
+
+static void node_gone(struct node *node, const char *why)
+{
+	struct manager *m = node->manager;
+
+	if (node->gone)
+		return;
+	node->gone = true;
+	if (!node->up)
+		return;
+	progress_say(m, "node %s: %s", node->id, why);
+	outputs_node_gone(m, node->number);
+	manager_step(m, &(struct jm_event){.kind = JM_NODE_DOWN, .node = node->number});
+}
+
+static void on_refused(void *ctx, struct session *s, const char *text)
+{
+	(void)s;
+	node_gone(ctx, text);
+}
+
+struct probe {
+	uv_tcp_t tcp;
+	uv_connect_t connect;
+	struct node *node;
+};
+
+static void on_probe_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void on_probed(uv_connect_t *connect, int status)
+{
+	struct probe *p = connect->data;
+
+	if (p->node) {
+		p->node->probe = NULL;
+		/* The machine answers and nobody listens there: the daemon has ended. */
+		if (status == UV_ECONNREFUSED)
+			node_gone(p->node, "its daemon has ended");
+	}
+	uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
+}
+
+/* The connection broke: see at once whether the daemon still listens. */
+static void on_disconnected(void *ctx, struct session *s)
+{
+	struct node *node = ctx;
+	const char *host = node->control + strlen("tcp://"), *colon = strrchr(host, ':');
+	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *found;
+	char *name;
+	struct probe *p;
+
+	(void)s;
+	if (node->gone || node->probe || node->manager->ending || !colon)
+		return;
+	name = base_strndup(host, (size_t)(colon - host));
+	if (getaddrinfo(name, colon + 1, &hints, &found) == 0) {
+		p = base_alloc(sizeof(*p));
+		p->node = node;
+		p->connect.data = p->tcp.data = p;
+		node->probe = p;
+		uv_tcp_init(&node->manager->loop, &p->tcp);
+		if (uv_tcp_connect(&p->connect, &p->tcp, found->ai_addr, on_probed) < 0)
+			uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
+		freeaddrinfo(found);
+	}
+	free(name);
+}
+
+static const struct session_handlers node_handlers = {.on_message = on_message, .on_refused = on_refused,
+	.on_disconnected = on_disconnected};
+
+static void judge(struct manager *m, dag_instant now)
+{
+	uint32_t all = 0, silent = 0;
+
+	for (struct node *n = m->nodes; n; n = n->next) {
+		if (n->gone || !n->session)
+			continue;
+		all++;
+		silent += now - DAG_MAX(session_last_heard(n->session), n->heard_floor) > NODE_SUSPECT;
+	}
+	for (struct node *n = m->nodes; n; n = n->next) {
+		dag_instant quiet, dead = silent > 1 && silent * 3 > all ? NODE_DEAD_MANY : NODE_DEAD;
+
+		if (n->gone || !n->session)
+			continue;
+		quiet = now - DAG_MAX(session_last_heard(n->session), n->heard_floor);
+		if (n->up && n->suspect != (quiet > NODE_SUSPECT)) {
+			n->suspect = !n->suspect;
+			manager_step(m, &(struct jm_event){.kind = JM_NODE_SUSPECT, .node = n->number, .flag = n->suspect});
+		}
+		if (quiet > dead)
+			node_gone(n, "no sign of life");
+	}
+}
+
+/* ---- dialling ---- */
+
+static void free_node(struct node *n)
+{
+	if (n->probe)
+		n->probe->node = NULL;
+	session_destroy(&n->session);
+	for (size_t i = 0; i < n->start_count; i++)
+		ship_free_start(n->starts[i]);
+	for (size_t i = 0; i < n->ack_count; i++)
+		free(n->acks[i]);
+	for (size_t i = 0; i < n->kill_count; i++)
+		free(n->kills[i]);
+	for (uint32_t i = 0; i < n->label_count; i++) {
+		free((char *)n->labels[i].name);
+		free((char *)n->labels[i].value);
+	}
+	free(n->labels);
+	free(n->starts);
+	free(n->acks);
+	free(n->kills);
+	free(n->id);
+	free(n->control);
+	free(n->data);
+	free(n->rack);
+	free(n);
+}
+
+static struct node *add_node(struct manager *m, const char *id, uint64_t incarnation, const char *control, const char *data)
+{
+	struct node *n = base_alloc(sizeof(*n)), **at = &m->nodes;
+	char *name = base_format("%s.%s", m->job, id);
+
+	n->manager = m;
+	n->id = base_strdup(id);
+	n->control = base_strdup(control);
+	n->data = base_strdup(data);
+	n->rack = base_strdup("");
+	n->incarnation = incarnation;
+	n->number = JM_NODE_NONE;
+	n->heard_floor = os_now();
+	while (*at)
+		at = &(*at)->next;
+	*at = n;
+	n->session = session_dial(m->wire, m->config->keys, control, name, DAGRUN__ROLE__MANAGER, m->incarnation, &node_handlers, n);
+	free(name);
+	if (n->session)
+		ship_open(m, n);
+	else
+		n->gone = true;
+	return n;
+}
+
+static bool is_known(const struct manager *m, const Dagrun__Register *info)
+{
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (!strcmp(n->id, info->node) && (n->incarnation == info->incarnation || !n->gone))
+			return true;
+	return false;
+}
+
+static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
+{
+	if (!m->ns_answered)
+		m->last_node = os_now();
+	m->ns_answered = true;
+	for (size_t i = 0; i < nodes->n_nodes; i++) {
+		const Dagrun__Register *info = nodes->nodes[i]->info;
+		struct node *n;
+
+		if (!info || nodes->nodes[i]->suspect || is_known(m, info))
+			continue;
+		n = add_node(m, info->node, info->incarnation, info->control, info->data);
+		free(n->rack);
+		n->rack = base_strdup(info->rack);
+		n->memory = info->memory;
+		n->slots = info->slots;
+		n->labels = base_alloc((info->n_labels + 1) * sizeof(*n->labels));
+		for (size_t j = 0; j < info->n_labels; j++)
+			n->labels[n->label_count++] =
+				(struct graph_pair){base_strdup(info->labels[j]->name), base_strdup(info->labels[j]->value)};
+	}
+}
+
+static void send_watch(struct manager *m)
+{
+	Dagrun__Watch watch = DAGRUN__WATCH__INIT;
+	SESSION_ENVELOPE(e, WATCH);
+
+	e.watch = &watch;
+	session_send(m->ns, &e);
+}
+
+static void on_ns_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	(void)s;
+	if (e->body_case == DAGRUN__ENVELOPE__BODY_NODES)
+		on_nodes(ctx, e->nodes);
+}
+
+static int dial_nameserver(struct manager *m);
+
+static void on_ns_refused(void *ctx, struct session *s, const char *text)
+{
+	struct manager *m = ctx;
+
+	(void)s;
+	if (strstr(text, "version"))
+		manager_abort(m, DAG_EUNREACHABLE, "the name server refuses: %s", text);
+	session_destroy(&m->ns);
+	dial_nameserver(m); /* it was started anew */
+}
+
+static const struct session_handlers ns_handlers = {.on_message = on_ns_message, .on_refused = on_ns_refused};
+
+static int dial_nameserver(struct manager *m)
+{
+	m->ns = session_dial(m->wire, m->config->keys, m->config->nameserver, m->job, DAGRUN__ROLE__MANAGER, m->incarnation,
+		&ns_handlers, m);
+	if (!m->ns) {
+		fprintf(stderr, "dagrun: '%s' is no endpoint; write tcp://HOST:PORT\n", m->config->nameserver);
+		return DAG_EUNREACHABLE;
+	}
+	send_watch(m);
+	return 0;
+}
+
+int nodes_start(struct manager *m)
+{
+	if (m->config->nameserver)
+		return dial_nameserver(m);
+	add_node(m, daemon_node(m->daemon), 1, daemon_control(m->daemon), daemon_data(m->daemon))->memory = os_memory();
+	m->ns_answered = true;
+	return 0;
+}
+
+static bool any_up(const struct manager *m)
+{
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (n->up && !n->gone)
+			return true;
+	return false;
+}
+
+void nodes_tick(struct manager *m, dag_instant now)
+{
+	/* Our own stall is nobody's silence. */
+	if (now - m->last_tick > DAG_SECOND)
+		for (struct node *n = m->nodes; n; n = n->next)
+			n->heard_floor = now;
+	if (m->ns)
+		session_tick(m->ns, now);
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (n->session && !n->gone)
+			session_tick(n->session, now);
+	if (m->ending)
+		return;
+	if (!m->daemon)
+		judge(m, now);
+	if (any_up(m)) {
+		m->last_node = now;
+		return;
+	}
+	if (!m->ns_answered && now - m->started > NAMESERVER_PATIENCE)
+		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s does not answer%s", m->config->nameserver,
+			m->config->keys ? "; do its keys and these belong together?" : "");
+	else if (now - m->last_node > CLUSTER_PATIENCE)
+		manager_abort(m, DAG_EUNREACHABLE, "no node is there to run the job: the name server at %s knows of none that answers",
+			m->config->nameserver);
+}
+
+/* ---- what goes out ---- */
+
+void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares)
+{
+	struct node *node = nodes_find(m, number);
+	Dagrun__Want want = DAGRUN__WANT__INIT;
+	SESSION_ENVELOPE(e, WANT);
+
+	if (!node)
+		return;
+	want.slots = shares;
+	e.want = &want;
+	session_send(node->session, &e);
+}
+
+static void flush_starts(struct node *n)
+{
+	Dagrun__StartBatch batch = DAGRUN__START_BATCH__INIT;
+	SESSION_ENVELOPE(e, START);
+
+	if (!n->start_count)
+		return;
+	batch.epoch = 1;
+	batch.n_starts = n->start_count;
+	batch.starts = n->starts;
+	e.start = &batch;
+	session_send(n->session, &e);
+	for (size_t i = 0; i < n->start_count; i++)
+		ship_free_start(n->starts[i]);
+	n->start_count = 0;
+	n->start_bytes = 0;
+}
+
+static void flush_attempts(struct node *n, Dagrun__Attempt **items, size_t *count, Dagrun__Envelope__BodyCase body)
+{
+	Dagrun__AttemptBatch batch = DAGRUN__ATTEMPT_BATCH__INIT;
+	Dagrun__Envelope e = DAGRUN__ENVELOPE__INIT;
+
+	for (size_t at = 0; at < *count; at += batch.n_attempts) {
+		batch.n_attempts = DAG_MIN(*count - at, (size_t)10000);
+		batch.attempts = items + at;
+		e.body_case = body;
+		e.ack_done = &batch;
+		session_send(n->session, &e);
+	}
+	for (size_t i = 0; i < *count; i++)
+		free(items[i]);
+	*count = 0;
+}
+
+/* Kills before starts: what is freed may be taken. */
+void nodes_flush(struct manager *m)
+{
+	for (struct node *n = m->nodes; n; n = n->next) {
+		if (n->gone || !n->session)
+			continue;
+		flush_attempts(n, n->kills, &n->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
+		flush_starts(n);
+		flush_attempts(n, n->acks, &n->ack_count, DAGRUN__ENVELOPE__BODY_ACK_DONE);
+	}
+}
+
+void nodes_send_start(struct manager *m, const struct jm_effect *effect)
+{
+	struct node *node = nodes_find(m, effect->node);
+	Dagrun__Start *start;
+
+	if (!node)
+		return;
+	flush_attempts(node, node->kills, &node->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
+	start = ship_start(m, effect);
+	*DAG_APPEND(node->starts, node->start_count, node->start_cap) = start;
+	node->start_bytes += dagrun__start__get_packed_size(start);
+	if (node->start_bytes > BATCH_BYTES)
+		flush_starts(node);
+}
+
+void nodes_send_attempt(struct manager *m, enum jm_effect_kind kind, uint32_t number, uint32_t vertex, uint32_t attempt)
+{
+	struct node *node = nodes_find(m, number);
+	Dagrun__Attempt *item;
+
+	if (!node)
+		return;
+	if (kind == JM_VERIFY) {
+		Dagrun__Verify verify = DAGRUN__VERIFY__INIT;
+		SESSION_ENVELOPE(e, VERIFY);
+
+		verify.vertex = vertex;
+		verify.attempt = attempt;
+		e.verify = &verify;
+		session_send(node->session, &e);
+		return;
+	}
+	item = base_alloc(sizeof(*item));
+	dagrun__attempt__init(item);
+	item->vertex = vertex;
+	item->attempt = attempt;
+	if (kind == JM_ACK)
+		*DAG_APPEND(node->acks, node->ack_count, node->ack_cap) = item;
+	else {
+		/* A start that has not left yet must leave first, or it would arrive after its kill. */
+		flush_starts(node);
+		*DAG_APPEND(node->kills, node->kill_count, node->kill_cap) = item;
+	}
+}
+
+void nodes_end_job(struct manager *m)
+{
+	Dagrun__JobEnd end = DAGRUN__JOB_END__INIT;
+	SESSION_ENVELOPE(e, JOB_END);
+
+	nodes_flush(m);
+	end.job = m->job;
+	e.job_end = &end;
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (n->session && !n->gone)
+			session_send(n->session, &e);
+}
+
+bool nodes_quiet(const struct manager *m)
+{
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (n->session && !n->gone && !session_all_acknowledged(n->session))
+			return false;
+	return true;
+}
+
+void nodes_destroy(struct manager *m)
+{
+	session_destroy(&m->ns);
+	while (m->nodes) {
+		struct node *n = m->nodes;
+
+		m->nodes = n->next;
+		free_node(n);
+	}
+}

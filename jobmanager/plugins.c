@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plugin's code runs in a host only: what it declares is read from the host's output, line by line. */
+#include "plugins.h"
+#include "base/buffer.h"
+#include "os/os.h"
+#include "os/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DESCRIBE_BYTES_MAX (1u << 20)
+#define DESCRIBE_MS 10000
+
+struct known_plugin {
+	struct known_plugin *next;
+	struct plugin_info info;
+};
+
+struct plugins {
+	struct arena arena;
+	char *host_program, *program_folder;
+	const char *const *extra;
+	size_t extra_count;
+	struct known_plugin *known;
+};
+
+void plugins_new(struct plugins **ret_plugins, const char *host_program, const char *const *extra, size_t extra_count)
+{
+	struct plugins *p = base_alloc(sizeof(*p));
+
+	p->host_program = base_strdup(host_program);
+	p->program_folder = os_program_folder();
+	p->extra = extra;
+	p->extra_count = extra_count;
+	*ret_plugins = p;
+}
+
+void plugins_destroy(struct plugins **plugins)
+{
+	struct plugins *p = *plugins;
+
+	if (!p)
+		return;
+	free(p->host_program);
+	free(p->program_folder);
+	arena_fini(&p->arena);
+	free(p);
+	*plugins = NULL;
+}
+
+static bool is_file(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A word with a slash is a path; another is looked for, with .so behind it unless it is there. */
+static const char *find(struct plugins *p, const char *word, const char *folder)
+{
+	const char *dot = strrchr(word, '.'), *suffix = dot && !strcmp(dot, ".so") ? "" : ".so";
+	static const char *const beside[] = {"graphs", "engine/vertices", "../lib/dagrun", "../lib/x86_64-linux-gnu/dagrun"};
+	char *path;
+
+	if (strchr(word, '/')) {
+		path = base_format("%s%s", word, is_file(word) ? "" : suffix);
+		goto found;
+	}
+	path = base_format("%s/%s%s", folder, word, suffix);
+	for (size_t i = 0; !is_file(path) && i < p->extra_count; i++) {
+		free(path);
+		path = base_format("%s/%s%s", p->extra[i], word, suffix);
+	}
+	for (size_t i = 0; !is_file(path) && i < DAG_LENGTH(beside); i++) {
+		free(path);
+		path = base_format("%s/%s/%s%s", p->program_folder, beside[i], word, suffix);
+	}
+found:
+	if (is_file(path)) {
+		char *absolute = os_absolute_path(path);
+		const char *kept = arena_strdup(&p->arena, absolute);
+
+		free(absolute);
+		free(path);
+		return kept;
+	}
+	free(path);
+	return NULL;
+}
+
+/* Runs the host and keeps what it prints; it gets ten seconds, since a plugin's constructors are users' code. */
+static int run_describe(struct plugins *p, const char *path, struct buffer *out, char **ret_error)
+{
+	char *argv[] = {p->host_program, "--describe", (char *)path, NULL}, *env[] = {"LC_ALL=C", NULL, NULL};
+	char *asan = getenv("ASAN_OPTIONS") ? base_format("ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS")) : NULL;
+	struct spawn spawn = {.path = p->host_program, .argv = argv, .env = env, .fd_count = 3};
+	int fds[2], pidfd, r;
+	struct pollfd poll_fd;
+	siginfo_t info = {0};
+	pid_t pid;
+
+	env[1] = asan;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return DAG_EIO;
+	spawn.fds[0] = -1;
+	spawn.fds[1] = fds[1];
+	spawn.fds[2] = 2;
+	r = spawn_process(&spawn, &pid, &pidfd);
+	close(fds[1]);
+	free(asan);
+	if (r < 0) {
+		*ret_error = base_format("cannot run %s: %s", p->host_program, strerror(errno));
+		close(fds[0]);
+		return r;
+	}
+	close(pidfd);
+	poll_fd = (struct pollfd){fds[0], POLLIN, 0};
+	while (out->len < DESCRIBE_BYTES_MAX && poll(&poll_fd, 1, DESCRIBE_MS) > 0) {
+		char *room = buffer_extend(out, 4096);
+		ssize_t n = read(fds[0], room, 4096);
+
+		out->len -= 4096 - (size_t)(n > 0 ? n : 0);
+		if (n <= 0)
+			break;
+	}
+	close(fds[0]);
+	kill(pid, SIGKILL);
+	waitid(P_PID, (id_t)pid, &info, WEXITED);
+	buffer_append(out, "", 1);
+	return 0;
+}
+
+static bool add_port(struct plugin_entry *e, bool in, const char *rest)
+{
+	unsigned format, size;
+	uint32_t *count = in ? &e->in_count : &e->out_count;
+
+	if (sscanf(rest, "%u %u", &format, &size) != 2 || format > DAG_FORMAT_ANY || *count == DAG_PORTS_MAX)
+		return false;
+	(in ? e->in : e->out)[(*count)++] = (struct graph_format){(enum dag_format_kind)format, size};
+	return true;
+}
+
+/* The lines of plugin_describe in engine/vertex/plugin.c. */
+static int parse(struct plugins *p, char *text, struct plugin_info *info, char **ret_error)
+{
+	struct plugin_entry *entries = arena_alloc(&p->arena, 1024 * sizeof(*entries)), *e = NULL;
+	bool ended = false;
+
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		char *rest = strchr(line, ' ');
+		bool ok = true;
+
+		if (rest)
+			*rest++ = 0;
+		if (!strcmp(line, "error") && rest) {
+			*ret_error = base_strdup(rest);
+			return DAG_EINVAL;
+		}
+		if (!strcmp(line, "entry") && rest && info->entry_count < 1024) {
+			char *flags = strchr(rest, ' ');
+
+			e = &entries[info->entry_count++];
+			if (flags)
+				*flags++ = 0;
+			e->name = arena_strdup(&p->arena, rest);
+			e->order_blind = flags && (atoi(flags) & DAG_ORDER_BLIND);
+		} else if (e && rest && (!strcmp(line, "in") || !strcmp(line, "out"))) {
+			ok = add_port(e, line[0] == 'i', rest);
+		} else if (e && rest && !strcmp(line, "help")) {
+			e->help = arena_strdup(&p->arena, rest);
+		} else if (!strcmp(line, "end")) {
+			ended = true;
+		}
+		if (!ok)
+			break;
+	}
+	info->entries = entries;
+	if (ended)
+		return 0;
+	*ret_error = base_format("plugin %s cannot be described: its code ended the process that loaded it", info->path);
+	return DAG_EINVAL;
+}
+
+int plugins_describe(void *ctx, const char *word, const char *folder, const struct plugin_info **ret_info, char **ret_error)
+{
+	struct plugins *p = ctx;
+	const char *path = find(p, word, folder);
+	struct known_plugin *k;
+	struct buffer out = {0};
+	int r;
+
+	if (!path) {
+		*ret_error = base_format("there is no plugin '%s': looked for %s%s beside the graph, in --plugin-path and in dagrun's own "
+					 "folders",
+			word, word, strstr(word, ".so") ? "" : ".so");
+		return DAG_EMISSING;
+	}
+	for (k = p->known; k; k = k->next)
+		if (!strcmp(k->info.path, path)) {
+			*ret_info = &k->info;
+			return 0;
+		}
+	k = arena_alloc(&p->arena, sizeof(*k));
+	k->info.path = path;
+	r = run_describe(p, path, &out, ret_error);
+	if (r == 0)
+		r = parse(p, (char *)out.data, &k->info, ret_error);
+	buffer_fini(&out);
+	if (r < 0)
+		return r;
+	k->next = p->known;
+	p->known = k;
+	*ret_info = &k->info;
+	return 0;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef JOBMANAGER_SHELL_H
+#define JOBMANAGER_SHELL_H
+/*
+ * Inside of the manager:
+ *
+ *   manager.c   the loop: events into the core, effects out, signals, the end
+ *   nodes.c     sessions with the name server and the daemons, who lives, what is sent to whom
+ *   ship.c      a job's description and files for daemons
+ *   sources.c   inputs that only this machine has, read for daemons
+ *   outputs.c   the job's outputs: fetched, written beside their places, published
+ *   progress.c  what a person sees
+ *   journal.c   facts on disk
+ */
+#include "manager.h"
+#include "core/jm.h"
+#include "journal.h"
+#include "channel/data.h"
+#include "daemon/daemon.h"
+#include "wire/session.h"
+
+#define NODE_SUSPECT (3 * DAG_SECOND)
+#define NODE_DEAD (10 * DAG_SECOND)
+#define NODE_DEAD_MANY (20 * DAG_SECOND) /* when more than a third are suspect at once */
+#define NAMESERVER_PATIENCE (5 * DAG_SECOND)
+#define CLUSTER_PATIENCE (20 * DAG_SECOND) /* without any node */
+
+struct manager;
+
+struct node {
+	struct manager *manager;
+	struct node *next;
+	char *id, *control, *data, *rack;
+	uint64_t incarnation, memory;
+	struct graph_pair *labels;
+	uint32_t label_count;
+	uint32_t slots;
+	struct session *session;
+	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
+	bool up, suspect, gone;
+	struct probe *probe; /* sees whether its daemon still listens */
+	dag_instant heard_floor; /* our own stalls are not the node's silence */
+	/* What goes out together, before the loop sleeps: */
+	Dagrun__Start **starts;
+	size_t start_count, start_cap, start_bytes;
+	Dagrun__Attempt **acks, **kills;
+	size_t ack_count, ack_cap, kill_count, kill_cap;
+	uint64_t bytes_read; /* of running attempts, as it said last */
+};
+
+/* A file that daemons may need. */
+struct shipped_file {
+	char *path, *name;
+	char hash[HASH_HEX_LEN + 1];
+	uint64_t size;
+	bool executable;
+};
+
+struct deferred {
+	uint64_t seq;
+	enum jm_effect_kind kind;
+	uint32_t node, vertex, attempt;
+	int error;
+	char *text;
+};
+
+struct manager {
+	const struct manager_config *config;
+	const struct graph *graph;
+	char job[40];
+	uint64_t incarnation;
+	char *state_folder, *job_folder, *spool_folder;
+	uv_loop_t loop;
+	struct wire_loop *wire;
+	struct jm *jm;
+	struct journal *journal;
+	uint64_t journaled;
+	bool paused;
+	struct deferred *deferred;
+	size_t deferred_first, deferred_count, deferred_cap;
+	struct daemon *daemon; /* embedded */
+	struct session *ns;
+	bool ns_answered;
+	struct node *nodes;
+	uint32_t node_numbers;
+	struct shipped_file *files;
+	size_t file_count, file_cap;
+	struct data *data;
+	struct output *outputs;
+	struct outputs_state *outputs_state;
+	struct source_file *sources;
+	struct progress *progress;
+	uv_timer_t tick, wake;
+	uv_prepare_t flush;
+	uv_signal_t on_int, on_term;
+	dag_instant started, last_tick, last_node;
+	bool ending, stop;
+	int signal;
+	int end_error;
+	char *end_text;
+	dag_instant end_deadline;
+};
+
+/* ---- manager.c ---- */
+void manager_step(struct manager *m, const struct jm_event *event);
+void manager_abort(struct manager *m, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- nodes.c ---- */
+int nodes_start(struct manager *m);
+void nodes_tick(struct manager *m, dag_instant now);
+void nodes_flush(struct manager *m);
+struct node *nodes_find(struct manager *m, uint32_t number);
+void nodes_send_start(struct manager *m, const struct jm_effect *e);
+void nodes_send_attempt(struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
+void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares);
+/* Tells all daemons that the job has ended. */
+void nodes_end_job(struct manager *m);
+bool nodes_quiet(const struct manager *m);
+void nodes_destroy(struct manager *m);
+
+/* ---- ship.c ---- */
+/* Hashes what will be shipped; DAG_EIO with a message. */
+int ship_prepare(struct manager *m, struct dag_diag *diag);
+void ship_open(struct manager *m, struct node *node);
+void ship_files(struct manager *m, struct node *node, const Dagrun__FileNeed *need);
+Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *e);
+void ship_free_start(Dagrun__Start *start);
+void ship_destroy(struct manager *m);
+
+/* ---- sources.c ---- */
+void sources_serve(struct manager *m, struct node *node, const Dagrun__SourceRequest *request);
+void sources_destroy(struct manager *m);
+
+/* ---- outputs.c ---- */
+int outputs_prepare(struct manager *m, struct dag_diag *diag);
+void outputs_fetch(struct manager *m, const struct jm_effect *e);
+void outputs_on_data(void *ctx, const struct data_event *event);
+/* A node is gone: what is being fetched from it fails. */
+void outputs_node_gone(struct manager *m, uint32_t node);
+void outputs_publish(struct manager *m);
+/* Removes what was not published. */
+void outputs_destroy(struct manager *m);
+uint64_t outputs_bytes(const struct manager *m);
+
+/* ---- progress.c ---- */
+void progress_new(struct manager *m);
+void progress_tick(struct manager *m, dag_instant now);
+/* A line for people, above what is drawn. */
+void progress_say(struct manager *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void progress_summary(struct manager *m);
+void progress_destroy(struct manager *m);
+
+#endif

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The job as messages: its description, the files it needs, and each start with where its inputs lie. */
+#include "shell.h"
+#include "graph/edge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHUNK (256u << 10)
+
+/* ---- files ---- */
+
+static const struct shipped_file *find_file(const struct manager *m, const char *path)
+{
+	for (size_t i = 0; i < m->file_count; i++)
+		if (!strcmp(m->files[i].path, path))
+			return &m->files[i];
+	return NULL;
+}
+
+static int add_file(struct manager *m, const char *path, struct dag_diag *diag)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const char *slash = strrchr(path, '/');
+	struct shipped_file *f;
+	struct stat st;
+	void *data;
+
+	if (find_file(m, path)) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot read %s: %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return DAG_EIO;
+	}
+	data = st.st_size ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+	close(fd);
+	if (data == MAP_FAILED) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot read %s: %s", path, strerror(errno));
+		return DAG_EIO;
+	}
+	f = DAG_APPEND(m->files, m->file_count, m->file_cap);
+	f->path = base_strdup(path);
+	f->name = base_strdup(slash ? slash + 1 : path);
+	f->size = (uint64_t)st.st_size;
+	f->executable = st.st_mode & 0100;
+	hash_hex(hash_128(data ? data : "", (size_t)st.st_size), f->hash);
+	if (data)
+		munmap(data, (size_t)st.st_size);
+	return 0;
+}
+
+static bool ships_program(const struct graph_stage *s)
+{
+	/* The shell is every node's own. */
+	return s->kind == GRAPH_PROGRAM && strchr(s->argv[0], '/') && strcmp(s->argv[0], "/bin/sh");
+}
+
+int ship_prepare(struct manager *m, struct dag_diag *diag)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < m->graph->stage_count && r == 0; i++) {
+		const struct graph_stage *s = m->graph->stages[i];
+
+		if (s->kind == GRAPH_PLUGIN)
+			r = add_file(m, s->plugin, diag);
+		else if (ships_program(s))
+			r = add_file(m, s->argv[0], diag);
+		for (uint32_t f = 0; f < s->file_count && r == 0; f++)
+			r = add_file(m, s->files[f], diag);
+	}
+	return r;
+}
+
+static void send_chunk(struct node *node, const char *hash, uint64_t offset, const void *data, size_t len, bool last,
+	const char *error)
+{
+	Dagrun__FileChunk chunk = DAGRUN__FILE_CHUNK__INIT;
+	SESSION_ENVELOPE(e, FILE_CHUNK);
+
+	chunk.hash = (char *)hash;
+	chunk.offset = offset;
+	chunk.data.data = (void *)data;
+	chunk.data.len = len;
+	chunk.last = last;
+	chunk.error = (char *)error;
+	e.file_chunk = &chunk;
+	session_send(node->session, &e);
+}
+
+static void send_file(struct node *node, const struct shipped_file *f)
+{
+	int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+	unsigned char *buf = base_alloc(CHUNK);
+	uint64_t offset = 0;
+	ssize_t n;
+
+	do {
+		n = fd >= 0 ? pread(fd, buf, CHUNK, (off_t)offset) : -1;
+		if (n < 0 || offset + (uint64_t)n > f->size) {
+			char *text = base_format("cannot read %s, which the job ships: %s", f->path, n < 0 ? strerror(errno) : "it changed");
+
+			send_chunk(node, f->hash, 0, NULL, 0, true, text);
+			free(text);
+			break;
+		}
+		send_chunk(node, f->hash, offset, buf, (size_t)n, offset + (uint64_t)n == f->size || !n, "");
+		offset += (uint64_t)n;
+	} while (n > 0 && offset < f->size);
+	if (fd >= 0)
+		close(fd);
+	free(buf);
+}
+
+void ship_files(struct manager *m, struct node *node, const Dagrun__FileNeed *need)
+{
+	for (size_t i = 0; i < need->n_hashes; i++)
+		for (size_t j = 0; j < m->file_count; j++)
+			if (!strcmp(m->files[j].hash, need->hashes[i])) {
+				send_file(node, &m->files[j]);
+				break;
+			}
+}
+
+void ship_destroy(struct manager *m)
+{
+	for (size_t i = 0; i < m->file_count; i++) {
+		free(m->files[i].path);
+		free(m->files[i].name);
+	}
+	free(m->files);
+}
+
+/* ---- the description: messages of an arena, sent once ---- */
+
+static Dagrun__File *file_message(struct manager *m, struct arena *arena, const char *path)
+{
+	const struct shipped_file *f = find_file(m, path);
+	Dagrun__File *message = arena_alloc(arena, sizeof(*message));
+
+	dagrun__file__init(message);
+	message->name = f->name;
+	message->hash = (char *)f->hash;
+	message->size = f->size;
+	message->executable = f->executable;
+	return message;
+}
+
+static Dagrun__Pair **pair_messages(struct arena *arena, const struct graph_pair *pairs, uint32_t n)
+{
+	Dagrun__Pair **messages = arena_alloc(arena, (n + 1) * sizeof(*messages));
+
+	for (uint32_t i = 0; i < n; i++) {
+		messages[i] = arena_alloc(arena, sizeof(**messages));
+		dagrun__pair__init(messages[i]);
+		messages[i]->name = (char *)pairs[i].name;
+		messages[i]->value = (char *)pairs[i].value;
+	}
+	return messages;
+}
+
+static Dagrun__Format *format_message(struct arena *arena, struct graph_format format)
+{
+	Dagrun__Format *message = arena_alloc(arena, sizeof(*message));
+
+	dagrun__format__init(message);
+	message->kind = format.kind;
+	message->size = format.size;
+	return message;
+}
+
+static Dagrun__Stream *stream_message(struct arena *arena, const struct graph_stream *s)
+{
+	Dagrun__Stream *message = arena_alloc(arena, sizeof(*message));
+
+	dagrun__stream__init(message);
+	message->port = s->port;
+	message->parts = s->parts;
+	message->partition = s->partition.kind;
+	message->key = s->partition.key == GRAPH_NONE ? 0 : s->partition.key;
+	message->delimiter = (unsigned char)s->partition.delimiter;
+	message->channel = s->channel;
+	message->elastic = s->elastic;
+	return message;
+}
+
+static Dagrun__Stage *stage_message(struct manager *m, struct arena *arena, const struct graph_stage *s)
+{
+	Dagrun__Stage *t = arena_alloc(arena, sizeof(*t));
+
+	dagrun__stage__init(t);
+	t->id = s->id;
+	t->name = (char *)s->name;
+	t->kind = s->kind;
+	t->width = s->width;
+	t->first_vertex = s->first_vertex;
+	if (s->kind == GRAPH_INPUT)
+		return t;
+	if (s->kind == GRAPH_PLUGIN)
+		t->plugin = file_message(m, arena, s->plugin);
+	else if (ships_program(s))
+		t->plugin = file_message(m, arena, s->argv[0]);
+	t->entry = (char *)(s->entry ? s->entry : "");
+	t->argv = (char **)s->argv;
+	t->n_argv = s->argc;
+	t->params = pair_messages(arena, s->params, s->param_count);
+	t->n_params = s->param_count;
+	t->env = pair_messages(arena, s->env, s->env_count);
+	t->n_env = s->env_count;
+	t->n_files = s->file_count;
+	t->files = arena_alloc(arena, (s->file_count + 1) * sizeof(*t->files));
+	for (uint32_t i = 0; i < s->file_count; i++)
+		t->files[i] = file_message(m, arena, s->files[i]);
+	t->n_in = t->n_in_joined = s->in_count;
+	t->in = arena_alloc(arena, (s->in_count + 1) * sizeof(*t->in));
+	t->in_joined = arena_alloc(arena, (s->in_count + 1) * sizeof(*t->in_joined));
+	for (uint32_t i = 0; i < s->in_count; i++) {
+		t->in[i] = format_message(arena, s->in[i].format);
+		t->in_joined[i] = s->in[i].edge != GRAPH_NONE;
+	}
+	t->n_out = s->out_count;
+	t->out = arena_alloc(arena, (s->out_count + 1) * sizeof(*t->out));
+	for (uint32_t i = 0; i < s->out_count; i++)
+		t->out[i] = format_message(arena, s->out[i].format);
+	t->n_streams = s->stream_count;
+	t->streams = arena_alloc(arena, (s->stream_count + 1) * sizeof(*t->streams));
+	for (uint32_t i = 0; i < s->stream_count; i++)
+		t->streams[i] = stream_message(arena, &s->streams[i]);
+	t->exit_ok = s->exit_ok;
+	t->n_exit_ok = s->exit_ok_count;
+	t->order_blind = s->order_blind;
+	t->isolate = s->isolate;
+	t->timeout_ns = s->timeout;
+	t->memory = s->memory;
+	t->cpu_shares = s->cpu_shares;
+	return t;
+}
+
+void ship_open(struct manager *m, struct node *node)
+{
+	Dagrun__JobOpen open = DAGRUN__JOB_OPEN__INIT;
+	struct arena arena = {0};
+	SESSION_ENVELOPE(e, JOB_OPEN);
+
+	open.job = m->job;
+	open.epoch = 1;
+	open.n_stages = m->graph->stage_count;
+	open.stages = arena_alloc(&arena, (m->graph->stage_count + 1) * sizeof(*open.stages));
+	for (size_t i = 0; i < m->graph->stage_count; i++) {
+		const struct graph_stage *s = m->graph->stages[i];
+
+		open.stages[i] = stage_message(m, &arena, s);
+		if (s->kind != GRAPH_INPUT)
+			open.hosts_hint = DAG_MAX(open.hosts_hint, s->width);
+	}
+	e.job_open = &open;
+	session_send(node->session, &e);
+	arena_fini(&arena);
+}
+
+/* ---- starts ---- */
+
+static Dagrun__Source *source_message(const struct graph_stage *in, uint32_t index)
+{
+	const struct graph_split *split = &in->splits[index];
+	const struct graph_file *file = &in->input_files[split->file];
+	Dagrun__Source *s = base_alloc(sizeof(*s));
+
+	dagrun__source__init(s);
+	s->path = (char *)file->path;
+	s->size = file->size;
+	s->mtime_ns = file->mtime_ns;
+	s->inode = file->inode;
+	s->offset = split->offset;
+	s->length = split->length;
+	s->shared = in->shared;
+	return s;
+}
+
+static Dagrun__Input *input_message(struct manager *m, const struct graph_stage *s, uint32_t index, uint32_t port)
+{
+	const struct graph_edge *edge = s->in[port].edge == GRAPH_NONE ? NULL : m->graph->edges[s->in[port].edge];
+	const struct graph_stage *from = edge ? m->graph->stages[edge->from] : NULL;
+	Dagrun__Input *in = base_alloc(sizeof(*in));
+	uint32_t n;
+
+	dagrun__input__init(in);
+	if (!edge)
+		return in;
+	n = edge_producers(edge, index);
+	in->joined = 1;
+	in->stream = edge->stream;
+	in->part = edge_part(edge, index);
+	in->channel = edge->channel;
+	in->vertices = base_alloc((n + 1) * sizeof(*in->vertices));
+	in->n_vertices = n;
+	if (from->kind == GRAPH_INPUT) {
+		in->sources = base_alloc((n + 1) * sizeof(*in->sources));
+		in->n_sources = n;
+	} else {
+		in->attempts = base_alloc((n + 1) * sizeof(*in->attempts));
+		in->nodes = base_alloc((n + 1) * sizeof(*in->nodes));
+		in->n_attempts = in->n_nodes = n;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t producer = edge_producer(edge, index, i);
+		enum jm_state state;
+
+		in->vertices[i] = from->first_vertex + producer;
+		if (from->kind == GRAPH_INPUT)
+			in->sources[i] = source_message(from, producer);
+		else
+			jm_current(m->jm, in->vertices[i], &in->attempts[i], &in->nodes[i], &state);
+	}
+	return in;
+}
+
+/* How many channels read each part of the stream from this producer. */
+static uint32_t count_readers(const struct graph *g, const struct graph_stage *s, uint32_t stream, uint32_t index)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+
+		if (e->from == s->id && e->stream == stream)
+			n += e->parts > 1 ? 1 : edge_consumers(e, index);
+	}
+	return n;
+}
+
+Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *effect)
+{
+	const struct graph_stage *s = m->graph->stages[m->graph->vertex_stage[effect->vertex]];
+	uint32_t index = effect->vertex - s->first_vertex;
+	Dagrun__Start *start = base_alloc(sizeof(*start));
+
+	dagrun__start__init(start);
+	start->stage = s->id;
+	start->index = index;
+	start->attempt = effect->attempt;
+	start->group = effect->group;
+	start->group_size = effect->group_size;
+	start->shares = effect->shares;
+	start->n_inputs = s->in_count;
+	start->inputs = base_alloc((s->in_count + 1) * sizeof(*start->inputs));
+	for (uint32_t p = 0; p < s->in_count; p++)
+		start->inputs[p] = input_message(m, s, index, p);
+	start->n_readers = s->stream_count;
+	start->readers = base_alloc((s->stream_count + 1) * sizeof(*start->readers));
+	for (uint32_t i = 0; i < s->stream_count; i++)
+		start->readers[i] = count_readers(m->graph, s, i, index);
+	return start;
+}
+
+void ship_free_start(Dagrun__Start *start)
+{
+	for (size_t p = 0; p < start->n_inputs; p++) {
+		Dagrun__Input *in = start->inputs[p];
+
+		for (size_t i = 0; i < in->n_sources; i++)
+			free(in->sources[i]);
+		free(in->sources);
+		free(in->vertices);
+		free(in->attempts);
+		free(in->nodes);
+		free(in);
+	}
+	free(start->inputs);
+	free(start->readers);
+	free(start);
+}

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `flow` and `outputs` sections: ends and joints to edges, with ports given out in the flow's order. */
+#include "loader.h"
+#include "flow.h"
+
+#define LIST_PAIRS_MAX 1000000u
+
+static const struct graph_stage *find_end(struct loader *l, const struct yaml_node *node, const char *name, int column)
+{
+	struct graph *g = l->graph;
+	const struct graph_stage *stage = graph_find_stage(g, name);
+	const char **names, *nearest;
+	struct yaml_node at = *node;
+
+	if (stage)
+		return stage;
+	at.column += column;
+	names = base_alloc((g->stage_count + 1) * sizeof(*names));
+	for (size_t i = 0; i < g->stage_count; i++)
+		names[i] = g->stages[i]->name;
+	nearest = dag_nearest(name, names, g->stage_count);
+	free(names);
+	loader_error(l, &at, "unknown stage or input '%.80s'%s%s%s", name, nearest ? "; did you mean '" : "",
+		nearest ? nearest : "", nearest ? "'?" : "");
+	return NULL;
+}
+
+static void set_clones(struct loader *l, const struct yaml_node *node, struct graph_stage *stage, uint64_t clones)
+{
+	if (!clones)
+		return;
+	if (stage->kind == GRAPH_INPUT)
+		loader_error(l, node, "'%s^%llu': an input has as many vertices as it has splits", stage->name,
+			(unsigned long long)clones);
+	else if (clones > GRAPH_WIDTH_MAX)
+		loader_error(l, node, "'%s^%llu': the limit is %u", stage->name, (unsigned long long)clones,
+			GRAPH_WIDTH_MAX);
+	else if (stage->width_given && stage->width != clones)
+		loader_error(l, node, "'%s^%llu' disagrees with the width %u of that stage", stage->name,
+			(unsigned long long)clones, stage->width);
+	else {
+		stage->width = (uint32_t)clones;
+		stage->width_given = true;
+	}
+}
+
+/* Adds an edge; a missing number of the input port is left for assign_ports, marked in `open`. */
+struct open_port {
+	uint32_t edge;
+};
+
+struct flow_loader {
+	struct loader *l;
+	struct open_port *open;
+	size_t open_count, open_cap;
+};
+
+static struct graph_edge *add_joint(struct flow_loader *f, const struct yaml_node *node, const struct flow_joint *j)
+{
+	const struct graph_stage *from = find_end(f->l, node, j->from.name, j->from.column);
+	const struct graph_stage *to = find_end(f->l, node, j->to.name, j->to.column);
+	uint32_t in_port = j->to.in_port == FLOW_PORT_NEXT ? 0 : j->to.in_port;
+	struct graph_edge *e;
+
+	if (!from || !to)
+		return NULL;
+	e = graph_add_edge(f->l->graph, from->id, j->from.out_port == FLOW_PORT_NEXT ? 0 : j->from.out_port, to->id,
+		in_port, j->complete ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
+	e->place = loader_place(f->l, node);
+	e->place.column += j->to.column;
+	if (j->to.in_port == FLOW_PORT_NEXT)
+		*DAG_APPEND(f->open, f->open_count, f->open_cap) = (struct open_port){e->id};
+	return e;
+}
+
+static void assign_ports(struct flow_loader *f)
+{
+	const struct graph *g = f->l->graph;
+	size_t open = 0;
+
+	for (size_t i = 0; i < g->edge_count; i++) {
+		struct graph_edge *e = g->edges[i];
+		bool taken[GRAPH_PORTS_MAX] = {false};
+		uint32_t port = 0;
+		size_t next = open;
+
+		if (open == f->open_count || f->open[open].edge != e->id)
+			continue;
+		open++;
+		for (size_t j = 0; j < g->edge_count; j++) {
+			/* Later edges without a number have none yet, and take none. */
+			bool later = false;
+
+			for (size_t k = next; k < f->open_count && !later; k++)
+				later = f->open[k].edge == g->edges[j]->id;
+			if (g->edges[j]->to == e->to && g->edges[j] != e && !later)
+				taken[g->edges[j]->to_port] = true;
+		}
+		while (port < GRAPH_PORTS_MAX && taken[port])
+			port++;
+		if (port == GRAPH_PORTS_MAX)
+			dag_diag_add(f->l->diag, e->place.file, e->place.line, e->place.column,
+				"stage '%s' has more than %u inputs", g->stages[e->to]->name, GRAPH_PORTS_MAX);
+		else
+			e->to_port = port;
+	}
+}
+
+static void load_flow_text(struct flow_loader *f, const struct yaml_node *node)
+{
+	const char *text = loader_text(f->l, node, "a line of flow");
+	struct flow flow = {0};
+	char *error = NULL;
+	int column;
+
+	if (!text)
+		return;
+	if (flow_parse(text, &f->l->graph->arena, &flow, &error, &column) < 0) {
+		struct yaml_node at = *node;
+
+		at.column += column;
+		loader_error(f->l, &at, "%s", error);
+		free(error);
+	} else {
+		for (size_t i = 0; i < flow.joint_count; i++)
+			add_joint(f, node, &flow.joints[i]);
+		for (size_t i = 0; i < flow.end_count; i++) {
+			struct graph_stage *stage = graph_find_stage(f->l->graph, flow.ends[i].name);
+
+			if (stage)
+				set_clones(f->l, node, stage, flow.ends[i].clones);
+			else if (!flow.joint_count)
+				find_end(f->l, node, flow.ends[i].name, flow.ends[i].column);
+		}
+	}
+	flow_fini(&flow);
+}
+
+static bool load_end(struct flow_loader *f, const struct yaml_node *map, const char *key, struct flow_end *ret)
+{
+	const struct yaml_node *node = yaml_get(map, key);
+	struct flow flow = {0};
+	char *error = NULL;
+	int column;
+	const char *text;
+	bool ok = false;
+
+	if (!node) {
+		loader_error(f->l, map, "this edge has no '%s'", key);
+		return false;
+	}
+	text = loader_text(f->l, node, key);
+	if (!text)
+		return false;
+	if (flow_parse(text, &f->l->graph->arena, &flow, &error, &column) < 0)
+		loader_error(f->l, node, "%s", error);
+	else if (flow.joint_count || flow.end_count != 1)
+		loader_error(f->l, node, "'%s' must be one stage, not '%s'", key, text);
+	else if (find_end(f->l, node, flow.ends[0].name, 0)) {
+		*ret = flow.ends[0];
+		set_clones(f->l, node, graph_find_stage(f->l->graph, ret->name), ret->clones);
+		ok = true;
+	}
+	free(error);
+	flow_fini(&flow);
+	return ok;
+}
+
+static int compare_by_consumer(const void *a, const void *b)
+{
+	const struct graph_list_pair *x = a, *y = b;
+
+	if (x->consumer != y->consumer)
+		return x->consumer < y->consumer ? -1 : 1;
+	return x->producer < y->producer ? -1 : x->producer > y->producer;
+}
+
+static int compare_by_producer(const void *a, const void *b, void *list)
+{
+	const struct graph_list_pair *pairs = list;
+	const struct graph_list_pair *x = &pairs[*(const uint32_t *)a], *y = &pairs[*(const uint32_t *)b];
+
+	if (x->producer != y->producer)
+		return x->producer < y->producer ? -1 : 1;
+	return x->consumer < y->consumer ? -1 : x->consumer > y->consumer;
+}
+
+static void load_list(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
+{
+	if (!loader_expect(l, node, YAML_LIST, "list"))
+		return;
+	if (node->count > LIST_PAIRS_MAX) {
+		loader_error(l, node, "the list has more than %u pairs", LIST_PAIRS_MAX);
+		return;
+	}
+	e->list = arena_alloc(&l->graph->arena, (node->count + 1) * sizeof(*e->list));
+	for (const struct yaml_node *n = node->child; n; n = n->next) {
+		uint64_t producer, consumer;
+
+		if (n->kind != YAML_LIST || n->count != 2) {
+			loader_error(l, n, "a pair of list must be [producer, consumer]");
+			return;
+		}
+		if (!loader_number(l, n->child, "a producer", 0, GRAPH_WIDTH_MAX - 1, &producer) ||
+			!loader_number(l, n->child->next, "a consumer", 0, GRAPH_WIDTH_MAX - 1, &consumer))
+			return;
+		e->list[e->list_count++] = (struct graph_list_pair){(uint32_t)producer, (uint32_t)consumer};
+	}
+	qsort(e->list, e->list_count, sizeof(*e->list), compare_by_consumer);
+	for (uint32_t i = 1; i < e->list_count; i++)
+		if (!compare_by_consumer(&e->list[i - 1], &e->list[i])) {
+			loader_error(l, node, "the pair [%u, %u] is in the list twice", e->list[i].producer,
+				e->list[i].consumer);
+			return;
+		}
+	e->by_producer = arena_alloc(&l->graph->arena, (e->list_count + 1) * sizeof(*e->by_producer));
+	for (uint32_t i = 0; i < e->list_count; i++)
+		e->by_producer[i] = i;
+	qsort_r(e->by_producer, e->list_count, sizeof(*e->by_producer), compare_by_producer, e->list);
+}
+
+static void load_pattern(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
+{
+	const struct yaml_node *node = yaml_get(map, "pattern");
+	const struct yaml_node *neighbours = yaml_get(map, "neighbours"), *list = yaml_get(map, "list");
+	uint64_t k;
+
+	/* Both `pattern: {neighbours: 2}` and `neighbours: 2` say the same. */
+	if (node && node->kind == YAML_MAP) {
+		static const char *const keys[] = {"neighbours", "list"};
+
+		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "pattern");
+		neighbours = neighbours ? neighbours : yaml_get(node, "neighbours");
+		list = list ? list : yaml_get(node, "list");
+	} else if (node) {
+		const char *text = loader_text(l, node, "pattern");
+
+		if (text && !strcmp(text, ">>"))
+			e->pattern = GRAPH_BIPARTITE;
+		else if (text && strcmp(text, ">="))
+			loader_error(l, node, "pattern must be '>=', '>>', {neighbours: K} or {list: …}, not '%s'", text);
+	}
+	if (neighbours) {
+		e->pattern = GRAPH_NEIGHBOURS;
+		if (loader_number(l, neighbours, "neighbours", 0, GRAPH_WIDTH_MAX, &k))
+			e->k = (uint32_t)k;
+	}
+	if (list) {
+		e->pattern = GRAPH_LIST;
+		load_list(l, list, e);
+	}
+}
+
+static void load_partition(struct loader *l, const struct yaml_node *node, struct graph_partition *ret)
+{
+	static const char *const keys[] = {"by", "key", "delimiter"};
+	static const char *const words[] = {"hash", "round-robin", "all", "part", "range"};
+	static const enum graph_partition_kind kinds[] = {GRAPH_BY_HASH, GRAPH_BY_ROUND_ROBIN, GRAPH_BY_ALL, GRAPH_BY_PART};
+	const struct yaml_node *by = yaml_get(node, "by"), *key = yaml_get(node, "key");
+	const struct yaml_node *delimiter = yaml_get(node, "delimiter");
+	const char *text;
+	uint64_t field = 0;
+
+	if (!loader_expect(l, node, YAML_MAP, "partition"))
+		return;
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "partition");
+	text = by ? loader_text(l, by, "by") : NULL;
+	if (!by)
+		loader_error(l, node, "partition needs a 'by': hash, round-robin, all or part");
+	if (!text)
+		return;
+	if (!strcmp(text, "range")) {
+		loader_error(l, by, "{by: range} over a sample is not supported yet; see graphs/sort for a range partition "
+				    "with {by: part}");
+		return;
+	}
+	ret->key = GRAPH_NONE;
+	for (size_t i = 0; i < DAG_LENGTH(kinds); i++)
+		if (!strcmp(text, words[i]))
+			ret->kind = kinds[i];
+	if (ret->kind == GRAPH_BY_DEFAULT) {
+		const char *nearest = dag_nearest(text, words, DAG_LENGTH(words));
+
+		loader_error(l, by, "partition by '%s' is unknown; it is hash, round-robin, all or part%s%s%s", text,
+			nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	}
+	if (key && ret->kind != GRAPH_BY_HASH)
+		loader_error(l, key, "key goes with {by: hash}");
+	else if (key && loader_number(l, key, "key", 1, 1u << 20, &field))
+		ret->key = (uint32_t)field;
+	text = delimiter ? loader_text(l, delimiter, "delimiter") : NULL;
+	if (text && strlen(text) != 1)
+		loader_error(l, delimiter, "delimiter must be one byte");
+	else if (text)
+		ret->delimiter = *text;
+}
+
+static void load_channel(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
+{
+	static const char *const words[] = {"auto", "file", "pipe", "fifo"};
+	const struct yaml_node *channel = yaml_get(map, "channel"), *compress = yaml_get(map, "compress");
+	const char *text = channel ? loader_text(l, channel, "channel") : NULL;
+
+	for (size_t i = 0; text && i <= DAG_LENGTH(words); i++) {
+		if (i == DAG_LENGTH(words)) {
+			const char *nearest = dag_nearest(text, words, i);
+
+			loader_error(l, channel, "channel '%s' is unknown; it is auto, file, pipe or fifo%s%s%s", text,
+				nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+		} else if (!strcmp(text, words[i])) {
+			e->channel = (enum graph_channel)i;
+			break;
+		}
+	}
+	text = compress ? loader_text(l, compress, "compress") : NULL;
+	if (text && strcmp(text, "none"))
+		loader_error(l, compress, "compress: %s is not supported yet; leave it out", text);
+}
+
+static void load_flow_map(struct flow_loader *f, const struct yaml_node *node)
+{
+	static const char *const keys[] = {"from", "to", "pattern", "neighbours", "list", "channel", "partition",
+		"compress"};
+	struct flow_joint joint = {0};
+	struct graph_edge *e;
+	bool ok;
+
+	loader_check_keys(f->l, node, keys, DAG_LENGTH(keys), "an edge");
+	ok = load_end(f, node, "from", &joint.from);
+	ok = load_end(f, node, "to", &joint.to) && ok;
+	if (!ok)
+		return;
+	e = add_joint(f, node, &joint);
+	if (!e)
+		return;
+	e->place = loader_place(f->l, node);
+	load_pattern(f->l, node, e);
+	load_channel(f->l, node, e);
+	if (yaml_get(node, "partition"))
+		load_partition(f->l, yaml_get(node, "partition"), &e->partition);
+}
+
+void loader_flow(struct loader *l, const struct yaml_node *root)
+{
+	const struct yaml_node *flow = yaml_get(root, "flow");
+	struct flow_loader f = {.l = l};
+
+	if (!flow || !loader_expect(l, flow, YAML_LIST, "flow"))
+		return;
+	for (const struct yaml_node *n = flow->child; n; n = n->next) {
+		if (n->kind == YAML_MAP)
+			load_flow_map(&f, n);
+		else
+			load_flow_text(&f, n);
+	}
+	assign_ports(&f);
+	free(f.open);
+}
+
+static void load_output(struct loader *l, const struct yaml_node *node)
+{
+	static const char *const keys[] = {"file", "shared"};
+	const struct graph_stage *stage;
+	struct flow flow = {0};
+	struct graph_output *output;
+	const char *path = NULL;
+	char *error = NULL;
+	bool shared;
+	int column;
+
+	if (flow_parse(node->key->text, &l->graph->arena, &flow, &error, &column) < 0 || flow.end_count != 1) {
+		loader_error(l, node->key, "an output is named by a stage, perhaps with its port: 'sort' or 'sort.1'");
+		goto out;
+	}
+	stage = find_end(l, node->key, flow.ends[0].name, 0);
+	if (!loader_expect(l, node, YAML_MAP, "an output"))
+		goto out;
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "an output");
+	loader_bool(l, yaml_get(node, "shared"), "shared", &shared);
+	if (yaml_get(node, "file"))
+		path = loader_path(l, yaml_get(node, "file"), "file");
+	else
+		loader_error(l, node->key, "output '%s' has no file", node->key->text);
+	if (!stage || !path)
+		goto out;
+	if (stage->kind == GRAPH_INPUT) {
+		loader_error(l, node->key, "'%s' is an input; an output comes from a stage", stage->name);
+		goto out;
+	}
+	output = graph_add_output(l->graph, stage->id,
+		flow.ends[0].out_port == FLOW_PORT_NEXT ? 0 : flow.ends[0].out_port, path);
+	output->place = loader_place(l, node->key);
+out:
+	free(error);
+	flow_fini(&flow);
+}
+
+void loader_outputs(struct loader *l, const struct yaml_node *root)
+{
+	const struct yaml_node *outputs = yaml_get(root, "outputs");
+
+	if (!outputs || !loader_expect(l, outputs, YAML_MAP, "outputs"))
+		return;
+	for (const struct yaml_node *n = outputs->child; n; n = n->next)
+		load_output(l, n);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LANG_GRAPH_FILE_H
+#define LANG_GRAPH_FILE_H
+/*
+ * The graph file: YAML text to a finished graph. Every error of the file is reported in one go.
+ *
+ * What a plugin's entry declares is asked of the caller (`describe`), since a plugin is only ever loaded in
+ * another process.
+ */
+#include "graph/graph.h"
+
+struct plugin_entry {
+	const char *name, *help;
+	struct graph_format in[DAG_PORTS_MAX], out[DAG_PORTS_MAX];
+	uint32_t in_count, out_count;
+	bool order_blind;
+};
+
+struct plugin_info {
+	const char *path; /* absolute */
+	const struct plugin_entry *entries;
+	uint32_t entry_count;
+};
+
+struct graph_file_param {
+	const char *name, *value;
+};
+
+struct graph_file_options {
+	const struct graph_file_param *params; /* given on the command line; their paths are relative to cwd */
+	size_t param_count;
+	const char *stdin_path; /* the file that holds what an input "-" brought; NULL: not there yet */
+	/*
+	 * Finds and describes a plugin by its word in the file; `folder` is that of the graph file. What *ret_info
+	 * points to must outlive the graph. On failure *ret_error says why, allocated.
+	 */
+	int (*describe)(void *ctx, const char *plugin, const char *folder, const struct plugin_info **ret_info,
+		char **ret_error);
+	void *describe_ctx;
+};
+
+/* Parses and finishes. DAG_EINVAL with the errors in *diag; DAG_EIO where the file itself cannot be read. */
+int graph_file_load(const char *path, const struct graph_file_options *options, struct graph **ret_graph,
+	struct dag_diag *diag);
+/* The same from memory; `path` names the text in messages and is what its paths are relative to. */
+int graph_file_parse(const char *path, const char *text, size_t len, const struct graph_file_options *options,
+	struct graph **ret_graph, struct dag_diag *diag);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LANG_LOADER_H
+#define LANG_LOADER_H
+/* Inside of the graph file's loader: what its sections share. */
+#include "graph_file.h"
+#include "yaml_tree.h"
+
+struct loader_param {
+	const char *name, *value;
+	bool from_command_line;
+};
+
+struct loader {
+	struct graph *graph;
+	const struct graph_file_options *options;
+	struct dag_diag *diag;
+	const char *file;
+	const char *folder; /* absolute, of the graph file */
+	const char *cwd;
+	struct loader_param *params;
+	size_t param_count, param_cap;
+};
+
+struct graph_place loader_place(const struct loader *l, const struct yaml_node *node);
+void loader_error(struct loader *l, const struct yaml_node *node, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* True where `node` is of this kind; else reports "WHAT must be …". */
+bool loader_expect(struct loader *l, const struct yaml_node *node, enum yaml_kind kind, const char *what);
+/* Reports every key of a map that is not among `names`, with the nearest known one. */
+void loader_check_keys(struct loader *l, const struct yaml_node *map, const char *const *names, size_t n,
+	const char *what);
+
+/* The scalar with its parameters put in; NULL after reporting. Lives as long as the graph. */
+const char *loader_text(struct loader *l, const struct yaml_node *node, const char *what);
+/* The same as a path, made absolute: beside the graph file, or the working folder where -p gave its start. */
+const char *loader_path(struct loader *l, const struct yaml_node *node, const char *what);
+/* Each returns false after reporting; *ret stays as it was then. A missing node (NULL) is true and no change. */
+bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min, uint64_t max,
+	uint64_t *ret);
+bool loader_bytes(struct loader *l, const struct yaml_node *node, const char *what, uint64_t *ret);
+bool loader_bool(struct loader *l, const struct yaml_node *node, const char *what, bool *ret);
+bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_format *ret);
+/* A map of text to text. */
+bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *what, struct graph_pair **ret,
+	uint32_t *ret_count);
+/* A name of a stage or input: letters, digits, '_' and '-', not starting with a digit. */
+bool loader_name(struct loader *l, const struct yaml_node *node, const char *what);
+
+void loader_params(struct loader *l, const struct yaml_node *root);
+void loader_inputs(struct loader *l, const struct yaml_node *root);
+void loader_stages(struct loader *l, const struct yaml_node *root);
+void loader_flow(struct loader *l, const struct yaml_node *root);
+void loader_outputs(struct loader *l, const struct yaml_node *root);
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `stages` section: what runs, as which program or entry, within which limits. */
+#include "loader.h"
+#include "base/size.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <sys/stat.h>
+
+static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "use", "width", "timeout", "memory",
+	"cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "exit_ok", "env", "files", "params",
+	"format"};
+
+/* Words of the file that a later release brings: named as such, instead of as unknown. */
+static void not_yet(struct loader *l, const struct yaml_node *node, const char *what, const char *instead)
+{
+	loader_error(l, node, "%s is not supported yet%s%s", what, *instead ? "; " : "", instead);
+}
+
+/* Marks the ports that an argument names: {in.N}, {in.N.*}, {in.N:file}, {out.N}. */
+static void scan_ports(struct loader *l, const struct yaml_node *node, const char *text, struct graph_stage *stage)
+{
+	for (const char *c = text; (c = strchr(c, '{')); c++) {
+		bool in = !strncmp(c, "{in.", 4), out = !strncmp(c, "{out.", 5);
+		const char *digits = c + (in ? 4 : 5);
+		char *end;
+		unsigned long port;
+
+		if ((!in && !out) || !isdigit((unsigned char)*digits))
+			continue;
+		port = strtoul(digits, &end, 10);
+		if (port >= GRAPH_PORTS_MAX) {
+			loader_error(l, node, "port %lu: a stage has at most %u ports a side", port, GRAPH_PORTS_MAX);
+			continue;
+		}
+		if (in && strncmp(end, "}", 1) && strncmp(end, ".*}", 3) && strncmp(end, ":file}", 6)) {
+			loader_error(l, node, "'%.12s' is not understood; write {in.%lu}, {in.%lu.*} or {in.%lu:file}", c,
+				port, port, port);
+			continue;
+		}
+		if (in) {
+			stage->in[port].declared = true;
+			stage->in_count = DAG_MAX(stage->in_count, (uint32_t)port + 1);
+		} else {
+			stage->out[port].declared = true;
+			stage->out_count = DAG_MAX(stage->out_count, (uint32_t)port + 1);
+		}
+	}
+}
+
+static void load_program(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	struct stat st;
+
+	if (!loader_expect(l, node, YAML_LIST, "program"))
+		return;
+	if (!node->count) {
+		loader_error(l, node, "program is an empty list");
+		return;
+	}
+	stage->argv = arena_alloc(&l->graph->arena, (node->count + 1) * sizeof(*stage->argv));
+	for (const struct yaml_node *n = node->child; n; n = n->next) {
+		const char *text = loader_text(l, n, "an argument of program");
+
+		if (!text)
+			return;
+		scan_ports(l, n, text, stage);
+		stage->argv[stage->argc++] = text;
+	}
+	if (!strchr(stage->argv[0], '/'))
+		return;
+	stage->argv[0] = loader_path(l, node->child, "program");
+	if (!stage->argv[0] || stat(stage->argv[0], &st) < 0)
+		loader_error(l, node->child, "cannot read program '%s': %s", stage->argv[0], strerror(errno));
+	else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+		loader_error(l, node->child, "program '%s' is not an executable file", stage->argv[0]);
+}
+
+static void load_sh(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	const char *text = loader_text(l, node, "sh");
+
+	if (!text)
+		return;
+	scan_ports(l, node, text, stage);
+	stage->argv = arena_alloc(&l->graph->arena, 3 * sizeof(*stage->argv));
+	stage->argv[0] = "/bin/sh";
+	stage->argv[1] = "-c";
+	stage->argv[2] = text;
+	stage->argc = 3;
+}
+
+static void load_plugin(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	const struct yaml_node *plugin = yaml_get(node, "plugin"), *entry = yaml_get(node, "entry");
+	const char *word = loader_text(l, plugin, "plugin");
+	const struct plugin_info *info;
+	const char **names;
+	char *error = NULL;
+
+	if (!entry) {
+		loader_error(l, plugin, "stage '%s' names a plugin but no entry", stage->name);
+		return;
+	}
+	stage->entry = loader_text(l, entry, "entry");
+	if (!word || !stage->entry)
+		return;
+	if (strchr(word, '/'))
+		word = loader_path(l, plugin, "plugin");
+	if (!l->options->describe)
+		return;
+	if (l->options->describe(l->options->describe_ctx, word, l->folder, &info, &error) < 0) {
+		loader_error(l, plugin, "%s", error);
+		free(error);
+		return;
+	}
+	stage->plugin = info->path;
+	for (uint32_t i = 0; i < info->entry_count; i++) {
+		const struct plugin_entry *e = &info->entries[i];
+
+		if (strcmp(e->name, stage->entry))
+			continue;
+		stage->in_count = e->in_count;
+		stage->out_count = e->out_count;
+		stage->order_blind = e->order_blind;
+		for (uint32_t p = 0; p < e->in_count; p++) {
+			stage->in[p].format = e->in[p];
+			stage->in[p].declared = true;
+		}
+		for (uint32_t p = 0; p < e->out_count; p++)
+			stage->out[p].format = e->out[p];
+		return;
+	}
+	names = base_alloc((info->entry_count + 1) * sizeof(*names));
+	for (uint32_t i = 0; i < info->entry_count; i++)
+		names[i] = info->entries[i].name;
+	word = dag_nearest(stage->entry, names, info->entry_count);
+	free(names);
+	loader_error(l, entry, "plugin '%s' has no entry '%s'%s%s%s", info->path, stage->entry,
+		word ? "; did you mean '" : "", word ? word : "", word ? "'?" : "");
+}
+
+static void load_width(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	uint64_t n = 0;
+
+	if (!node)
+		return;
+	if (node->kind == YAML_MAP) {
+		not_yet(l, node, "a width by bytes", "give a number");
+		stage->width = 1;
+		return;
+	}
+	if (loader_number(l, node, "width", 1, GRAPH_WIDTH_MAX, &n))
+		stage->width_given = true;
+	stage->width = n ? (uint32_t)n : 1;
+}
+
+static void load_cpus(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	const char *text = node ? loader_text(l, node, "cpus") : NULL;
+	char *end;
+	double cpus;
+
+	if (!text)
+		return;
+	cpus = strtod(text, &end);
+	if (*end || end == text || !(cpus > 0) || cpus > 4096) {
+		loader_error(l, node, "cpus must be a number of cores such as 1 or 0.5, not '%s'", text);
+		return;
+	}
+	stage->cpu_shares = (uint32_t)DAG_MAX(1.0, ceil(cpus * GRAPH_CPU_SHARES));
+}
+
+static void load_deterministic(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	const char *text = node ? loader_text(l, node, "deterministic") : NULL;
+
+	if (!text)
+		return;
+	if (!strcmp(text, "accept"))
+		not_yet(l, node, "deterministic: accept", "use true or false");
+	else if (!strcmp(text, "true"))
+		stage->deterministic = GRAPH_DETERMINISTIC;
+	else if (!strcmp(text, "false"))
+		stage->deterministic = GRAPH_NOT_DETERMINISTIC;
+	else
+		loader_error(l, node, "deterministic must be true, false or accept, not '%s'", text);
+}
+
+static void load_exit_ok(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	stage->exit_ok = arena_alloc(&l->graph->arena, sizeof(int32_t) * (node ? node->count + 1 : 1));
+	stage->exit_ok_count = 1;
+	if (!node || !loader_expect(l, node, YAML_LIST, "exit_ok"))
+		return;
+	stage->exit_ok_count = 0;
+	for (const struct yaml_node *n = node->child; n; n = n->next) {
+		uint64_t code;
+
+		if (loader_number(l, n, "an exit code", 0, 255, &code))
+			stage->exit_ok[stage->exit_ok_count++] = (int32_t)code;
+	}
+}
+
+static void load_files(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	if (!node || !loader_expect(l, node, YAML_LIST, "files"))
+		return;
+	stage->files = arena_alloc(&l->graph->arena, (node->count + 1) * sizeof(*stage->files));
+	for (const struct yaml_node *n = node->child; n; n = n->next) {
+		const char *path = loader_path(l, n, "a path in files");
+		struct stat st;
+
+		if (!path)
+			continue;
+		if (stat(path, &st) < 0)
+			loader_error(l, n, "cannot read '%s': %s", path, strerror(errno));
+		else if (!S_ISREG(st.st_mode))
+			loader_error(l, n, "'%s' is not a regular file", path);
+		else
+			stage->files[stage->file_count++] = path;
+	}
+}
+
+static void load_limits(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	const struct yaml_node *timeout = yaml_get(node, "timeout");
+	const char *text = timeout ? loader_text(l, timeout, "timeout") : NULL;
+	uint64_t retries = (uint64_t)stage->retries;
+
+	if (text && (size_parse_duration(text, &stage->timeout) < 0 || !stage->timeout))
+		loader_error(l, timeout, "timeout must be a time such as 30s or 5m, not '%s'", text);
+	loader_bytes(l, yaml_get(node, "memory"), "memory", &stage->memory);
+	load_cpus(l, yaml_get(node, "cpus"), stage);
+	loader_pairs(l, yaml_get(node, "labels"), "labels", &stage->labels, &stage->label_count);
+	loader_number(l, yaml_get(node, "retries"), "retries", 0, 1000, &retries);
+	stage->retries = (int32_t)retries;
+	loader_bool(l, yaml_get(node, "isolate"), "isolate", &stage->isolate);
+	load_deterministic(l, yaml_get(node, "deterministic"), stage);
+	if (yaml_get(node, "skip_records"))
+		not_yet(l, yaml_get(node, "skip_records"), "skip_records", "");
+}
+
+static void load_stage(struct loader *l, const struct yaml_node *node)
+{
+	const struct yaml_node *program = yaml_get(node, "program"), *sh = yaml_get(node, "sh");
+	const struct yaml_node *plugin = yaml_get(node, "plugin"), *use = yaml_get(node, "use");
+	struct graph_stage *stage = graph_add_stage(l->graph, plugin ? GRAPH_PLUGIN : GRAPH_PROGRAM, node->key->text);
+	struct graph_format format = {0};
+
+	stage->place = loader_place(l, node->key);
+	if (!loader_expect(l, node, YAML_MAP, "a stage"))
+		return;
+	loader_check_keys(l, node, stage_keys, DAG_LENGTH(stage_keys), "a stage");
+	if (!!program + !!sh + !!plugin + !!use != 1)
+		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use", stage->name);
+	else if (use)
+		not_yet(l, use, "use:", "name the plugin 'std' and its entry instead");
+	else if (program)
+		load_program(l, program, stage);
+	else if (sh)
+		load_sh(l, sh, stage);
+	else
+		load_plugin(l, node, stage);
+	if (plugin && yaml_get(node, "format"))
+		loader_error(l, yaml_get(node, "format"), "format is for programs; a plugin's entry declares its own");
+	if (!plugin && yaml_get(node, "params"))
+		loader_error(l, yaml_get(node, "params"), "params are for plugins; give a program arguments or env");
+	if (!plugin && yaml_get(node, "entry"))
+		loader_error(l, yaml_get(node, "entry"), "entry goes with plugin");
+	loader_format(l, yaml_get(node, "format"), &format);
+	if (!plugin)
+		for (uint32_t p = 0; p < GRAPH_PORTS_MAX; p++)
+			stage->out[p].format = format;
+	load_width(l, yaml_get(node, "width"), stage);
+	load_limits(l, node, stage);
+	load_exit_ok(l, yaml_get(node, "exit_ok"), stage);
+	load_files(l, yaml_get(node, "files"), stage);
+	loader_pairs(l, yaml_get(node, "env"), "env", &stage->env, &stage->env_count);
+	loader_pairs(l, yaml_get(node, "params"), "params", &stage->params, &stage->param_count);
+}
+
+void loader_stages(struct loader *l, const struct yaml_node *root)
+{
+	const struct yaml_node *stages = yaml_get(root, "stages");
+
+	if (!stages) {
+		loader_error(l, root, "the graph has no stages");
+		return;
+	}
+	if (!loader_expect(l, stages, YAML_MAP, "stages"))
+		return;
+	if (!stages->count)
+		loader_error(l, stages, "the graph has no stages");
+	for (const struct yaml_node *n = stages->child; n; n = n->next) {
+		if (!loader_name(l, n->key, "a stage"))
+			continue;
+		if (graph_find_stage(l->graph, n->key->text))
+			loader_error(l, n->key, "'%s' is the name of an input already", n->key->text);
+		else
+			load_stage(l, n);
+	}
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LANG_YAML_TREE_H
+#define LANG_YAML_TREE_H
+/*
+ * A YAML document as a tree with line and column on every node, made from libyaml's event API (its document
+ * API takes sixty times the memory). Bounded on every side, since the file may be hostile: bytes, depth and
+ * events have limits, aliases and duplicate keys are refused.
+ */
+#include "base/arena.h"
+#include "base/diag.h"
+
+#define YAML_BYTES_MAX ((size_t)1 << 20)
+#define YAML_DEPTH_MAX 64
+#define YAML_EVENTS_MAX 1000000
+
+enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
+
+struct yaml_node {
+	enum yaml_kind kind;
+	int line, column; /* from 1 */
+	const char *text; /* SCALAR: without a NUL inside */
+	bool plain;       /* SCALAR: not quoted, so that `null` and `~` mean nothing */
+	struct yaml_node *key;   /* of an entry of a map */
+	struct yaml_node *next;  /* the next item or entry of the same list or map */
+	struct yaml_node *child; /* LIST, MAP: the first item or entry */
+	uint32_t count;          /* LIST, MAP */
+};
+
+/* Parses one document. *ret_root is NULL for an empty one. DAG_EINVAL with the place in *diag. */
+int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len, struct yaml_node **ret_root,
+	struct dag_diag *diag);
+/* The value of `key` in a map, or NULL. */
+struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
+/* "a map", "a list", "text": what was found, for messages. */
+const char *yaml_kind_name(const struct yaml_node *node);
+
+#endif
