@@ -51,13 +51,25 @@ static void free_attempt(struct attempt *a)
 void attempt_unpin(struct attempt *a)
 {
 	DAG_ASSERT(a->pins > 0);
-	if (--a->pins == 0 && a->discarded)
+	/* A running one is freed when its host has ended. */
+	if (--a->pins == 0 && a->discarded && a->state != ATTEMPT_RUNNING)
 		free_attempt(a);
 }
 
-static bool is_in(struct job *job, struct attempt **list, size_t first, size_t count, const struct attempt *a, size_t *ret)
+void attempt_free_all(struct job *job)
 {
-	(void)job;
+	struct attempt *a, *next;
+
+	HASH_ITER(hh, job->attempts, a, next)
+		input_close_all(a);
+	HASH_ITER(hh, job->attempts, a, next) {
+		a->pins = 0;
+		free_attempt(a);
+	}
+}
+
+static bool is_in(struct attempt **list, size_t first, size_t count, const struct attempt *a, size_t *ret)
+{
 	for (size_t i = first; i < count; i++)
 		if (list[i] == a) {
 			*ret = i;
@@ -77,11 +89,11 @@ void attempt_discard(struct attempt *a)
 		a->killed = true;
 		attempt_kill(a);
 	}
-	if (is_in(job, job->queue, job->queue_first, job->queue_count, a, &at)) {
+	if (is_in(job->queue, job->queue_first, job->queue_count, a, &at)) {
 		memmove(job->queue + at, job->queue + at + 1, (job->queue_count - at - 1) * sizeof(*job->queue));
 		job->queue_count--;
 	}
-	if (is_in(job, job->ended, 0, job->ended_count, a, &at)) {
+	if (is_in(job->ended, 0, job->ended_count, a, &at)) {
 		memmove(job->ended + at, job->ended + at + 1, (job->ended_count - at - 1) * sizeof(*job->ended));
 		job->ended_count--;
 	}
@@ -193,8 +205,6 @@ void attempt_fail(struct attempt *a, int error, int signal, char *text)
 	a->done.u.done.signal = signal;
 	free(a->text);
 	a->text = text;
-	if (a->host && !a->stderr_tail)
-		a->stderr_tail = host_stderr(a->host);
 	end_attempt(a, ATTEMPT_FAILED);
 }
 
@@ -246,17 +256,18 @@ static int adopt_segments(struct attempt *a, struct host *host, const struct blo
 	return 0;
 }
 
-void attempt_on_done(struct attempt *a, const struct host_msg *msg, const char *text, size_t text_len)
+void attempt_on_done(struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len)
 {
 	a->done = *msg;
 	a->done.u.done.counter_count = DAG_MIN(a->done.u.done.counter_count, (uint32_t)HOST_COUNTERS_MAX);
 	if (msg->u.done.error) {
 		const char *sentence = dag_strerror(msg->u.done.error);
 
+		a->stderr_tail = host_stderr(host);
 		attempt_fail(a, msg->u.done.error, msg->u.done.signal, text_len ? base_strndup(text, text_len) : base_strdup(sentence));
 		return;
 	}
-	if (adopt_segments(a, a->host, &msg->u.done.index) < 0) {
+	if (adopt_segments(a, host, &msg->u.done.index) < 0) {
 		attempt_fail(a, DAG_ENOTSEALED, 0, base_strdup("the index of its outputs is damaged"));
 		return;
 	}

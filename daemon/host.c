@@ -125,8 +125,9 @@ static void on_host_message(struct host *host, const struct host_msg *msg, const
 		job_log(host->job, a->key.vertex, tail, tail_len);
 		break;
 	case HOST_DONE:
-		attempt_on_done(a, msg, tail, tail_len);
+		/* It may be freed at its end: the host must have let go of it. */
 		remove_task(host, a);
+		attempt_on_done(a, host, msg, tail, tail_len);
 		if (msg->u.done.error || host->isolate)
 			host->retiring = true;
 		if (host->retiring && !host->task_count)
@@ -331,11 +332,12 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 	while (host->task_count) {
 		struct attempt *a = host->tasks[0];
 
+		a->stderr_tail = host_stderr(host);
+		remove_task(host, a);
 		if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));
 		else
 			attempt_fail(a, signal ? DAG_ESIGNAL : DAG_ENOTSEALED, signal, death_text(host, a, signal, code));
-		remove_task(host, a);
 	}
 	bury(host);
 	if (!job->daemon->stopping)
@@ -361,8 +363,8 @@ void host_end_all(struct daemon *d)
 		while (h->task_count) {
 			struct attempt *a = h->tasks[0];
 
-			attempt_fail(a, DAG_ECANCELED, 0, base_strdup("the daemon ends"));
 			remove_task(h, a);
+			attempt_fail(a, DAG_ECANCELED, 0, base_strdup("the daemon ends"));
 		}
 		bury(h);
 	}

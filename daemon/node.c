@@ -406,6 +406,9 @@ void daemon_destroy(struct daemon **daemon)
 	session_destroy(&d->ns);
 	session_server_destroy(&d->control);
 	data_destroy(&d->data);
+	for (job = d->ended_jobs; job; job = job->next_ended)
+		attempt_free_all(job);
+	free_ended_jobs(d);
 	if (d->spool) {
 		char *scratch = base_format("%s/scratch", spool_folder(d->spool));
 

@@ -185,13 +185,15 @@ struct attempt {
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
 /* From a Start message; NULL where it makes no sense. */
 struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
-/* Its host said DONE. */
-void attempt_on_done(struct attempt *a, const struct host_msg *msg, const char *text, size_t text_len);
-/* Ends without the host's word: code and an allocated text. */
+/* Its host said DONE, and does not know it any more. The attempt may be gone after this. */
+void attempt_on_done(struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len);
+/* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
 /* Forgets it, now or when its last pin goes. */
 void attempt_discard(struct attempt *a);
+/* Frees all attempts of a job, pinned or not: for the daemon's end, when nobody reads any more. */
+void attempt_free_all(struct job *job);
 void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */

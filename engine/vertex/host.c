@@ -66,15 +66,49 @@ static void ask_space(struct host *host, uint64_t size)
 	host_send(host, &msg, NULL, 0);
 }
 
-static void retire_segment(struct host *host)
+/* Gives a segment back that nothing more is written to and no index will name; the caller holds host.lock. */
+static void retire_if_done(struct host *host, struct host_segment *s)
 {
 	struct host_msg msg = {.kind = HOST_RETIRE};
 
-	if (!host->space.segment)
+	if (!s->granted || s->open || s->kept || s == host->space.segment)
 		return;
-	msg.u.segment.id = host->space.segment->id;
-	host->space.segment = NULL;
+	s->granted = false;
+	msg.u.segment.id = s->id;
 	host_send(host, &msg, NULL, 0);
+}
+
+static void leave_segment(struct host *host)
+{
+	struct host_segment *s = host->space.segment;
+
+	host->space.segment = NULL;
+	if (s)
+		retire_if_done(host, s);
+}
+
+void host_space_close(struct host *host, struct host_segment *segment, bool keep)
+{
+	pthread_mutex_lock(&host->lock);
+	DAG_ASSERT(segment->open > 0);
+	segment->open--;
+	segment->kept = segment->kept || keep;
+	retire_if_done(host, segment);
+	pthread_mutex_unlock(&host->lock);
+}
+
+/* The daemon has the index now, and keeps what it names. */
+static void release_kept(struct host *host)
+{
+	struct host_segment *s, *next;
+
+	pthread_mutex_lock(&host->lock);
+	HASH_ITER(hh, host->segments, s, next) {
+		s->kept = false;
+		s->open = 0;
+		retire_if_done(host, s);
+	}
+	pthread_mutex_unlock(&host->lock);
 }
 
 int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
@@ -87,7 +121,7 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 	pthread_mutex_lock(&host->lock);
 	while (!space->segment || space->segment->size - space->used < size) {
 		if (!space->asked) {
-			retire_segment(host);
+			leave_segment(host);
 			ask_space(host, DAG_MAX(size, step));
 		}
 		while (space->asked)
@@ -101,6 +135,7 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 		*ret_segment = space->segment;
 		*ret_offset = space->used;
 		space->used += size;
+		space->segment->open++;
 	}
 	pthread_mutex_unlock(&host->lock);
 	return r;
@@ -163,7 +198,9 @@ static void on_grant(struct host *host, const struct host_msg *msg, int fd)
 		return;
 	host->space.segment = map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
 	host->space.used = 0;
-	if (!host->space.segment)
+	if (host->space.segment)
+		host->space.segment->granted = true;
+	else
 		host->space.error = DAG_ENOSPC;
 }
 
@@ -435,6 +472,7 @@ static void run_group(struct host *host)
 	for (uint32_t i = 1; i < n; i++)
 		pthread_join(threads[i], NULL);
 	host->threads = 1;
+	release_kept(host);
 	for (uint32_t i = 0; i < n; i++)
 		free_task(host->tasks[i]);
 	host->task_count = 0;

@@ -20,6 +20,9 @@ struct host_segment {
 	unsigned char *base;
 	uint64_t size;
 	bool writable;
+	bool granted;  /* ours to write to until it is retired */
+	bool kept;     /* blocks of the running attempt lie in it, which its index will name */
+	uint32_t open; /* blocks that are being filled */
 	UT_hash_handle hh;
 };
 
@@ -84,6 +87,8 @@ struct host_segment *host_find_segment(struct host *host, uint32_t id);
  */
 int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
 	uint64_t *ret_offset);
+/* A block in the segment is complete; `keep`: its place will be named at the seal. */
+void host_space_close(struct host *host, struct host_segment *segment, bool keep);
 /* Gives back what follows `end` where it was the last that was taken, so that blocks lie close together. */
 void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end);
 

@@ -197,6 +197,8 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
 	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, BLOCK_DATA};
 	p->at = p->end = NULL;
+	if (!is_live(s) || !len)
+		host_space_close(v->host, p->segment, len > 0);
 	if (!len)
 		return 0;
 	p->seq++;
@@ -205,14 +207,16 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		return 0;
 	}
 	r = wait_credit(v, p);
-	if (r < 0)
-		return r == DAG_ECLOSED ? 0 : r;
-	p->written += len;
-	msg.u.live.stream = stream;
-	msg.u.live.part = part;
-	msg.u.live.blocks = 1;
-	host_send(v->host, &msg, &ref, sizeof(ref));
-	return 0;
+	if (r == 0) {
+		p->written += len;
+		msg.u.live.stream = stream;
+		msg.u.live.part = part;
+		msg.u.live.blocks = 1;
+		host_send(v->host, &msg, &ref, sizeof(ref));
+	}
+	/* The daemon holds the segment by the block now; what nobody reads is held by nobody. */
+	host_space_close(v->host, p->segment, false);
+	return r == DAG_ECLOSED ? 0 : r;
 }
 
 int writer_flush_live(struct dag_vertex *v)
