@@ -89,6 +89,7 @@ static void on_manager_message(void *ctx, struct session *s, const Dagrun__Envel
 		job = job_find(d, e->job_end->job);
 		if (job && job->manager == s)
 			job_destroy(&job);
+		session_tick(s, os_now()); /* the manager waits to hear that this was heard */
 	} else if (job)
 		job_message(job, e);
 }

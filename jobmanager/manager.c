@@ -169,6 +169,15 @@ static void on_trouble(void *ctx, const char *text, bool final)
 
 /* ---- time and signals ---- */
 
+/* The job has ended, and the daemons know it. */
+static void stop_if_quiet(struct manager *m)
+{
+	if (m->ending && (nodes_quiet(m) || os_now() > m->end_deadline)) {
+		m->stop = true;
+		uv_stop(&m->loop);
+	}
+}
+
 static void on_tick(uv_timer_t *tick)
 {
 	struct manager *m = tick->data;
@@ -177,15 +186,13 @@ static void on_tick(uv_timer_t *tick)
 	nodes_tick(m, now);
 	progress_tick(m, now);
 	m->last_tick = now;
-	if (m->ending && (nodes_quiet(m) || now > m->end_deadline)) {
-		m->stop = true;
-		uv_stop(&m->loop);
-	}
+	stop_if_quiet(m);
 }
 
 static void on_flush(uv_prepare_t *flush)
 {
 	nodes_flush(flush->data);
+	stop_if_quiet(flush->data);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)

@@ -177,16 +177,14 @@ static void on_probed(uv_connect_t *connect, int status)
 	uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
 }
 
-/* The connection broke: see at once whether the daemon still listens. */
-static void on_disconnected(void *ctx, struct session *s)
+/* Sees whether the daemon still listens. */
+static void probe_node(struct node *node)
 {
-	struct node *node = ctx;
 	const char *host = node->control + strlen("tcp://"), *colon = strrchr(host, ':');
 	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *found;
 	char *name;
 	struct probe *p;
 
-	(void)s;
 	if (node->gone || node->probe || node->manager->ending || !colon)
 		return;
 	name = base_strndup(host, (size_t)(colon - host));
@@ -201,6 +199,16 @@ static void on_disconnected(void *ctx, struct session *s)
 		freeaddrinfo(found);
 	}
 	free(name);
+}
+
+/* The connection broke. A process that is being killed may still listen for a moment, so it is asked some times. */
+static void on_disconnected(void *ctx, struct session *s)
+{
+	struct node *node = ctx;
+
+	(void)s;
+	node->lost_at = os_now();
+	probe_node(node);
 }
 
 static const struct session_handlers node_handlers = {.on_message = on_message, .on_refused = on_refused,
@@ -221,6 +229,10 @@ static void judge(struct manager *m, dag_instant now)
 
 		if (n->gone || !n->session)
 			continue;
+		if (n->lost_at && session_last_heard(n->session) > n->lost_at)
+			n->lost_at = 0;
+		if (n->lost_at)
+			probe_node(n);
 		quiet = now - DAG_MAX(session_last_heard(n->session), n->heard_floor);
 		if (n->up && n->suspect != (quiet > NODE_SUSPECT)) {
 			n->suspect = !n->suspect;

@@ -38,6 +38,7 @@ struct node {
 	struct session *session;
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
 	bool up, suspect, gone;
+	dag_instant lost_at; /* the connection broke then, and nothing was heard since; 0 */
 	struct probe *probe; /* sees whether its daemon still listens */
 	dag_instant heard_floor; /* our own stalls are not the node's silence */
 	/* What goes out together, before the loop sleeps: */
