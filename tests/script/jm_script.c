@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs scripts over the scheduler's core: a file of commands, each followed by the full trace of its effects, indented.
+ * The trace that the core gives now must be the one in the file; --rewrite puts the new one there instead.
+ *
+ *   input NAME WIDTH                 stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
+ *   edge FROM >=|>> TO [pipe|fifo]   output STAGE       begin
+ *   node NAME SHARES [label=K=V] [memory=BYTES]        grant NODE SHARES       suspect NODE 0|1       down NODE
+ *   done VERTEX ATTEMPT NODE [bytes=N] [ms=N]           fail VERTEX ATTEMPT NODE CODE TEXT…
+ *   unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE        verified VERTEX ATTEMPT CODE
+ *   fetched OUTPUT VERTEX ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE       published       cancel       after MS
+ *
+ * A vertex is stage[index]. After every step jm_check derives all indexes anew.
+ */
+#include "jobmanager/core/jm.h"
+
+#include <stdio.h>
+
+struct script {
+	struct graph *graph;
+	struct jm *jm;
+	dag_instant now;
+	uint32_t nodes;
+	struct buffer *out;
+	const char *file;
+	int line;
+	char *words[32];
+	size_t count;
+};
+
+static _Noreturn void bad(const struct script *s, const char *what)
+{
+	fprintf(stderr, "%s:%d: %s\n", s->file, s->line, what);
+	exit(2);
+}
+
+static const char *word(struct script *s, size_t i)
+{
+	if (i >= s->count)
+		bad(s, "a word is missing");
+	return s->words[i];
+}
+
+static uint32_t number(struct script *s, size_t i)
+{
+	return (uint32_t)strtoul(word(s, i), NULL, 10);
+}
+
+/* The value of "name=value" among the words, or NULL. */
+static const char *option(struct script *s, const char *name)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (!strncmp(s->words[i], name, strlen(name)) && s->words[i][strlen(name)] == '=')
+			return s->words[i] + strlen(name) + 1;
+	return NULL;
+}
+
+static uint32_t vertex(struct script *s, size_t i)
+{
+	char name[64];
+	unsigned index;
+	const struct graph_stage *stage;
+
+	if (sscanf(word(s, i), "%63[^[][%u]", name, &index) != 2 || !(stage = graph_find_stage(s->graph, name)))
+		bad(s, "no such vertex");
+	return stage->first_vertex + index;
+}
+
+static int code(struct script *s, size_t i)
+{
+#define X(code, name, text)                                                                                   \
+	if (!strcmp(word(s, i), #name))                                                                       \
+		return name;
+	DAG_ERROR_MAP(X)
+#undef X
+	if (!strcmp(word(s, i), "0"))
+		return 0;
+	bad(s, "no such error code");
+}
+
+static struct graph_pair *label(struct script *s, uint32_t *ret_count)
+{
+	const char *text = option(s, "label"), *equals = text ? strchr(text, '=') : NULL;
+	struct graph_pair *pair = arena_alloc(&s->graph->arena, sizeof(*pair));
+
+	*ret_count = equals != NULL;
+	if (equals)
+		*pair = (struct graph_pair){arena_strndup(&s->graph->arena, text, (size_t)(equals - text)),
+			arena_strdup(&s->graph->arena, equals + 1)};
+	return pair;
+}
+
+/* ---- building ---- */
+
+static void add_stage(struct script *s, bool input)
+{
+	struct graph_stage *stage = graph_add_stage(s->graph, input ? GRAPH_INPUT : GRAPH_PROGRAM, word(s, 1));
+
+	stage->width = number(s, 2);
+	stage->width_given = true;
+	stage->labels = label(s, &stage->label_count);
+	if (option(s, "retries"))
+		stage->retries = atoi(option(s, "retries"));
+	if (option(s, "cpus"))
+		stage->cpu_shares = (uint32_t)atoi(option(s, "cpus"));
+	if (option(s, "memory"))
+		stage->memory = strtoull(option(s, "memory"), NULL, 10);
+	if (input) {
+		stage->input_files = arena_alloc(&s->graph->arena, sizeof(*stage->input_files));
+		stage->input_files->path = "/data";
+		stage->splits = arena_alloc(&s->graph->arena, stage->width * sizeof(*stage->splits));
+	}
+}
+
+static void add_edge(struct script *s)
+{
+	const struct graph_stage *from = graph_find_stage(s->graph, word(s, 1)), *to = graph_find_stage(s->graph, word(s, 3));
+	uint32_t port = 0;
+	struct graph_edge *e;
+
+	if (!from || !to)
+		bad(s, "no such stage");
+	for (size_t i = 0; i < s->graph->edge_count; i++)
+		port += s->graph->edges[i]->to == to->id;
+	e = graph_add_edge(s->graph, from->id, 0, to->id, port, !strcmp(word(s, 2), ">>") ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
+	e->partition.kind = GRAPH_BY_ROUND_ROBIN;
+	if (s->count > 4)
+		e->channel = !strcmp(s->words[4], "pipe") ? GRAPH_PIPE : GRAPH_FIFO;
+}
+
+/* ---- the trace ---- */
+
+static void print_vertex(struct script *s, const struct jm_effect *e)
+{
+	const struct graph_stage *stage = s->graph->stages[s->graph->vertex_stage[e->vertex]];
+
+	buffer_format(s->out, " %s[%u] %u", stage->name, e->vertex - stage->first_vertex, e->attempt);
+}
+
+static void print_effect(struct script *s, const struct jm_effect *e)
+{
+	static const char *const names[] = {"journal", "start", "ack", "kill", "verify", "want", "fetch", "publish", "note", "end"};
+
+	buffer_format(s->out, "  %s%s", names[e->kind], e->durable ? "!" : "");
+	switch (e->kind) {
+	case JM_START:
+	case JM_ACK:
+	case JM_KILL:
+	case JM_VERIFY:
+	case JM_FETCH:
+		print_vertex(s, e);
+		buffer_format(s->out, " on %u", e->node);
+		if (e->kind == JM_START && e->group)
+			buffer_format(s->out, " group %u of %u", e->group, e->group_size);
+		break;
+	case JM_WANT:
+		buffer_format(s->out, " %u on %u", e->shares, e->node);
+		break;
+	case JM_END:
+		buffer_format(s->out, " %d", e->error);
+		break;
+	default:
+		break;
+	}
+	if (e->text) {
+		buffer_format(s->out, " ");
+		for (const char *c = e->text; *c; c++)
+			buffer_append(s->out, *c == '\n' ? "|" : c, 1);
+	}
+	buffer_format(s->out, "\n");
+}
+
+static void step(struct script *s, const struct jm_event *event)
+{
+	int r = jm_step(s->jm, s->now, event);
+	struct jm_effects effects = jm_effects(s->jm);
+
+	if (r < 0)
+		buffer_format(s->out, "  refused %d\n", r);
+	for (size_t i = 0; r == 0 && i < effects.count; i++)
+		print_effect(s, &effects.items[i]);
+	if (effects.wake_at != DAG_NEVER)
+		buffer_format(s->out, "  wake in %lld ms\n", (long long)((effects.wake_at - s->now) / DAG_MS));
+	jm_check(s->jm);
+}
+
+/* ---- commands ---- */
+
+static void end_vertex(struct script *s, bool failed)
+{
+	struct jm_outcome o = {.error = failed ? code(s, 4) : 0, .bytes = 100, .run_ns = 50 * DAG_MS};
+	struct buffer text = {0};
+
+	for (size_t i = 5; failed && i < s->count; i++)
+		buffer_format(&text, "%s%s", i > 5 ? " " : "", s->words[i]);
+	buffer_append(&text, "", 1);
+	o.text = (char *)text.data;
+	if (option(s, "bytes"))
+		o.bytes = strtoull(option(s, "bytes"), NULL, 10);
+	if (option(s, "ms"))
+		o.run_ns = atoi(option(s, "ms")) * DAG_MS;
+	step(s, &(struct jm_event){.kind = JM_ENDED, .vertex = vertex(s, 1), .attempt = number(s, 2), .node = number(s, 3), .outcome = &o});
+	buffer_fini(&text);
+}
+
+static void unread(struct script *s)
+{
+	struct jm_outcome o = {.error = code(s, 6), .blamed = true, .blamed_vertex = vertex(s, 4), .blamed_attempt = number(s, 5)};
+
+	step(s, &(struct jm_event){.kind = JM_ENDED, .vertex = vertex(s, 1), .attempt = number(s, 2), .node = number(s, 3), .outcome = &o});
+}
+
+static void add_node(struct script *s)
+{
+	struct jm_event event = {.kind = JM_NODE_UP, .node = s->nodes++, .name = word(s, 1), .shares = number(s, 2)};
+
+	event.labels = label(s, &event.label_count);
+	if (option(s, "memory"))
+		event.memory = strtoull(option(s, "memory"), NULL, 10);
+	step(s, &event);
+}
+
+static void begin(struct script *s)
+{
+	struct dag_diag diag = {0};
+
+	if (graph_finish(s->graph, &diag) < 0)
+		bad(s, diag.items[0].text);
+	jm_new(&s->jm, &(struct jm_config){s->graph, 1});
+	jm_check(s->jm);
+}
+
+static void run_command(struct script *s)
+{
+	const char *name = s->words[0];
+
+	if (!strcmp(name, "input") || !strcmp(name, "stage"))
+		add_stage(s, *name == 'i');
+	else if (!strcmp(name, "edge"))
+		add_edge(s);
+	else if (!strcmp(name, "output"))
+		graph_add_output(s->graph, graph_find_stage(s->graph, word(s, 1))->id, 0, "/out");
+	else if (!strcmp(name, "begin"))
+		begin(s);
+	else if (!s->jm)
+		bad(s, "this command comes after begin");
+	else if (!strcmp(name, "node"))
+		add_node(s);
+	else if (!strcmp(name, "grant"))
+		step(s, &(struct jm_event){.kind = JM_NODE_GRANT, .node = number(s, 1), .shares = number(s, 2)});
+	else if (!strcmp(name, "suspect"))
+		step(s, &(struct jm_event){.kind = JM_NODE_SUSPECT, .node = number(s, 1), .flag = number(s, 2)});
+	else if (!strcmp(name, "down"))
+		step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = number(s, 1)});
+	else if (!strcmp(name, "done") || !strcmp(name, "fail"))
+		end_vertex(s, *name == 'f');
+	else if (!strcmp(name, "unread"))
+		unread(s);
+	else if (!strcmp(name, "verified"))
+		step(s, &(struct jm_event){.kind = JM_VERIFIED, .vertex = vertex(s, 1), .attempt = number(s, 2), .error = code(s, 3)});
+	else if (!strcmp(name, "fetched"))
+		step(s, &(struct jm_event){.kind = JM_FETCHED, .output = number(s, 1), .vertex = vertex(s, 2), .attempt = number(s, 3)});
+	else if (!strcmp(name, "unfetched"))
+		step(s, &(struct jm_event){.kind = JM_FETCH_FAILED, .output = number(s, 1), .vertex = vertex(s, 2), .attempt = number(s, 3),
+				.error = code(s, 4), .text = "the fetch failed"});
+	else if (!strcmp(name, "published"))
+		step(s, &(struct jm_event){.kind = JM_PUBLISHED});
+	else if (!strcmp(name, "cancel"))
+		step(s, &(struct jm_event){.kind = JM_CANCEL});
+	else if (!strcmp(name, "after")) {
+		s->now += number(s, 1) * DAG_MS;
+		step(s, &(struct jm_event){.kind = JM_TICK});
+	} else
+		bad(s, "no such command");
+}
+
+static void run_script(const char *file, char *text, struct buffer *out)
+{
+	struct script s = {.out = out, .file = file};
+
+	graph_new(&s.graph, "script", file);
+	for (char *line = text, *next; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		s.line++;
+		if (line[0] == ' ' && line[1] == ' ')
+			continue; /* an old trace */
+		buffer_format(out, "%s\n", line);
+		if (!*line || *line == '#')
+			continue;
+		s.count = 0;
+		for (char *rest = line, *w; s.count < DAG_LENGTH(s.words) && (w = strtok_r(rest, " ", &rest));)
+			s.words[s.count++] = w;
+		run_command(&s);
+	}
+	jm_destroy(&s.jm);
+	graph_destroy(&s.graph);
+}
+
+static char *read_file(const char *path)
+{
+	struct buffer b = {0};
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	if (!f) {
+		perror(path);
+		exit(2);
+	}
+	while ((n = fread(buffer_extend(&b, 4096), 1, 4096, f)) > 0)
+		b.len -= 4096 - n;
+	b.len -= 4096;
+	fclose(f);
+	buffer_append(&b, "", 1);
+	return (char *)b.data;
+}
+
+static void print_first_difference(const char *want, const char *got)
+{
+	int line = 1;
+
+	while (*want && *want == *got) {
+		line += *want == '\n';
+		want++;
+		got++;
+	}
+	printf("# the trace differs in line %d: the file has '%.*s', the core gave '%.*s'\n", line, (int)strcspn(want, "\n"), want,
+		(int)strcspn(got, "\n"), got);
+}
+
+int main(int argc, char **argv)
+{
+	bool rewrite = argc > 1 && !strcmp(argv[1], "--rewrite");
+	int failed = 0, first = rewrite ? 2 : 1;
+
+	printf("1..%d\n", argc - first);
+	for (int i = first; i < argc; i++) {
+		char *text = read_file(argv[i]), *want = base_strdup(text);
+		const char *slash = strrchr(argv[i], '/');
+		struct buffer out = {0};
+		bool same;
+
+		run_script(argv[i], text, &out);
+		buffer_append(&out, "", 1);
+		same = !strcmp(want, (char *)out.data);
+		if (!same && rewrite) {
+			FILE *f = fopen(argv[i], "w");
+
+			if (f)
+				fputs((char *)out.data, f);
+			same = f && fclose(f) == 0;
+		}
+		printf("%s %d - %s\n", same ? "ok" : "not ok", i - first + 1, slash ? slash + 1 : argv[i]);
+		if (!same)
+			print_first_difference(want, (char *)out.data);
+		failed += !same;
+		buffer_fini(&out);
+		free(want);
+		free(text);
+	}
+	return failed > 0;
+}
