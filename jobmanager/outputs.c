@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The job's outputs. They come over as their vertices commit, into files beside their destinations, named
- * .NAME.dagrun-JOB and locked; are synced; and when the intent to publish is durable they are renamed, all of them.
+ * .NAME.dagrun-JOB; are synced; and when the intent to publish is durable they are renamed, all of them.
  * Until then nothing is visible, and whatever ends the job removes them.
  */
 #include "shell.h"
@@ -34,6 +34,7 @@ struct output {
 	uint32_t file_count;
 	char *lock_path;
 	int lock_fd;
+	bool locked;
 	/* What is being fetched: */
 	uint64_t channel; /* 0: nothing */
 	uint32_t vertex, attempt, node;
@@ -110,41 +111,57 @@ static int make_folder(struct manager *m, const char *path, struct dag_diag *dia
 	return 0;
 }
 
-/*
- * Another job's file for the same destination: it is in use while its manager lives and holds its lock. What a dead
- * one left is removed. Of two that start at once the one with the larger id gives way.
- */
-static int look_for_others(struct manager *m, const struct output *o, struct dag_diag *diag)
+/* What a job that died left beside the destination: its lock is ours now, so it cannot live. */
+static void remove_stale(struct manager *m, const struct output *o)
 {
 	char *folder = folder_of(o->spec->path), *prefix = base_format(".%s.dagrun-", strrchr(o->spec->path, '/') + 1);
 	DIR *dir = opendir(folder);
 	struct dirent *e;
-	int r = 0;
 
-	while (dir && r == 0 && (e = readdir(dir))) {
-		const char *job = e->d_name + strlen(prefix);
-		int fd;
-
-		if (strncmp(e->d_name, prefix, strlen(prefix)) || !strcmp(job, m->job))
-			continue;
-		fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC);
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			if (strcmp(job, m->job) < 0) {
-				dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-					"job %s is writing the output '%s' already", job, o->spec->path);
-				r = DAG_EBUSY;
-			}
-		} else if (fd >= 0) {
+	while (dir && (e = readdir(dir)))
+		if (!strncmp(e->d_name, prefix, strlen(prefix)) && strcmp(e->d_name + strlen(prefix), "lock") &&
+			strcmp(e->d_name + strlen(prefix), m->job))
 			unlinkat(dirfd(dir), e->d_name, 0);
-		}
-		if (fd >= 0)
-			close(fd);
-	}
 	if (dir)
 		closedir(dir);
 	free(folder);
 	free(prefix);
-	return r;
+}
+
+/*
+ * The lock of a destination: a file beside it that its holder removes at its end. Whoever locks a file that was removed
+ * meanwhile tries again, so exactly one job holds it.
+ */
+static int lock_output(struct manager *m, struct output *o, struct dag_diag *diag)
+{
+	const char *slash = strrchr(o->spec->path, '/');
+	struct stat held, there;
+	char holder[64] = {0};
+
+	o->lock_path = base_format("%.*s/.%s.dagrun-lock", (int)(slash - o->spec->path), o->spec->path, slash + 1);
+	for (;;) {
+		o->lock_fd = open(o->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (o->lock_fd < 0) {
+			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
+			return DAG_EIO;
+		}
+		if (flock(o->lock_fd, LOCK_EX | LOCK_NB) < 0)
+			break;
+		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock_path, &there) == 0 && held.st_ino == there.st_ino) {
+			o->locked = true;
+			if (ftruncate(o->lock_fd, 0) < 0 || pwrite(o->lock_fd, m->job, strlen(m->job), 0) < 0)
+				errno = 0; /* only a name for others to read */
+			remove_stale(m, o);
+			return 0;
+		}
+		close(o->lock_fd);
+	}
+	if (pread(o->lock_fd, holder, sizeof(holder) - 1, 0) < 0)
+		errno = 0;
+	dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+		"job %s is writing the output '%s' already", *holder ? holder : "(just started)", o->spec->path);
+	return DAG_EBUSY;
 }
 
 static int open_temporary(const struct manager *m, struct output_file *f)
@@ -162,7 +179,6 @@ static int open_temporary(const struct manager *m, struct output_file *f)
 static int prepare_output(struct manager *m, struct output *o, struct dag_diag *diag)
 {
 	const struct graph_stage *s = m->graph->stages[o->spec->stage];
-	struct output_file *f;
 	struct stat st;
 	char *folder;
 	int r;
@@ -192,22 +208,14 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 			"the output '%s' exists and is not a regular file", o->files[0].path);
 		return DAG_EIO;
 	}
-	o->lock_path = temporary_path(m, o->spec->path);
-	if (o->spec->per_vertex) {
-		o->lock_fd = open(o->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-		r = o->lock_fd < 0 ? DAG_EIO : 0;
-	} else {
-		f = &o->files[0];
-		r = open_temporary(m, f);
-		o->lock_fd = r == 0 ? dup(f->fd) : -1;
+	r = lock_output(m, o, diag);
+	if (r == 0 && !o->spec->per_vertex) {
+		r = open_temporary(m, &o->files[0]);
+		if (r < 0)
+			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
 	}
-	if (r < 0) {
-		dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column, "cannot write the output '%s': %s",
-			o->spec->path, strerror(errno));
-		return r;
-	}
-	flock(o->lock_fd, LOCK_EX | LOCK_NB);
-	return look_for_others(m, o, diag);
+	return r;
 }
 
 int outputs_prepare(struct manager *m, struct dag_diag *diag)
@@ -610,7 +618,7 @@ void outputs_destroy(struct manager *m)
 			free(f->temporary);
 			free(f->path);
 		}
-		if (o->lock_path && o->spec->per_vertex)
+		if (o->locked)
 			unlink(o->lock_path);
 		if (o->lock_fd >= 0)
 			close(o->lock_fd);

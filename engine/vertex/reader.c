@@ -100,6 +100,9 @@ void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const v
 	struct graph_format format = v->in[msg->u.channel.port].format;
 	const unsigned char *index;
 
+	/* A channel that is being read may break off later. */
+	if (ch->state == CHANNEL_OPEN && msg->u.channel.kind == HOST_CHANNEL_ERROR && !ch->error)
+		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
 	if (ch->state != CHANNEL_OPENING) {
 		if (fd >= 0)
 			close(fd);

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example graphs, embedded: each beside the same answer made by coreutils or by hand. And what channels promise."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *
+
+
+def text(case, size="3MiB", seed=1):
+    data = subprocess.run([os.path.join(BUILD, "bench", "gen_text"), size, str(seed)], capture_output=True, check=True).stdout
+    return case.write("text.txt", data)
+
+
+COUNT = "tr -cs 'a-z0-9' '\\n' < text.txt | grep . | sort | uniq -c | awk '{print $2 \"\\t\" $1}' | sort -k2,2nr -k1,1"
+
+
+@test
+def wordcount(case):
+    text(case)
+    case.dagrun("run", graph("wordcount"), "-p", "text=text.txt", "-p", "split=200KiB", "-p", "out=new/folder/words.tsv")
+    check(case.read("new/folder/words.tsv") == case.shell(COUNT), "the counts differ")
+
+
+@test
+def mostfrequent(case):
+    r = case.dagrun("run", graph("mostfrequent"))
+    check(r.stdout == b"(1, 6)\n", r.stdout)
+
+
+@test
+def toppages(case):
+    case.write("access.log", case.shell(os.path.join(SOURCE, "graphs/toppages/make_log.sh") + " 20000"))
+    case.dagrun("run", graph("toppages"), "-p", "log=access.log", "-p", "split=100KiB", "-p", "pages=p", "-p", "clients=c")
+    top = "sort | uniq -c | awk '{print $2 \"\t\" $1}' | sort -k2,2nr -k1,1 | head -n 5"
+    check(case.read("p") == case.shell("awk '{print $7}' access.log | " + top), "the pages differ")
+    check(case.read("c") == case.shell("awk '{print $1}' access.log | " + top), "the clients differ")
+
+
+@test
+def grep(case):
+    text(case)
+    r = case.dagrun("run", graph("grep"), "-p", "text=text.txt", "-p", "split=100KiB", "-p", "pattern=bada")
+    check(r.stdout == case.shell("grep bada text.txt"), "the lines differ")
+
+
+@test
+def sort(case):
+    text(case)
+    case.dagrun("run", graph("sort"), "-p", "text=text.txt", "-p", "split=300KiB", "-p", "out=sorted")
+    check(case.read("sorted") == case.shell("sort text.txt"), "the order differs")
+    lines = [line for line in open(os.path.join(SOURCE, "graphs/sort/sort.c")) if line.strip()]
+    check(len(lines) <= 50, f"the user's part has {len(lines)} lines")
+
+
+@test
+def join(case):
+    case.write("l", case.shell("seq 1 3 9000 | awk '{print $1, \"left\" $1}'"))
+    case.write("r", case.shell("seq 1 2 9000 | awk '{print $1, \"right\" $1}'"))
+    r = case.dagrun("run", graph("join"), "-p", "left=l", "-p", "right=r", "-p", "split=10KiB")
+    check(r.stdout == case.shell("sort -k1,1 l > ls; sort -k1,1 r > rs; join ls rs | sort"), "the join differs")
+
+
+@test
+def pipeline_ends_when_its_consumer_does(case):
+    started = time.time()
+    r = case.dagrun("run", graph("pipeline"), "-p", "lines=3")
+    check(r.stdout == b"".join(b"%6d\tdagrun\n" % i for i in (1, 2, 3)), r.stdout)
+    check(time.time() - started < 5 * SLOW, "it did not end promptly")
+
+
+DIAMOND = """
+name: diamond
+params: {n: {default: 100000}}
+stages:
+  a: {sh: "seq ${n}"}
+  t: {plugin: std, entry: tee}
+  b: {plugin: std, entry: cat}
+  c: {program: [cat]}
+  d: {sh: "cat {in.0} {in.1} | md5sum"}
+flow:
+  - {from: a, to: t, channel: pipe}
+  - {from: t, to: b, channel: pipe}
+  - {from: t.1, to: c, channel: pipe}
+  - {from: b, to: d, channel: pipe}
+  - {from: c, to: d, channel: pipe}
+outputs:
+  d: {file: "-"}
+"""
+
+
+@test
+def diamond_of_pipes_does_not_deadlock(case):
+    case.write("d.yaml", DIAMOND)
+    n = 300000 if SANITIZED else 3000000
+    r = case.dagrun("run", "d.yaml", "-p", f"n={n}")
+    check(r.stdout == case.shell(f"(seq {n}; seq {n}) | md5sum"), "the bytes differ")
+
+
+@test
+def fifo_runs_in_one_host(case):
+    case.write("f.yaml", """
+stages:
+  a: {sh: "seq 200000"}
+  b: {plugin: std, entry: cat}
+  c: {sh: "cat {in.0}; echo $DAGRUN_STAGE"}
+flow:
+  - {from: a, to: b, channel: fifo}
+  - {from: b, to: c, channel: fifo}
+outputs: {c: {file: "-"}}
+""")
+    r = case.dagrun("run", "f.yaml")
+    check(r.stdout == case.shell("seq 200000; echo c"), "the bytes differ")
+
+
+@test
+def program_ports_environment_and_files(case):
+    case.write("extra.txt", "shipped\n")
+    case.write("tool.sh", "#!/bin/sh\ncat extra.txt; echo $1 $2; pwd | grep -c scratch\n")
+    os.chmod(case.path("tool.sh"), 0o755)
+    case.write("p.yaml", """
+inputs: {nums: {files: nums.txt}}
+stages:
+  split: {sh: "grep 1 < {in.0:file} > {out.1}; grep 2 {in.0:file}", width: 1}
+  merge: {sh: "sort -m {in.0.*}"}
+  both:  {sh: "cat {in.0} {in.1} > {out.0}; echo $LC_ALL $TZ $X $DAGRUN_STAGE $DAGRUN_INDEX $DAGRUN_WIDTH {index} {width}; test $HOME = $PWD", env: {X: "a b"}}
+  tool:  {program: [./tool.sh, "{index}", "$${HOME}"], files: [extra.txt], width: 2}
+flow:
+  - nums >= split
+  - split.0 >> merge
+  - merge >= both.0
+  - split.1 >= both.1
+outputs:
+  both: {file: both.txt}
+  tool: {file: "tool-{index}.txt"}
+""")
+    case.write("nums.txt", "1\n2\n12\n")
+    case.dagrun("run", "p.yaml")
+    check(case.read("both.txt") == b"2\n12\n1\n12\n", case.read("both.txt"))
+    check(case.read("tool-1.txt") == b"shipped\n1 ${HOME}\n1\n", case.read("tool-1.txt"))
+
+
+@test
+def stdin_and_stdout(case):
+    case.write("s.yaml", """
+inputs: {in: {files: "-", split: 1KiB}}
+stages: {up: {program: [tr, a-z, A-Z]}}
+flow: [in >= up]
+outputs: {up: {file: "-"}}
+""")
+    data = b"".join(b"line %d\n" % i for i in range(5000)) + b"the last has no line feed"
+    r = case.dagrun("run", "s.yaml", input=data)
+    check(r.stdout == data.upper() + b"\n", "the bytes differ")
+
+
+@test
+def formats(case):
+    case.write("fixed.bin", bytes(range(250)) * 40)
+    case.write("kv.txt", "b\t2\na\t1\nb\t3\n")
+    case.write("f.yaml", """
+inputs:
+  fixed: {files: fixed.bin, split: 1KiB, format: {fixed: 100}}
+  kv:    {files: kv.txt, format: kv}
+stages:
+  f: {plugin: std, entry: cat}
+  g: {program: [cat], format: {fixed: 100}}
+  k: {plugin: std, entry: cat}
+  s: {program: [sort], format: kv, width: 3}
+  m: {plugin: std, entry: merge}
+flow:
+  - fixed >= f >= g
+  - kv >= k >> s >> m
+outputs:
+  g: {file: fixed.out}
+  m: {file: kv.out}
+""")
+    case.dagrun("run", "f.yaml")
+    check(case.read("fixed.out") == case.read("fixed.bin"), "fixed records differ")
+    check(case.read("kv.out") == b"a\t1\nb\t2\nb\t3\n", case.read("kv.out"))
+
+
+@test
+def partitions_reach_the_right_consumers(case):
+    case.write("p.yaml", """
+inputs: {nums: {files: nums.txt, split: 1KiB}}
+stages:
+  src:  {plugin: std, entry: cat}
+  rr:   {sh: "wc -l", width: 4}
+  all:  {sh: "wc -l", width: 3}
+  near: {sh: "wc -l"}
+  hash: {sh: "awk '{print $2}' | sort -u", width: 4}
+flow:
+  - nums >= src
+  - {from: src, to: rr, pattern: ">>", partition: {by: round-robin}}
+  - {from: src, to: all, pattern: ">>", partition: {by: all}}
+  - {from: src, to: near, neighbours: 1}
+  - {from: src, to: hash, pattern: ">>", partition: {by: hash, key: 2}}
+outputs:
+  rr: {file: rr}
+  all: {file: all}
+  near: {file: near}
+  hash: {file: hash}
+""")
+    case.write("nums.txt", case.shell("seq 1 1000 | awk '{print $1, $1 % 10}'"))
+    case.dagrun("run", "p.yaml")
+    check(sum(map(int, case.read("rr").split())) == 1000, "round-robin lost or doubled records")
+    check(case.read("all").split() == [b"1000"] * 3, case.read("all"))
+    check(sorted(case.read("hash").split()) == [b"%d" % i for i in range(10)], "a key reached two consumers")
+    near = [int(n) for n in case.read("near").split()]
+    check(len(near) > 3 and sum(near) > 2000, near)
+
+
+@test
+def plan_and_dry_run(case):
+    plan = json.loads(case.dagrun("plan", graph("wordcount"), "--format", "json").stdout)
+    check([s["name"] for s in plan["stages"]] == ["text", "count", "sum", "rank"], plan)
+    check(b"digraph" in case.dagrun("plan", graph("wordcount"), "--format", "dot").stdout, "no dot")
+    check(b"stages:" in case.dagrun("run", "--dry-run", graph("wordcount")).stdout, "no plan")
+    check(not os.path.exists(os.path.join(SOURCE, "graphs/wordcount/out")), "a dry run made a folder")
+
+
+SLEEPER = "stages: {a: {sh: 'echo x; sleep 100'}}\noutputs: {a: {file: o/x}}\n"
+
+
+def interrupt(case, how):
+    case.write("s.yaml", SLEEPER)
+    p = case.start(program("dagrun"), "run", "s.yaml")
+    case.wait_for(lambda: case.hosts(), "a host")
+    time.sleep(0.3)
+    p.send_signal(how)
+    p.wait(10 * SLOW)
+    check(p.returncode == 128 + how, f"exit code {p.returncode}")
+    check(not os.path.exists(case.path("o")), "half an output is left")
+
+
+@test
+def ctrl_c_leaves_nothing(case):
+    interrupt(case, signal.SIGINT)
+
+
+@test
+def sigterm_leaves_nothing(case):
+    interrupt(case, signal.SIGTERM)
+
+
+@test
+def F01_killed_host_runs_its_vertex_again(case):
+    case.write("d.yaml", DIAMOND)
+    n = 500000 if SANITIZED else 4000000
+    p = case.start(program("dagrun"), "run", "d.yaml", "-p", f"n={n}")
+    case.wait_for(lambda: len(case.hosts()) == 5, "five hosts")
+    time.sleep(0.3)
+    os.kill(case.hosts()[0], signal.SIGKILL)
+    out, err = p.communicate(timeout=60 * SLOW)
+    check(p.returncode == 0, err.decode())
+    check(out == case.shell(f"(seq {n}; seq {n}) | md5sum"), "the bytes differ")
+    check(b"runs again" in err, "the kill was not told of")
+
+
+@test
+def F03_failing_vertex_publishes_nothing(case):
+    case.write("f.yaml", "stages: {a: {sh: 'seq 100'}, b: {sh: 'cat; exit 3', retries: 0}}\nflow: [a >= b]\noutputs: {a: {file: a}, b: {file: b}}\n")
+    case.write("b", "old")
+    r = case.dagrun("run", "f.yaml", rc=1)
+    check(b"b[0] attempt 1" in r.stderr and b"exit code 3" in r.stderr, r.stderr)
+    check(case.read("b") == b"old" and not os.path.exists(case.path("a")), "something was published")
+
+
+@test
+def F53_two_jobs_for_one_output(case):
+    case.write("s.yaml", "stages: {a: {sh: 'sleep 2; echo x'}}\noutputs: {a: {file: same}}\n")
+    first = case.start(program("dagrun"), "run", "s.yaml")
+    case.wait_for(lambda: case.hosts(), "a host")
+    time.sleep(0.2)
+    r = case.dagrun("run", "s.yaml", rc=1)
+    check(b"is writing the output" in r.stderr, r.stderr)
+    first.wait(20 * SLOW)
+    check(first.returncode == 0 and case.read("same") == b"x\n", "the first job was disturbed")
+
+
+@test
+def F04_crashing_plugin_names_signal_and_record(case):
+    case.write("crash.c", r"""
+#include <dagrun/vertex.h>
+#include <signal.h>
+static int boom(struct dag_vertex *v) { struct dag_record r; while (dag_read(v, 0, &r) > 0) if (r.number == 41) { signal(SIGSEGV, SIG_DFL); raise(SIGSEGV); } return 0; }
+static int bad(struct dag_vertex *v) { return dag_fail(v, "no column %d", 7); }
+DAG_PLUGIN(crash, DAG_ENTRY(boom, DAG_IN(LINES), "crashes"), DAG_ENTRY(bad, DAG_IN(LINES), "fails"));
+""")
+    case.shell(f"gcc -shared -fPIC -I{SOURCE}/engine/include crash.c -o crash.so")
+    case.write("n.txt", case.shell("seq 100"))
+    for entry, words in (("boom", [b"signal 11", b"record 41"]), ("bad", [b"no column 7"])):
+        case.write("c.yaml", f"inputs: {{n: {{files: n.txt}}}}\nstages: {{c: {{plugin: crash, entry: {entry}}}}}\nflow: [n >= c]\n")
+        r = case.dagrun("run", "c.yaml", rc=1)
+        for word in words:
+            check(word in r.stderr, r.stderr)
+
+
+@test
+def timeout_isolate_and_counters(case):
+    case.write("t.yaml", "stages: {a: {sh: 'sleep 60', timeout: 300ms, retries: 0, isolate: true}}\n")
+    r = case.dagrun("run", "t.yaml", rc=1)
+    check(b"longer than its timeout" in r.stderr, r.stderr)
+
+
+@test
+def a_changed_input_is_an_error(case):
+    case.write("in.txt", "a\nb\n")
+    case.write("c.yaml", "inputs: {i: {files: in.txt}}\nstages: {w: {sh: 'sleep 1'}, c: {sh: 'cat {in.0} {in.1}'}}\nflow: [w >= c.0, i >= c.1]\noutputs: {c: {file: '-'}}\n")
+    p = case.start(program("dagrun"), "run", "c.yaml")
+    case.wait_for(lambda: case.hosts(), "a host")
+    case.write("in.txt", "changed meanwhile\n")
+    out, err = p.communicate(timeout=60)
+    check(p.returncode == 1 and b"in.txt" in err and b"changed" in err, err)
+
+
+@test
+def stalled_consumer_bounds_the_producer(case):
+    case.write("s.yaml", """
+stages:
+  a: {sh: "yes 0123456789012345678901234567890123456789 | head -c 300000000"}
+  b: {sh: "sleep 2; wc -c"}
+flow: [{from: a, to: b, channel: pipe}]
+outputs: {b: {file: "-"}}
+""")
+    p = case.start(program("dagrun"), "run", "s.yaml")
+    most = 0
+    while p.poll() is None and most < 200:
+        used = subprocess.run(["du", "-sm", f"/dev/shm/dagrun-{os.getuid()}"], capture_output=True).stdout.split()
+        if time.time() % 1 < 0.3 and used:
+            most = max(most, int(used[0])) if len(case.hosts()) >= 2 else most
+        time.sleep(0.1)
+    out, err = p.communicate(timeout=60)
+    check(p.returncode == 0 and int(out) == 300000000 // 41 * 41 + 300000000 % 41 + (1 if 300000000 % 41 else 0), out + err)
+    check(most < 150, f"{most} MiB were spooled for a window of 4 MiB")
+
+
+if __name__ == "__main__":
+    main()
