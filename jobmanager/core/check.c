@@ -68,6 +68,7 @@ static uint32_t check_queue(const struct jm *jm, const struct jm_queue *q)
 void jm_check(const struct jm *jm)
 {
 	uint32_t left = 0, ready = 0, queued = 0;
+	uint64_t shares = 0;
 
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++) {
 		const struct jm_vertex *x = &jm->vertices[v];
@@ -83,10 +84,13 @@ void jm_check(const struct jm *jm)
 	check_edges(jm);
 	check_nodes(jm);
 	for (uint32_t g = 0; g < jm->graph->gang_count; g++)
-		ready += jm->gangs[g].state == JM_READY;
+		if (jm->gangs[g].state == JM_READY) {
+			ready++;
+			shares += graph_gang_shares(jm->graph, g);
+		}
 	for (uint32_t i = 0; i < jm->queue_count; i++)
 		queued += check_queue(jm, &jm->queues[i]);
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		queued += check_queue(jm, &jm->nodes[i].queue);
-	DAG_ASSERT(ready == queued && ready == jm->ready_count);
+	DAG_ASSERT(ready == queued && ready == jm->ready_count && shares == jm->ready_shares);
 }

@@ -81,6 +81,7 @@ void queue_gang(struct jm *jm, uint32_t gang)
 	q->last = gang;
 	q->count++;
 	jm->ready_count++;
+	jm->ready_shares += graph_gang_shares(jm->graph, gang);
 	if (g->queue)
 		jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
 }
@@ -100,6 +101,7 @@ void unqueue_gang(struct jm *jm, uint32_t gang)
 		jm->gangs[g->next].previous = g->previous;
 	q->count--;
 	jm->ready_count--;
+	jm->ready_shares -= graph_gang_shares(jm->graph, gang);
 	g->next = g->previous = GRAPH_NONE;
 	g->queue = 0;
 }
@@ -401,15 +403,15 @@ static void tell_want(struct jm *jm)
 
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		shares += jm->nodes[i].used;
-	shares += (uint64_t)jm->ready_count * GRAPH_CPU_SHARES;
+	shares += jm->ready_shares;
 	for (uint32_t i = 0; i < jm->node_count; i++) {
 		struct jm_node *n = &jm->nodes[i];
-		uint32_t want = (uint32_t)DAG_MIN(shares, (uint64_t)UINT32_MAX);
+		uint32_t want = (uint32_t)DAG_MIN(shares, (uint64_t)1 << 30);
 
 		if (!n->up)
 			continue;
 		/* Wants are rounded up, so that they do not change with every vertex. */
-		want = want ? 1u << (32 - __builtin_clz(want)) : 0;
+		want = want > 1 ? 1u << (32 - __builtin_clz(want - 1)) : want;
 		if (n->want == want)
 			continue;
 		n->want = want;

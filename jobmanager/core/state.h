@@ -93,7 +93,8 @@ struct jm {
 	size_t node_count, node_cap;
 	struct jm_queue *queues; /* of READY gangs that may run anywhere, one a depth */
 	uint32_t queue_count;
-	uint32_t ready_count; /* gangs in any queue */
+	uint32_t ready_count;  /* gangs in any queue */
+	uint64_t ready_shares; /* that they ask for */
 	struct jm_failure *failures;
 	size_t failure_count, failure_cap;
 	struct jm_complaint *complaints; /* being verified */

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input: each gives a line that a person can act on, the right exit code, and leaves nothing behind."""
+import os
+import resource
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *
+
+OK = "stages: {a: {sh: 'echo x'}}\noutputs: {a: {file: '-'}}\n"
+
+
+def bad(case, text, *words, args=(), rc=3, files=(), command="check"):
+    case.write("g.yaml", text)
+    for name, content in files:
+        case.write(name, content)
+    r = case.dagrun(command, "g.yaml", *args, rc=rc)
+    for word in words:
+        check(word in r.stderr.decode(errors="replace"), f"'{word}' is not in: {r.stderr.decode(errors='replace')}")
+    return r
+
+
+@test
+def yaml_syntax(case):
+    bad(case, "stages: {a: [\n", "g.yaml:2:1")
+
+
+@test
+def wrong_type(case):
+    bad(case, "stages: [a]\n", "g.yaml:1:9", "stages must be a map, not a list")
+
+
+@test
+def unknown_key_with_the_nearest(case):
+    bad(case, "stages: {a: {progam: [x]}}\n", "g.yaml:1:14", "'progam'", "did you mean 'program'")
+
+
+@test
+def duplicate_key(case):
+    bad(case, "stages: {a: {sh: x}, a: {sh: y}}\n", "g.yaml:1:22", "'a' is there twice")
+
+
+@test
+def missing_file_and_empty_glob(case):
+    bad(case, "inputs: {i: {files: nope.txt}, j: {files: 'no*'}}\nstages: {a: {sh: x}}\nflow: [i >= a, j >= a]\n", "nope.txt", "No such file",
+        "no file matches")
+
+
+@test
+def missing_parameter(case):
+    bad(case, "params: {p: {help: x}}\nstages: {a: {sh: '${p} ${q}'}}\n", "'p' has no default", "add -p p=VALUE", "unknown parameter ${q}")
+    bad(case, OK, "the graph has no parameter", args=("-p", "x=1"))
+
+
+@test
+def unknown_stage_or_port(case):
+    bad(case, "stages: {alpha: {sh: x}, b: {plugin: std, entry: cat}}\nflow: [alhpa >= b, alpha >= b.3]\n", "unknown stage or input 'alhpa'",
+        "did you mean 'alpha'")
+    bad(case, "stages: {alpha: {sh: x}, b: {plugin: std, entry: cat}}\nflow: [alpha >= b, alpha >= b.3]\n", "no input port 3")
+
+
+@test
+def cycle_is_printed_as_the_cycle(case):
+    bad(case, "stages: {a: {sh: x}, b: {sh: x}, c: {sh: x}}\nflow: [a >= b >= c, c >= a]\n", "cycle: ", "a -> b -> c -> a")
+
+
+@test
+def two_writers_to_one_port(case):
+    bad(case, "stages: {a: {sh: x}, b: {sh: x}, c: {sh: x}}\nflow: [a >= c.0, b >= c.0]\n", "two writers to input port 0 of stage 'c'")
+
+
+@test
+def widths(case):
+    bad(case, "stages: {a: {sh: x, width: 3}, b: {sh: x, width: 2}}\nflow: [a >= b]\n", "one width must divide the other")
+    bad(case, "stages: {a: {sh: x, width: 3}, b: {sh: x}, c: {sh: x, width: 2}}\nflow: [a >= b >= c]\n", "disagree")
+    bad(case, "stages: {a: {sh: x, width: 0}, b: {sh: x, width: 1000000000000}}\n", "width is 0", "width is 1000000000000")
+    bad(case, "stages: {a: {sh: x}, b: {sh: x, width: 4}}\nflow: ['a^2 >> b']\n", "needs a partition")
+    bad(case, "inputs: {i: {files: g.yaml}}\nstages: {b: {sh: x, width: 4}}\nflow: [i >> b]\n", "an input goes >=", "[cat]")
+
+
+@test
+def not_supported_yet_is_said(case):
+    bad(case, "stages: {a: {use: sort}, b: {sh: x, skip_records: 1, deterministic: accept, width: {per: 1MiB}}}\n"
+        "flow: [{from: a, to: b, pattern: '>>', partition: {by: range}, compress: lz4}]\n",
+        "use: is not supported yet", "skip_records is not supported yet", "deterministic: accept is not supported yet",
+        "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet", "compress: lz4 is not supported yet")
+
+
+@test
+def several_errors_in_one_go(case):
+    r = bad(case, "stages: {a: {sh: x, widht: 2}, b: {sh: x, retries: -1}}\nflow: [a >= zed]\n", "widht", "retries", "zed")
+    check(r.stderr.count(b"g.yaml:") == 3, r.stderr)
+
+
+@test
+def gang_beyond_the_slots(case):
+    bad(case, "stages: {a: {sh: x, width: 40}, b: {sh: x, width: 40}}\nflow: [{from: a, to: b, channel: pipe, pattern: '>>', partition: {by: all}}]\n",
+        "must run together", "2 slots", args=("--slots", "2"), command="run")
+
+
+@test
+def output_that_cannot_be_written(case):
+    case.write("file", "x")
+    bad(case, "stages: {a: {sh: x}}\noutputs: {a: {file: file/out}}\n", "cannot write the output")
+    os.mkdir(case.path("folder"))
+    bad(case, "stages: {a: {sh: x}}\noutputs: {a: {file: folder}}\n", "is not a regular file")
+
+
+@test
+def F88_hostile_files(case):
+    bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20))
+    for text in ("[" * 100000, bomb, 'stages: {a: {sh: "x\\0y"}}\n', b"stages: \xff\xfe\xfa", "{" * 100000, b"\0" * 1000, "x" * 2000000, "- " * 50000):
+        case.write("g.yaml", text)
+        started = time.time()
+        case.dagrun("check", "g.yaml", rc=3)
+        check(time.time() - started < (0.1 if not SANITIZED else 2), f"took {time.time() - started:.2f} s")
+
+
+@test
+def bad_plugins(case):
+    case.write("x.so", "no shared object")
+    bad(case, "stages: {a: {plugin: ./x.so, entry: e}}\n", "is not a shared object")
+    bad(case, "stages: {a: {plugin: nope, entry: e}}\n", "there is no plugin 'nope'")
+    bad(case, "stages: {a: {plugin: std, entry: cta}}\n", "has no entry 'cta'", "did you mean 'cat'")
+    case.write("p.c", "#include <dagrun/vertex.h>\nstatic int e(struct dag_vertex *v) { (void)v; return 0; }\n"
+               "static const struct dag_entry x[] = {DAG_ENTRY(e)};\n"
+               "const struct dag_plugin dag_plugin = {99, sizeof(struct dag_entry), \"p\", 1, x};\n")
+    case.shell(f"gcc -w -shared -fPIC -I{SOURCE}/engine/include p.c -o p.so; echo 'int x;' > q.c; gcc -shared -fPIC q.c -o q.so")
+    bad(case, "stages: {a: {plugin: p, entry: e}}\n", "was built for ABI 99")
+    bad(case, "stages: {a: {plugin: q, entry: e}}\n", "declares no DAG_PLUGIN")
+
+
+def fails(case, stage, *words):
+    r = bad(case, "stages: {a: {%s}}\noutputs: {a: {file: out}}\n" % stage, *words, rc=1, command="run")
+    check(not os.path.exists(case.path("out")), "an output was left")
+    return r
+
+
+@test
+def programs_that_cannot_start_fail_or_are_killed(case):
+    r = fails(case, "program: [no-such-program]", "a[0] attempt 1", "cannot start program 'no-such-program'", "No such file")
+    check(b"runs again" not in r.stderr, "it was tried again")
+    fails(case, "sh: 'echo why >&2; exit 7', retries: 0", "exit code 7", "why")
+    fails(case, "sh: 'kill -11 $$', retries: 0", "signal 11")
+
+
+@test
+def F79_endless_stderr_is_capped(case):
+    r = fails(case, "sh: 'head -c 200000000 /dev/zero | tr \"\\\\0\" x >&2; exit 1', retries: 0", "exit code 1")
+    check(len(r.stderr) < 20000, f"{len(r.stderr)} bytes of stderr were passed on")
+
+
+@test
+def name_server_that_does_not_answer(case):
+    case.write("g.yaml", OK)
+    r = case.dagrun("run", "-n", "tcp://127.0.0.1:9", "g.yaml", rc=4)
+    check(b"does not answer" in r.stderr, r.stderr)
+    r = case.dagrun("nodes", "-n", "tcp://127.0.0.1:9", rc=4)
+    check(b"does not answer" in r.stderr, r.stderr)
+
+
+@test
+def F98_no_keys_off_loopback(case):
+    for command in (["dagns", "--listen", "tcp://0.0.0.0:*"], ["dagd", "--nameserver", "tcp://127.0.0.1:9", "--listen", "tcp://*:*"]):
+        p = case.start(program(command[0]), *command[1:])
+        check(p.wait(10) == 2 and b"needs --keys" in p.stderr.read(), "it did not refuse")
+
+
+@test
+def F97_wrong_keys_are_refused(case):
+    for name in ("ours", "theirs"):
+        case.dagrun("keygen", name)
+    case.dagrun("keygen", "ours", rc=1)
+    case.write("g.yaml", OK)
+    ns = case.start(program("dagns"), "--listen", "tcp://127.0.0.1:*", "--keys", "ours")
+    endpoint = ns.stderr.readline().decode().split()[3]
+    check(case.dagrun("nodes", "-n", endpoint, "--keys", "ours").returncode == 0, "our key was refused")
+    for args in (["--keys", "theirs"], []):
+        r = case.dagrun("nodes", "-n", endpoint, *args, rc=4)
+        check(b"does not answer" in r.stderr, r.stderr)
+    os.chmod(case.path("ours/cluster.key_secret"), 0o644)
+    r = case.dagrun("run", "-n", endpoint, "--keys", "ours", "g.yaml", rc=4)
+    check(b"chmod 600" in r.stderr, r.stderr)
+
+
+@test
+def F58_full_disk(case):
+    os.mkdir(case.path("small"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", case.path("small")], capture_output=True).returncode:
+        raise Skip("mount is not allowed here")
+    try:
+        case.write("g.yaml", "stages: {a: {sh: 'seq 3000000'}}\noutputs: {a: {file: small/out}}\n")
+        r = case.dagrun("run", "g.yaml", rc=1)
+        check(b"No space left" in r.stderr, r.stderr)
+        check(not os.listdir(case.path("small")), os.listdir(case.path("small")))
+    finally:
+        subprocess.run(["umount", case.path("small")], check=True)
+
+
+@test
+def F40_too_few_descriptors(case):
+    case.write("g.yaml", OK)
+    for limit in (16, 32, 64, 100):
+        r = case.dagrun("run", "g.yaml", rc=None, timeout=20,
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+        check(r.returncode in (1, 3) and r.stderr, f"{limit}: {r.returncode} {r.stderr}")
+
+
+@test
+def two_daemons_with_one_spool(case):
+    cluster = Cluster(case, nodes=1)
+    p = case.start(program("dagd"), "--nameserver", cluster.endpoint, "--spool", case.path("spool0"))
+    check(p.wait(10) == 1, "it did not refuse")
+    check(b"is in use by another daemon" in p.stderr.read(), "it did not say why")
+
+
+@test
+def usage(case):
+    for args, words in ((["rnu"], b"did you mean 'run'"), (["run", "--slto", "1"], b"unknown option"), (["run"], b"needs GRAPH.yaml"),
+                        (["run", "--slots"], b"needs a value"), (["run", "--slots", "x", "g"], b"--slots x")):
+        r = case.dagrun(*args, rc=2)
+        check(words in r.stderr, r.stderr)
+    for command in ("run", "check", "plan", "nodes", "keygen"):
+        check(b"usage: dagrun " + command.encode() in case.dagrun(command, "--help").stdout, command)
+    check(b".TH DAGRUN" in case.dagrun("--man").stdout and b"complete" in case.dagrun("--completion").stdout, "man, completion")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A name server and three daemons on loopback, with things that die while a job runs: the output is the same, byte for byte."""
+import glob
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *
+
+
+def text(case, size):
+    data = subprocess.run([os.path.join(BUILD, "bench", "gen_text"), size, "3"], capture_output=True, check=True).stdout
+    case.write("text.txt", data)
+
+
+def wordcount(case, cluster, *args):
+    return case.start(program("dagrun"), "run", "-n", cluster.endpoint, graph("wordcount"), "-p", "text=text.txt", "-p", "out=words.tsv", *args)
+
+
+def reference(case):
+    case.dagrun("run", "-q", graph("wordcount"), "-p", "text=text.txt", "-p", "out=reference.tsv")
+    return case.read("reference.tsv")
+
+
+def finish(case, p, rc=0, timeout=90):
+    out, err = p.communicate(timeout=timeout * SLOW)
+    check(p.returncode == rc, f"exit code {p.returncode}: {err.decode()[-3000:]}")
+    return out, err
+
+
+@test
+def examples_give_the_same_on_a_cluster(case):
+    text(case, "2MiB")
+    cluster = Cluster(case)
+    finish(case, wordcount(case, cluster, "-p", "split=100KiB"))
+    check(case.read("words.tsv") == reference(case), "the counts differ")
+    for name, args in (("grep", ["-p", "text=text.txt", "-p", "split=300KiB", "-p", "pattern=bada"]), ("mostfrequent", []), ("join", []),
+                       ("pipeline", []), ("sort", ["-p", "text=text.txt", "-p", "split=300KiB"])):
+        check(cluster.run(graph(name), *args).stdout == case.dagrun("run", graph(name), *args).stdout, name)
+
+
+@test
+def pipes_between_daemons(case):
+    case.write("p.yaml", """
+stages:
+  a: {sh: "seq {index} 3 300000", width: 3, cpus: 2}
+  b: {plugin: std, entry: cat, width: 3, cpus: 2}
+  c: {sh: "cat {in.0} | md5sum"}
+flow:
+  - {from: a, to: b, channel: pipe, pattern: ">>", partition: {by: round-robin}}
+  - {from: b, to: c, channel: pipe}
+outputs: {c: {file: "-"}}
+""".replace("{from: b, to: c, channel: pipe}", "{from: b, to: c, channel: pipe, pattern: '>>'}"))
+    cluster = Cluster(case, nodes=4, slots=4)
+    check(cluster.run("p.yaml").stdout == case.dagrun("run", "--slots", "16", "p.yaml").stdout, "the bytes differ")
+
+
+@test
+def F09_killed_daemon(case):
+    text(case, "20MiB" if SANITIZED else "200MiB")
+    cluster = Cluster(case)
+    p = wordcount(case, cluster, "-p", "split=1MiB")
+    case.wait_for(lambda: len(case.hosts()) >= 5, "hosts")
+    time.sleep(0.4 * SLOW)
+    cluster.daemons[1].kill()
+    out, err = finish(case, p)
+    check(b"its daemon has ended" in err, err)
+    check(case.read("words.tsv") == reference(case), "the counts differ")
+
+
+@test
+def F10_stopped_daemon_returns(case):
+    text(case, "100MiB" if not SANITIZED else "20MiB")
+    cluster = Cluster(case)
+    p = wordcount(case, cluster, "-p", "split=1MiB")
+    case.wait_for(lambda: len(case.hosts()) >= 5, "hosts")
+    time.sleep(0.3)
+    cluster.daemons[0].send_signal(signal.SIGSTOP)
+    try:
+        finish(case, p)
+    finally:
+        cluster.daemons[0].send_signal(signal.SIGCONT)
+    check(case.read("words.tsv") == reference(case), "the counts differ")
+
+
+@test
+def F07_killed_consumer_of_a_pipe(case):
+    case.write("p.yaml", """
+stages:
+  a: {sh: "seq 3000000"}
+  b: {program: [cat]}
+  c: {program: [md5sum]}
+flow: [{from: a, to: b, channel: pipe}, {from: b, to: c, channel: pipe}]
+outputs: {c: {file: "-"}}
+""")
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "p.yaml")
+    case.wait_for(lambda: len(case.hosts()) >= 3, "hosts")
+    time.sleep(0.2)
+    os.kill(max(case.hosts()), signal.SIGKILL)
+    out, err = finish(case, p)
+    check(out == case.shell("seq 3000000 | md5sum"), "the bytes differ")
+
+
+@test
+def F63_damaged_outputs_are_made_again(case):
+    case.write("text.txt", case.shell("seq 400000"))
+    case.write("p.yaml", """
+inputs: {t: {files: text.txt, split: 200KiB}}
+stages:
+  a: {plugin: std, entry: cat}
+  w: {sh: "cat > x; sleep 2; echo"}
+  b: {sh: "cat {in.1} > y; cat {in.0} | md5sum"}
+flow: [t >= a, a >> w, w >= b.1, a >> b.0]
+outputs: {b: {file: "-"}}
+""")
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "p.yaml")
+    case.wait_for(lambda: glob.glob(case.path("spool*/scratch/*/*/x")), "the second stage")
+    time.sleep(0.5)
+    damaged = 0
+    for path in glob.glob(f"/dev/shm/dagrun-{os.getuid()}/n*-{os.getpid()}/seg-*"):
+        with open(path, "r+b") as f:
+            f.seek(5000)
+            byte = f.read(1)
+            f.seek(5000)
+            f.write(bytes([byte[0] ^ 1]))
+            damaged += 1
+    check(damaged, "there was nothing to damage")
+    out, err = finish(case, p)
+    check(out == case.shell("md5sum < text.txt"), (out, err))
+    check(b"its output is damaged" in err, err)
+
+
+@test
+def F53_name_server_may_go_while_a_job_runs(case):
+    case.write("s.yaml", "stages: {a: {sh: 'sleep 3; echo x'}}\noutputs: {a: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "s.yaml")
+    case.wait_for(lambda: case.hosts(), "a host")
+    port = cluster.endpoint
+    cluster.nameserver.kill()
+    cluster.nameserver.wait()
+    case.start(program("dagns"), "--listen", port)
+    check(finish(case, p)[0] == b"x\n", "the job did not end well")
+    case.wait_for(lambda: cluster.count() == 1, "the daemon to register again")
+
+
+@test
+def two_jobs_share_the_slots(case):
+    case.write("s.yaml", "params: {n: {}}\nstages: {a: {sh: 'sleep 0.1; echo {index}', width: 20}}\noutputs: {a: {file: '${n}'}}\n")
+    cluster = Cluster(case, nodes=1, slots=2)
+    jobs = [case.start(program("dagrun"), "run", "-q", "-n", cluster.endpoint, "s.yaml", "-p", f"n={case.path(f'o{i}')}") for i in range(2)]
+    for p in jobs:
+        finish(case, p)
+    check(case.read("o0") == case.read("o1") == b"".join(b"%d\n" % i for i in range(20)), "an output differs")
+
+
+@test
+def cancelled_job_leaves_nothing_at_daemons(case):
+    case.write("s.yaml", "stages: {a: {sh: 'echo x; sleep 100', width: 4}}\noutputs: {a: {file: x}}\n")
+    cluster = Cluster(case)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "s.yaml")
+    case.wait_for(lambda: len(case.hosts()) >= 4, "hosts")
+    p.send_signal(signal.SIGINT)
+    finish(case, p, rc=130)
+    case.wait_for(lambda: not case.hosts(), "the hosts to end")
+    case.wait_for(lambda: not glob.glob(case.path("spool*/scratch/*")), "the scratch folders to go")
+
+
+@test
+def labels_choose_nodes(case):
+    case.write("l.yaml", "stages: {a: {sh: 'echo x', labels: {disk: ssd}, width: 4}}\noutputs: {a: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1)
+    r = cluster.run("l.yaml", rc=1)
+    check(b"no node has the labels" in r.stderr, r.stderr)
+    cluster.add(7, extra=["--label", "disk=ssd", "--rack", "r1"])
+    case.wait_for(lambda: cluster.count() == 2, "the second node")
+    check(cluster.run("l.yaml").stdout == b"x\n" * 4, "the output differs")
+    check(b"r1" in case.dagrun("nodes", "-n", cluster.endpoint).stdout, "no rack")
+
+
+if __name__ == "__main__":
+    main()
