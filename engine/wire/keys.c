@@ -163,15 +163,16 @@ void keys_destroy(struct wire_keys **keys)
 static int try_handshake(const char *endpoint, const struct wire_keys *server, const char *public, const char *secret)
 {
 	void *socket = zmq_socket(wire_context(), ZMQ_DEALER), *monitor;
+	char *watch = base_format("inproc://dagrun.self-test.%p.%s", socket, public);
 	int result = -1;
 
 	wire_socket_options(socket, server, false, false);
 	zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, public, KEYS_TEXT_LEN);
 	zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret, KEYS_TEXT_LEN);
-	zmq_socket_monitor(socket, "inproc://dagrun.self-test", ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+	zmq_socket_monitor(socket, watch, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
 		ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL);
 	monitor = zmq_socket(wire_context(), ZMQ_PAIR);
-	zmq_connect(monitor, "inproc://dagrun.self-test");
+	zmq_connect(monitor, watch);
 	zmq_connect(socket, endpoint);
 	for (int waited = 0; waited < SELF_TEST_MS && result < 0; waited += 100) {
 		zmq_pollitem_t item = {monitor, 0, ZMQ_POLLIN, 0};
@@ -188,6 +189,7 @@ static int try_handshake(const char *endpoint, const struct wire_keys *server, c
 	zmq_socket_monitor(socket, NULL, 0);
 	zmq_close(monitor);
 	zmq_close(socket);
+	free(watch);
 	return result;
 }
 
