@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text with Zipf's distribution: word k of the vocabulary is drawn with a weight of 1/k. Rejection-free, from a table of
- * cumulated weights; the same seed gives the same bytes.
+ * Text with Zipf's distribution: word k of the vocabulary is drawn with a weight of 1/k. Rejection-free, from
+ * a table of cumulated weights; the same seed gives the same bytes.
  *
  * usage: gen_text BYTES [SEED [VOCABULARY [WORDS-A-LINE]]]
  */
@@ -17,13 +17,15 @@ int main(int argc, char **argv)
 	uint64_t bytes = 0, seed = 1, vocabulary = 100000, per_line = 10, written = 0;
 	struct prng prng;
 	uint32_t *table = base_alloc(TABLE * sizeof(*table));
-	char (*words)[12];
+	char(*words)[12];
 	double total = 0, sum = 0;
 	uint32_t at = 0;
 
-	if (argc < 2 || size_parse_bytes(argv[1], &bytes) < 0 || (argc > 2 && size_parse_number(argv[2], &seed) < 0) ||
-		(argc > 3 && size_parse_number(argv[3], &vocabulary) < 0) || (argc > 4 && size_parse_number(argv[4], &per_line) < 0) ||
-		!vocabulary || !per_line || vocabulary > TABLE) {
+	if (argc < 2 || size_parse_bytes(argv[1], &bytes) < 0 ||
+		(argc > 2 && size_parse_number(argv[2], &seed) < 0) ||
+		(argc > 3 && size_parse_number(argv[3], &vocabulary) < 0) ||
+		(argc > 4 && size_parse_number(argv[4], &per_line) < 0) || !vocabulary || !per_line ||
+		vocabulary > TABLE) {
 		fprintf(stderr, "usage: gen_text BYTES [SEED [VOCABULARY [WORDS-A-LINE]]]\n");
 		return 2;
 	}

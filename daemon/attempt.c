@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An attempt here: queued, running, sealed or failed, discarded. Sealed means that its index was checked against the
- * segments which its host really owns, so that nothing a host says can make the daemon read elsewhere.
+ * An attempt here: queued, running, sealed or failed, discarded. Sealed means that its index was checked
+ * against the segments which its host really owns, so that nothing a host says can make the daemon read
+ * elsewhere.
  */
 #include "node.h"
 #include "os/os.h"
@@ -61,8 +62,9 @@ void attempt_free_all(struct job *job)
 	struct attempt *a, *next;
 
 	HASH_ITER(hh, job->attempts, a, next)
-		input_close_all(a);
-	HASH_ITER(hh, job->attempts, a, next) {
+	input_close_all(a);
+	HASH_ITER(hh, job->attempts, a, next)
+	{
 		a->pins = 0;
 		free_attempt(a);
 	}
@@ -90,11 +92,13 @@ void attempt_discard(struct attempt *a)
 		attempt_kill(a);
 	}
 	if (is_in(job->queue, job->queue_first, job->queue_count, a, &at)) {
-		memmove(job->queue + at, job->queue + at + 1, (job->queue_count - at - 1) * sizeof(*job->queue));
+		memmove(job->queue + at, job->queue + at + 1,
+			(job->queue_count - at - 1) * sizeof(*job->queue));
 		job->queue_count--;
 	}
 	if (is_in(job->ended, 0, job->ended_count, a, &at)) {
-		memmove(job->ended + at, job->ended + at + 1, (job->ended_count - at - 1) * sizeof(*job->ended));
+		memmove(job->ended + at, job->ended + at + 1,
+			(job->ended_count - at - 1) * sizeof(*job->ended));
 		job->ended_count--;
 	}
 	a->discarded = true;
@@ -129,15 +133,15 @@ static bool copy_input(struct input_port *in, const Dagrun__Input *m)
 		return false;
 	if (!m->n_sources)
 		return copy_u32(&in->attempts, m->attempts, m->n_attempts, in->count) &&
-			copy_u32(&in->nodes, m->nodes, m->n_nodes, in->count);
+		       copy_u32(&in->nodes, m->nodes, m->n_nodes, in->count);
 	if (m->n_sources != in->count)
 		return false;
 	in->sources = base_alloc((in->count + 1) * sizeof(*in->sources));
 	for (uint32_t i = 0; i < in->count; i++) {
 		const Dagrun__Source *s = m->sources[i];
 
-		in->sources[i] = (struct attempt_source){base_strdup(s->path), s->size, s->inode, s->offset, s->length, s->mtime_ns,
-			s->shared};
+		in->sources[i] = (struct attempt_source){base_strdup(s->path), s->size, s->inode, s->offset,
+			s->length, s->mtime_ns, s->shared};
 	}
 	return true;
 }
@@ -186,7 +190,8 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 	a->state = state;
 	input_close_all(a);
 	if (a->done.u.done.scratch_used || state == ATTEMPT_FAILED) {
-		char *scratch = base_format("%s/%u-%u-%u", job->scratch, job->epoch, a->key.vertex, a->key.number);
+		char *scratch =
+			base_format("%s/%u-%u-%u", job->scratch, job->epoch, a->key.vertex, a->key.number);
 
 		os_remove_tree(scratch);
 		free(scratch);
@@ -218,10 +223,12 @@ void attempt_kill(struct attempt *a)
 static int adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index)
 {
 	struct spool *spool = host->daemon->spool;
-	struct spool_segment *segment = host_has_grant(host, index->segment) ? spool_find(spool, index->segment) : NULL;
+	struct spool_segment *segment =
+		host_has_grant(host, index->segment) ? spool_find(spool, index->segment) : NULL;
 	const unsigned char *base;
 
-	if (!segment || index->offset > segment->size || index->length > segment->size - index->offset || index->offset % BLOCK_ALIGN)
+	if (!segment || index->offset > segment->size || index->length > segment->size - index->offset ||
+		index->offset % BLOCK_ALIGN)
 		return DAG_ENOTSEALED;
 	base = spool_map(spool, segment);
 	if (!base || index_check(base + index->offset, index->length, &a->view) < 0)
@@ -249,14 +256,16 @@ static int adopt_segments(struct attempt *a, struct host *host, const struct blo
 		} else {
 			segment = spool_find(spool, b->segment);
 		}
-		if (b->offset < BLOCK_HEADER_SIZE || b->offset > segment->size || b->length > segment->size - b->offset)
+		if (b->offset < BLOCK_HEADER_SIZE || b->offset > segment->size ||
+			b->length > segment->size - b->offset)
 			return DAG_ENOTSEALED;
 		a->stored += b->length;
 	}
 	return 0;
 }
 
-void attempt_on_done(struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len)
+void attempt_on_done(
+	struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len)
 {
 	a->done = *msg;
 	a->done.u.done.counter_count = DAG_MIN(a->done.u.done.counter_count, (uint32_t)HOST_COUNTERS_MAX);
@@ -264,7 +273,8 @@ void attempt_on_done(struct attempt *a, struct host *host, const struct host_msg
 		const char *sentence = dag_strerror(msg->u.done.error);
 
 		a->stderr_tail = host_stderr(host);
-		attempt_fail(a, msg->u.done.error, msg->u.done.signal, text_len ? base_strndup(text, text_len) : base_strdup(sentence));
+		attempt_fail(a, msg->u.done.error, msg->u.done.signal,
+			text_len ? base_strndup(text, text_len) : base_strdup(sentence));
 		return;
 	}
 	if (adopt_segments(a, host, &msg->u.done.index) < 0) {
@@ -297,7 +307,8 @@ static void verify(uv_work_t *work)
 
 		hash_state_reset(state);
 		for (uint32_t b = 0; b < p->block_count; b++)
-			hash_state_update(state, v->blocks[p->first_block + b], index->blocks[p->first_block + b].length);
+			hash_state_update(state, v->blocks[p->first_block + b],
+				index->blocks[p->first_block + b].length);
 		if (p->block_count && !hash_equal(hash_state_digest(state), p->hash))
 			v->result = DAG_ECORRUPT;
 	}

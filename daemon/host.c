@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host processes: started, fed, listened to, buried. A host belongs to one job and is used for vertex after vertex;
- * it is killed after a failure, so that the next attempt meets a fresh one.
+ * Host processes: started, fed, listened to, buried. A host belongs to one job and is used for vertex after
+ * vertex; it is killed after a failure, so that the next attempt meets a fresh one.
  */
 #include "node.h"
 #include "os/os.h"
@@ -33,7 +33,8 @@ static void grant_segment(struct host *host, uint64_t size)
 	struct spool_segment *segment;
 	int fd = -1;
 
-	msg.u.segment.error = size > BLOCK_LEN_MAX * 2ull ? DAG_ELIMIT : spool_take(host->daemon->spool, size, &segment);
+	msg.u.segment.error =
+		size > BLOCK_LEN_MAX * 2ull ? DAG_ELIMIT : spool_take(host->daemon->spool, size, &segment);
 	if (!msg.u.segment.error) {
 		fd = spool_open(host->daemon->spool, segment, true);
 		if (fd < 0) {
@@ -79,7 +80,8 @@ static void remove_task(struct host *host, struct attempt *a)
 		}
 }
 
-static void on_live(struct host *host, struct attempt *a, const struct host_msg *msg, const struct block_ref *refs, size_t n)
+static void on_live(struct host *host, struct attempt *a, const struct host_msg *msg,
+	const struct block_ref *refs, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!host_has_grant(host, refs[i].segment) ||
@@ -281,7 +283,8 @@ static void bury(struct host *host)
 			*at = host->next;
 			break;
 		}
-	HASH_ITER(hh, host->known, k, next) {
+	HASH_ITER(hh, host->known, k, next)
+	{
 		HASH_DEL(host->known, k);
 		free(k);
 	}
@@ -306,7 +309,8 @@ static char *death_text(struct host *host, struct attempt *a, int signal, int co
 	char *text;
 
 	if (atomic_load(&host->status->reading) && atomic_load(&host->status->vertex) == a->key.vertex)
-		text = base_format("%s at record %llu of input port %u", how, (unsigned long long)atomic_load(&host->status->record),
+		text = base_format("%s at record %llu of input port %u", how,
+			(unsigned long long)atomic_load(&host->status->record),
 			atomic_load(&host->status->port));
 	else
 		text = base_strdup(how);
@@ -337,7 +341,8 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 		if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));
 		else
-			attempt_fail(a, signal ? DAG_ESIGNAL : DAG_ENOTSEALED, signal, death_text(host, a, signal, code));
+			attempt_fail(a, signal ? DAG_ESIGNAL : DAG_ENOTSEALED, signal,
+				death_text(host, a, signal, code));
 	}
 	bury(host);
 	if (!job->daemon->stopping)
@@ -374,7 +379,8 @@ void host_end_all(struct daemon *d)
 
 static char **host_environment(void)
 {
-	static const char *const kept[] = {"PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+	static const char *const kept[] = {
+		"PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 	char **env = base_alloc((DAG_LENGTH(kept) + 3) * sizeof(*env));
 	size_t n = 0;
 
@@ -395,14 +401,19 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 
 	page = memfd_create("dagrun-status", MFD_CLOEXEC);
 	if (page < 0 || ftruncate(page, sizeof(*host->status)) < 0 ||
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0 || pipe2(errs, O_CLOEXEC) < 0)
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0 ||
+		pipe2(errs, O_CLOEXEC) < 0)
 		goto out;
 	host->status = mmap(NULL, sizeof(*host->status), PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
 	if (host->status == MAP_FAILED)
 		goto out;
 	fcntl(socks[0], F_SETFL, O_NONBLOCK);
 	fcntl(errs[0], F_SETFL, O_NONBLOCK);
-	r = spawn_process(&(struct spawn){.path = d->host_program, .argv = argv, .env = env, .fds = {-1, errs[1], errs[1], socks[1], page}, .fd_count = 5},
+	r = spawn_process(&(struct spawn){.path = d->host_program,
+				  .argv = argv,
+				  .env = env,
+				  .fds = {-1, errs[1], errs[1], socks[1], page},
+				  .fd_count = 5},
 		&host->pid, &host->pidfd);
 out:
 	for (char **e = env; *e; e++)
@@ -497,7 +508,9 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 		const struct input_port *in = &a->inputs[p];
 		struct host_port port = {in->count, 0, in->stream, in->part};
 
-		port.flags = in->channel == GRAPH_PIPE ? HOST_PORT_LIVE : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO : 0;
+		port.flags = in->channel == GRAPH_PIPE   ? HOST_PORT_LIVE
+			     : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO
+							 : 0;
 		buffer_append(&tail, &port, sizeof(port));
 	}
 	for (uint32_t p = 0; p < a->input_count; p++)

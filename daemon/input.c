@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The channels that attempts on this node read. Whatever the other end is, the host is told one of three things: read
- * this sealed part, read these blocks as they come, or read this file.
+ * The channels that attempts on this node read. Whatever the other end is, the host is told one of three
+ * things: read this sealed part, read these blocks as they come, or read this file.
  */
 #include "node.h"
 
@@ -112,7 +112,8 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	bool same;
 
 	same = fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == s->size &&
-		st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec == s->mtime_ns && (s->shared || st.st_ino == s->inode);
+	       st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec == s->mtime_ns &&
+	       (s->shared || st.st_ino == s->inode);
 	if (same) {
 		msg.u.channel.kind = HOST_CHANNEL_SOURCE;
 		msg.u.channel.offset = s->offset;
@@ -124,7 +125,8 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	}
 	if (fd >= 0)
 		close(fd);
-	/* Not at hand here, or another file of that name: the submitting machine has it, or says what is wrong. */
+	/* Not at hand here, or another file of that name: the submitting machine has it, or says what is
+	 * wrong. */
 	msg.u.channel.kind = HOST_CHANNEL_LIVE;
 	msg.u.channel.raw = 1;
 	send_channel(a, &msg, port, producer, -1);
@@ -141,7 +143,8 @@ static struct spool_segment *stash_room(struct daemon *d, uint64_t size)
 			spool_unref(d->spool, d->stash);
 		d->stash = NULL;
 		d->stash_used = 0;
-		if (spool_take(d->spool, DAG_MAX(size, 4ull << 20), &d->stash) < 0 || !spool_map(d->spool, d->stash))
+		if (spool_take(d->spool, DAG_MAX(size, 4ull << 20), &d->stash) < 0 ||
+			!spool_map(d->spool, d->stash))
 			return NULL;
 	}
 	return d->stash;
@@ -173,7 +176,8 @@ void input_on_source(struct daemon *d, const Dagrun__SourceData *m)
 	if (m->data.len) {
 		segment = stash_room(d, size);
 		if (!segment) {
-			input_push_error(ch->reader, ch->port, ch->producer, DAG_ENOSPC, "the node's spool is full");
+			input_push_error(
+				ch->reader, ch->port, ch->producer, DAG_ENOSPC, "the node's spool is full");
 			return;
 		}
 		memcpy(segment->base + d->stash_used, m->data.data, m->data.len);
@@ -228,8 +232,12 @@ static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, str
 static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, const struct job_peer *peer)
 {
 	struct input_port *in = &a->inputs[port];
-	struct data_open open = {.vertex = in->vertices[producer], .attempt = in->attempts[producer], .stream = in->stream,
-		.part = in->part, .live = in->channel == GRAPH_PIPE, .credit = FETCH_WINDOW};
+	struct data_open open = {.vertex = in->vertices[producer],
+		.attempt = in->attempts[producer],
+		.stream = in->stream,
+		.part = in->part,
+		.live = in->channel == GRAPH_PIPE,
+		.credit = FETCH_WINDOW};
 	struct host_msg msg = {0};
 	struct input_channel *ch = new_channel(a, port, producer);
 
@@ -258,7 +266,8 @@ void input_open(struct attempt *a, uint32_t port, uint32_t producer)
 		if (node < job->peer_count && job->peers[node].data)
 			open_remote(a, port, producer, &job->peers[node]);
 		else
-			input_push_error(a, port, producer, DAG_EUNREACHABLE, "the node that holds the data is not known here");
+			input_push_error(a, port, producer, DAG_EUNREACHABLE,
+				"the node that holds the data is not known here");
 		return;
 	}
 	if (in->channel == GRAPH_PIPE) {
@@ -268,7 +277,8 @@ void input_open(struct attempt *a, uint32_t port, uint32_t producer)
 		ch->live_local = true;
 		msg.u.channel.kind = HOST_CHANNEL_LIVE;
 		send_channel(a, &msg, port, producer, -1);
-		serve_attach_local(job, ch, (struct attempt_key){in->vertices[producer], in->attempts[producer]}, in->stream,
+		serve_attach_local(job, ch,
+			(struct attempt_key){in->vertices[producer], in->attempts[producer]}, in->stream,
 			in->part);
 		return;
 	}
@@ -334,14 +344,15 @@ static void free_channel(struct input_channel *ch)
 }
 
 /*
- * A sealed or fetched channel may still be mapped where the host reads; it stays until the attempt ends. A pipe's
- * producer must hear at once. A pipe that was never opened is opened, so that its closing counts.
+ * A sealed or fetched channel may still be mapped where the host reads; it stays until the attempt ends. A
+ * pipe's producer must hear at once. A pipe that was never opened is opened, so that its closing counts.
  */
 void input_close(struct attempt *a, uint32_t port, uint32_t producer)
 {
 	struct input_channel *ch = find_channel(a, port, producer);
 
-	if (!ch && port < a->input_count && producer < a->inputs[port].count && a->inputs[port].channel == GRAPH_PIPE) {
+	if (!ch && port < a->input_count && producer < a->inputs[port].count &&
+		a->inputs[port].channel == GRAPH_PIPE) {
 		input_open(a, port, producer);
 		ch = find_channel(a, port, producer);
 	}

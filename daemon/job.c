@@ -27,7 +27,8 @@ static struct graph_pair *copy_pairs(struct arena *arena, Dagrun__Pair **pairs, 
 	struct graph_pair *copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
 
 	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct graph_pair){arena_strdup(arena, pairs[i]->name), arena_strdup(arena, pairs[i]->value)};
+		copy[i] = (struct graph_pair){
+			arena_strdup(arena, pairs[i]->name), arena_strdup(arena, pairs[i]->value)};
 	return copy;
 }
 
@@ -64,7 +65,8 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	struct arena *arena = &job->arena;
 	struct stage_spec *s = &stage->spec;
 
-	if (m->n_in > GRAPH_PORTS_MAX || m->n_out > GRAPH_PORTS_MAX || m->n_in_joined != m->n_in || m->id >= job->stage_count)
+	if (m->n_in > GRAPH_PORTS_MAX || m->n_out > GRAPH_PORTS_MAX || m->n_in_joined != m->n_in ||
+		m->id >= job->stage_count)
 		return false;
 	s->id = m->id;
 	s->job = job->id;
@@ -83,7 +85,8 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	s->files = arena_alloc(arena, (m->n_files + 1) * sizeof(*s->files));
 	s->file_count = (uint32_t)m->n_files;
 	for (size_t i = 0; i < m->n_files; i++) {
-		s->files[i] = (struct graph_pair){arena_strdup(arena, m->files[i]->name), add_file(job, m->files[i])};
+		s->files[i] = (struct graph_pair){
+			arena_strdup(arena, m->files[i]->name), add_file(job, m->files[i])};
 		if (!s->files[i].value || strchr(s->files[i].name, '/'))
 			return false;
 	}
@@ -110,7 +113,8 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 		if (!t->parts || t->parts > GRAPH_PARTS_MAX)
 			return false;
 		s->streams[i] = (struct graph_stream){t->port, t->parts,
-			{(enum graph_partition_kind)t->partition, t->key, (char)t->delimiter}, (enum graph_channel)t->channel, t->elastic};
+			{(enum graph_partition_kind)t->partition, t->key, (char)t->delimiter},
+			(enum graph_channel)t->channel, t->elastic};
 	}
 	s->exit_ok = arena_alloc(arena, (m->n_exit_ok + 1) * sizeof(*s->exit_ok));
 	s->exit_ok_count = (uint32_t)m->n_exit_ok;
@@ -226,7 +230,8 @@ static void on_file_chunk(struct job *job, const Dagrun__FileChunk *m)
 		return;
 	ok = ok && verify_file(f) && rename(f->temporary, f->path) == 0;
 	if (!ok) {
-		char *text = base_format("cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(errno));
+		char *text = base_format(
+			"cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(errno));
 
 		send_ready(job, text);
 		free(text);
@@ -293,9 +298,10 @@ void job_destroy(struct job **jobp)
 	if (job->manager)
 		session_set_owner(job->manager, NULL);
 	HASH_ITER(hh, job->attempts, a, next)
-		input_close_all(a);
+	input_close_all(a);
 	serve_forget_job(job);
-	/* Hosts point to their job until they are buried: kill them and wait for the kernel, which takes no time. */
+	/* Hosts point to their job until they are buried: kill them and wait for the kernel, which takes no
+	 * time. */
 	for (struct host *h = d->hosts; h; h = h->next)
 		if (h->job == job)
 			host_kill(h);
@@ -304,7 +310,7 @@ void job_destroy(struct job **jobp)
 	HASH_DEL(d->jobs, job);
 	job->queue_first = job->queue_count = 0;
 	HASH_ITER(hh, job->attempts, a, next)
-		attempt_discard(a);
+	attempt_discard(a);
 	job->ended_count = 0;
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;
@@ -349,8 +355,9 @@ static void fail_start(struct attempt *a, int error)
 {
 	a->state = ATTEMPT_RUNNING; /* so that its shares are given back */
 	a->job->running += a->shares;
-	attempt_fail(a, error, 0, error == DAG_ENOEXEC ? base_format("cannot start daghost: %s", strerror(errno))
-						       : base_strdup("the node has no room for another process"));
+	attempt_fail(a, error, 0,
+		error == DAG_ENOEXEC ? base_format("cannot start daghost: %s", strerror(errno))
+				     : base_strdup("the node has no room for another process"));
 }
 
 /* Starts the first of the queue, with its group. False where it must wait. */
@@ -380,7 +387,8 @@ static bool run_first(struct job *job)
 		}
 		a->state = ATTEMPT_RUNNING;
 		a->started = os_now();
-		a->deadline = job->stages[a->stage].timeout ? a->started + job->stages[a->stage].timeout : DAG_NEVER;
+		a->deadline = job->stages[a->stage].timeout ? a->started + job->stages[a->stage].timeout
+							    : DAG_NEVER;
 		job->running += a->shares;
 	}
 	if (r < 0)
@@ -413,7 +421,8 @@ static void on_start(struct job *job, const Dagrun__StartBatch *m)
 		const Dagrun__Start *s = m->starts[i];
 		struct attempt *a;
 
-		if (s->stage < job->stage_count && attempt_find(job, job->stages[s->stage].first_vertex + s->index, s->attempt))
+		if (s->stage < job->stage_count &&
+			attempt_find(job, job->stages[s->stage].first_vertex + s->index, s->attempt))
 			continue;
 		a = attempt_new(job, s);
 		if (a)
@@ -478,7 +487,8 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 		break;
 	case DAGRUN__ENVELOPE__BODY_KILL:
 	case DAGRUN__ENVELOPE__BODY_DISCARD:
-		on_each(job, e->body_case == DAGRUN__ENVELOPE__BODY_KILL ? e->kill : e->discard, attempt_discard);
+		on_each(job, e->body_case == DAGRUN__ENVELOPE__BODY_KILL ? e->kill : e->discard,
+			attempt_discard);
 		job_run(job);
 		break;
 	case DAGRUN__ENVELOPE__BODY_VERIFY:

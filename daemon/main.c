@@ -14,20 +14,26 @@
 enum option { NAMESERVER, LISTEN, ADVERTISE, SLOTS, SPOOL, MEMORY, RACK, LABEL, NODE, KEYS, HELP };
 
 static const struct option_spec options[] = {
-	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", "the cluster's name server, such as tcp://10.0.0.1:7700"},
-	[LISTEN] = {"listen", 'l', "ENDPOINT", "where to listen (default: any port of loopback; tcp://ADDRESS:* with keys)"},
-	[ADVERTISE] = {"advertise", 'a', "ENDPOINT", "what others dial (default: the address that leads to the name server)"},
+	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT",
+		"the cluster's name server, such as tcp://10.0.0.1:7700"},
+	[LISTEN] = {"listen", 'l', "ENDPOINT",
+		"where to listen (default: any port of loopback; tcp://ADDRESS:* with keys)"},
+	[ADVERTISE] = {"advertise", 'a', "ENDPOINT",
+		"what others dial (default: the address that leads to the name server)"},
 	[SLOTS] = {"slots", 's', "N", "vertices that run at a time (default: the cores of this machine)"},
-	[SPOOL] = {"spool", 0, "DIR", "folder for channel data beyond shared memory (default: in the state folder)"},
-	[MEMORY] = {"memory", 'm', "SIZE", "memory that vertices may use; a quarter of it keeps channel data (default: all)"},
+	[SPOOL] = {"spool", 0, "DIR",
+		"folder for channel data beyond shared memory (default: in the state folder)"},
+	[MEMORY] = {"memory", 'm', "SIZE",
+		"memory that vertices may use; a quarter of it keeps channel data (default: all)"},
 	[RACK] = {"rack", 'r', "NAME", "the rack that this node is in"},
 	[LABEL] = {"label", 'L', "K=V", "a label that stages can ask for; may be repeated"},
 	[NODE] = {"node", 0, "NAME", "this node's name (default: the host's name and a number)"},
 	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys (see dagrun keygen); needed off loopback"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
-static const struct command_spec command = {"dagd", "", "A node's daemon: runs vertices, keeps their outputs, serves them to other nodes.",
-	options, DAG_LENGTH(options)};
+static const struct command_spec command = {"dagd", "",
+	"A node's daemon: runs vertices, keeps their outputs, serves them to other nodes.", options,
+	DAG_LENGTH(options)};
 
 struct settings {
 	struct daemon_config config;
@@ -41,7 +47,8 @@ struct settings {
 static int bad(const char *what, const char *value)
 {
 	fprintf(stderr, "dagd: --%s %s: %s\n", what, value,
-		!strcmp(what, "label") ? "write NAME=VALUE, at most 64 of them" : "not a number that makes sense");
+		!strcmp(what, "label") ? "write NAME=VALUE, at most 64 of them"
+				       : "not a number that makes sense");
 	return DAG_EINVAL;
 }
 
@@ -61,12 +68,16 @@ static int on_option(void *ctx, size_t option, const char *value)
 		s->config.advertise = value;
 		return 0;
 	case SLOTS:
-		return size_parse_number(value, &s->slots) < 0 || !s->slots || s->slots > 4096 ? bad("slots", value) : 0;
+		return size_parse_number(value, &s->slots) < 0 || !s->slots || s->slots > 4096
+			       ? bad("slots", value)
+			       : 0;
 	case SPOOL:
 		s->config.spool = value;
 		return 0;
 	case MEMORY:
-		return size_parse_bytes(value, &s->memory) < 0 || s->memory < (64u << 20) ? bad("memory", value) : 0;
+		return size_parse_bytes(value, &s->memory) < 0 || s->memory < (64u << 20)
+			       ? bad("memory", value)
+			       : 0;
 	case RACK:
 		s->config.rack = value;
 		return 0;
@@ -74,7 +85,8 @@ static int on_option(void *ctx, size_t option, const char *value)
 		equals = strchr(value, '=');
 		if (!equals || s->config.label_count == DAG_LENGTH(s->labels))
 			return bad("label", value);
-		s->labels[s->config.label_count++] = (struct graph_pair){base_strndup(value, (size_t)(equals - value)), equals + 1};
+		s->labels[s->config.label_count++] =
+			(struct graph_pair){base_strndup(value, (size_t)(equals - value)), equals + 1};
 		return 0;
 	case NODE:
 		s->config.node = value;
@@ -111,8 +123,9 @@ static int serve(struct settings *s, struct dag_diag *diag)
 		uv_signal_init(&loop, &on_term);
 		uv_signal_start(&on_int, on_signal, SIGINT);
 		uv_signal_start(&on_term, on_signal, SIGTERM);
-		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n", daemon_node(daemon),
-			daemon_control(daemon), s->config.keys ? " with keys" : "", s->config.slots, s->config.nameserver);
+		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n",
+			daemon_node(daemon), daemon_control(daemon), s->config.keys ? " with keys" : "",
+			s->config.slots, s->config.nameserver);
 		uv_run(&loop, UV_RUN_DEFAULT);
 		uv_close((uv_handle_t *)&on_int, NULL);
 		uv_close((uv_handle_t *)&on_term, NULL);
@@ -182,7 +195,8 @@ int main(int argc, char **argv)
 	}
 	if (startup("dagd", 256) < 0)
 		return 1;
-	/* Off loopback the address that leads to the name server is what others can dial, unless something else was said. */
+	/* Off loopback the address that leads to the name server is what others can dial, unless something
+	 * else was said. */
 	if (!wire_is_local(s.config.nameserver) && !s.config.listen && s.keys) {
 		own = os_address_towards(s.config.nameserver);
 		if (own)
@@ -191,11 +205,14 @@ int main(int argc, char **argv)
 	if (complete(&s) < 0)
 		return 1;
 	if (!wire_is_local(s.config.listen) && !s.keys) {
-		fprintf(stderr, "dagd: %s can be reached from other machines: that needs --keys DIR (make them with: dagrun keygen DIR)\n",
+		fprintf(stderr,
+			"dagd: %s can be reached from other machines: that needs --keys DIR (make them with: "
+			"dagrun keygen DIR)\n",
 			s.config.listen);
 		return EXIT_USAGE;
 	}
-	if (!s.config.advertise && (!strncmp(s.config.listen, "tcp://*:", 8) || !strncmp(s.config.listen, "tcp://0.0.0.0:", 14))) {
+	if (!s.config.advertise && (!strncmp(s.config.listen, "tcp://*:", 8) ||
+					   !strncmp(s.config.listen, "tcp://0.0.0.0:", 14))) {
 		own = own ? own : os_address_towards(s.config.nameserver);
 		if (own)
 			s.config.advertise = base_format("tcp://%s:*", own);

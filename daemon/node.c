@@ -64,7 +64,8 @@ static const struct session_handlers ns_handlers = {.on_message = on_ns_message,
 
 static void dial_nameserver(struct daemon *d)
 {
-	d->ns = session_dial(d->wire, d->keys, d->nameserver, d->id, DAGRUN__ROLE__DAEMON, d->incarnation, &ns_handlers, d);
+	d->ns = session_dial(d->wire, d->keys, d->nameserver, d->id, DAGRUN__ROLE__DAEMON, d->incarnation,
+		&ns_handlers, d);
 	if (d->ns)
 		send_register(d);
 }
@@ -109,22 +110,26 @@ static void on_manager_refused(void *ctx, struct session *s, const char *text)
 	on_manager_closed(ctx, s);
 }
 
-static const struct session_handlers manager_handlers = {.on_message = on_manager_message, .on_opened = on_manager_opened,
-	.on_closed = on_manager_closed, .on_refused = on_manager_refused};
+static const struct session_handlers manager_handlers = {.on_message = on_manager_message,
+	.on_opened = on_manager_opened,
+	.on_closed = on_manager_closed,
+	.on_refused = on_manager_refused};
 
 /* ---- slots ---- */
 
 static void divide_slots(struct daemon *d)
 {
 	size_t n = HASH_COUNT(d->jobs), i = 0;
-	uint32_t *wants = base_alloc((n + 1) * sizeof(*wants)), *grants = base_alloc((n + 1) * sizeof(*grants));
+	uint32_t *wants = base_alloc((n + 1) * sizeof(*wants)),
+		 *grants = base_alloc((n + 1) * sizeof(*grants));
 	struct job *job, *next;
 
 	HASH_ITER(hh, d->jobs, job, next)
-		wants[i++] = job->want;
+	wants[i++] = job->want;
 	slots_divide(d->slots * GRAPH_CPU_SHARES, wants, grants, n);
 	i = 0;
-	HASH_ITER(hh, d->jobs, job, next) {
+	HASH_ITER(hh, d->jobs, job, next)
+	{
 		Dagrun__Grant m = DAGRUN__GRANT__INIT;
 		SESSION_ENVELOPE(e, GRANT);
 
@@ -188,10 +193,10 @@ static void check_deadlines(struct job *job, dag_instant now)
 	if (!any)
 		return;
 	HASH_ITER(hh, job->attempts, a, next)
-		if (a->state == ATTEMPT_RUNNING && now >= a->deadline && !a->timed_out) {
-			a->timed_out = true;
-			attempt_kill(a);
-		}
+	if (a->state == ATTEMPT_RUNNING && now >= a->deadline && !a->timed_out) {
+		a->timed_out = true;
+		attempt_kill(a);
+	}
 }
 
 static void send_progress(struct job *job)
@@ -217,9 +222,11 @@ static void on_tick(uv_timer_t *tick)
 	session_server_expire(d->control, now, 2 * JOB_LEASE);
 	if (d->ns)
 		session_tick(d->ns, now);
-	HASH_ITER(hh, d->jobs, job, next) {
+	HASH_ITER(hh, d->jobs, job, next)
+	{
 		if (job->manager)
-			job->last_heard = DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
+			job->last_heard =
+				DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
 		check_deadlines(job, now);
 		send_progress(job);
 		if (boot - job->last_heard > JOB_LEASE && job->running)
@@ -240,7 +247,7 @@ static void on_flush(uv_prepare_t *flush)
 
 	divide_slots(d);
 	HASH_ITER(hh, d->jobs, job, next)
-		job_flush(job);
+	job_flush(job);
 	if (d->ended_jobs)
 		free_ended_jobs(d);
 }
@@ -288,12 +295,14 @@ static void advertise_data(struct daemon *d)
 /* An advertised endpoint without a port, or with *, gets the one that was bound. */
 static void complete_advertise(struct daemon *d)
 {
-	const char *port = strrchr(d->control_endpoint, ':'), *own = d->advertise ? strrchr(d->advertise, ':') : NULL;
+	const char *port = strrchr(d->control_endpoint, ':'),
+		   *own = d->advertise ? strrchr(d->advertise, ':') : NULL;
 
 	if (!d->advertise)
 		return;
 	if (!own || own == strchr(d->advertise, ':') || !strcmp(own, ":*")) {
-		size_t len = own && own != strchr(d->advertise, ':') ? (size_t)(own - d->advertise) : strlen(d->advertise);
+		size_t len = own && own != strchr(d->advertise, ':') ? (size_t)(own - d->advertise)
+								     : strlen(d->advertise);
 		char *whole = base_format("%.*s%s", (int)len, d->advertise, port);
 
 		free(d->advertise);
@@ -306,21 +315,23 @@ static int listen_on(struct daemon *d, const struct daemon_config *c, struct dag
 	char *data_listen = c->data_listen ? base_strdup(c->data_listen) : any_port(c->listen);
 	int r;
 
-	r = session_listen(d->wire, d->keys, c->listen, d->id, DAGRUN__ROLE__DAEMON, d->incarnation, &manager_handlers, d,
-		&d->control, &d->control_endpoint);
+	r = session_listen(d->wire, d->keys, c->listen, d->id, DAGRUN__ROLE__DAEMON, d->incarnation,
+		&manager_handlers, d, &d->control, &d->control_endpoint);
 	if (r < 0)
 		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", c->listen, zmq_strerror(errno));
 	if (r == 0) {
-		r = data_new(d->loop, d->keys, data_listen, !d->embedded, on_data_event, d, &d->data, &d->data_endpoint);
+		r = data_new(d->loop, d->keys, data_listen, !d->embedded, on_data_event, d, &d->data,
+			&d->data_endpoint);
 		if (r < 0)
-			dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", data_listen, zmq_strerror(errno));
+			dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", data_listen,
+				zmq_strerror(errno));
 	}
 	free(data_listen);
 	return r;
 }
 
-int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_config *c, struct daemon **ret_daemon,
-	struct dag_diag *diag)
+int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_config *c,
+	struct daemon **ret_daemon, struct dag_diag *diag)
 {
 	struct daemon *d = base_alloc(sizeof(*d));
 	int r;
@@ -339,7 +350,8 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->advertise = c->advertise ? base_strdup(c->advertise) : NULL;
 	d->labels = base_alloc((c->label_count + 1) * sizeof(*d->labels));
 	for (uint32_t i = 0; i < c->label_count; i++)
-		d->labels[i] = (struct graph_pair){base_strdup(c->labels[i].name), base_strdup(c->labels[i].value)};
+		d->labels[i] =
+			(struct graph_pair){base_strdup(c->labels[i].name), base_strdup(c->labels[i].value)};
 	d->label_count = c->label_count;
 	uv_timer_init(loop, &d->tick);
 	uv_prepare_init(loop, &d->flush);
@@ -350,7 +362,8 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 		spool_on_removed(d->spool, on_segment_removed, d);
 		r = os_make_folders(d->cache);
 		if (r < 0)
-			dag_diag_add(diag, NULL, 0, 0, "cannot make the folder %s: %s", d->cache, strerror(errno));
+			dag_diag_add(
+				diag, NULL, 0, 0, "cannot make the folder %s: %s", d->cache, strerror(errno));
 	}
 	if (r == 0)
 		r = listen_on(d, c, diag);
@@ -403,7 +416,7 @@ void daemon_destroy(struct daemon **daemon)
 	d->stopping = true;
 	host_end_all(d);
 	HASH_ITER(hh, d->jobs, job, next)
-		job_destroy(&job);
+	job_destroy(&job);
 	session_destroy(&d->ns);
 	session_server_destroy(&d->control);
 	data_destroy(&d->data);

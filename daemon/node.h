@@ -114,7 +114,8 @@ struct job {
 struct job *job_find(struct daemon *d, const char *id);
 void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m);
 void job_message(struct job *job, const Dagrun__Envelope *e);
-/* Ends the job here: its hosts are killed, its data goes. The struct follows when nothing points to it any more. */
+/* Ends the job here: its hosts are killed, its data goes. The struct follows when nothing points to it any
+ * more. */
 void job_destroy(struct job **job);
 /* Frees an ended job if it can be freed now. */
 bool job_try_free(struct job *job);
@@ -138,7 +139,7 @@ struct input_port {
 	uint32_t stream, part;
 	enum graph_channel channel;
 	bool joined;
-	struct attempt_source *sources; /* instead, for inputs of the job */
+	struct attempt_source *sources;  /* instead, for inputs of the job */
 	struct input_channel **channels; /* opened ones */
 };
 
@@ -186,7 +187,8 @@ struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
 /* From a Start message; NULL where it makes no sense. */
 struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
 /* Its host said DONE, and does not know it any more. The attempt may be gone after this. */
-void attempt_on_done(struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len);
+void attempt_on_done(
+	struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len);
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
@@ -226,7 +228,7 @@ struct host {
 	size_t task_count, task_cap;
 	uint32_t last_task;
 	bool isolate, retiring, dead;
-	struct known_segment *known;  /* that the host has mapped to read */
+	struct known_segment *known;   /* that the host has mapped to read */
 	struct spool_segment **grants; /* that it writes to */
 	size_t grant_count, grant_cap;
 	struct host_out *out; /* that the socket has no room for yet */
@@ -270,7 +272,7 @@ struct input_channel {
 	uint32_t port, producer;
 	struct attempt *producer_attempt; /* on this node: pinned */
 	bool live_local, fetching, source;
-	bool finished; /* its END was passed on */
+	bool finished;  /* its END was passed on */
 	uint64_t bytes; /* arrived */
 	struct fetched_block *blocks;
 	size_t first, count, cap;
@@ -322,7 +324,8 @@ void serve_started(struct attempt *a);
 bool serve_append(struct attempt *a, uint32_t stream, uint32_t part, const struct block_ref *ref);
 void serve_sealed(struct attempt *a);
 /* A reader on this node. */
-void serve_attach_local(struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part);
+void serve_attach_local(
+	struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part);
 void serve_consumed_local(struct input_channel *ch, uint32_t stream, uint32_t part, uint64_t bytes);
 void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part);
 void serve_on_data(struct daemon *d, const struct data_event *event);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The channels that are read from attempts on this node. A reader here is given places in segments; a reader on
- * another node is sent bytes, as far as its credit goes. Sealed streams are read from the index, live ones from a
- * struct live_part, which decides.
+ * The channels that are read from attempts on this node. A reader here is given places in segments; a reader
+ * on another node is sent bytes, as far as its credit goes. Sealed streams are read from the index, live ones
+ * from a struct live_part, which decides.
  */
 #include "node.h"
 
@@ -27,7 +27,8 @@ void serve_init_streams(struct attempt *a, const uint32_t *readers)
 			continue;
 		s->parts = base_alloc(s->part_count * sizeof(*s->parts));
 		for (uint32_t p = 0; p < s->part_count; p++)
-			live_init(&s->parts[p], readers[i], spec->streams[i].elastic ? UINT64_MAX : PIPE_WINDOW);
+			live_init(&s->parts[p], readers[i],
+				spec->streams[i].elastic ? UINT64_MAX : PIPE_WINDOW);
 	}
 }
 
@@ -83,9 +84,17 @@ static void send_remote(struct remote_reader *r, const struct block_ref *ref, ui
 	struct daemon *d = a->job->daemon;
 	struct spool_segment *segment = spool_find(d->spool, ref->segment);
 	unsigned char *base = segment ? spool_map(d->spool, segment) : NULL;
-	struct block_header header = {.version = BLOCK_VERSION, .kind = BLOCK_DATA, .epoch = a->job->epoch, .vertex = a->key.vertex,
-		.attempt = a->key.number, .stream = r->stream, .part = r->part, .seq = seq, .records = ref->records,
-		.length = ref->length, .raw_length = ref->length};
+	struct block_header header = {.version = BLOCK_VERSION,
+		.kind = BLOCK_DATA,
+		.epoch = a->job->epoch,
+		.vertex = a->key.vertex,
+		.attempt = a->key.number,
+		.stream = r->stream,
+		.part = r->part,
+		.seq = seq,
+		.records = ref->records,
+		.length = ref->length,
+		.raw_length = ref->length};
 	struct send_pin *pin;
 
 	if (!base) {
@@ -117,7 +126,8 @@ static void pump_live_remote(struct remote_reader *r, struct live_part *lp)
 	}
 }
 
-static void pump_live_local(struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp, struct input_channel *ch)
+static void pump_live_local(
+	struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp, struct input_channel *ch)
 {
 	struct live_reader *reader = live_find(lp, ch);
 	struct block_ref ref;
@@ -141,7 +151,8 @@ static void pump_part(struct attempt *a, uint32_t stream, uint32_t part)
 	for (size_t i = 0; i < lp->reader_count; i++) {
 		void *owner = lp->readers[i].owner;
 
-		/* An owner is a remote_reader or an input_channel; both begin with the flag that says which. */
+		/* An owner is a remote_reader or an input_channel; both begin with the flag that says which.
+		 */
 		if (lp->readers[i].closed)
 			continue;
 		if (*(bool *)owner)
@@ -156,7 +167,8 @@ bool serve_append(struct attempt *a, uint32_t stream, uint32_t part, const struc
 	struct live_part *lp = find_live(a, stream, part);
 	struct spool_segment *segment = spool_find(a->job->daemon->spool, ref->segment);
 
-	if (!lp || !segment || ref->offset > segment->size || ref->length > segment->size - ref->offset || !ref->length)
+	if (!lp || !segment || ref->offset > segment->size || ref->length > segment->size - ref->offset ||
+		!ref->length)
 		return false;
 	spool_ref(segment);
 	live_append(lp, ref);
@@ -185,7 +197,8 @@ static void add_waiting(struct job *job, struct waiting_reader waiting)
 	job->waiting = w;
 }
 
-void serve_attach_local(struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part)
+void serve_attach_local(
+	struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part)
 {
 	struct attempt *a = attempt_find(job, key.vertex, key.number);
 	struct live_part *lp;
@@ -198,7 +211,8 @@ void serve_attach_local(struct job *job, struct input_channel *ch, struct attemp
 	lp = find_live(a, stream, part);
 	r = lp ? live_attach(lp, ch, 0) : DAG_EMISSING;
 	if (r < 0) {
-		input_push_error(ch->reader, ch->port, ch->producer, DAG_EMISSING, "the pipe's blocks are not held any more");
+		input_push_error(ch->reader, ch->port, ch->producer, DAG_EMISSING,
+			"the pipe's blocks are not held any more");
 		return;
 	}
 	ch->producer_attempt = a;
@@ -292,7 +306,8 @@ static uint64_t bytes_before(const struct attempt *a, uint32_t stream, uint32_t 
 	return bytes;
 }
 
-static void attach_remote(struct daemon *d, struct attempt *a, const struct data_peer *peer, const struct data_open *open)
+static void attach_remote(
+	struct daemon *d, struct attempt *a, const struct data_peer *peer, const struct data_open *open)
 {
 	struct live_part *lp = find_live(a, open->stream, open->part);
 	struct remote_reader *r;
@@ -328,9 +343,10 @@ static void attach_remote(struct daemon *d, struct attempt *a, const struct data
 		return;
 	}
 	r->sent = open->seq == lp->first_seq + (lp->count - lp->first) ? lp->bytes
-		: lp->count > lp->first ? lp->blocks[lp->first + (open->seq - lp->first_seq)].end -
-				lp->blocks[lp->first + (open->seq - lp->first_seq)].ref.length
-					: lp->bytes;
+		  : lp->count > lp->first
+			  ? lp->blocks[lp->first + (open->seq - lp->first_seq)].end -
+				    lp->blocks[lp->first + (open->seq - lp->first_seq)].ref.length
+			  : lp->bytes;
 	pump_live_remote(r, lp);
 }
 
@@ -339,14 +355,17 @@ static void on_opened(struct daemon *d, const struct data_event *event)
 	struct job *job = job_find(d, event->open.job);
 	struct attempt *a = job ? attempt_find(job, event->open.vertex, event->open.attempt) : NULL;
 
-	if (a && (a->state == ATTEMPT_SEALED || (event->open.live && a->state != ATTEMPT_FAILED)) && !a->discarded)
+	if (a && (a->state == ATTEMPT_SEALED || (event->open.live && a->state != ATTEMPT_FAILED)) &&
+		!a->discarded)
 		attach_remote(d, a, &event->peer, &event->open);
 	else if (job && !a && event->open.live) {
 		for (struct waiting_reader *w = job->waiting; w; w = w->next)
 			if (w->remote && !memcmp(&w->peer, &event->peer, sizeof(w->peer)))
 				return;
-		add_waiting(job, (struct waiting_reader){.key = {event->open.vertex, event->open.attempt}, .remote = true,
-					 .peer = event->peer, .open = event->open});
+		add_waiting(job, (struct waiting_reader){.key = {event->open.vertex, event->open.attempt},
+					 .remote = true,
+					 .peer = event->peer,
+					 .open = event->open});
 	} else
 		data_send_error(d->data, &event->peer, DAG_EMISSING, "the attempt's output is not here");
 }
@@ -374,7 +393,8 @@ void serve_started(struct attempt *a)
 		if (w->remote)
 			attach_remote(job->daemon, a, &w->peer, &w->open);
 		else
-			serve_attach_local(job, w->channel, w->key, w->channel->reader->inputs[w->channel->port].stream,
+			serve_attach_local(job, w->channel, w->key,
+				w->channel->reader->inputs[w->channel->port].stream,
 				w->channel->reader->inputs[w->channel->port].part);
 		free(w);
 	}
@@ -422,8 +442,8 @@ void serve_forget_job(struct job *job)
 	struct remote_reader *r, *next;
 
 	HASH_ITER(hh, d->readers, r, next)
-		if (r->attempt->job == job)
-			drop_remote(d, r);
+	if (r->attempt->job == job)
+		drop_remote(d, r);
 	while (job->waiting) {
 		struct waiting_reader *w = job->waiting;
 

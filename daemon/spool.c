@@ -87,22 +87,27 @@ static int open_folders(struct spool *s, const char *node, struct dag_diag *diag
 	s->memory_folder = base_format("%s/%s", parent, node);
 	remove_dead_nodes(parent, s->memory_folder);
 	if (os_make_folders(s->folder) < 0) {
-		dag_diag_add(diag, NULL, 0, 0, "cannot make the spool folder %s: %s", s->folder, strerror(errno));
+		dag_diag_add(
+			diag, NULL, 0, 0, "cannot make the spool folder %s: %s", s->folder, strerror(errno));
 		r = DAG_EIO;
 	} else {
 		r = lock_folder(s->folder, &s->lock);
 		if (r < 0)
-			dag_diag_add(diag, NULL, 0, 0, r == DAG_EBUSY ? "the spool %s is in use by another daemon; give this one its own with --spool"
-									 : "cannot write to the spool folder %s",
+			dag_diag_add(diag, NULL, 0, 0,
+				r == DAG_EBUSY ? "the spool %s is in use by another daemon; give this one "
+						 "its own with --spool"
+					       : "cannot write to the spool folder %s",
 				s->folder);
 	}
-	if (r == 0 && (os_make_folders(s->memory_folder) < 0 || lock_folder(s->memory_folder, &s->memory_lock) < 0))
+	if (r == 0 &&
+		(os_make_folders(s->memory_folder) < 0 || lock_folder(s->memory_folder, &s->memory_lock) < 0))
 		s->budget = 0; /* no shared memory here: everything goes to disk */
 	free(parent);
 	return r;
 }
 
-int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool, struct dag_diag *diag)
+int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool,
+	struct dag_diag *diag)
 {
 	struct spool *s = base_alloc(sizeof(*s));
 	int r;
@@ -158,7 +163,8 @@ void spool_destroy(struct spool **spool)
 
 	if (!s)
 		return;
-	HASH_ITER(hh, s->segments, segment, next) {
+	HASH_ITER(hh, s->segments, segment, next)
+	{
 		char *path = segment_path(s, segment);
 
 		/* Not unmapped: ZeroMQ's thread may still be sending from it, until the process ends. */

@@ -2,9 +2,10 @@
 #ifndef DAEMON_SPOOL_H
 #define DAEMON_SPOOL_H
 /*
- * Where a node keeps channel data: segments, which are files of 1 to 64 MiB (larger for a longer record) in shared
- * memory up to the budget, beyond it on disk. A segment is allocated whole before use, never truncated, and goes back to a pool
- * when its last reference goes: the first touch of a fresh page costs ten times one that is recycled.
+ * Where a node keeps channel data: segments, which are files of 1 to 64 MiB (larger for a longer record) in
+ * shared memory up to the budget, beyond it on disk. A segment is allocated whole before use, never
+ * truncated, and goes back to a pool when its last reference goes: the first touch of a fresh page costs ten
+ * times one that is recycled.
  *
  * The loop's thread only.
  */
@@ -26,10 +27,11 @@ struct spool_segment {
 };
 
 /*
- * node: names the folder in shared memory. folder: on disk, made if missing. DAG_EBUSY where another daemon has it,
- * DAG_EIO where it cannot be made. What a dead daemon left in either is removed.
+ * node: names the folder in shared memory. folder: on disk, made if missing. DAG_EBUSY where another daemon
+ * has it, DAG_EIO where it cannot be made. What a dead daemon left in either is removed.
  */
-int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool, struct dag_diag *diag);
+int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool,
+	struct dag_diag *diag);
 /* Removes all segments. */
 void spool_destroy(struct spool **spool);
 const char *spool_folder(const struct spool *spool);

@@ -53,7 +53,8 @@ static int run_sql(struct journal *j, const char *sql)
 static int put_meta(struct journal *j, const char *key, const char *value)
 {
 	sqlite3_stmt *stmt;
-	int r = sqlite3_prepare_v2(j->db, "INSERT OR REPLACE INTO job(key, value) VALUES(?, ?)", -1, &stmt, NULL);
+	int r = sqlite3_prepare_v2(
+		j->db, "INSERT OR REPLACE INTO job(key, value) VALUES(?, ?)", -1, &stmt, NULL);
 
 	if (r != SQLITE_OK)
 		return r;
@@ -68,15 +69,17 @@ static int open_database(struct journal *j)
 {
 	char epoch[16], *setup;
 	int r = sqlite3_open_v2(j->path, &j->db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+		NULL);
 
 	if (r != SQLITE_OK)
 		return r;
 	snprintf(epoch, sizeof(epoch), "%u", j->config.epoch);
-	setup = base_format("PRAGMA trusted_schema=OFF; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
-			    "PRAGMA application_id=%d; PRAGMA user_version=%d;"
-			    "CREATE TABLE IF NOT EXISTS job(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-			    "CREATE TABLE IF NOT EXISTS facts(seq INTEGER PRIMARY KEY, fact TEXT NOT NULL);",
+	setup = base_format(
+		"PRAGMA trusted_schema=OFF; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
+		"PRAGMA application_id=%d; PRAGMA user_version=%d;"
+		"CREATE TABLE IF NOT EXISTS job(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+		"CREATE TABLE IF NOT EXISTS facts(seq INTEGER PRIMARY KEY, fact TEXT NOT NULL);",
 		APPLICATION_ID, SCHEMA_VERSION);
 	r = run_sql(j, setup);
 	free(setup);
@@ -202,17 +205,20 @@ static void on_wake(uv_async_t *wake)
 	j->config.on_durable(j->config.ctx, durable);
 }
 
-int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal, struct dag_diag *diag)
+int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal,
+	struct dag_diag *diag)
 {
 	struct journal *j;
 
 	if (os_make_folders(config->folder) < 0) {
-		dag_diag_add(diag, NULL, 0, 0, "cannot make the job's folder %s: %s", config->folder, strerror(errno));
+		dag_diag_add(diag, NULL, 0, 0, "cannot make the job's folder %s: %s", config->folder,
+			strerror(errno));
 		return DAG_EIO;
 	}
 	if (os_is_network_fs(config->folder)) {
 		dag_diag_add(diag, NULL, 0, 0,
-			"the job's folder %s lies on a network file system, where a journal is not safe; set XDG_STATE_HOME to a "
+			"the job's folder %s lies on a network file system, where a journal is not safe; set "
+			"XDG_STATE_HOME to a "
 			"local folder",
 			config->folder);
 		return DAG_EIO;

@@ -17,13 +17,16 @@ struct journal_config {
 	uint32_t epoch;
 	/* In the loop: everything up to `seq` is on disk. */
 	void (*on_durable)(void *ctx, uint64_t seq);
-	/* In the loop: the journal cannot be written now (full disk) and is tried again; NULL text: it works again. */
+	/* In the loop: the journal cannot be written now (full disk) and is tried again; NULL text: it works
+	 * again. */
 	void (*on_trouble)(void *ctx, const char *text, bool final);
 	void *ctx;
 };
 
-/* DAG_EIO where the folder cannot be made or lies on a file system of another machine. The file is made meanwhile. */
-int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal, struct dag_diag *diag);
+/* DAG_EIO where the folder cannot be made or lies on a file system of another machine. The file is made
+ * meanwhile. */
+int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal,
+	struct dag_diag *diag);
 /* Adds a fact; its number, from 1. */
 uint64_t journal_append(struct journal *journal, const char *fact);
 uint64_t journal_durable(const struct journal *journal);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shell: an event goes into the core, its effects are carried out in order. Facts go to the journal's thread at
- * once; an effect that must not outrun them is deferred until they are durable.
+ * The shell: an event goes into the core, its effects are carried out in order. Facts go to the journal's
+ * thread at once; an effect that must not outrun them is deferred until they are durable.
  */
 #include "shell.h"
 #include "os/os.h"
@@ -48,13 +48,14 @@ static void carry_out(struct manager *m, const struct deferred *e)
 
 static void defer(struct manager *m, const struct jm_effect *e)
 {
-	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) = (struct deferred){m->journaled, e->kind, e->node, e->vertex,
-		e->attempt, e->error, e->text ? base_strdup(e->text) : NULL};
+	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) = (struct deferred){m->journaled,
+		e->kind, e->node, e->vertex, e->attempt, e->error, e->text ? base_strdup(e->text) : NULL};
 }
 
 static void run_deferred(struct manager *m, uint64_t durable)
 {
-	while (m->deferred_first < m->deferred_count && m->deferred[m->deferred_first].seq <= durable && !m->ending) {
+	while (m->deferred_first < m->deferred_count && m->deferred[m->deferred_first].seq <= durable &&
+		!m->ending) {
 		struct deferred e = m->deferred[m->deferred_first++];
 
 		carry_out(m, &e);
@@ -72,7 +73,8 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 		m->journaled = journal_append(m->journal, e->text);
 		return;
 	}
-	if (e->durable && (m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
+	if (e->durable &&
+		(m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
 		/* A job that fails because its journal cannot be written would wait for ever. */
 		if (e->kind != JM_END || !m->paused) {
 			defer(m, e);
@@ -227,12 +229,20 @@ static void make_job_id(struct manager *m)
 
 static int start_embedded(struct manager *m, struct dag_diag *diag)
 {
-	char *control = base_format("inproc://control-%s", m->job), *data = base_format("inproc://data-%s", m->job);
+	char *control = base_format("inproc://control-%s", m->job),
+	     *data = base_format("inproc://data-%s", m->job);
 	char *cache = base_format("%s/cache", m->state_folder);
 	uint64_t memory = os_memory();
-	struct daemon_config config = {.node = "local", .listen = control, .data_listen = data, .slots = m->config->slots,
-		.memory = memory, .spool_memory = memory / 4, .spool = m->spool_folder, .host_program = m->config->host_program,
-		.embedded = true, .cache = cache};
+	struct daemon_config config = {.node = "local",
+		.listen = control,
+		.data_listen = data,
+		.slots = m->config->slots,
+		.memory = memory,
+		.spool_memory = memory / 4,
+		.spool = m->spool_folder,
+		.host_program = m->config->host_program,
+		.embedded = true,
+		.cache = cache};
 	char *node = base_format("run-%s", m->job);
 	int r;
 
@@ -247,14 +257,20 @@ static int start_embedded(struct manager *m, struct dag_diag *diag)
 
 static int start(struct manager *m, struct dag_diag *diag)
 {
-	struct journal_config journal = {.job = m->job, .graph_name = m->graph->name, .graph_file = m->graph->file, .epoch = 1,
-		.on_durable = on_durable, .on_trouble = on_trouble, .ctx = m};
+	struct journal_config journal = {.job = m->job,
+		.graph_name = m->graph->name,
+		.graph_file = m->graph->file,
+		.epoch = 1,
+		.on_durable = on_durable,
+		.on_trouble = on_trouble,
+		.ctx = m};
 	struct jm_config core = {.graph = m->graph, .epoch = 1};
 	int r = 0;
 
 	m->state_folder = os_state_folder();
 	if (!m->state_folder) {
-		dag_diag_add(diag, NULL, 0, 0, "cannot make the state folder (set XDG_STATE_HOME or HOME): %s", strerror(errno));
+		dag_diag_add(diag, NULL, 0, 0,
+			"cannot make the state folder (set XDG_STATE_HOME or HOME): %s", strerror(errno));
 		return DAG_EIO;
 	}
 	m->job_folder = base_format("%s/jobs/%s", m->state_folder, m->job);
@@ -332,8 +348,9 @@ static int exit_code(const struct manager *m)
 		return MANAGER_FAILED;
 	if (!m->end_error)
 		return MANAGER_DONE;
-	return m->end_error == DAG_EUNREACHABLE || m->end_error == DAG_ELOST || m->end_error == DAG_EPERM ? MANAGER_UNREACHABLE
-													 : MANAGER_FAILED;
+	return m->end_error == DAG_EUNREACHABLE || m->end_error == DAG_ELOST || m->end_error == DAG_EPERM
+		       ? MANAGER_UNREACHABLE
+		       : MANAGER_FAILED;
 }
 
 int manager_run(const struct manager_config *given)
@@ -364,9 +381,11 @@ int manager_run(const struct manager_config *given)
 		if (code == MANAGER_DONE)
 			progress_summary(&m);
 		else if (m.signal)
-			progress_say(&m, "job %s cancelled by signal %d; nothing was published", m.job, m.signal);
+			progress_say(
+				&m, "job %s cancelled by signal %d; nothing was published", m.job, m.signal);
 		else
-			progress_say(&m, "job %s failed: %s", m.job, m.end_text ? m.end_text : "it did not end");
+			progress_say(
+				&m, "job %s failed: %s", m.job, m.end_text ? m.end_text : "it did not end");
 	} else {
 		code = r == DAG_EUNREACHABLE ? MANAGER_UNREACHABLE : MANAGER_FAILED;
 	}

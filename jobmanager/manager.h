@@ -8,7 +8,7 @@
 
 struct manager_config {
 	const struct graph *graph;
-	const char *nameserver;   /* endpoint; NULL: everything runs in this process */
+	const char *nameserver; /* endpoint; NULL: everything runs in this process */
 	const struct wire_keys *keys;
 	uint32_t slots;           /* embedded: 0 for one a core */
 	const char *host_program; /* embedded */
@@ -17,7 +17,7 @@ struct manager_config {
 
 enum manager_result {
 	MANAGER_DONE = 0,
-	MANAGER_FAILED = 1,    /* the job failed */
+	MANAGER_FAILED = 1,      /* the job failed */
 	MANAGER_UNREACHABLE = 4, /* no cluster, or none any more */
 	MANAGER_SIGNALLED = 128  /* + the signal that ended it */
 };

@@ -62,22 +62,42 @@ static void on_ready(struct node *node, const Dagrun__JobReady *ready)
 		if (all[i] != node)
 			send_peers(all[i], &node, 1);
 	free(all);
-	manager_step(m, &(struct jm_event){.kind = JM_NODE_UP, .node = node->number, .name = node->id, .rack = node->rack,
-				.memory = node->memory, .labels = node->labels, .label_count = node->label_count, .shares = ready->slots});
+	manager_step(m, &(struct jm_event){.kind = JM_NODE_UP,
+				.node = node->number,
+				.name = node->id,
+				.rack = node->rack,
+				.memory = node->memory,
+				.labels = node->labels,
+				.label_count = node->label_count,
+				.shares = ready->slots});
 }
 
 static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 {
 	for (size_t i = 0; i < batch->n_done; i++) {
 		const Dagrun__Done *d = batch->done[i];
-		struct jm_outcome outcome = {.error = d->error, .signal = d->signal, .text = d->text, .stderr_tail = d->stderr_tail,
-			.blamed = d->blamed, .blamed_vertex = d->blamed_vertex, .blamed_attempt = d->blamed_attempt,
-			.closed_early = d->closed_early, .hash_low = d->hash_low, .hash_high = d->hash_high, .bytes = d->bytes,
-			.records_in = d->records_in, .bytes_in = d->bytes_in, .records_out = d->records_out, .bytes_out = d->bytes_out,
+		struct jm_outcome outcome = {.error = d->error,
+			.signal = d->signal,
+			.text = d->text,
+			.stderr_tail = d->stderr_tail,
+			.blamed = d->blamed,
+			.blamed_vertex = d->blamed_vertex,
+			.blamed_attempt = d->blamed_attempt,
+			.closed_early = d->closed_early,
+			.hash_low = d->hash_low,
+			.hash_high = d->hash_high,
+			.bytes = d->bytes,
+			.records_in = d->records_in,
+			.bytes_in = d->bytes_in,
+			.records_out = d->records_out,
+			.bytes_out = d->bytes_out,
 			.run_ns = d->run_ns};
 
-		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED, .node = node->number, .vertex = d->vertex,
-						    .attempt = d->attempt, .outcome = &outcome});
+		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
+						    .node = node->number,
+						    .vertex = d->vertex,
+						    .attempt = d->attempt,
+						    .outcome = &outcome});
 	}
 }
 
@@ -106,14 +126,19 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 		return;
 	switch (e->body_case) {
 	case DAGRUN__ENVELOPE__BODY_GRANT:
-		manager_step(m, &(struct jm_event){.kind = JM_NODE_GRANT, .node = node->number, .shares = e->grant->slots});
+		manager_step(
+			m, &(struct jm_event){
+				   .kind = JM_NODE_GRANT, .node = node->number, .shares = e->grant->slots});
 		break;
 	case DAGRUN__ENVELOPE__BODY_DONE:
 		on_done(node, e->done);
 		break;
 	case DAGRUN__ENVELOPE__BODY_VERIFIED:
-		manager_step(m, &(struct jm_event){.kind = JM_VERIFIED, .node = node->number, .vertex = e->verified->vertex,
-					.attempt = e->verified->attempt, .error = e->verified->error});
+		manager_step(m, &(struct jm_event){.kind = JM_VERIFIED,
+					.node = node->number,
+					.vertex = e->verified->vertex,
+					.attempt = e->verified->attempt,
+					.error = e->verified->error});
 		break;
 	case DAGRUN__ENVELOPE__BODY_PROGRESS:
 		node->bytes_read = e->progress->bytes_read;
@@ -122,8 +147,8 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 		if (e->log_line->vertex < m->graph->vertex_count) {
 			uint32_t v = e->log_line->vertex;
 
-			progress_say(m, "%s[%u]: %s", m->graph->stages[m->graph->vertex_stage[v]]->name, graph_index(m->graph, v),
-				e->log_line->text);
+			progress_say(m, "%s[%u]: %s", m->graph->stages[m->graph->vertex_stage[v]]->name,
+				graph_index(m->graph, v), e->log_line->text);
 		}
 		break;
 	default:
@@ -181,7 +206,10 @@ static void on_probed(uv_connect_t *connect, int status)
 static void probe_node(struct node *node)
 {
 	const char *host = node->control + strlen("tcp://"), *colon = strrchr(host, ':');
-	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *found;
+	struct addrinfo hints = {.ai_family = AF_INET,
+				.ai_socktype = SOCK_STREAM,
+				.ai_flags = AI_NUMERICHOST},
+			*found;
 	char *name;
 	struct probe *p;
 
@@ -201,7 +229,8 @@ static void probe_node(struct node *node)
 	free(name);
 }
 
-/* The connection broke. A process that is being killed may still listen for a moment, so it is asked some times. */
+/* The connection broke. A process that is being killed may still listen for a moment, so it is asked some
+ * times. */
 static void on_disconnected(void *ctx, struct session *s)
 {
 	struct node *node = ctx;
@@ -211,8 +240,8 @@ static void on_disconnected(void *ctx, struct session *s)
 	probe_node(node);
 }
 
-static const struct session_handlers node_handlers = {.on_message = on_message, .on_refused = on_refused,
-	.on_disconnected = on_disconnected};
+static const struct session_handlers node_handlers = {
+	.on_message = on_message, .on_refused = on_refused, .on_disconnected = on_disconnected};
 
 static void judge(struct manager *m, dag_instant now)
 {
@@ -236,7 +265,9 @@ static void judge(struct manager *m, dag_instant now)
 		quiet = now - DAG_MAX(session_last_heard(n->session), n->heard_floor);
 		if (n->up && n->suspect != (quiet > NODE_SUSPECT)) {
 			n->suspect = !n->suspect;
-			manager_step(m, &(struct jm_event){.kind = JM_NODE_SUSPECT, .node = n->number, .flag = n->suspect});
+			manager_step(
+				m, &(struct jm_event){
+					   .kind = JM_NODE_SUSPECT, .node = n->number, .flag = n->suspect});
 		}
 		if (quiet > dead)
 			node_gone(n, "no sign of life");
@@ -271,7 +302,8 @@ static void free_node(struct node *n)
 	free(n);
 }
 
-static struct node *add_node(struct manager *m, const char *id, uint64_t incarnation, const char *control, const char *data)
+static struct node *add_node(
+	struct manager *m, const char *id, uint64_t incarnation, const char *control, const char *data)
 {
 	struct node *n = base_alloc(sizeof(*n)), **at = &m->nodes;
 	char *name = base_format("%s.%s", m->job, id);
@@ -287,7 +319,8 @@ static struct node *add_node(struct manager *m, const char *id, uint64_t incarna
 	while (*at)
 		at = &(*at)->next;
 	*at = n;
-	n->session = session_dial(m->wire, m->config->keys, control, name, DAGRUN__ROLE__MANAGER, m->incarnation, &node_handlers, n);
+	n->session = session_dial(m->wire, m->config->keys, control, name, DAGRUN__ROLE__MANAGER,
+		m->incarnation, &node_handlers, n);
 	free(name);
 	if (n->session)
 		ship_open(m, n);
@@ -322,8 +355,8 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 		n->slots = info->slots;
 		n->labels = base_alloc((info->n_labels + 1) * sizeof(*n->labels));
 		for (size_t j = 0; j < info->n_labels; j++)
-			n->labels[n->label_count++] =
-				(struct graph_pair){base_strdup(info->labels[j]->name), base_strdup(info->labels[j]->value)};
+			n->labels[n->label_count++] = (struct graph_pair){
+				base_strdup(info->labels[j]->name), base_strdup(info->labels[j]->value)};
 	}
 }
 
@@ -360,10 +393,11 @@ static const struct session_handlers ns_handlers = {.on_message = on_ns_message,
 
 static int dial_nameserver(struct manager *m)
 {
-	m->ns = session_dial(m->wire, m->config->keys, m->config->nameserver, m->job, DAGRUN__ROLE__MANAGER, m->incarnation,
-		&ns_handlers, m);
+	m->ns = session_dial(m->wire, m->config->keys, m->config->nameserver, m->job, DAGRUN__ROLE__MANAGER,
+		m->incarnation, &ns_handlers, m);
 	if (!m->ns) {
-		fprintf(stderr, "dagrun: '%s' is no endpoint; write tcp://HOST:PORT\n", m->config->nameserver);
+		fprintf(stderr, "dagrun: '%s' is no endpoint; write tcp://HOST:PORT\n",
+			m->config->nameserver);
 		return DAG_EUNREACHABLE;
 	}
 	send_watch(m);
@@ -374,7 +408,8 @@ int nodes_start(struct manager *m)
 {
 	if (m->config->nameserver)
 		return dial_nameserver(m);
-	add_node(m, daemon_node(m->daemon), 1, daemon_control(m->daemon), daemon_data(m->daemon))->memory = os_memory();
+	add_node(m, daemon_node(m->daemon), 1, daemon_control(m->daemon), daemon_data(m->daemon))->memory =
+		os_memory();
 	m->ns_answered = true;
 	return 0;
 }
@@ -407,10 +442,12 @@ void nodes_tick(struct manager *m, dag_instant now)
 		return;
 	}
 	if (!m->ns_answered && now - m->started > NAMESERVER_PATIENCE)
-		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s does not answer%s", m->config->nameserver,
+		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s does not answer%s",
+			m->config->nameserver,
 			m->config->keys ? "; do its keys and these belong together?" : "");
 	else if (now - m->last_node > CLUSTER_PATIENCE)
-		manager_abort(m, DAG_EUNREACHABLE, "no node is there to run the job: the name server at %s knows of none that answers",
+		manager_abort(m, DAG_EUNREACHABLE,
+			"no node is there to run the job: the name server at %s knows of none that answers",
 			m->config->nameserver);
 }
 
@@ -447,7 +484,8 @@ static void flush_starts(struct node *n)
 	n->start_bytes = 0;
 }
 
-static void flush_attempts(struct node *n, Dagrun__Attempt **items, size_t *count, Dagrun__Envelope__BodyCase body)
+static void flush_attempts(
+	struct node *n, Dagrun__Attempt **items, size_t *count, Dagrun__Envelope__BodyCase body)
 {
 	Dagrun__AttemptBatch batch = DAGRUN__ATTEMPT_BATCH__INIT;
 	Dagrun__Envelope e = DAGRUN__ENVELOPE__INIT;
@@ -491,7 +529,8 @@ void nodes_send_start(struct manager *m, const struct jm_effect *effect)
 		flush_starts(node);
 }
 
-void nodes_send_attempt(struct manager *m, enum jm_effect_kind kind, uint32_t number, uint32_t vertex, uint32_t attempt)
+void nodes_send_attempt(
+	struct manager *m, enum jm_effect_kind kind, uint32_t number, uint32_t vertex, uint32_t attempt)
 {
 	struct node *node = nodes_find(m, number);
 	Dagrun__Attempt *item;

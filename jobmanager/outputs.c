@@ -107,19 +107,22 @@ static int make_folder(struct manager *m, const char *path, struct dag_diag *dia
 		dag_diag_add(diag, NULL, 0, 0, "cannot make the folder '%s': %s", path, strerror(errno));
 		return DAG_EIO;
 	}
-	*DAG_APPEND(m->outputs_state->made, m->outputs_state->made_count, m->outputs_state->made_cap) = base_strdup(path);
+	*DAG_APPEND(m->outputs_state->made, m->outputs_state->made_count, m->outputs_state->made_cap) =
+		base_strdup(path);
 	return 0;
 }
 
 /* What a job that died left beside the destination: its lock is ours now, so it cannot live. */
 static void remove_stale(struct manager *m, const struct output *o)
 {
-	char *folder = folder_of(o->spec->path), *prefix = base_format(".%s.dagrun-", strrchr(o->spec->path, '/') + 1);
+	char *folder = folder_of(o->spec->path),
+	     *prefix = base_format(".%s.dagrun-", strrchr(o->spec->path, '/') + 1);
 	DIR *dir = opendir(folder);
 	struct dirent *e;
 
 	while (dir && (e = readdir(dir)))
-		if (!strncmp(e->d_name, prefix, strlen(prefix)) && strcmp(e->d_name + strlen(prefix), "lock") &&
+		if (!strncmp(e->d_name, prefix, strlen(prefix)) &&
+			strcmp(e->d_name + strlen(prefix), "lock") &&
 			strcmp(e->d_name + strlen(prefix), m->job))
 			unlinkat(dirfd(dir), e->d_name, 0);
 	if (dir)
@@ -129,8 +132,8 @@ static void remove_stale(struct manager *m, const struct output *o)
 }
 
 /*
- * The lock of a destination: a file beside it that its holder removes at its end. Whoever locks a file that was removed
- * meanwhile tries again, so exactly one job holds it.
+ * The lock of a destination: a file beside it that its holder removes at its end. Whoever locks a file that
+ * was removed meanwhile tries again, so exactly one job holds it.
  */
 static int lock_output(struct manager *m, struct output *o, struct dag_diag *diag)
 {
@@ -138,7 +141,8 @@ static int lock_output(struct manager *m, struct output *o, struct dag_diag *dia
 	struct stat held, there;
 	char holder[64] = {0};
 
-	o->lock_path = base_format("%.*s/.%s.dagrun-lock", (int)(slash - o->spec->path), o->spec->path, slash + 1);
+	o->lock_path =
+		base_format("%.*s/.%s.dagrun-lock", (int)(slash - o->spec->path), o->spec->path, slash + 1);
 	for (;;) {
 		o->lock_fd = open(o->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (o->lock_fd < 0) {
@@ -148,7 +152,8 @@ static int lock_output(struct manager *m, struct output *o, struct dag_diag *dia
 		}
 		if (flock(o->lock_fd, LOCK_EX | LOCK_NB) < 0)
 			break;
-		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock_path, &there) == 0 && held.st_ino == there.st_ino) {
+		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock_path, &there) == 0 &&
+			held.st_ino == there.st_ino) {
 			o->locked = true;
 			if (ftruncate(o->lock_fd, 0) < 0 || pwrite(o->lock_fd, m->job, strlen(m->job), 0) < 0)
 				errno = 0; /* only a name for others to read */
@@ -160,7 +165,8 @@ static int lock_output(struct manager *m, struct output *o, struct dag_diag *dia
 	if (pread(o->lock_fd, holder, sizeof(holder) - 1, 0) < 0)
 		errno = 0;
 	dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-		"job %s is writing the output '%s' already", *holder ? holder : "(just started)", o->spec->path);
+		"job %s is writing the output '%s' already", *holder ? holder : "(just started)",
+		o->spec->path);
 	return DAG_EBUSY;
 }
 
@@ -202,7 +208,8 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < o->file_count; i++)
-		o->files[i].path = o->spec->per_vertex ? path_of_vertex(o->spec->path, i) : base_strdup(o->spec->path);
+		o->files[i].path =
+			o->spec->per_vertex ? path_of_vertex(o->spec->path, i) : base_strdup(o->spec->path);
 	if (stat(o->files[0].path, &st) == 0 && !S_ISREG(st.st_mode)) {
 		dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
 			"the output '%s' exists and is not a regular file", o->files[0].path);
@@ -239,7 +246,11 @@ int outputs_prepare(struct manager *m, struct dag_diag *diag)
 
 static void tell_failed(struct manager *m, struct output *o, int error, const char *text)
 {
-	struct jm_event event = {.kind = JM_FETCH_FAILED, .output = o->number, .vertex = o->vertex, .attempt = o->attempt, .error = error,
+	struct jm_event event = {.kind = JM_FETCH_FAILED,
+		.output = o->number,
+		.vertex = o->vertex,
+		.attempt = o->attempt,
+		.error = error,
 		.text = text};
 
 	data_stop(m->data, o->channel);
@@ -258,7 +269,8 @@ void outputs_fetch(struct manager *m, const struct jm_effect *e)
 {
 	struct output *o = &m->outputs[e->output];
 	struct node *node = nodes_find(m, e->node);
-	struct data_open open = {.vertex = e->vertex, .attempt = e->attempt, .stream = o->spec->stream, .credit = WINDOW};
+	struct data_open open = {
+		.vertex = e->vertex, .attempt = e->attempt, .stream = o->spec->stream, .credit = WINDOW};
 	struct output_file *f;
 
 	o->vertex = e->vertex;
@@ -325,7 +337,8 @@ static int put_records(struct manager *m, struct output *o, const unsigned char 
 		if (key_len + len > (size_t)(end - at) - head)
 			return DAG_ECORRUPT;
 		at += head;
-		if (text && (memchr(at + key_len, '\n', len) || (key_len && (memchr(at, '\n', key_len) || memchr(at, '\t', key_len)))))
+		if (text && (memchr(at + key_len, '\n', len) ||
+				    (key_len && (memchr(at, '\n', key_len) || memchr(at, '\t', key_len)))))
 			return DAG_EFORMAT;
 		if (kv) {
 			buffer_append(&o->pending, at, key_len);
@@ -386,13 +399,15 @@ static void write_failed(struct manager *m, struct output *o, int r)
 	char *text;
 
 	if (r == DAG_EFORMAT)
-		text = base_format("the output '%s': a record has a line feed in it, or a tab in its key, and could not be told from "
+		text = base_format("the output '%s': a record has a line feed in it, or a tab in its key, "
+				   "and could not be told from "
 				   "two",
 			o->spec->path);
 	else if (r == DAG_ECORRUPT)
 		text = base_strdup("what was fetched is damaged");
 	else
-		text = base_format("cannot write the output '%s': %s", o->spec->path, strerror(r == DAG_ENOSPC ? ENOSPC : errno));
+		text = base_format("cannot write the output '%s': %s", o->spec->path,
+			strerror(r == DAG_ENOSPC ? ENOSPC : errno));
 	tell_failed(m, o, r, text);
 	free(text);
 }
@@ -437,9 +452,13 @@ static void on_synced(uv_work_t *work, int status)
 
 	(void)status;
 	if (s->error && s->error != EINVAL && !m->ending)
-		manager_abort(m, DAG_EIO, "cannot sync the output '%s': %s", o->spec->path, strerror(s->error));
+		manager_abort(
+			m, DAG_EIO, "cannot sync the output '%s': %s", o->spec->path, strerror(s->error));
 	else if (!m->ending)
-		manager_step(m, &(struct jm_event){.kind = JM_FETCHED, .output = o->number, .vertex = o->vertex, .attempt = o->attempt});
+		manager_step(m, &(struct jm_event){.kind = JM_FETCHED,
+					.output = o->number,
+					.vertex = o->vertex,
+					.attempt = o->attempt});
 	free(s);
 }
 
@@ -466,7 +485,10 @@ static void on_end(struct manager *m, struct output *o, const struct data_event 
 	o->channel = 0;
 	/* Synced before it is told: the intent to publish comes after the last of these. */
 	if (o->to_stdout || (!o->spec->per_vertex && !last)) {
-		manager_step(m, &(struct jm_event){.kind = JM_FETCHED, .output = o->number, .vertex = o->vertex, .attempt = o->attempt});
+		manager_step(m, &(struct jm_event){.kind = JM_FETCHED,
+					.output = o->number,
+					.vertex = o->vertex,
+					.attempt = o->attempt});
 		return;
 	}
 	s = base_alloc(sizeof(*s));
@@ -582,8 +604,9 @@ static void on_published(uv_work_t *work, int status)
 	struct publication *p = work->data;
 
 	(void)status;
-	manager_step(p->manager,
-		&(struct jm_event){.kind = JM_PUBLISHED, .error = p->error ? DAG_EIO : 0, .text = p->error ? p->error : NULL});
+	manager_step(p->manager, &(struct jm_event){.kind = JM_PUBLISHED,
+					 .error = p->error ? DAG_EIO : 0,
+					 .text = p->error ? p->error : NULL});
 	free(p->error);
 	free(p);
 }
@@ -665,8 +688,10 @@ int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
 			folder = parent;
 		}
 		if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode) || access(folder, W_OK) < 0)
-			dag_diag_add(diag, o->place.file, o->place.line, o->place.column, "cannot write the output '%s': %s: %s", o->path,
-				folder, stat(folder, &st) == 0 && !S_ISDIR(st.st_mode) ? "not a folder" : strerror(errno));
+			dag_diag_add(diag, o->place.file, o->place.line, o->place.column,
+				"cannot write the output '%s': %s: %s", o->path, folder,
+				stat(folder, &st) == 0 && !S_ISDIR(st.st_mode) ? "not a folder"
+									       : strerror(errno));
 		free(folder);
 	}
 	return diag->count > errors ? DAG_EINVAL : 0;

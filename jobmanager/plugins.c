@@ -30,7 +30,8 @@ struct plugins {
 	struct known_plugin *known;
 };
 
-void plugins_new(struct plugins **ret_plugins, const char *host_program, const char *const *extra, size_t extra_count)
+void plugins_new(
+	struct plugins **ret_plugins, const char *host_program, const char *const *extra, size_t extra_count)
 {
 	struct plugins *p = base_alloc(sizeof(*p));
 
@@ -65,7 +66,8 @@ static bool is_file(const char *path)
 static const char *find(struct plugins *p, const char *word, const char *folder)
 {
 	const char *dot = strrchr(word, '.'), *suffix = dot && !strcmp(dot, ".so") ? "" : ".so";
-	static const char *const beside[] = {"graphs", "engine/vertices", "../lib/dagrun", "../lib/x86_64-linux-gnu/dagrun"};
+	static const char *const beside[] = {
+		"graphs", "engine/vertices", "../lib/dagrun", "../lib/x86_64-linux-gnu/dagrun"};
 	char *path;
 
 	if (strchr(word, '/')) {
@@ -94,7 +96,8 @@ found:
 	return NULL;
 }
 
-/* Runs the host and keeps what it prints; it gets ten seconds, since a plugin's constructors are users' code. */
+/* Runs the host and keeps what it prints; it gets ten seconds, since a plugin's constructors are users' code.
+ */
 static int run_describe(struct plugins *p, const char *path, struct buffer *out, char **ret_error)
 {
 	char *argv[] = {p->host_program, "--describe", (char *)path, NULL}, *env[] = {"LC_ALL=C", NULL, NULL};
@@ -184,11 +187,13 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 	info->entries = entries;
 	if (ended)
 		return 0;
-	*ret_error = base_format("plugin %s cannot be described: its code ended the process that loaded it", info->path);
+	*ret_error = base_format(
+		"plugin %s cannot be described: its code ended the process that loaded it", info->path);
 	return DAG_EINVAL;
 }
 
-int plugins_describe(void *ctx, const char *word, const char *folder, const struct plugin_info **ret_info, char **ret_error)
+int plugins_describe(void *ctx, const char *word, const char *folder, const struct plugin_info **ret_info,
+	char **ret_error)
 {
 	struct plugins *p = ctx;
 	const char *path = find(p, word, folder);
@@ -197,7 +202,8 @@ int plugins_describe(void *ctx, const char *word, const char *folder, const stru
 	int r;
 
 	if (!path) {
-		*ret_error = base_format("there is no plugin '%s': looked for %s%s beside the graph, in --plugin-path and in dagrun's own "
+		*ret_error = base_format("there is no plugin '%s': looked for %s%s beside the graph, in "
+					 "--plugin-path and in dagrun's own "
 					 "folders",
 			word, word, strstr(word, ".so") ? "" : ".so");
 		return DAG_EMISSING;

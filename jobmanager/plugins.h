@@ -7,9 +7,11 @@
 struct plugins;
 
 /* extra: folders of --plugin-path, looked in first after the graph's own. */
-void plugins_new(struct plugins **ret_plugins, const char *host_program, const char *const *extra, size_t extra_count);
+void plugins_new(
+	struct plugins **ret_plugins, const char *host_program, const char *const *extra, size_t extra_count);
 void plugins_destroy(struct plugins **plugins);
 /* A graph_file_options.describe; ctx is the struct plugins. */
-int plugins_describe(void *ctx, const char *plugin, const char *folder, const struct plugin_info **ret_info, char **ret_error);
+int plugins_describe(void *ctx, const char *plugin, const char *folder, const struct plugin_info **ret_info,
+	char **ret_error);
 
 #endif

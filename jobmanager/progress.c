@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a person sees while a job runs, on stderr: on a terminal one line a stage, drawn anew in place; elsewhere a line
- * every few seconds. At the end a summary.
+ * What a person sees while a job runs, on stderr: on a terminal one line a stage, drawn anew in place;
+ * elsewhere a line every few seconds. At the end a summary.
  */
 #include "shell.h"
 #include "base/size.h"
@@ -68,9 +68,9 @@ static void draw(struct manager *m, dag_instant now)
 		if (s->kind == GRAPH_INPUT)
 			continue;
 		jm_stage_view(m->jm, i, &v);
-		fprintf(stderr, "%-16.16s %6u/%-6u done %5u running %4llu failed %10s read %7.1f s\n", s->name, v.done, v.width,
-			v.running, (unsigned long long)v.failures, size_format(v.bytes_in, bytes),
-			(double)(now - m->started) / DAG_SECOND);
+		fprintf(stderr, "%-16.16s %6u/%-6u done %5u running %4llu failed %10s read %7.1f s\n",
+			s->name, v.done, v.width, v.running, (unsigned long long)v.failures,
+			size_format(v.bytes_in, bytes), (double)(now - m->started) / DAG_SECOND);
 		drawn++;
 	}
 	p->lines = drawn;
@@ -138,12 +138,15 @@ void progress_summary(struct manager *m)
 		attempts += v.attempts;
 		read += v.bytes_in;
 	}
-	fprintf(stderr, "dagrun: job %s (%s) done: %u stages, %llu vertices, %llu attempts, %s read, %s written, %.2f s\n", m->job,
-		m->graph->name, stages, (unsigned long long)vertices, (unsigned long long)attempts, size_format(read, bytes),
-		size_format(outputs_bytes(m), out), seconds);
+	fprintf(stderr,
+		"dagrun: job %s (%s) done: %u stages, %llu vertices, %llu attempts, %s read, %s written, "
+		"%.2f s\n",
+		m->job, m->graph->name, stages, (unsigned long long)vertices, (unsigned long long)attempts,
+		size_format(read, bytes), size_format(outputs_bytes(m), out), seconds);
 	for (size_t i = 0; i < m->graph->output_count; i++)
 		if (strcmp(m->graph->outputs[i].path, "-"))
-			fprintf(stderr, "dagrun:   %s: %s\n", m->graph->stages[m->graph->outputs[i].stage]->name,
+			fprintf(stderr, "dagrun:   %s: %s\n",
+				m->graph->stages[m->graph->outputs[i].stage]->name,
 				m->graph->outputs[i].path);
 }
 

@@ -38,8 +38,8 @@ struct node {
 	struct session *session;
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
 	bool up, suspect, gone;
-	dag_instant lost_at; /* the connection broke then, and nothing was heard since; 0 */
-	struct probe *probe; /* sees whether its daemon still listens */
+	dag_instant lost_at;     /* the connection broke then, and nothing was heard since; 0 */
+	struct probe *probe;     /* sees whether its daemon still listens */
 	dag_instant heard_floor; /* our own stalls are not the node's silence */
 	/* What goes out together, before the loop sleeps: */
 	Dagrun__Start **starts;
@@ -104,7 +104,8 @@ struct manager {
 
 /* ---- manager.c ---- */
 void manager_step(struct manager *m, const struct jm_event *event);
-void manager_abort(struct manager *m, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void manager_abort(struct manager *m, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* ---- nodes.c ---- */
 int nodes_start(struct manager *m);
@@ -112,7 +113,8 @@ void nodes_tick(struct manager *m, dag_instant now);
 void nodes_flush(struct manager *m);
 struct node *nodes_find(struct manager *m, uint32_t number);
 void nodes_send_start(struct manager *m, const struct jm_effect *e);
-void nodes_send_attempt(struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
+void nodes_send_attempt(
+	struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
 void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares);
 /* Tells all daemons that the job has ended. */
 void nodes_end_job(struct manager *m);

@@ -80,8 +80,8 @@ int ship_prepare(struct manager *m, struct dag_diag *diag)
 	return r;
 }
 
-static void send_chunk(struct node *node, const char *hash, uint64_t offset, const void *data, size_t len, bool last,
-	const char *error)
+static void send_chunk(struct node *node, const char *hash, uint64_t offset, const void *data, size_t len,
+	bool last, const char *error)
 {
 	Dagrun__FileChunk chunk = DAGRUN__FILE_CHUNK__INIT;
 	SESSION_ENVELOPE(e, FILE_CHUNK);
@@ -106,7 +106,8 @@ static void send_file(struct node *node, const struct shipped_file *f)
 	do {
 		n = fd >= 0 ? pread(fd, buf, CHUNK, (off_t)offset) : -1;
 		if (n < 0 || offset + (uint64_t)n > f->size) {
-			char *text = base_format("cannot read %s, which the job ships: %s", f->path, n < 0 ? strerror(errno) : "it changed");
+			char *text = base_format("cannot read %s, which the job ships: %s", f->path,
+				n < 0 ? strerror(errno) : "it changed");
 
 			send_chunk(node, f->hash, 0, NULL, 0, true, text);
 			free(text);
@@ -285,9 +286,11 @@ static Dagrun__Source *source_message(const struct graph_stage *in, uint32_t ind
 	return s;
 }
 
-static Dagrun__Input *input_message(struct manager *m, const struct graph_stage *s, uint32_t index, uint32_t port)
+static Dagrun__Input *input_message(
+	struct manager *m, const struct graph_stage *s, uint32_t index, uint32_t port)
 {
-	const struct graph_edge *edge = s->in[port].edge == GRAPH_NONE ? NULL : m->graph->edges[s->in[port].edge];
+	const struct graph_edge *edge =
+		s->in[port].edge == GRAPH_NONE ? NULL : m->graph->edges[s->in[port].edge];
 	const struct graph_stage *from = edge ? m->graph->stages[edge->from] : NULL;
 	Dagrun__Input *in = base_alloc(sizeof(*in));
 	uint32_t n;
@@ -324,7 +327,8 @@ static Dagrun__Input *input_message(struct manager *m, const struct graph_stage 
 }
 
 /* How many channels read each part of the stream from this producer. */
-static uint32_t count_readers(const struct graph *g, const struct graph_stage *s, uint32_t stream, uint32_t index)
+static uint32_t count_readers(
+	const struct graph *g, const struct graph_stage *s, uint32_t stream, uint32_t index)
 {
 	uint32_t n = 0;
 

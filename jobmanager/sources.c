@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inputs that a daemon cannot see, read here and sent over the manager's own connection. A split is cut at records
- * here, so that what a daemon gets are whole records: the same rule as in engine/vertex/source.c.
+ * Inputs that a daemon cannot see, read here and sent over the manager's own connection. A split is cut at
+ * records here, so that what a daemon gets are whole records: the same rule as in engine/vertex/source.c.
  */
 #include "shell.h"
 
@@ -40,7 +40,8 @@ static int64_t after_line(int fd, uint64_t from, uint64_t size)
 	return (int64_t)size;
 }
 
-static int cut_split(struct source_file *s, const struct graph_split *split, struct graph_format format, uint64_t size)
+static int cut_split(
+	struct source_file *s, const struct graph_split *split, struct graph_format format, uint64_t size)
 {
 	bool by_line = format.kind == DAG_FORMAT_LINES || format.kind == DAG_FORMAT_KV;
 	int64_t begin = (int64_t)split->offset, end = (int64_t)(split->offset + split->length);
@@ -63,7 +64,8 @@ static bool is_unchanged(int fd, const struct graph_file *file)
 	struct stat st;
 
 	return fstat(fd, &st) == 0 && (uint64_t)st.st_size == file->size &&
-		st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec == file->mtime_ns && st.st_ino == file->inode;
+	       st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec == file->mtime_ns &&
+	       st.st_ino == file->inode;
 }
 
 static int open_source(struct manager *m, uint32_t vertex, struct source_file **ret)

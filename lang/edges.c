@@ -5,7 +5,8 @@
 
 #define LIST_PAIRS_MAX 1000000u
 
-static const struct graph_stage *find_end(struct loader *l, const struct yaml_node *node, const char *name, int column)
+static const struct graph_stage *find_end(
+	struct loader *l, const struct yaml_node *node, const char *name, int column)
 {
 	struct graph *g = l->graph;
 	const struct graph_stage *stage = graph_find_stage(g, name);
@@ -25,13 +26,14 @@ static const struct graph_stage *find_end(struct loader *l, const struct yaml_no
 	return NULL;
 }
 
-static void set_clones(struct loader *l, const struct yaml_node *node, struct graph_stage *stage, uint64_t clones)
+static void set_clones(
+	struct loader *l, const struct yaml_node *node, struct graph_stage *stage, uint64_t clones)
 {
 	if (!clones)
 		return;
 	if (stage->kind == GRAPH_INPUT)
-		loader_error(l, node, "'%s^%llu': an input has as many vertices as it has splits", stage->name,
-			(unsigned long long)clones);
+		loader_error(l, node, "'%s^%llu': an input has as many vertices as it has splits",
+			stage->name, (unsigned long long)clones);
 	else if (clones > GRAPH_WIDTH_MAX)
 		loader_error(l, node, "'%s^%llu': the limit is %u", stage->name, (unsigned long long)clones,
 			GRAPH_WIDTH_MAX);
@@ -55,7 +57,8 @@ struct flow_loader {
 	size_t open_count, open_cap;
 };
 
-static struct graph_edge *add_joint(struct flow_loader *f, const struct yaml_node *node, const struct flow_joint *j)
+static struct graph_edge *add_joint(
+	struct flow_loader *f, const struct yaml_node *node, const struct flow_joint *j)
 {
 	const struct graph_stage *from = find_end(f->l, node, j->from.name, j->from.column);
 	const struct graph_stage *to = find_end(f->l, node, j->to.name, j->to.column);
@@ -64,8 +67,8 @@ static struct graph_edge *add_joint(struct flow_loader *f, const struct yaml_nod
 
 	if (!from || !to)
 		return NULL;
-	e = graph_add_edge(f->l->graph, from->id, j->from.out_port == FLOW_PORT_NEXT ? 0 : j->from.out_port, to->id,
-		in_port, j->complete ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
+	e = graph_add_edge(f->l->graph, from->id, j->from.out_port == FLOW_PORT_NEXT ? 0 : j->from.out_port,
+		to->id, in_port, j->complete ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
 	e->place = loader_place(f->l, node);
 	e->place.column += j->to.column;
 	if (j->to.in_port == FLOW_PORT_NEXT)
@@ -100,7 +103,8 @@ static void assign_ports(struct flow_loader *f)
 			port++;
 		if (port == GRAPH_PORTS_MAX)
 			dag_diag_add(f->l->diag, e->place.file, e->place.line, e->place.column,
-				"stage '%s' has more than %u inputs", g->stages[e->to]->name, GRAPH_PORTS_MAX);
+				"stage '%s' has more than %u inputs", g->stages[e->to]->name,
+				GRAPH_PORTS_MAX);
 		else
 			e->to_port = port;
 	}
@@ -136,7 +140,8 @@ static void load_flow_text(struct flow_loader *f, const struct yaml_node *node)
 	flow_fini(&flow);
 }
 
-static bool load_end(struct flow_loader *f, const struct yaml_node *map, const char *key, struct flow_end *ret)
+static bool load_end(
+	struct flow_loader *f, const struct yaml_node *map, const char *key, struct flow_end *ret)
 {
 	const struct yaml_node *node = yaml_get(map, key);
 	struct flow flow = {0};
@@ -238,7 +243,8 @@ static void load_pattern(struct loader *l, const struct yaml_node *map, struct g
 		if (text && !strcmp(text, ">>"))
 			e->pattern = GRAPH_BIPARTITE;
 		else if (text && strcmp(text, ">="))
-			loader_error(l, node, "pattern must be '>=', '>>', {neighbours: K} or {list: …}, not '%s'", text);
+			loader_error(l, node,
+				"pattern must be '>=', '>>', {neighbours: K} or {list: …}, not '%s'", text);
 	}
 	if (neighbours) {
 		e->pattern = GRAPH_NEIGHBOURS;
@@ -255,7 +261,8 @@ static void load_partition(struct loader *l, const struct yaml_node *node, struc
 {
 	static const char *const keys[] = {"by", "key", "delimiter"};
 	static const char *const words[] = {"hash", "round-robin", "all", "part", "range"};
-	static const enum graph_partition_kind kinds[] = {GRAPH_BY_HASH, GRAPH_BY_ROUND_ROBIN, GRAPH_BY_ALL, GRAPH_BY_PART};
+	static const enum graph_partition_kind kinds[] = {
+		GRAPH_BY_HASH, GRAPH_BY_ROUND_ROBIN, GRAPH_BY_ALL, GRAPH_BY_PART};
 	const struct yaml_node *by = yaml_get(node, "by"), *key = yaml_get(node, "key");
 	const struct yaml_node *delimiter = yaml_get(node, "delimiter");
 	const char *text;
@@ -270,8 +277,10 @@ static void load_partition(struct loader *l, const struct yaml_node *node, struc
 	if (!text)
 		return;
 	if (!strcmp(text, "range")) {
-		loader_error(l, by, "{by: range} over a sample is not supported yet; see graphs/sort for a range partition "
-				    "with {by: part}");
+		loader_error(l, by,
+			"{by: range} over a sample is not supported yet; see graphs/sort for a range "
+			"partition "
+			"with {by: part}");
 		return;
 	}
 	ret->key = GRAPH_NONE;
@@ -281,7 +290,8 @@ static void load_partition(struct loader *l, const struct yaml_node *node, struc
 	if (ret->kind == GRAPH_BY_DEFAULT) {
 		const char *nearest = dag_nearest(text, words, DAG_LENGTH(words));
 
-		loader_error(l, by, "partition by '%s' is unknown; it is hash, round-robin, all or part%s%s%s", text,
+		loader_error(l, by,
+			"partition by '%s' is unknown; it is hash, round-robin, all or part%s%s%s", text,
 			nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 	}
 	if (key && ret->kind != GRAPH_BY_HASH)
@@ -305,8 +315,10 @@ static void load_channel(struct loader *l, const struct yaml_node *map, struct g
 		if (i == DAG_LENGTH(words)) {
 			const char *nearest = dag_nearest(text, words, i);
 
-			loader_error(l, channel, "channel '%s' is unknown; it is auto, file, pipe or fifo%s%s%s", text,
-				nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+			loader_error(l, channel,
+				"channel '%s' is unknown; it is auto, file, pipe or fifo%s%s%s", text,
+				nearest ? "; did you mean '" : "", nearest ? nearest : "",
+				nearest ? "'?" : "");
 		} else if (!strcmp(text, words[i])) {
 			e->channel = (enum graph_channel)i;
 			break;
@@ -319,8 +331,8 @@ static void load_channel(struct loader *l, const struct yaml_node *map, struct g
 
 static void load_flow_map(struct flow_loader *f, const struct yaml_node *node)
 {
-	static const char *const keys[] = {"from", "to", "pattern", "neighbours", "list", "channel", "partition",
-		"compress"};
+	static const char *const keys[] = {
+		"from", "to", "pattern", "neighbours", "list", "channel", "partition", "compress"};
 	struct flow_joint joint = {0};
 	struct graph_edge *e;
 	bool ok;
@@ -368,8 +380,10 @@ static void load_output(struct loader *l, const struct yaml_node *node)
 	bool shared;
 	int column;
 
-	if (flow_parse(node->key->text, &l->graph->arena, &flow, &error, &column) < 0 || flow.end_count != 1) {
-		loader_error(l, node->key, "an output is named by a stage, perhaps with its port: 'sort' or 'sort.1'");
+	if (flow_parse(node->key->text, &l->graph->arena, &flow, &error, &column) < 0 ||
+		flow.end_count != 1) {
+		loader_error(l, node->key,
+			"an output is named by a stage, perhaps with its port: 'sort' or 'sort.1'");
 		goto out;
 	}
 	stage = find_end(l, node->key, flow.ends[0].name, 0);

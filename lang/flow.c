@@ -106,14 +106,16 @@ static int scan_chain(struct scanner *s, struct flow *flow)
 		*DAG_APPEND(flow->ends, flow->end_count, flow->end_cap) = to;
 		*DAG_APPEND(flow->joints, flow->joint_count, flow->joint_cap) =
 			(struct flow_joint){from, to, complete};
-		/* In the middle of a chain a number means the input port: `a >= b.1 >= c` goes on from b's port 0. */
+		/* In the middle of a chain a number means the input port: `a >= b.1 >= c` goes on from b's
+		 * port 0. */
 		from = to;
 		from.out_port = FLOW_PORT_NEXT;
 	}
 	return 0;
 }
 
-int flow_parse(const char *text, struct arena *arena, struct flow *ret_flow, char **ret_error, int *ret_column)
+int flow_parse(
+	const char *text, struct arena *arena, struct flow *ret_flow, char **ret_error, int *ret_column)
 {
 	struct scanner s = {text, text, arena, NULL};
 	int r;

@@ -29,8 +29,10 @@ struct flow {
 	size_t end_count, end_cap;
 };
 
-/* DAG_EINVAL with what was expected and the column (from 0) where it was missing. flow_fini frees either way. */
-int flow_parse(const char *text, struct arena *arena, struct flow *ret_flow, char **ret_error, int *ret_column);
+/* DAG_EINVAL with what was expected and the column (from 0) where it was missing. flow_fini frees either way.
+ */
+int flow_parse(
+	const char *text, struct arena *arena, struct flow *ret_flow, char **ret_error, int *ret_column);
 void flow_fini(struct flow *flow);
 
 #endif

@@ -37,8 +37,8 @@ static void load_param(struct loader *l, const struct yaml_node *node)
 	} else if (preset && loader_expect(l, preset, YAML_SCALAR, "default")) {
 		param.value = preset->text;
 	} else if (!preset) {
-		loader_error(l, node->key, "parameter '%s' has no default and is not given; add -p %s=VALUE", param.name,
-			param.name);
+		loader_error(l, node->key, "parameter '%s' has no default and is not given; add -p %s=VALUE",
+			param.name, param.name);
 	}
 	*DAG_APPEND(l->params, l->param_count, l->param_cap) = param;
 }
@@ -99,7 +99,8 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 	else if (*path == '/')
 		snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
 	else if (strlen(cwd) + (size_t)(slash - path) + 2 <= sizeof(folder))
-		snprintf(folder, sizeof(folder), "%.*s/%.*s", (int)strlen(cwd), cwd, (int)(slash - path), path);
+		snprintf(folder, sizeof(folder), "%.*s/%.*s", (int)strlen(cwd), cwd, (int)(slash - path),
+			path);
 	else
 		return DAG_ELIMIT;
 	graph_new(&l.graph, default_name(&scratch, path), path);

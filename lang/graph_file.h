@@ -27,15 +27,16 @@ struct graph_file_param {
 };
 
 struct graph_file_options {
-	const struct graph_file_param *params; /* given on the command line; their paths are relative to cwd */
+	const struct graph_file_param
+		*params; /* given on the command line; their paths are relative to cwd */
 	size_t param_count;
 	const char *stdin_path; /* the file that holds what an input "-" brought; NULL: not there yet */
 	/*
-	 * Finds and describes a plugin by its word in the file; `folder` is that of the graph file. What *ret_info
-	 * points to must outlive the graph. On failure *ret_error says why, allocated.
+	 * Finds and describes a plugin by its word in the file; `folder` is that of the graph file. What
+	 * *ret_info points to must outlive the graph. On failure *ret_error says why, allocated.
 	 */
-	int (*describe)(void *ctx, const char *plugin, const char *folder, const struct plugin_info **ret_info,
-		char **ret_error);
+	int (*describe)(void *ctx, const char *plugin, const char *folder,
+		const struct plugin_info **ret_info, char **ret_error);
 	void *describe_ctx;
 };
 

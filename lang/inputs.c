@@ -13,7 +13,8 @@ struct file_list {
 
 #define INPUT_FILES_MAX 1000000u
 
-static void add_file(struct loader *l, const struct yaml_node *node, const char *path, struct file_list *files)
+static void add_file(
+	struct loader *l, const struct yaml_node *node, const char *path, struct file_list *files)
 {
 	struct stat st;
 
@@ -30,16 +31,18 @@ static void add_file(struct loader *l, const struct yaml_node *node, const char 
 		return;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		loader_error(l, node, "'%s' is not a regular file; to read a pipe or device use \"-\" and redirect stdin",
+		loader_error(l, node,
+			"'%s' is not a regular file; to read a pipe or device use \"-\" and redirect stdin",
 			path);
 		return;
 	}
-	*DAG_APPEND(files->items, files->count, files->cap) = (struct graph_file){
-		arena_strdup(&l->graph->arena, path), (uint64_t)st.st_size,
-		st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec, st.st_ino};
+	*DAG_APPEND(files->items, files->count, files->cap) =
+		(struct graph_file){arena_strdup(&l->graph->arena, path), (uint64_t)st.st_size,
+			st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec, st.st_ino};
 }
 
-static void add_glob(struct loader *l, const struct yaml_node *node, const char *pattern, struct file_list *files)
+static void add_glob(
+	struct loader *l, const struct yaml_node *node, const char *pattern, struct file_list *files)
 {
 	glob_t found = {0};
 	size_t before = files->count;
@@ -77,7 +80,8 @@ static void add_path(struct loader *l, const struct yaml_node *node, struct file
 		*DAG_APPEND(files->items, files->count, files->cap) = (struct graph_file){"-", 0, 0, 0};
 }
 
-static void split_files(struct loader *l, const struct yaml_node *node, struct graph_stage *stage, uint64_t split)
+static void split_files(
+	struct loader *l, const struct yaml_node *node, struct graph_stage *stage, uint64_t split)
 {
 	struct graph_format format = stage->out[0].format;
 	uint64_t total = 0, at = 0;
@@ -92,13 +96,14 @@ static void split_files(struct loader *l, const struct yaml_node *node, struct g
 		uint64_t size = stage->input_files[i].size;
 
 		if (format.kind == DAG_FORMAT_FIXED && size % format.size)
-			loader_error(l, node, "'%s' has %llu bytes, which is no multiple of the record size %u",
+			loader_error(l, node,
+				"'%s' has %llu bytes, which is no multiple of the record size %u",
 				stage->input_files[i].path, (unsigned long long)size, format.size);
 		total += split && size ? (size - 1) / split + 1 : 1;
 	}
 	if (total > GRAPH_WIDTH_MAX) {
-		loader_error(l, node, "input '%s' has %llu splits; the limit is %u: make 'split' larger", stage->name,
-			(unsigned long long)total, GRAPH_WIDTH_MAX);
+		loader_error(l, node, "input '%s' has %llu splits; the limit is %u: make 'split' larger",
+			stage->name, (unsigned long long)total, GRAPH_WIDTH_MAX);
 		return;
 	}
 	stage->splits = arena_alloc(&l->graph->arena, (total + 1) * sizeof(*stage->splits));

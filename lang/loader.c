@@ -33,8 +33,8 @@ bool loader_expect(struct loader *l, const struct yaml_node *node, enum yaml_kin
 	return false;
 }
 
-void loader_check_keys(struct loader *l, const struct yaml_node *map, const char *const *names, size_t n,
-	const char *what)
+void loader_check_keys(
+	struct loader *l, const struct yaml_node *map, const char *const *names, size_t n, const char *what)
 {
 	for (const struct yaml_node *e = map->child; e; e = e->next) {
 		const char *nearest;
@@ -46,7 +46,8 @@ void loader_check_keys(struct loader *l, const struct yaml_node *map, const char
 			continue;
 		nearest = dag_nearest(e->key->text, names, n);
 		if (nearest)
-			loader_error(l, e->key, "unknown key '%s' in %s; did you mean '%s'?", e->key->text, what, nearest);
+			loader_error(l, e->key, "unknown key '%s' in %s; did you mean '%s'?", e->key->text,
+				what, nearest);
 		else
 			loader_error(l, e->key, "unknown key '%s' in %s", e->key->text, what);
 	}
@@ -76,8 +77,8 @@ static void unknown_param(struct loader *l, const struct yaml_node *node, const 
 }
 
 /* Puts parameters into text. *ret_leading is the parameter that the text starts with, or NULL. */
-static const char *substitute(struct loader *l, const struct yaml_node *node,
-	const struct loader_param **ret_leading)
+static const char *substitute(
+	struct loader *l, const struct yaml_node *node, const struct loader_param **ret_leading)
 {
 	struct buffer b = {0};
 	const char *result = NULL;
@@ -147,12 +148,12 @@ const char *loader_path(struct loader *l, const struct yaml_node *node, const ch
 	}
 	if (*text == '/' || !strcmp(text, "-"))
 		return text;
-	return arena_format(&l->graph->arena, "%s/%s",
-		leading && leading->from_command_line ? l->cwd : l->folder, text);
+	return arena_format(
+		&l->graph->arena, "%s/%s", leading && leading->from_command_line ? l->cwd : l->folder, text);
 }
 
-bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min, uint64_t max,
-	uint64_t *ret)
+bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min,
+	uint64_t max, uint64_t *ret)
 {
 	const char *text;
 	uint64_t n;
@@ -169,8 +170,8 @@ bool loader_number(struct loader *l, const struct yaml_node *node, const char *w
 		return false;
 	}
 	if (r == DAG_ELIMIT || n < min || n > max) {
-		loader_error(l, node, "%s is %s; it must be from %llu to %llu", what, text, (unsigned long long)min,
-			(unsigned long long)max);
+		loader_error(l, node, "%s is %s; it must be from %llu to %llu", what, text,
+			(unsigned long long)min, (unsigned long long)max);
 		return false;
 	}
 	*ret = n;
@@ -222,7 +223,8 @@ bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_
 	if (!node)
 		return true;
 	if (node->kind == YAML_MAP && node->count == 1 && yaml_get(node, "fixed")) {
-		if (!loader_number(l, yaml_get(node, "fixed"), "the size of fixed records", 1, 1u << 30, &size))
+		if (!loader_number(
+			    l, yaml_get(node, "fixed"), "the size of fixed records", 1, 1u << 30, &size))
 			return false;
 		*ret = (struct graph_format){DAG_FORMAT_FIXED, (uint32_t)size};
 		return true;
@@ -270,8 +272,9 @@ bool loader_name(struct loader *l, const struct yaml_node *node, const char *wha
 	for (; *c && ok; c++)
 		ok = isalnum((unsigned char)*c) || *c == '_' || *c == '-';
 	if (!ok || strlen(node->text) > 64)
-		loader_error(l, node, "'%.80s' is no name for %s: up to 64 letters, digits, '_' and '-', not starting "
-				      "with a digit",
+		loader_error(l, node,
+			"'%.80s' is no name for %s: up to 64 letters, digits, '_' and '-', not starting "
+			"with a digit",
 			node->text, what);
 	return ok;
 }

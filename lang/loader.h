@@ -27,16 +27,17 @@ void loader_error(struct loader *l, const struct yaml_node *node, const char *fo
 /* True where `node` is of this kind; else reports "WHAT must be …". */
 bool loader_expect(struct loader *l, const struct yaml_node *node, enum yaml_kind kind, const char *what);
 /* Reports every key of a map that is not among `names`, with the nearest known one. */
-void loader_check_keys(struct loader *l, const struct yaml_node *map, const char *const *names, size_t n,
-	const char *what);
+void loader_check_keys(
+	struct loader *l, const struct yaml_node *map, const char *const *names, size_t n, const char *what);
 
 /* The scalar with its parameters put in; NULL after reporting. Lives as long as the graph. */
 const char *loader_text(struct loader *l, const struct yaml_node *node, const char *what);
 /* The same as a path, made absolute: beside the graph file, or the working folder where -p gave its start. */
 const char *loader_path(struct loader *l, const struct yaml_node *node, const char *what);
-/* Each returns false after reporting; *ret stays as it was then. A missing node (NULL) is true and no change. */
-bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min, uint64_t max,
-	uint64_t *ret);
+/* Each returns false after reporting; *ret stays as it was then. A missing node (NULL) is true and no change.
+ */
+bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min,
+	uint64_t max, uint64_t *ret);
 bool loader_bytes(struct loader *l, const struct yaml_node *node, const char *what, uint64_t *ret);
 bool loader_bool(struct loader *l, const struct yaml_node *node, const char *what, bool *ret);
 bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_format *ret);

@@ -8,9 +8,9 @@
 #include <math.h>
 #include <sys/stat.h>
 
-static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "use", "width", "timeout", "memory",
-	"cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "exit_ok", "env", "files", "params",
-	"format"};
+static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "use", "width", "timeout",
+	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "exit_ok", "env",
+	"files", "params", "format"};
 
 /* Words of the file that a later release brings: named as such, instead of as unknown. */
 static void not_yet(struct loader *l, const struct yaml_node *node, const char *what, const char *instead)
@@ -19,7 +19,8 @@ static void not_yet(struct loader *l, const struct yaml_node *node, const char *
 }
 
 /* Marks the ports that an argument names: {in.N}, {in.N.*}, {in.N:file}, {out.N}. */
-static void scan_ports(struct loader *l, const struct yaml_node *node, const char *text, struct graph_stage *stage)
+static void scan_ports(
+	struct loader *l, const struct yaml_node *node, const char *text, struct graph_stage *stage)
 {
 	for (const char *c = text; (c = strchr(c, '{')); c++) {
 		bool in = !strncmp(c, "{in.", 4), out = !strncmp(c, "{out.", 5);
@@ -31,11 +32,13 @@ static void scan_ports(struct loader *l, const struct yaml_node *node, const cha
 			continue;
 		port = strtoul(digits, &end, 10);
 		if (port >= GRAPH_PORTS_MAX) {
-			loader_error(l, node, "port %lu: a stage has at most %u ports a side", port, GRAPH_PORTS_MAX);
+			loader_error(l, node, "port %lu: a stage has at most %u ports a side", port,
+				GRAPH_PORTS_MAX);
 			continue;
 		}
 		if (in && strncmp(end, "}", 1) && strncmp(end, ".*}", 3) && strncmp(end, ":file}", 6)) {
-			loader_error(l, node, "'%.12s' is not understood; write {in.%lu}, {in.%lu.*} or {in.%lu:file}", c,
+			loader_error(l, node,
+				"'%.12s' is not understood; write {in.%lu}, {in.%lu.*} or {in.%lu:file}", c,
 				port, port, port);
 			continue;
 		}
@@ -247,7 +250,8 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 {
 	const struct yaml_node *program = yaml_get(node, "program"), *sh = yaml_get(node, "sh");
 	const struct yaml_node *plugin = yaml_get(node, "plugin"), *use = yaml_get(node, "use");
-	struct graph_stage *stage = graph_add_stage(l->graph, plugin ? GRAPH_PLUGIN : GRAPH_PROGRAM, node->key->text);
+	struct graph_stage *stage =
+		graph_add_stage(l->graph, plugin ? GRAPH_PLUGIN : GRAPH_PROGRAM, node->key->text);
 	struct graph_format format = {0};
 
 	stage->place = loader_place(l, node->key);
@@ -255,7 +259,8 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 		return;
 	loader_check_keys(l, node, stage_keys, DAG_LENGTH(stage_keys), "a stage");
 	if (!!program + !!sh + !!plugin + !!use != 1)
-		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use", stage->name);
+		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use",
+			stage->name);
 	else if (use)
 		not_yet(l, use, "use:", "name the plugin 'std' and its entry instead");
 	else if (program)
@@ -265,9 +270,11 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	else
 		load_plugin(l, node, stage);
 	if (plugin && yaml_get(node, "format"))
-		loader_error(l, yaml_get(node, "format"), "format is for programs; a plugin's entry declares its own");
+		loader_error(l, yaml_get(node, "format"),
+			"format is for programs; a plugin's entry declares its own");
 	if (!plugin && yaml_get(node, "params"))
-		loader_error(l, yaml_get(node, "params"), "params are for plugins; give a program arguments or env");
+		loader_error(l, yaml_get(node, "params"),
+			"params are for plugins; give a program arguments or env");
 	if (!plugin && yaml_get(node, "entry"))
 		loader_error(l, yaml_get(node, "entry"), "entry goes with plugin");
 	loader_format(l, yaml_get(node, "format"), &format);

@@ -84,7 +84,8 @@ static int on_event(struct tree_parser *p, const yaml_event_t *event)
 		node->kind = YAML_SCALAR;
 		if (memchr(event->data.scalar.value, 0, event->data.scalar.length))
 			return fail(p, event->start_mark, "text with a NUL byte in it");
-		node->text = arena_strndup(p->arena, (char *)event->data.scalar.value, event->data.scalar.length);
+		node->text =
+			arena_strndup(p->arena, (char *)event->data.scalar.value, event->data.scalar.length);
 		node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 		return attach(p, node, event->start_mark);
 	case YAML_SEQUENCE_START_EVENT:
@@ -98,10 +99,12 @@ static int on_event(struct tree_parser *p, const yaml_event_t *event)
 		p->depth--;
 		return 0;
 	case YAML_ALIAS_EVENT:
-		return fail(p, event->start_mark, "aliases (*name) are not supported; use a parameter instead");
+		return fail(
+			p, event->start_mark, "aliases (*name) are not supported; use a parameter instead");
 	case YAML_DOCUMENT_START_EVENT:
 		if (p->root)
-			return fail(p, event->start_mark, "a graph file is one document; here a second one starts");
+			return fail(p, event->start_mark,
+				"a graph file is one document; here a second one starts");
 		return 0;
 	default:
 		return 0;
@@ -134,8 +137,8 @@ static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 	}
 }
 
-int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len, struct yaml_node **ret_root,
-	struct dag_diag *diag)
+int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len,
+	struct yaml_node **ret_root, struct dag_diag *diag)
 {
 	struct tree_parser p = {.arena = arena, .file = file, .diag = diag};
 	yaml_parser_t parser;

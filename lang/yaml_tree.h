@@ -17,9 +17,9 @@ enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_node {
 	enum yaml_kind kind;
-	int line, column; /* from 1 */
-	const char *text; /* SCALAR: without a NUL inside */
-	bool plain;       /* SCALAR: not quoted, so that `null` and `~` mean nothing */
+	int line, column;        /* from 1 */
+	const char *text;        /* SCALAR: without a NUL inside */
+	bool plain;              /* SCALAR: not quoted, so that `null` and `~` mean nothing */
 	struct yaml_node *key;   /* of an entry of a map */
 	struct yaml_node *next;  /* the next item or entry of the same list or map */
 	struct yaml_node *child; /* LIST, MAP: the first item or entry */
@@ -27,8 +27,8 @@ struct yaml_node {
 };
 
 /* Parses one document. *ret_root is NULL for an empty one. DAG_EINVAL with the place in *diag. */
-int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len, struct yaml_node **ret_root,
-	struct dag_diag *diag);
+int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len,
+	struct yaml_node **ret_root, struct dag_diag *diag);
 /* The value of `key` in a map, or NULL. */
 struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 /* "a map", "a list", "text": what was found, for messages. */

@@ -13,8 +13,9 @@ static const struct option_spec options[] = {
 	{"keys", 'k', "DIR", "the cluster's keys (see dagrun keygen); needed off loopback"},
 	{"help", 'h', NULL, "this text"},
 };
-static const struct command_spec command = {"dagns", "", "Keeps the list of a cluster's nodes: daemons register here, jobs look here.",
-	options, DAG_LENGTH(options)};
+static const struct command_spec command = {"dagns", "",
+	"Keeps the list of a cluster's nodes: daemons register here, jobs look here.", options,
+	DAG_LENGTH(options)};
 
 struct settings {
 	const char *listen, *keys;
@@ -96,7 +97,9 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!wire_is_local(s.listen) && !s.keys) {
-		fprintf(stderr, "dagns: %s can be reached from other machines: that needs --keys DIR (make them with: dagrun keygen DIR)\n",
+		fprintf(stderr,
+			"dagns: %s can be reached from other machines: that needs --keys DIR (make them "
+			"with: dagrun keygen DIR)\n",
 			s.listen);
 		return EXIT_USAGE;
 	}

@@ -87,7 +87,8 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 			session_set_owner(s, owner);
 		}
 		owner->incarnation = e->register_node->incarnation;
-		ns->changed |= registry_put(&ns->registry, os_now(), owner->node, owner->incarnation, copy_info(e->register_node));
+		ns->changed |= registry_put(&ns->registry, os_now(), owner->node, owner->incarnation,
+			copy_info(e->register_node));
 	} else if (e->body_case == DAGRUN__ENVELOPE__BODY_WATCH) {
 		w = base_alloc(sizeof(*w));
 		w->session = s;
@@ -132,8 +133,8 @@ static void on_refused(void *ctx, struct session *s, const char *text)
 	(void)text;
 }
 
-static const struct session_handlers handlers = {.on_message = on_message, .on_opened = on_opened, .on_closed = on_closed,
-	.on_refused = on_refused};
+static const struct session_handlers handlers = {
+	.on_message = on_message, .on_opened = on_opened, .on_closed = on_closed, .on_refused = on_refused};
 
 static void hear(void *ctx, struct session *s)
 {
@@ -142,7 +143,8 @@ static void hear(void *ctx, struct session *s)
 
 	/* The registry's clock runs from the last word of the session, whatever that word was. */
 	if (owner)
-		ns->changed |= registry_heard(&ns->registry, session_last_heard(s), owner->node, owner->incarnation);
+		ns->changed |=
+			registry_heard(&ns->registry, session_last_heard(s), owner->node, owner->incarnation);
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -169,8 +171,8 @@ int nameserver_new(uv_loop_t *loop, struct wire_loop *wire, const char *listen, 
 	struct nameserver **ret_nameserver, char **ret_endpoint, struct dag_diag *diag)
 {
 	struct nameserver *ns = base_alloc(sizeof(*ns));
-	int r = session_listen(wire, keys, listen, "nameserver", DAGRUN__ROLE__NAMESERVER, os_random(), &handlers, ns, &ns->server,
-		ret_endpoint);
+	int r = session_listen(wire, keys, listen, "nameserver", DAGRUN__ROLE__NAMESERVER, os_random(),
+		&handlers, ns, &ns->server, ret_endpoint);
 
 	if (r < 0) {
 		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", listen, zmq_strerror(zmq_errno()));

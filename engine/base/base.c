@@ -9,8 +9,8 @@ const char *dag_strerror(int error)
 	switch (error) {
 	case 0:
 		return "success";
-#define X(code, name, text)                                                                                   \
-	case name:                                                                                            \
+#define X(code, name, text)                                                                                  \
+	case name:                                                                                           \
 		return text;
 		DAG_ERROR_MAP(X)
 #undef X

@@ -37,8 +37,8 @@ char *base_format(const char *format, ...) __attribute__((format(printf, 1, 2)))
 char *base_vformat(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
 /* Makes room for one more element in a growing array and zeroes it: *DAG_APPEND(items, count, cap) = x. */
-#define DAG_APPEND(items, count, cap)                                                                         \
-	((void)((count) == (cap) ? ((items) = base_grow((items), &(cap), sizeof(*(items)))) : (items)),        \
+#define DAG_APPEND(items, count, cap)                                                                        \
+	((void)((count) == (cap) ? ((items) = base_grow((items), &(cap), sizeof(*(items)))) : (items)),      \
 		(void)memset(&(items)[(count)], 0, sizeof(*(items))), &(items)[(count)++])
 void *base_grow(void *items, size_t *cap, size_t item_size);
 

@@ -16,7 +16,7 @@ static inline const struct hash_table *table(void)
 
 struct hash_state *hash_state_new(void)
 {
-	return table()->new();
+	return table()->new ();
 }
 
 void hash_state_destroy(struct hash_state **state)

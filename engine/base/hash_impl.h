@@ -50,5 +50,11 @@ static uint64_t impl_64(const void *data, size_t len)
 }
 
 const struct hash_table HASH_TABLE = {
-	impl_new, impl_free, impl_reset, impl_update, impl_digest, impl_128, impl_64,
+	impl_new,
+	impl_free,
+	impl_reset,
+	impl_update,
+	impl_digest,
+	impl_128,
+	impl_64,
 };

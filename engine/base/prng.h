@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef BASE_PRNG_H
 #define BASE_PRNG_H
-/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): one seed draws everything. */
+/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): one seed draws
+ * everything. */
 #include <stdint.h>
 
 struct prng {

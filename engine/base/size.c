@@ -13,8 +13,8 @@ static int parse_prefix(const char *text, uint64_t *ret_number, const char **ret
 	if (!isdigit((unsigned char)*c))
 		return DAG_EINVAL;
 	for (; isdigit((unsigned char)*c); c++)
-		if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(*c - '0'), &n) ||
-			n > INT64_MAX)
+		if (__builtin_mul_overflow(n, 10, &n) ||
+			__builtin_add_overflow(n, (uint64_t)(*c - '0'), &n) || n > INT64_MAX)
 			return DAG_ELIMIT;
 	*ret_number = n;
 	*ret_rest = c;

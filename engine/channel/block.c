@@ -15,7 +15,7 @@ int block_header_check(const struct block_header *h)
 size_t index_size(uint32_t streams, uint32_t parts, uint32_t blocks)
 {
 	return sizeof(struct index_header) + streams * sizeof(struct index_stream) +
-		parts * sizeof(struct index_part) + blocks * sizeof(struct block_ref);
+	       parts * sizeof(struct index_part) + blocks * sizeof(struct block_ref);
 }
 
 int index_check(const void *data, size_t len, struct index_view *ret_view)

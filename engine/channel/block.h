@@ -9,8 +9,8 @@
  *   index     struct index_header, a struct index_stream each, a struct index_part each part of each stream,
  *             then struct block_ref for all blocks
  *
- * All numbers are little-endian, as every processor here is. An index is written by a process that runs users'
- * code, so index_check believes nothing of it.
+ * All numbers are little-endian, as every processor here is. An index is written by a process that runs
+ * users' code, so index_check believes nothing of it.
  */
 #include "base/base.h"
 #include "base/hash.h"
@@ -39,7 +39,8 @@ struct block_header {
 	uint32_t length;     /* bytes behind the header */
 	uint32_t raw_length; /* before the codec */
 	uint32_t pad;
-	uint64_t checksum; /* XXH3-64 of the bytes behind the header; made where a block crosses wire or disk */
+	uint64_t checksum; /* XXH3-64 of the bytes behind the header; made where a block crosses wire or disk
+			    */
 	uint64_t zero;
 };
 _Static_assert(sizeof(struct block_header) == BLOCK_HEADER_SIZE, "the header is the wire format");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two queues, each with an async handle that wakes the loop at its other end. Behind them a ROUTER that serves and a
- * DEALER for each endpoint that is read from; a channel that is read has a struct fetch, which decides.
+ * Two queues, each with an async handle that wakes the loop at its other end. Behind them a ROUTER that
+ * serves and a DEALER for each endpoint that is read from; a channel that is read has a struct fetch, which
+ * decides.
  */
 #include "data.h"
 #include "channel/core/fetch.h"
@@ -241,7 +242,8 @@ static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 	struct data_event event = {0};
 	Dagrun__Data *m;
 
-	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(event.peer.identity) || zmq_msg_size(&frames[1]) > 4096)
+	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(event.peer.identity) ||
+		zmq_msg_size(&frames[1]) > 4096)
 		return;
 	m = dagrun__data__unpack(NULL, zmq_msg_size(&frames[1]), zmq_msg_data(&frames[1]));
 	if (!m)
@@ -282,7 +284,10 @@ static void forget_reading(struct data *d, struct reading *r)
 
 static void fail_reading(struct data *d, struct reading *r, int error, const char *text)
 {
-	post_event(d, &(struct data_event){.kind = DATA_FAILED, .channel = r->channel, .error = error, .text = base_strdup(text)});
+	post_event(d, &(struct data_event){.kind = DATA_FAILED,
+			      .channel = r->channel,
+			      .error = error,
+			      .text = base_strdup(text)});
 	forget_reading(d, r);
 }
 
@@ -326,7 +331,8 @@ static bool place_block(struct data *d, struct reading *r, const struct block_he
 		return false;
 	if (!d->base || d->size - d->used < need) {
 		if (d->base)
-			post_event(d, &(struct data_event){.kind = DATA_SEGMENT_FULL, .ref = {.segment = d->segment}});
+			post_event(d, &(struct data_event){
+					      .kind = DATA_SEGMENT_FULL, .ref = {.segment = d->segment}});
 		d->base = NULL;
 		d->asked = true;
 		post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = need});
@@ -339,7 +345,8 @@ static bool place_block(struct data *d, struct reading *r, const struct block_he
 	return true;
 }
 
-static void on_block(struct data *d, struct reading *r, uint64_t seq, zmq_msg_t *header_frame, zmq_msg_t *payload)
+static void on_block(
+	struct data *d, struct reading *r, uint64_t seq, zmq_msg_t *header_frame, zmq_msg_t *payload)
 {
 	struct block_header header;
 
@@ -375,7 +382,9 @@ static void on_block(struct data *d, struct reading *r, uint64_t seq, zmq_msg_t 
 
 static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 {
-	struct data_event event = {.kind = DATA_END, .channel = r->channel, .checked = m->checked,
+	struct data_event event = {.kind = DATA_END,
+		.channel = r->channel,
+		.checked = m->checked,
 		.end = {m->records, m->bytes, {m->hash_low, m->hash_high}}};
 
 	switch (fetch_on_end(&r->fetch, m->blocks, os_now())) {
@@ -482,8 +491,9 @@ static struct dealer *find_dealer(struct data *d, const char *endpoint)
 	dealer = base_alloc(sizeof(*dealer));
 	dealer->data = d;
 	dealer->endpoint = base_strdup(endpoint);
-	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? d->keys : NULL, false, true, NULL, 0,
-		on_dealer_message, dealer);
+	dealer->socket =
+		wire_socket_new(d->wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? d->keys : NULL, false,
+			true, NULL, 0, on_dealer_message, dealer);
 	wire_socket_connect(dealer->socket, endpoint);
 	HASH_ADD_KEYPTR(hh, d->dealers, dealer->endpoint, strlen(dealer->endpoint), dealer);
 	return dealer;
@@ -507,16 +517,16 @@ static void on_tick(uv_timer_t *tick)
 	struct reading *r, *next;
 
 	HASH_ITER(hh, d->readings, r, next)
-		switch (fetch_tick(&r->fetch, os_now())) {
-		case FETCH_OPEN:
-			send_request(r, DAGRUN__DATA_KIND__OPEN);
-			break;
-		case FETCH_UNREACHABLE:
-			fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
-			break;
-		default:
-			break;
-		}
+	switch (fetch_tick(&r->fetch, os_now())) {
+	case FETCH_OPEN:
+		send_request(r, DAGRUN__DATA_KIND__OPEN);
+		break;
+	case FETCH_UNREACHABLE:
+		fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
+		break;
+	default:
+		break;
+	}
 }
 
 /* ---- the loop ---- */
@@ -527,8 +537,9 @@ static void close_sockets(struct data *d)
 	struct reading *r, *next;
 
 	HASH_ITER(hh, d->readings, r, next)
-		forget_reading(d, r);
-	HASH_ITER(hh, d->dealers, dealer, next_dealer) {
+	forget_reading(d, r);
+	HASH_ITER(hh, d->dealers, dealer, next_dealer)
+	{
 		HASH_DEL(d->dealers, dealer);
 		wire_socket_destroy(&dealer->socket);
 		free(dealer->endpoint);
@@ -628,8 +639,8 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
-int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded, data_event_fn *on_event,
-	void *ctx, struct data **ret_data, char **ret_endpoint)
+int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded,
+	data_event_fn *on_event, void *ctx, struct data **ret_data, char **ret_endpoint)
 {
 	struct data *d = base_alloc(sizeof(*d));
 	int r = 0;
@@ -654,8 +665,9 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 	uv_timer_start(&d->tick, on_tick, DATA_TICK_MS, DATA_TICK_MS);
 	wire_loop_new(&d->wire, d->loop);
 	if (endpoint) {
-		d->router = wire_socket_new(d->wire, ZMQ_ROUTER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, true, true, NULL, 0,
-			on_router_message, d);
+		d->router =
+			wire_socket_new(d->wire, ZMQ_ROUTER, strncmp(endpoint, "inproc:", 7) ? keys : NULL,
+				true, true, NULL, 0, on_router_message, d);
 		r = wire_socket_bind(d->router, endpoint, ret_endpoint);
 	}
 	if (threaded)
@@ -688,24 +700,40 @@ void data_destroy(struct data **data)
 	*data = NULL;
 }
 
-void data_send_block(struct data *d, const struct data_peer *peer, const struct block_header *header, const void *bytes, void *pin)
+void data_send_block(struct data *d, const struct data_peer *peer, const struct block_header *header,
+	const void *bytes, void *pin)
 {
-	post_command(d, &(struct command){.kind = COMMAND_SEND_BLOCK, .peer = *peer, .header = *header, .bytes = bytes, .pin = pin});
+	post_command(d, &(struct command){.kind = COMMAND_SEND_BLOCK,
+				.peer = *peer,
+				.header = *header,
+				.bytes = bytes,
+				.pin = pin});
 }
 
-void data_send_end(struct data *d, const struct data_peer *peer, uint64_t blocks, const struct channel_end *end, bool checked)
+void data_send_end(struct data *d, const struct data_peer *peer, uint64_t blocks,
+	const struct channel_end *end, bool checked)
 {
-	post_command(d, &(struct command){.kind = COMMAND_SEND_END, .peer = *peer, .count = blocks, .end = *end, .checked = checked});
+	post_command(d, &(struct command){.kind = COMMAND_SEND_END,
+				.peer = *peer,
+				.count = blocks,
+				.end = *end,
+				.checked = checked});
 }
 
 void data_send_error(struct data *d, const struct data_peer *peer, int error, const char *text)
 {
-	post_command(d, &(struct command){.kind = COMMAND_SEND_ERROR, .peer = *peer, .error = error, .text = base_strdup(text)});
+	post_command(d, &(struct command){.kind = COMMAND_SEND_ERROR,
+				.peer = *peer,
+				.error = error,
+				.text = base_strdup(text)});
 }
 
 void data_fetch(struct data *d, uint64_t channel, const char *endpoint, const struct data_open *open)
 {
-	post_command(d, &(struct command){.kind = COMMAND_FETCH, .channel = channel, .open = *open, .text = base_strdup(endpoint)});
+	post_command(d, &(struct command){.kind = COMMAND_FETCH,
+				.channel = channel,
+				.open = *open,
+				.text = base_strdup(endpoint)});
 }
 
 void data_consumed(struct data *d, uint64_t channel, uint64_t bytes)
@@ -720,5 +748,6 @@ void data_stop(struct data *d, uint64_t channel)
 
 void data_give_segment(struct data *d, uint32_t segment, void *base, uint64_t size)
 {
-	post_command(d, &(struct command){.kind = COMMAND_GIVE, .segment = segment, .base = base, .count = size});
+	post_command(
+		d, &(struct command){.kind = COMMAND_GIVE, .segment = segment, .base = base, .count = size});
 }

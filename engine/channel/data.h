@@ -2,9 +2,10 @@
 #ifndef CHANNEL_DATA_H
 #define CHANNEL_DATA_H
 /*
- * Blocks between nodes: the bulk mover. Daemons run one in a thread of its own, so that bulk never delays a heartbeat;
- * a job manager, and a daemon that is embedded in one, run it on their own loop. It decides nothing: what is sent is
- * said by its owner, what arrives is told to it, both through queues, so that the owner cannot tell the difference.
+ * Blocks between nodes: the bulk mover. Daemons run one in a thread of its own, so that bulk never delays a
+ * heartbeat; a job manager, and a daemon that is embedded in one, run it on their own loop. It decides
+ * nothing: what is sent is said by its owner, what arrives is told to it, both through queues, so that the
+ * owner cannot tell the difference.
  *
  * All functions are the owner's thread's. on_event is called in the owner's loop.
  */
@@ -57,24 +58,26 @@ struct data_event {
 
 typedef void data_event_fn(void *ctx, const struct data_event *event);
 
-/* endpoint: to serve readers at, or NULL for none; *ret_endpoint then is the real one. threaded: see above. */
-int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded, data_event_fn *on_event,
-	void *ctx, struct data **ret_data, char **ret_endpoint);
+/* endpoint: to serve readers at, or NULL for none; *ret_endpoint then is the real one. threaded: see above.
+ */
+int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded,
+	data_event_fn *on_event, void *ctx, struct data **ret_data, char **ret_endpoint);
 /* Stops the thread. Events that are still on their way are dropped but for their memory. */
 void data_destroy(struct data **data);
 
 /* server: `bytes` stay until DATA_SENT gives `pin` back */
-void data_send_block(struct data *data, const struct data_peer *peer, const struct block_header *header, const void *bytes,
-	void *pin);
-void data_send_end(struct data *data, const struct data_peer *peer, uint64_t blocks, const struct channel_end *end,
-	bool checked);
+void data_send_block(struct data *data, const struct data_peer *peer, const struct block_header *header,
+	const void *bytes, void *pin);
+void data_send_end(struct data *data, const struct data_peer *peer, uint64_t blocks,
+	const struct channel_end *end, bool checked);
 void data_send_error(struct data *data, const struct data_peer *peer, int error, const char *text);
 
 /* reader: `channel` is the owner's number, never used again */
 void data_fetch(struct data *data, uint64_t channel, const char *endpoint, const struct data_open *open);
 void data_consumed(struct data *data, uint64_t channel, uint64_t bytes);
 void data_stop(struct data *data, uint64_t channel);
-/* Memory to put blocks into, after DATA_NEED_SEGMENT; base NULL: there is none, and channels that need it fail. */
+/* Memory to put blocks into, after DATA_NEED_SEGMENT; base NULL: there is none, and channels that need it
+ * fail. */
 void data_give_segment(struct data *data, uint32_t segment, void *base, uint64_t size);
 
 #endif

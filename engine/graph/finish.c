@@ -28,16 +28,19 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 		struct graph_port *port = &to->in[e->to_port];
 
 		if (to->kind == GRAPH_INPUT) {
-			graph_report(diag, e->place, "'%s' is an input of the job and cannot be written to", to->name);
+			graph_report(diag, e->place, "'%s' is an input of the job and cannot be written to",
+				to->name);
 			continue;
 		}
 		if (from->kind == GRAPH_INPUT && e->from_port)
 			graph_report(diag, e->place, "input '%s' has one port, 0", from->name);
 		if (from->kind == GRAPH_PLUGIN && e->from_port >= from->out_count)
-			graph_report(diag, e->place, "stage '%s' has no output port %u: entry '%s' declares %u",
-				from->name, e->from_port, from->entry, from->out_count);
+			graph_report(diag, e->place,
+				"stage '%s' has no output port %u: entry '%s' declares %u", from->name,
+				e->from_port, from->entry, from->out_count);
 		if (to->kind == GRAPH_PLUGIN && e->to_port >= to->in_count)
-			graph_report(diag, e->place, "stage '%s' has no input port %u: entry '%s' declares %u", to->name,
+			graph_report(diag, e->place,
+				"stage '%s' has no input port %u: entry '%s' declares %u", to->name,
 				e->to_port, to->entry, to->in_count);
 		if (from->kind == GRAPH_PROGRAM)
 			from->out_count = DAG_MAX(from->out_count, e->from_port + 1);
@@ -46,8 +49,10 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 		if (port->edge != GRAPH_NONE) {
 			const struct graph_edge *first = graph->edges[port->edge];
 
-			graph_report(diag, e->place, "two writers to input port %u of stage '%s': '%s' (line %d) and '%s'",
-				e->to_port, to->name, graph->stages[first->from]->name, first->place.line, from->name);
+			graph_report(diag, e->place,
+				"two writers to input port %u of stage '%s': '%s' (line %d) and '%s'",
+				e->to_port, to->name, graph->stages[first->from]->name, first->place.line,
+				from->name);
 			continue;
 		}
 		port->edge = e->id;
@@ -60,7 +65,8 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 		if (stage->kind == GRAPH_PROGRAM)
 			stage->out_count = DAG_MAX(stage->out_count, o->port + 1);
 		if (o->port >= stage->out_count)
-			graph_report(diag, o->place, "stage '%s' has no output port %u", stage->name, o->port);
+			graph_report(
+				diag, o->place, "stage '%s' has no output port %u", stage->name, o->port);
 		stage->out[o->port].used = true;
 	}
 	for (size_t i = 0; i < graph->stage_count; i++) {
@@ -68,8 +74,8 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 
 		for (uint32_t p = 0; p < s->in_count; p++)
 			if (s->in[p].edge == GRAPH_NONE)
-				graph_report(diag, s->place, "input port %u of stage '%s' is not joined to anything", p,
-					s->name);
+				graph_report(diag, s->place,
+					"input port %u of stage '%s' is not joined to anything", p, s->name);
 		if (s->kind == GRAPH_INPUT && !s->out[0].used)
 			graph_report(diag, s->place, "input '%s' is not read by any stage", s->name);
 	}
@@ -79,7 +85,8 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 static void report_cycle(const struct graph *graph, const uint32_t *missing, struct dag_diag *diag)
 {
 	size_t n = graph->stage_count;
-	uint32_t at = 0, *seen_at = base_alloc(n * sizeof(*seen_at)), *path = base_alloc((n + 1) * sizeof(*path));
+	uint32_t at = 0, *seen_at = base_alloc(n * sizeof(*seen_at)),
+		 *path = base_alloc((n + 1) * sizeof(*path));
 	uint32_t len = 0;
 	struct buffer text = {0};
 	struct graph_place place = {0};
@@ -161,7 +168,8 @@ static bool infer_width(struct graph *graph, struct graph_stage *stage, struct d
 			continue;
 		if (first && first->width != other->width)
 			graph_report(diag, stage->place,
-				"the width of stage '%s' is not said, and its pointwise neighbours disagree: '%s' has %u, "
+				"the width of stage '%s' is not said, and its pointwise neighbours disagree: "
+				"'%s' has %u, "
 				"'%s' has %u",
 				stage->name, first->name, first->width, other->name, other->width);
 		if (!first)
@@ -180,11 +188,13 @@ static void check_widths(const struct graph_edge *e, const struct graph *graph, 
 
 	if (e->pattern == GRAPH_POINTWISE && wide % narrow)
 		graph_report(diag, e->place,
-			"'%s' (width %u) >= '%s' (width %u): for a pointwise edge one width must divide the other",
+			"'%s' (width %u) >= '%s' (width %u): for a pointwise edge one width must divide the "
+			"other",
 			from->name, from->width, to->name, to->width);
 	if (e->pattern == GRAPH_NEIGHBOURS && wide != narrow)
-		graph_report(diag, e->place, "'%s' (width %u) and '%s' (width %u): neighbours need equal widths",
-			from->name, from->width, to->name, to->width);
+		graph_report(diag, e->place,
+			"'%s' (width %u) and '%s' (width %u): neighbours need equal widths", from->name,
+			from->width, to->name, to->width);
 	if (from->kind == GRAPH_INPUT && e->pattern == GRAPH_BIPARTITE && to->width > 1)
 		graph_report(diag, e->place,
 			"input '%s' >> '%s' (width %u): an input goes >= into a stage, or >> into width 1; "
@@ -192,13 +202,16 @@ static void check_widths(const struct graph_edge *e, const struct graph *graph, 
 			from->name, to->name, to->width);
 	if (from->kind == GRAPH_INPUT && e->pattern == GRAPH_POINTWISE && to->width > from->width)
 		graph_report(diag, e->place,
-			"input '%s' has %u splits, fewer than the width %u of '%s'; split it smaller, or put a stage "
+			"input '%s' has %u splits, fewer than the width %u of '%s'; split it smaller, or put "
+			"a stage "
 			"between that reads it: {program: [cat]}",
 			from->name, from->width, to->width, to->name);
 	for (uint32_t i = 0; e->pattern == GRAPH_LIST && i < e->list_count; i++)
 		if (e->list[i].producer >= from->width || e->list[i].consumer >= to->width) {
-			graph_report(diag, e->place, "list pair [%u, %u] is outside of '%s' (width %u) and '%s' (width %u)",
-				e->list[i].producer, e->list[i].consumer, from->name, from->width, to->name, to->width);
+			graph_report(diag, e->place,
+				"list pair [%u, %u] is outside of '%s' (width %u) and '%s' (width %u)",
+				e->list[i].producer, e->list[i].consumer, from->name, from->width, to->name,
+				to->width);
 			break;
 		}
 }
@@ -219,13 +232,14 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 		if (!s->width)
 			s->width = 1;
 		if (s->width > GRAPH_WIDTH_MAX)
-			graph_report(diag, s->place, "stage '%s' has width %u; the limit is %u", s->name, s->width,
-				GRAPH_WIDTH_MAX);
+			graph_report(diag, s->place, "stage '%s' has width %u; the limit is %u", s->name,
+				s->width, GRAPH_WIDTH_MAX);
 		total += s->width;
 	}
 	if (total > GRAPH_VERTICES_MAX)
-		graph_report(diag, (struct graph_place){graph->file, 0, 0}, "the graph has %llu vertices; the limit is %u",
-			(unsigned long long)total, GRAPH_VERTICES_MAX);
+		graph_report(diag, (struct graph_place){graph->file, 0, 0},
+			"the graph has %llu vertices; the limit is %u", (unsigned long long)total,
+			GRAPH_VERTICES_MAX);
 	for (size_t i = 0; i < graph->edge_count; i++) {
 		graph->edges[i]->from_width = graph->stages[graph->edges[i]->from]->width;
 		graph->edges[i]->to_width = graph->stages[graph->edges[i]->to]->width;

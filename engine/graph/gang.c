@@ -118,7 +118,8 @@ static void mark_elastic(struct graph *graph, const uint64_t *channels, struct d
 		}
 		if (e->elastic && e->channel == GRAPH_FIFO)
 			graph_report(diag, e->place,
-				"the fifo from '%s' to '%s' lies on paths that meet again, where a fifo could wait for ever; "
+				"the fifo from '%s' to '%s' lies on paths that meet again, where a fifo "
+				"could wait for ever; "
 				"use a pipe there",
 				graph->stages[e->from]->name, graph->stages[e->to]->name);
 		if (e->elastic)
@@ -141,8 +142,10 @@ static void check_inner_files(const struct graph *graph, struct dag_diag *diag)
 			for (uint32_t j = 0; j < n; j++)
 				if (graph->gang_of[from + edge_producer(e, c, j)] == graph->gang_of[to + c]) {
 					graph_report(diag, e->place,
-						"'%s' and '%s' are joined by pipes and must start together, but the file channel "
-						"between them makes one wait for the other's end; use a pipe here too",
+						"'%s' and '%s' are joined by pipes and must start together, "
+						"but the file channel "
+						"between them makes one wait for the other's end; use a pipe "
+						"here too",
 						graph->stages[e->from]->name, graph->stages[e->to]->name);
 					c = e->to_width - 1;
 					break;
@@ -180,7 +183,8 @@ uint64_t graph_gang_shares(const struct graph *graph, uint32_t gang)
 	uint64_t shares = 0;
 
 	for (uint32_t i = 0; i < g->count; i++) {
-		const struct graph_stage *s = graph->stages[graph->vertex_stage[graph->gang_members[g->first + i]]];
+		const struct graph_stage *s =
+			graph->stages[graph->vertex_stage[graph->gang_members[g->first + i]]];
 
 		shares += s->cpu_shares ? s->cpu_shares : g->count > 1 ? 1 : GRAPH_CPU_SHARES;
 	}

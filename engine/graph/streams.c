@@ -45,7 +45,8 @@ static void settle_partition(const struct graph *graph, struct graph_edge *e, st
 		e->partition.kind = GRAPH_BY_HASH;
 	if (e->partition.kind == GRAPH_BY_DEFAULT) {
 		graph_report(diag, e->place,
-			"'%s' to '%s' (width %u) needs a partition: {by: hash, key: 1}, {by: round-robin}, {by: all} or "
+			"'%s' to '%s' (width %u) needs a partition: {by: hash, key: 1}, {by: round-robin}, "
+			"{by: all} or "
 			"{by: part}",
 			from->name, to->name, to->width);
 		return;
@@ -53,12 +54,14 @@ static void settle_partition(const struct graph *graph, struct graph_edge *e, st
 	if (e->partition.kind == GRAPH_BY_ALL)
 		e->parts = 1;
 	else if (format.kind == DAG_FORMAT_BYTES)
-		graph_report(diag, e->place, "'%s' writes bytes, which have no records to partition; only {by: all} is possible",
+		graph_report(diag, e->place,
+			"'%s' writes bytes, which have no records to partition; only {by: all} is possible",
 			from->name);
 	else if (parts > GRAPH_PARTS_MAX)
-		graph_report(diag, e->place, "'%s' to '%s': %u parts; the limit is %u", from->name, to->name, parts,
-			GRAPH_PARTS_MAX);
-	if (e->partition.kind == GRAPH_BY_HASH && format.kind != DAG_FORMAT_KV && e->partition.key == GRAPH_NONE)
+		graph_report(diag, e->place, "'%s' to '%s': %u parts; the limit is %u", from->name, to->name,
+			parts, GRAPH_PARTS_MAX);
+	if (e->partition.kind == GRAPH_BY_HASH && format.kind != DAG_FORMAT_KV &&
+		e->partition.key == GRAPH_NONE)
 		graph_report(diag, e->place, "{by: hash} over %s needs a key: {by: hash, key: 1}",
 			format.kind == DAG_FORMAT_FIXED ? "fixed records" : "lines");
 	if (format.kind == DAG_FORMAT_KV)
@@ -100,11 +103,12 @@ static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_di
 		e->channel = GRAPH_FILE;
 	if (from->kind == GRAPH_INPUT) {
 		if (e->channel != GRAPH_FILE)
-			graph_report(diag, e->place, "'%s' is an input of the job: its channel is always a file", from->name);
+			graph_report(diag, e->place,
+				"'%s' is an input of the job: its channel is always a file", from->name);
 		return;
 	}
-	e->stream = find_stream(graph, from,
-		(struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false});
+	e->stream = find_stream(
+		graph, from, (struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false});
 }
 
 void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag)

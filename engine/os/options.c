@@ -25,8 +25,8 @@ static void complain(const char *program, const struct command_spec *command, co
 	for (size_t i = 0; i < command->option_count; i++)
 		names[i] = command->options[i].name;
 	nearest = !strncmp(word, "--", 2) ? dag_nearest(word + 2, names, command->option_count) : NULL;
-	fprintf(stderr, "%s: unknown option '%s'%s%s%s; see '%s --help'\n", program, word, nearest ? "; did you mean '--" : "",
-		nearest ? nearest : "", nearest ? "'?" : "", program);
+	fprintf(stderr, "%s: unknown option '%s'%s%s%s; see '%s --help'\n", program, word,
+		nearest ? "; did you mean '--" : "", nearest ? nearest : "", nearest ? "'?" : "", program);
 	free(names);
 }
 
@@ -41,7 +41,8 @@ int options_parse(const char *program, const struct command_spec *command, int a
 	for (size_t i = 0; i < command->option_count; i++) {
 		const struct option_spec *o = &command->options[i];
 
-		longs[i] = (struct option){o->name, o->argument ? required_argument : no_argument, NULL, LONG_BASE + (int)i};
+		longs[i] = (struct option){
+			o->name, o->argument ? required_argument : no_argument, NULL, LONG_BASE + (int)i};
 		if (o->letter) {
 			*at++ = o->letter;
 			if (o->argument)
@@ -57,7 +58,8 @@ int options_parse(const char *program, const struct command_spec *command, int a
 		if (value < 0)
 			break;
 		if (value == ':') {
-			fprintf(stderr, "%s: option '%s' needs a value; see '%s --help'\n", program, argv[optind - 1], program);
+			fprintf(stderr, "%s: option '%s' needs a value; see '%s --help'\n", program,
+				argv[optind - 1], program);
 			r = DAG_EINVAL;
 		} else if (value == '?') {
 			complain(program, command, argv[before]);
@@ -73,14 +75,15 @@ int options_parse(const char *program, const struct command_spec *command, int a
 
 void options_help(const char *program, const struct command_spec *command)
 {
-	printf("usage: %s%s%s%s%s\n\n%s\n", program, command->option_count ? " [options]" : "", *command->arguments ? " " : "",
-		command->arguments, "", command->help);
+	printf("usage: %s%s%s%s%s\n\n%s\n", program, command->option_count ? " [options]" : "",
+		*command->arguments ? " " : "", command->arguments, "", command->help);
 	if (command->option_count)
 		printf("\noptions:\n");
 	for (size_t i = 0; i < command->option_count; i++) {
 		const struct option_spec *o = &command->options[i];
-		char *left = base_format("%c%c%s --%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ', o->letter ? "," : " ",
-			o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+		char *left = base_format("%c%c%s --%s%s%s", o->letter ? '-' : ' ',
+			o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->argument ? " " : "",
+			o->argument ? o->argument : "");
 
 		printf("  %-30s %s\n", left, o->help);
 		free(left);

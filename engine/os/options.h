@@ -2,8 +2,8 @@
 #ifndef OS_OPTIONS_H
 #define OS_OPTIONS_H
 /*
- * One table an entry describes a command's options; getopt_long, the help, the man page and the completion of a shell
- * are made from it.
+ * One table an entry describes a command's options; getopt_long, the help, the man page and the completion of
+ * a shell are made from it.
  */
 #include "base/base.h"
 
@@ -23,8 +23,9 @@ struct command_spec {
 };
 
 /*
- * Calls on_option for each option of argv (from index 1) with its position in the table; operands are moved to the end.
- * Returns the index of the first operand, or DAG_EINVAL after a message on stderr with `program` before it.
+ * Calls on_option for each option of argv (from index 1) with its position in the table; operands are moved
+ * to the end. Returns the index of the first operand, or DAG_EINVAL after a message on stderr with `program`
+ * before it.
  */
 int options_parse(const char *program, const struct command_spec *command, int argc, char **argv,
 	int (*on_option)(void *ctx, size_t option, const char *value), void *ctx);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef OS_SPAWN_H
 #define OS_SPAWN_H
-/* The one place where processes are started: vfork and exec, which cost the same whatever the caller's size. */
+/* The one place where processes are started: vfork and exec, which cost the same whatever the caller's size.
+ */
 #include "base/base.h"
 
 #include <sys/types.h>
@@ -9,18 +10,18 @@
 #define SPAWN_FDS_MAX 8
 
 struct spawn {
-	const char *path;   /* without a slash it is looked up in the caller's PATH */
+	const char *path; /* without a slash it is looked up in the caller's PATH */
 	char *const *argv;
-	char *const *env;   /* the whole environment */
-	const char *folder; /* to run in; NULL: the caller's */
+	char *const *env;       /* the whole environment */
+	const char *folder;     /* to run in; NULL: the caller's */
 	int fds[SPAWN_FDS_MAX]; /* fds[i] becomes descriptor i; −1: /dev/null. All others are closed. */
 	int fd_count;           /* >= 3 */
 };
 
 /*
  * Starts a process in a process group of its own, which dies with the calling thread. *ret_pidfd is readable
- * when it has ended. DAG_ENOEXEC with errno set where it cannot be executed; DAG_EBUSY where the system has no
- * room for a process now.
+ * when it has ended. DAG_ENOEXEC with errno set where it cannot be executed; DAG_EBUSY where the system has
+ * no room for a process now.
  */
 int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd);
 

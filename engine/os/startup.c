@@ -20,7 +20,8 @@ int startup(const char *program, size_t descriptors_needed)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGABRT, on_abort);
-	/* Large ZeroMQ messages come and go: both thresholds together keep their memory from being mapped anew each time. */
+	/* Large ZeroMQ messages come and go: both thresholds together keep their memory from being mapped
+	 * anew each time. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -31,8 +32,11 @@ int startup(const char *program, size_t descriptors_needed)
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
 	if (limit.rlim_cur < descriptors_needed) {
-		fprintf(stderr, "%s: %llu file descriptors are allowed, %zu are needed; raise the limit with: ulimit -n %zu\n", program,
-			(unsigned long long)limit.rlim_cur, descriptors_needed, descriptors_needed * 4);
+		fprintf(stderr,
+			"%s: %llu file descriptors are allowed, %zu are needed; raise the limit with: ulimit "
+			"-n %zu\n",
+			program, (unsigned long long)limit.rlim_cur, descriptors_needed,
+			descriptors_needed * 4);
 		return DAG_ELIMIT;
 	}
 	return 0;

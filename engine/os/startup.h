@@ -10,8 +10,9 @@
 #define EXIT_BUG 70
 
 /*
- * Descriptor limit (raised as far as allowed; DAG_ELIMIT with a message where it stays too low, since libzmq aborts
- * without descriptors), allocator thresholds, signals. A failed assertion ends the program with code 70.
+ * Descriptor limit (raised as far as allowed; DAG_ELIMIT with a message where it stays too low, since libzmq
+ * aborts without descriptors), allocator thresholds, signals. A failed assertion ends the program with
+ * code 70.
  */
 int startup(const char *program, size_t descriptors_needed);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * daghost: waits for STARTs, runs them, says DONE. One message loop serves every thread that waits (host_wait).
+ * daghost: waits for STARTs, runs them, says DONE. One message loop serves every thread that waits
+ * (host_wait).
  */
 #include "task.h"
 #include "os/os.h"
@@ -103,7 +104,8 @@ static void release_kept(struct host *host)
 	struct host_segment *s, *next;
 
 	pthread_mutex_lock(&host->lock);
-	HASH_ITER(hh, host->segments, s, next) {
+	HASH_ITER(hh, host->segments, s, next)
+	{
 		s->kept = false;
 		s->open = 0;
 		retire_if_done(host, s);
@@ -185,7 +187,8 @@ static void on_stage(struct host *host, const struct host_msg *msg, int fd)
 			if (!strcmp(plugin_entry(plugin, i)->name, stage->spec.entry))
 				stage->entry = plugin_entry(plugin, i);
 		if (!stage->entry)
-			stage->error = base_format("plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
+			stage->error = base_format(
+				"plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
 	}
 	HASH_ADD(hh, host->stages, id, sizeof(stage->id), stage);
 }
@@ -329,8 +332,8 @@ void host_changed(struct host *host)
 
 /* ---- running ---- */
 
-static void find_fifo_producers(struct host *host, struct dag_vertex *v, const struct host_port *ports,
-	const uint32_t *vertices)
+static void find_fifo_producers(
+	struct host *host, struct dag_vertex *v, const struct host_port *ports, const uint32_t *vertices)
 {
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		if (!(ports[port].flags & HOST_PORT_FIFO))
@@ -428,7 +431,8 @@ static void *run_task(void *arg)
 	if (r == DAG_ECLOSED)
 		r = 0;
 	fflush(NULL);
-	/* The output first, then the inputs: a reader that is done must find its producers still committed to it. */
+	/* The output first, then the inputs: a reader that is done must find its producers still committed to
+	 * it. */
 	reader_fini(v);
 	send_done(v, r, &index);
 	return NULL;
@@ -492,7 +496,8 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "--describe"))
 		return plugin_describe(argv[2]);
 	if (argc != 2 || strcmp(argv[1], "--serve")) {
-		fprintf(stderr, "daghost runs vertices for dagd and dagrun, which start it; it has no use of its own\n"
+		fprintf(stderr, "daghost runs vertices for dagd and dagrun, which start it; it has no use of "
+				"its own\n"
 				"usage: daghost --describe PLUGIN.so\n");
 		return 2;
 	}

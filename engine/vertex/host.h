@@ -6,8 +6,8 @@
  * threads beside each other.
  *
  * Threads that wait for something from the daemon or from each other call host_wait: one of them, the leader,
- * reads the socket; the others sleep on a condition. With one thread there is no switch between threads at all.
- * host.lock guards everything that dispatch touches: channels' queues, credit, segments.
+ * reads the socket; the others sleep on a condition. With one thread there is no switch between threads at
+ * all. host.lock guards everything that dispatch touches: channels' queues, credit, segments.
  */
 #include "host_proto.h"
 #include "spec.h"
@@ -56,9 +56,9 @@ struct host {
 	struct host_status *status;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	int threads;  /* that may be in host_wait */
-	bool leader;  /* one of them is reading the socket */
-	int wake_fd;  /* eventfd: makes the leader look up */
+	int threads; /* that may be in host_wait */
+	bool leader; /* one of them is reading the socket */
+	int wake_fd; /* eventfd: makes the leader look up */
 	bool exiting;
 	struct host_segment *segments;
 	struct host_stage *stages;
@@ -70,8 +70,8 @@ struct host {
 };
 
 /*
- * Waits until something may have changed; the caller holds host.lock and looks at its own condition in a loop.
- * Ends the process where the daemon is gone.
+ * Waits until something may have changed; the caller holds host.lock and looks at its own condition in a
+ * loop. Ends the process where the daemon is gone.
  */
 void host_wait(struct host *host);
 /* Takes what has come, without waiting; the caller holds host.lock. */
@@ -82,8 +82,8 @@ void host_send(struct host *host, const struct host_msg *msg, const void *tail, 
 struct host_segment *host_find_segment(struct host *host, uint32_t id);
 
 /*
- * Space of at least `size` bytes, aligned to 64, from the host's current segment; `step` is what to ask for at
- * least when a new segment is needed. Takes host.lock. DAG_ENOSPC where the node has none.
+ * Space of at least `size` bytes, aligned to 64, from the host's current segment; `step` is what to ask for
+ * at least when a new segment is needed. Takes host.lock. DAG_ENOSPC where the node has none.
  */
 int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
 	uint64_t *ret_offset);

@@ -44,7 +44,9 @@ int host_msg_recv(int sock, struct host_msg *msg, void *tail, size_t *ret_tail_l
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct msghdr header = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes,
+	struct msghdr header = {.msg_iov = iov,
+		.msg_iovlen = 2,
+		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes)};
 	ssize_t n;
 
@@ -57,7 +59,8 @@ int host_msg_recv(int sock, struct host_msg *msg, void *tail, size_t *ret_tail_l
 	if (n == 0)
 		return DAG_ELOST;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len >= CMSG_LEN(sizeof(int)))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+			c->cmsg_len >= CMSG_LEN(sizeof(int)))
 			memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
 	if ((size_t)n < sizeof(*msg) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		if (*ret_fd >= 0)

@@ -5,7 +5,8 @@
  * What a daemon and its vertex hosts say to each other, over one SOCK_SEQPACKET pair: a struct host_msg, a
  * tail of bytes, and sometimes one descriptor (SCM_RIGHTS). Both ends are of one build, which READY proves.
  *
- * The daemon trusts nothing that a host says, since a host runs users' code: every number is checked before use.
+ * The daemon trusts nothing that a host says, since a host runs users' code: every number is checked before
+ * use.
  */
 #include "channel/block.h"
 
@@ -48,7 +49,7 @@ enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2 };
 
 struct host_port {
 	uint32_t producers;
-	uint32_t flags; /* enum host_port_flags */
+	uint32_t flags;        /* enum host_port_flags */
 	uint32_t stream, part; /* of the producers: FIFO */
 };
 
@@ -69,7 +70,8 @@ struct host_msg {
 		} stage;
 		struct {
 			uint32_t stage, index, attempt, epoch, vertex;
-			uint32_t group_size; /* tasks that must run together: START of all of them comes in a row */
+			uint32_t group_size; /* tasks that must run together: START of all of them comes in a
+						row */
 			uint32_t in_ports;
 			uint64_t window; /* bytes that a live part may be ahead of its readers */
 		} start;
@@ -82,12 +84,12 @@ struct host_msg {
 			uint32_t port, producer;
 			uint32_t kind; /* enum host_channel_kind */
 			int32_t error;
-			struct block_ref index;   /* SEALED */
-			uint32_t stream, part;    /* SEALED */
-			uint64_t offset, length;  /* SOURCE */
-			uint64_t size;            /* SOURCE: of the file */
-			int64_t mtime_ns;         /* SOURCE */
-			uint32_t raw;             /* LIVE: the blocks are BLOCK_RAW */
+			struct block_ref index;  /* SEALED */
+			uint32_t stream, part;   /* SEALED */
+			uint64_t offset, length; /* SOURCE */
+			uint64_t size;           /* SOURCE: of the file */
+			int64_t mtime_ns;        /* SOURCE */
+			uint32_t raw;            /* LIVE: the blocks are BLOCK_RAW */
 		} channel;
 		struct {
 			uint32_t port, producer;
@@ -122,12 +124,13 @@ struct host_msg {
 struct host_status {
 	_Atomic uint32_t vertex;
 	_Atomic uint32_t port, producer;
-	_Atomic uint64_t record;     /* that was read last, counted from 0 within its channel */
-	_Atomic uint32_t reading;    /* a record was read at all */
+	_Atomic uint64_t record;  /* that was read last, counted from 0 within its channel */
+	_Atomic uint32_t reading; /* a record was read at all */
 	_Atomic uint64_t bytes_read, bytes_written;
 };
 
-/* Sends one message; fd −1 for none. DAG_ELOST where the other side is gone, DAG_EBUSY where it would block. */
+/* Sends one message; fd −1 for none. DAG_ELOST where the other side is gone, DAG_EBUSY where it would block.
+ */
 int host_msg_send(int sock, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
 /*
  * Receives one. `tail` has room for HOST_TAIL_MAX bytes; *ret_fd is −1 or a descriptor that the caller owns.

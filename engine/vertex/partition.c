@@ -8,7 +8,8 @@ static bool is_blank(char c)
 }
 
 /* The n-th field (from 1) of a line; empty where there is none. */
-static void find_field(const char *line, size_t len, uint32_t n, char delimiter, const char **ret, size_t *ret_len)
+static void find_field(
+	const char *line, size_t len, uint32_t n, char delimiter, const char **ret, size_t *ret_len)
 {
 	const char *at = line, *end = line + len;
 
@@ -29,8 +30,8 @@ static void find_field(const char *line, size_t len, uint32_t n, char delimiter,
 	}
 }
 
-uint32_t partition_pick(struct out_stream *stream, enum dag_format_kind format, const void *key, size_t key_len,
-	const void *data, size_t len)
+uint32_t partition_pick(struct out_stream *stream, enum dag_format_kind format, const void *key,
+	size_t key_len, const void *data, size_t len)
 {
 	const struct graph_partition *p = &stream->spec->partition;
 	uint32_t parts = stream->spec->parts;

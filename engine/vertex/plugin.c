@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading a plugin and telling what it declares. Its code, constructors too, runs in a host and nowhere else. */
+/* Loading a plugin and telling what it declares. Its code, constructors too, runs in a host and nowhere else.
+ */
 #include "host.h"
 
 #include <dlfcn.h>
@@ -16,7 +17,8 @@ static bool is_shared_object(const char *path)
 
 	if (fd < 0)
 		return false;
-	ok = read(fd, head, sizeof(head)) == sizeof(head) && !memcmp(head, ELFMAG, SELFMAG) && head[16] == ET_DYN;
+	ok = read(fd, head, sizeof(head)) == sizeof(head) && !memcmp(head, ELFMAG, SELFMAG) &&
+	     head[16] == ET_DYN;
 	close(fd);
 	return ok;
 }
@@ -42,8 +44,8 @@ int plugin_open(const char *path, void **ret_library, const struct dag_plugin **
 		return DAG_ENOEXEC;
 	}
 	if (plugin->abi != DAG_ABI_VERSION || plugin->entry_size < sizeof(struct dag_entry)) {
-		*ret_error = base_format("plugin %s was built for ABI %u, this dagrun has %u; build it again", path, plugin->abi,
-			DAG_ABI_VERSION);
+		*ret_error = base_format("plugin %s was built for ABI %u, this dagrun has %u; build it again",
+			path, plugin->abi, DAG_ABI_VERSION);
 		dlclose(library);
 		return DAG_EVERSION;
 	}
@@ -86,8 +88,8 @@ int plugin_describe(const char *path)
 			if (e->decls[d].kind == DAG_PORT_END)
 				printf("help %s\n", e->decls[d].help);
 			else
-				printf("%s %u %u\n", e->decls[d].kind == DAG_PORT_IN ? "in" : "out", e->decls[d].format,
-					e->decls[d].size);
+				printf("%s %u %u\n", e->decls[d].kind == DAG_PORT_IN ? "in" : "out",
+					e->decls[d].format, e->decls[d].size);
 		}
 	}
 	printf("end\n");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Program vertices: a child process whose stdin, stdout and named pipes are its ports. Each port that carries data
- * has a thread of its own, a plain loop between the record API and a descriptor, so that no order in which a program
- * uses its ports can block another port.
+ * Program vertices: a child process whose stdin, stdout and named pipes are its ports. Each port that carries
+ * data has a thread of its own, a plain loop between the record API and a descriptor, so that no order in
+ * which a program uses its ports can block another port.
  */
 #include "task.h"
 #include "os/spawn.h"
@@ -62,12 +62,13 @@ static int write_all(int fd, const char *data, size_t len)
 static int check_text(struct dag_vertex *v, uint32_t port, const struct dag_record *r)
 {
 	bool bad = (r->key_len && (memchr(r->key, '\t', r->key_len) || memchr(r->key, '\n', r->key_len))) ||
-		(r->len && memchr(r->data, '\n', r->len));
+		   (r->len && memchr(r->data, '\n', r->len));
 
 	if (!bad)
 		return 0;
 	return task_fail(v, DAG_EFORMAT,
-		base_format("record %llu of input port %u has a tab in its key or a line feed, which the program could not tell "
+		base_format("record %llu of input port %u has a tab in its key or a line feed, which the "
+			    "program could not tell "
 			    "from a record's end",
 			(unsigned long long)r->number, port));
 }
@@ -111,7 +112,8 @@ static void pump_in(struct pump *p)
 	int n = 0;
 
 	while ((n = next_of(p, &r)) > 0) {
-		if ((format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES) && check_text(p->v, p->port, &r) < 0)
+		if ((format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES) &&
+			check_text(p->v, p->port, &r) < 0)
 			break;
 		put_record(&b, format, &r);
 		if (b.len < PUMP_BUFFER && !block_ended(p))
@@ -122,7 +124,8 @@ static void pump_in(struct pump *p)
 	}
 	if (n == 0 && b.len)
 		write_all(p->fd, (char *)b.data, b.len);
-	/* A program that stopped reading does not need the rest. Of a port read by several paths others may. */
+	/* A program that stopped reading does not need the rest. Of a port read by several paths others may.
+	 */
 	if (p->producer == ALL_PRODUCERS)
 		dag_close(p->v, p->port);
 	close(p->fd);
@@ -152,8 +155,9 @@ static void pump_out(struct pump *p)
 	int n;
 
 	while ((n = source_next(source, &r)) > 0) {
-		int w = format.kind == DAG_FORMAT_KV ? dag_write_kv(p->v, p->port, r.key, r.key_len, r.data, r.len)
-						     : dag_write(p->v, p->port, r.data, r.len);
+		int w = format.kind == DAG_FORMAT_KV
+				? dag_write_kv(p->v, p->port, r.key, r.key_len, r.data, r.len)
+				: dag_write(p->v, p->port, r.data, r.len);
 
 		if (w < 0)
 			break;
@@ -162,10 +166,13 @@ static void pump_out(struct pump *p)
 	if (n == DAG_EFORMAT) {
 		char name[32];
 
-		task_fail(p->v, n, base_format("record %llu that the program wrote to port %u is not %s",
-			(unsigned long long)number, p->port, graph_format_name(format, name)));
+		task_fail(p->v, n,
+			base_format("record %llu that the program wrote to port %u is not %s",
+				(unsigned long long)number, p->port, graph_format_name(format, name)));
 	} else if (n < 0) {
-		task_fail(p->v, n, base_format("cannot read what the program wrote to port %u: %s", p->port, dag_strerror(n)));
+		task_fail(p->v, n,
+			base_format("cannot read what the program wrote to port %u: %s", p->port,
+				dag_strerror(n)));
 	}
 	/* Closing tells the program, by SIGPIPE, that nobody reads it any more. */
 	close(p->fd);
@@ -189,8 +196,13 @@ static void *run_pump(void *arg)
 
 static void add_pump(struct program *prog, bool out, uint32_t port, uint32_t producer, int fd, char *path)
 {
-	*DAG_APPEND(prog->pumps, prog->pump_count, prog->pump_cap) =
-		(struct pump){.v = prog->v, .program = prog, .out = out, .port = port, .producer = producer, .fd = fd, .path = path};
+	*DAG_APPEND(prog->pumps, prog->pump_count, prog->pump_cap) = (struct pump){.v = prog->v,
+		.program = prog,
+		.out = out,
+		.port = port,
+		.producer = producer,
+		.fd = fd,
+		.path = path};
 }
 
 /* ---- ports as paths ---- */
@@ -198,7 +210,8 @@ static void add_pump(struct program *prog, bool out, uint32_t port, uint32_t pro
 static int make_fifo(struct program *prog, bool out, uint32_t port, uint32_t producer, char *path)
 {
 	if (mkfifo(path, 0600) < 0 && errno != EEXIST) {
-		int r = task_fail(prog->v, DAG_EIO, base_format("cannot make the named pipe %s: %s", path, strerror(errno)));
+		int r = task_fail(prog->v, DAG_EIO,
+			base_format("cannot make the named pipe %s: %s", path, strerror(errno)));
 
 		free(path);
 		return r;
@@ -219,7 +232,9 @@ static int make_file(struct program *prog, uint32_t port, const char *path)
 	struct pump p = {.v = prog->v, .program = prog, .port = port, .producer = ALL_PRODUCERS, .fd = fd};
 
 	if (fd < 0)
-		return errno == EEXIST ? 0 : task_fail(prog->v, DAG_EIO, base_format("cannot make %s: %s", path, strerror(errno)));
+		return errno == EEXIST ? 0
+				       : task_fail(prog->v, DAG_EIO,
+						 base_format("cannot make %s: %s", path, strerror(errno)));
 	pump_in(&p);
 	return prog->v->error;
 }
@@ -257,7 +272,8 @@ static bool parse_placeholder(const char *text, struct placeholder *ret)
 }
 
 /* The text that stands for a placeholder is added to b; for `each` the paths, with blanks between. */
-static int expand_port(struct program *prog, const struct placeholder *ph, uint32_t producer, struct buffer *b)
+static int expand_port(
+	struct program *prog, const struct placeholder *ph, uint32_t producer, struct buffer *b)
 {
 	const char *scratch = prog->v->scratch;
 	char *path;
@@ -314,7 +330,8 @@ static int expand_arg(struct program *prog, const char *arg)
 		if (ph.index || ph.width)
 			buffer_format(&b, "%u", ph.index ? prog->v->index : prog->v->stage->spec.width);
 		else
-			for (uint32_t i = 0; i < (ph.each ? prog->v->in[ph.port].producers : 1) && r == 0; i++) {
+			for (uint32_t i = 0; i < (ph.each ? prog->v->in[ph.port].producers : 1) && r == 0;
+				i++) {
 				if (i)
 					buffer_append(&b, " ", 1);
 				r = expand_port(prog, &ph, i, &b);
@@ -377,8 +394,9 @@ static int link_files(struct program *prog)
 
 		free(path);
 		if (r < 0 && errno != EEXIST)
-			return task_fail(prog->v, DAG_EIO, base_format("cannot place the file '%s': %s", spec->files[i].name,
-				strerror(errno)));
+			return task_fail(prog->v, DAG_EIO,
+				base_format("cannot place the file '%s': %s", spec->files[i].name,
+					strerror(errno)));
 	}
 	return 0;
 }
@@ -394,14 +412,16 @@ static int make_pipes(struct program *prog)
 	prog->child_fds[2] = 2;
 	if (spec->in_count && spec->in_joined[0] && !prog->in_named[0]) {
 		if (pipe2(fds, O_CLOEXEC) < 0)
-			return task_fail(prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
+			return task_fail(
+				prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
 		prog->child_fds[0] = fds[0];
 		fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
 		add_pump(prog, false, 0, ALL_PRODUCERS, fds[1], NULL);
 	}
 	if (spec->out_count && !prog->out_named[0] && prog->v->port_stream_count[0]) {
 		if (pipe2(fds, O_CLOEXEC) < 0)
-			return task_fail(prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
+			return task_fail(
+				prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
 		prog->child_fds[1] = fds[1];
 		fcntl(fds[0], F_SETPIPE_SZ, 1 << 20);
 		add_pump(prog, true, 0, ALL_PRODUCERS, fds[0], NULL);
@@ -451,22 +471,28 @@ static int judge_exit(struct program *prog, const siginfo_t *info)
 		return 0;
 	if (info->si_code != CLD_EXITED) {
 		v->signal = info->si_status;
-		return task_fail(v, DAG_ESIGNAL, base_format("%s was killed by signal %d (%s)", prog->argv[0], info->si_status,
-			strsignal(info->si_status)));
+		return task_fail(v, DAG_ESIGNAL,
+			base_format("%s was killed by signal %d (%s)", prog->argv[0], info->si_status,
+				strsignal(info->si_status)));
 	}
 	v->exit_code = info->si_status;
 	for (uint32_t i = 0; i < spec->exit_ok_count; i++)
 		if (spec->exit_ok[i] == info->si_status)
 			return 0;
-	return task_fail(v, DAG_EFAILED, base_format("%s ended with exit code %d", prog->argv[0], info->si_status));
+	return task_fail(
+		v, DAG_EFAILED, base_format("%s ended with exit code %d", prog->argv[0], info->si_status));
 }
 
 static int start_and_wait(struct program *prog)
 {
 	struct dag_vertex *v = prog->v;
 	const struct stage_spec *spec = &v->stage->spec;
-	struct spawn spawn = {.path = spec->plugin ? spec->plugin : prog->argv[0], .argv = prog->argv, .env = prog->env,
-		.folder = v->scratch, .fds = {prog->child_fds[0], prog->child_fds[1], 2}, .fd_count = 3};
+	struct spawn spawn = {.path = spec->plugin ? spec->plugin : prog->argv[0],
+		.argv = prog->argv,
+		.env = prog->env,
+		.folder = v->scratch,
+		.fds = {prog->child_fds[0], prog->child_fds[1], 2},
+		.fd_count = 3};
 	siginfo_t info = {0};
 	int pidfd, r;
 	pid_t pid;
@@ -479,7 +505,8 @@ static int start_and_wait(struct program *prog)
 		for (size_t i = 0; i < prog->pump_count; i++)
 			if (prog->pumps[i].fd >= 0)
 				close(prog->pumps[i].fd);
-		return task_fail(v, r, base_format("cannot start program '%s': %s", prog->argv[0], strerror(errno)));
+		return task_fail(
+			v, r, base_format("cannot start program '%s': %s", prog->argv[0], strerror(errno)));
 	}
 	close(pidfd);
 	/* Threads of this program may wait for each other as well as for the daemon. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading: a port is its producers in order, a producer is a channel, a channel is blocks, a block is records.
- * The fast path of a read looks at one block only; everything else is in next_block.
+ * Reading: a port is its producers in order, a producer is a channel, a channel is blocks, a block is
+ * records. The fast path of a read looks at one block only; everything else is in next_block.
  *
- * A channel that ends is compared with what its producer said it wrote (records, bytes, hash), so a stream that
- * stops early is an error and never a short success.
+ * A channel that ends is compared with what its producer said it wrote (records, bytes, hash), so a stream
+ * that stops early is an error and never a short success.
  */
 #include "task.h"
 
@@ -94,7 +94,8 @@ static void fail_channel(struct in_channel *ch, int error, char *text)
 
 static ssize_t fill_from_blocks(void *ctx, void *buf, size_t n);
 
-void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+void reader_on_channel(
+	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
 {
 	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
 	struct graph_format format = v->in[msg->u.channel.port].format;
@@ -116,7 +117,8 @@ void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const v
 		if (index && index_check(index, msg->u.channel.index.length, &ch->index) == 0)
 			ch->part = index_part(&ch->index, msg->u.channel.stream, msg->u.channel.part);
 		if (!ch->part) {
-			fail_channel(ch, DAG_ECORRUPT, base_strdup("the index of the producer's output is damaged"));
+			fail_channel(ch, DAG_ECORRUPT,
+				base_strdup("the index of the producer's output is damaged"));
 			return;
 		}
 		ch->expected = (struct channel_end){ch->part->records, ch->part->bytes, ch->part->hash};
@@ -142,7 +144,8 @@ void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const v
 		close(fd);
 }
 
-void reader_on_blocks(struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n)
+void reader_on_blocks(
+	struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n)
 {
 	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
 
@@ -150,7 +153,8 @@ void reader_on_blocks(struct dag_vertex *v, const struct host_msg *msg, const st
 		const unsigned char *data = locate(v->host, &refs[i]);
 
 		if (data)
-			push_block(ch, (struct queued_block){data, refs[i].length, refs[i].records, refs[i].kind, NULL});
+			push_block(ch, (struct queued_block){
+					       data, refs[i].length, refs[i].records, refs[i].kind, NULL});
 		else
 			fail_channel(ch, DAG_ECORRUPT, base_strdup("a block lies outside of its segment"));
 	}
@@ -213,8 +217,9 @@ static int check_end(struct in_channel *ch)
 		hash_equal(hash, ch->expected.hash))
 		return 0;
 	ch->error = DAG_ECORRUPT;
-	ch->error_text = base_format("read %llu records in %llu bytes, but the producer wrote %llu in %llu, or their hashes "
-				     "differ",
+	ch->error_text = base_format(
+		"read %llu records in %llu bytes, but the producer wrote %llu in %llu, or their hashes "
+		"differ",
 		(unsigned long long)ch->records, (unsigned long long)ch->bytes,
 		(unsigned long long)ch->expected.records, (unsigned long long)ch->expected.bytes);
 	return DAG_ECORRUPT;
@@ -248,8 +253,8 @@ static int next_live(struct dag_vertex *v, struct in_channel *ch)
 	pthread_mutex_lock(&host->lock);
 	if (ch->queue_first == ch->queue_count && !ch->ended && v->stage->spec.kind == GRAPH_PLUGIN) {
 		/*
-		 * What this thread wrote must be readable while it waits, or a loop of pipes stands still. The ports
-		 * of a program have threads of their own, which see to it themselves.
+		 * What this thread wrote must be readable while it waits, or a loop of pipes stands still.
+		 * The ports of a program have threads of their own, which see to it themselves.
 		 */
 		pthread_mutex_unlock(&host->lock);
 		r = writer_flush_live(v);
@@ -278,7 +283,8 @@ static int wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, str
 
 static void show_progress(struct dag_vertex *v, struct in_channel *ch)
 {
-	atomic_fetch_add_explicit(&v->host->status->bytes_read, ch->bytes - ch->bytes_shown, memory_order_relaxed);
+	atomic_fetch_add_explicit(
+		&v->host->status->bytes_read, ch->bytes - ch->bytes_shown, memory_order_relaxed);
 	ch->bytes_shown = ch->bytes;
 }
 
@@ -342,11 +348,11 @@ static bool file_changed(const struct in_channel *ch)
 	if (source_fd(ch->source) < 0)
 		return false;
 	return fstat(source_fd(ch->source), &st) < 0 || (uint64_t)st.st_size != ch->file_size ||
-		st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec != ch->file_mtime_ns;
+	       st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec != ch->file_mtime_ns;
 }
 
-static int next_source_record(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch,
-	struct dag_record *r)
+static int next_source_record(
+	struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch, struct dag_record *r)
 {
 	int n = source_next(ch->source, r);
 
@@ -363,12 +369,15 @@ static int next_source_record(struct dag_vertex *v, uint32_t port, uint32_t prod
 	if (n == DAG_EFORMAT) {
 		char format[32];
 
-		return task_fail(v, n, base_format("input port %u: record %llu is not %s", port,
-			(unsigned long long)ch->number, graph_format_name(v->in[port].format, format)));
+		return task_fail(v, n,
+			base_format("input port %u: record %llu is not %s", port,
+				(unsigned long long)ch->number,
+				graph_format_name(v->in[port].format, format)));
 	}
 	if (n == DAG_ELIMIT)
-		return task_fail(v, n, base_format("input port %u: record %llu is longer than 1 GiB", port,
-			(unsigned long long)ch->number));
+		return task_fail(v, n,
+			base_format("input port %u: record %llu is longer than 1 GiB", port,
+				(unsigned long long)ch->number));
 	if (n == 0 && file_changed(ch)) {
 		n = DAG_ECHANGED;
 		ch->error_text = base_strdup("the input file changed while it was read");
@@ -427,7 +436,8 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 		if (ch->state == CHANNEL_NEW || ch->state == CHANNEL_OPENING) {
 			n = wait_open(v, port, producer, ch);
 			if (n < 0)
-				return blame(v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+				return blame(v, port, producer, n,
+					ch->error_text ? base_strdup(ch->error_text) : NULL);
 		}
 		while (!ch->source && ch->at == ch->end) {
 			n = next_block(v, port, producer, ch);
@@ -488,7 +498,8 @@ int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct
 	if (bad_port(v, port))
 		return DAG_EINVAL;
 	if (producer >= v->in[port].producers)
-		return task_fail(v, DAG_EINVAL, base_format("input port %u has no producer %u", port, producer));
+		return task_fail(
+			v, DAG_EINVAL, base_format("input port %u has no producer %u", port, producer));
 	return v->in[port].closed ? 0 : reader_next(v, port, producer, r);
 }
 
@@ -500,9 +511,9 @@ static bool channel_ready(struct dag_vertex *v, struct in_channel *ch)
 	if (ch->at != ch->end)
 		return true;
 	pthread_mutex_lock(&v->host->lock);
-	ready = ch->state == CHANNEL_OPEN && (ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
-						      ch->queue_first < ch->queue_count ||
-						      (ch->source && source_has_record(ch->source)));
+	ready = ch->state == CHANNEL_OPEN &&
+		(ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
+			ch->queue_first < ch->queue_count || (ch->source && source_has_record(ch->source)));
 	pthread_mutex_unlock(&v->host->lock);
 	return ready;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One buffer: bytes come in at its end, records go out at its start. A record longer than the buffer makes it
- * grow, up to the limit of a record. Files are read, not mapped: a file that shrinks is then an error and no signal.
+ * grow, up to the limit of a record. Files are read, not mapped: a file that shrinks is then an error and no
+ * signal.
  */
 #include "source.h"
 #include "channel/block.h"
@@ -21,10 +22,10 @@ struct source {
 	bool ended;
 	/* A file: */
 	int fd;
-	uint64_t position;     /* of the next byte to read from the file */
-	uint64_t end;          /* the split's end: no record may begin there or behind */
-	uint64_t file_offset;  /* of buf[at] */
-	bool skip_first;       /* the split does not begin the file: its first record began before */
+	uint64_t position;    /* of the next byte to read from the file */
+	uint64_t end;         /* the split's end: no record may begin there or behind */
+	uint64_t file_offset; /* of buf[at] */
+	bool skip_first;      /* the split does not begin the file: its first record began before */
 };
 
 static ssize_t fill_from_file(void *ctx, void *buf, size_t n)
@@ -127,7 +128,8 @@ static int next_line(struct source *s, const char **ret_line, size_t *ret_len)
 	for (;;) {
 		const char *start = s->buf + s->at;
 		size_t have = s->len - s->at;
-		const char *lf = have > s->scanned ? memchr(start + s->scanned, '\n', have - s->scanned) : NULL;
+		const char *lf =
+			have > s->scanned ? memchr(start + s->scanned, '\n', have - s->scanned) : NULL;
 		int r;
 
 		if (lf) {
@@ -238,6 +240,7 @@ bool source_has_record(const struct source *s)
 	case DAG_FORMAT_BYTES:
 		return have > 0;
 	default:
-		return have > s->scanned && memchr(s->buf + s->at + s->scanned, '\n', have - s->scanned) != NULL;
+		return have > s->scanned &&
+		       memchr(s->buf + s->at + s->scanned, '\n', have - s->scanned) != NULL;
 	}
 }

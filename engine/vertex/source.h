@@ -2,8 +2,8 @@
 #ifndef VERTEX_SOURCE_H
 #define VERTEX_SOURCE_H
 /*
- * Bytes as files and programs have them, cut into records: a split of an input file, the output of a program, or
- * raw blocks that were fetched. Formats are those of the graph file's table.
+ * Bytes as files and programs have them, cut into records: a split of an input file, the output of a program,
+ * or raw blocks that were fetched. Formats are those of the graph file's table.
  */
 #include "base/base.h"
 #include "graph/graph.h"
@@ -20,7 +20,8 @@ struct source *source_new(struct graph_format format, source_fill_fn *fill, void
 struct source *source_new_file(struct graph_format format, int fd, uint64_t offset, uint64_t length);
 void source_destroy(struct source **source);
 
-/* 1: the next record, valid until the next call; 0: the end; DAG_EFORMAT, DAG_EIO, DAG_ELIMIT or what fill gave. */
+/* 1: the next record, valid until the next call; 0: the end; DAG_EFORMAT, DAG_EIO, DAG_ELIMIT or what fill
+ * gave. */
 int source_next(struct source *source, struct dag_record *r);
 /* True where the next record can be had without a call of fill. */
 bool source_has_record(const struct source *source);

@@ -88,7 +88,8 @@ static void code_format(struct codec *c, struct graph_format *format)
 
 static void code_stream(struct codec *c, struct graph_stream *s)
 {
-	uint32_t kind = s->partition.kind, channel = s->channel, delimiter = (unsigned char)s->partition.delimiter;
+	uint32_t kind = s->partition.kind, channel = s->channel,
+		 delimiter = (unsigned char)s->partition.delimiter;
 
 	code_u32(c, &s->port);
 	code_u32(c, &s->parts);

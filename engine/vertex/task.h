@@ -45,7 +45,7 @@ struct in_channel {
 	bool check_end;
 	struct channel_end expected;
 	uint64_t records, bytes, number;
-	uint64_t consumed; /* LIVE: bytes, as told to the daemon */
+	uint64_t consumed;    /* LIVE: bytes, as told to the daemon */
 	uint64_t bytes_shown; /* of `bytes`, in the status page */
 	struct hash_state *hash;
 	int error;
@@ -67,7 +67,7 @@ struct out_part {
 	unsigned char *at, *end; /* room in the current block; NULL: none begun */
 	unsigned char *base;     /* the block's header */
 	struct host_segment *segment;
-	uint64_t offset;      /* of the block's header in the segment */
+	uint64_t offset; /* of the block's header in the segment */
 	struct fifo_block *fifo;
 	uint32_t block_records;
 	uint32_t next_size;
@@ -120,8 +120,10 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 /* Asks the daemon for live inputs, so that credit flows from the start. */
 void reader_open_live(struct dag_vertex *v);
 /* Dispatch of CHANNEL, BLOCKS, END; the caller holds host.lock. */
-void reader_on_channel(struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
-void reader_on_blocks(struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n);
+void reader_on_channel(
+	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
+void reader_on_blocks(
+	struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n);
 void reader_on_end(struct dag_vertex *v, const struct host_msg *msg);
 /* Closes what was not read to its end, and frees. */
 void reader_fini(struct dag_vertex *v);
@@ -146,7 +148,7 @@ int task_fail(struct dag_vertex *v, int error, char *text);
 const char *task_scratch(struct dag_vertex *v);
 
 /* partition.c */
-uint32_t partition_pick(struct out_stream *stream, enum dag_format_kind format, const void *key, size_t key_len,
-	const void *data, size_t len);
+uint32_t partition_pick(struct out_stream *stream, enum dag_format_kind format, const void *key,
+	size_t key_len, const void *data, size_t len);
 
 #endif

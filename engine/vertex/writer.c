@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing: each port has streams (one for each partitioning of its edges), each stream has parts, each part has one
- * block that is being filled in place in the host's segment. A full block of a file stream is only noted, for the
- * index at the seal; one of a live stream is announced to the daemon; one of a fifo is handed to the reader's queue.
+ * Writing: each port has streams (one for each partitioning of its edges), each stream has parts, each part
+ * has one block that is being filled in place in the host's segment. A full block of a file stream is only
+ * noted, for the index at the seal; one of a live stream is announced to the daemon; one of a fifo is handed
+ * to the reader's queue.
  *
- * First blocks are small and double, so that a vertex with many parts and little data does not take a segment.
+ * First blocks are small and double, so that a vertex with many parts and little data does not take a
+ * segment.
  */
 #include "task.h"
 
@@ -128,14 +130,15 @@ static int push_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part, struc
 			for (uint32_t i = 0; i < reader->in[port].producers; i++) {
 				struct in_channel *ch = &reader->in[port].channels[i];
 
-				if (ch->fifo_producer != v || ch->fifo_stream != stream || ch->fifo_part != part ||
-					ch->state == CHANNEL_ENDED)
+				if (ch->fifo_producer != v || ch->fifo_stream != stream ||
+					ch->fifo_part != part || ch->state == CHANNEL_ENDED)
 					continue;
 				block->refs++;
 				if (ch->queue_first && ch->queue_first == ch->queue_count)
 					ch->queue_first = ch->queue_count = 0;
 				*DAG_APPEND(ch->queue, ch->queue_count, ch->queue_cap) =
-					(struct queued_block){block->data, block->len, block->records, BLOCK_DATA, block};
+					(struct queued_block){
+						block->data, block->len, block->records, BLOCK_DATA, block};
 				ch->queued_bytes += block->len;
 			}
 	}
@@ -146,11 +149,20 @@ static int push_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part, struc
 	return 0;
 }
 
-static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, struct out_part *p, uint32_t len)
+static void write_header(
+	struct dag_vertex *v, uint32_t stream, uint32_t part, struct out_part *p, uint32_t len)
 {
-	struct block_header h = {.version = BLOCK_VERSION, .kind = BLOCK_DATA, .epoch = v->epoch, .vertex = v->vertex,
-		.attempt = v->attempt, .stream = stream, .part = part, .seq = p->seq, .records = p->block_records,
-		.length = len, .raw_length = len};
+	struct block_header h = {.version = BLOCK_VERSION,
+		.kind = BLOCK_DATA,
+		.epoch = v->epoch,
+		.vertex = v->vertex,
+		.attempt = v->attempt,
+		.stream = stream,
+		.part = part,
+		.seq = p->seq,
+		.records = p->block_records,
+		.length = len,
+		.raw_length = len};
 
 	memcpy(p->base, &h, sizeof(h));
 }
@@ -195,7 +207,8 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		write_header(v, stream, part, p, len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
-	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, BLOCK_DATA};
+	ref = (struct block_ref){
+		p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, BLOCK_DATA};
 	p->at = p->end = NULL;
 	if (!is_live(s) || !len)
 		host_space_close(v->host, p->segment, len > 0);
@@ -248,7 +261,8 @@ void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 
 void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg)
 {
-	DAG_ASSERT(msg->u.live.stream < v->stream_count && msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
+	DAG_ASSERT(msg->u.live.stream < v->stream_count &&
+		   msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
 	writer_close_part(v, msg->u.live.stream, msg->u.live.part);
 }
 
@@ -256,7 +270,8 @@ void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg)
 {
 	struct out_part *p;
 
-	DAG_ASSERT(msg->u.live.stream < v->stream_count && msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
+	DAG_ASSERT(msg->u.live.stream < v->stream_count &&
+		   msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
 	p = &v->streams[msg->u.live.stream].parts[msg->u.live.part];
 	p->limit = DAG_MAX(p->limit, msg->u.live.limit);
 }
@@ -284,8 +299,8 @@ static bool port_closed(struct dag_vertex *v, uint32_t port)
 	return all;
 }
 
-static int append(struct dag_vertex *v, uint32_t stream, uint32_t part, const void *key, size_t key_len, const void *data,
-	size_t len, bool kv)
+static int append(struct dag_vertex *v, uint32_t stream, uint32_t part, const void *key, size_t key_len,
+	const void *data, size_t len, bool kv)
 {
 	struct out_part *p = &v->streams[stream].parts[part];
 	size_t head = kv ? 8 : 4, need = head + key_len + len;
@@ -320,12 +335,15 @@ static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, co
 		return task_fail(v, DAG_EINVAL, base_format("output port %u does not exist", port));
 	format = v->stage->spec.out[port].kind;
 	if ((format == DAG_FORMAT_KV) != kv)
-		return task_fail(v, DAG_EINVAL, base_format("output port %u is %sof key-value pairs", port, kv ? "not " : ""));
+		return task_fail(v, DAG_EINVAL,
+			base_format("output port %u is %sof key-value pairs", port, kv ? "not " : ""));
 	if (key_len + len > RECORD_LEN_MAX || key_len > RECORD_LEN_MAX)
-		return task_fail(v, DAG_ELIMIT, base_format("a record of %zu bytes; the limit is 1 GiB", key_len + len));
+		return task_fail(v, DAG_ELIMIT,
+			base_format("a record of %zu bytes; the limit is 1 GiB", key_len + len));
 	if (format == DAG_FORMAT_FIXED && len != v->stage->spec.out[port].size)
-		return task_fail(v, DAG_EFORMAT, base_format("a record of %zu bytes on port %u, which is fixed: %u", len, port,
-			v->stage->spec.out[port].size));
+		return task_fail(v, DAG_EFORMAT,
+			base_format("a record of %zu bytes on port %u, which is fixed: %u", len, port,
+				v->stage->spec.out[port].size));
 	if (port_closed(v, port))
 		return DAG_ECLOSED;
 	v->port_records[port]++;
@@ -336,10 +354,11 @@ static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, co
 		int r;
 
 		part = wanted == PART_BY_WORD || s->spec->partition.kind != GRAPH_BY_PART
-			? partition_pick(s, format, key, key_len, data, len)
-			: wanted;
+			       ? partition_pick(s, format, key, key_len, data, len)
+			       : wanted;
 		if (part >= s->spec->parts)
-			return task_fail(v, DAG_EINVAL, base_format("part %u of port %u: there are %u", part, port, s->spec->parts));
+			return task_fail(v, DAG_EINVAL,
+				base_format("part %u of port %u: there are %u", part, port, s->spec->parts));
 		if (s->parts_closed && __atomic_load_n(&s->parts[part].closed, __ATOMIC_RELAXED))
 			continue;
 		r = append(v, stream, part, key, key_len, data, len, kv);
@@ -385,10 +404,13 @@ int dag_reserve(struct dag_vertex *v, uint32_t port, size_t len, void **ret_data
 	struct out_part *p;
 	struct out_stream *s;
 
-	if (port >= v->stage->spec.out_count || v->stage->spec.out[port].kind == DAG_FORMAT_KV || len > RECORD_LEN_MAX)
-		return task_fail(v, DAG_EINVAL, base_format("no reservation of %zu bytes on output port %u", len, port));
+	if (port >= v->stage->spec.out_count || v->stage->spec.out[port].kind == DAG_FORMAT_KV ||
+		len > RECORD_LEN_MAX)
+		return task_fail(v, DAG_EINVAL,
+			base_format("no reservation of %zu bytes on output port %u", len, port));
 	s = v->port_stream_count[port] == 1 ? &v->streams[v->port_streams[port][0]] : NULL;
-	v->reserved_in_place[port] = s && s->spec->parts == 1 && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
+	v->reserved_in_place[port] =
+		s && s->spec->parts == 1 && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
 	if (!v->reserved_in_place[port]) {
 		v->reserved[port].len = 0;
 		*ret_data = buffer_extend(&v->reserved[port], len);
@@ -420,8 +442,9 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
 		return dag_write(v, port, v->reserved[port].data, len_used);
 	p = &v->streams[v->port_streams[port][0]].parts[0];
 	if (!p->at || (size_t)(p->end - p->at) < len_used + 4)
-		return task_fail(v, DAG_EINVAL, base_format("a commit of %zu bytes on port %u, which is more than was reserved",
-			len_used, port));
+		return task_fail(v, DAG_EINVAL,
+			base_format("a commit of %zu bytes on port %u, which is more than was reserved",
+				len_used, port));
 	memcpy(p->at, &len, 4);
 	p->at += len_used + 4;
 	p->block_records++;
@@ -493,7 +516,8 @@ int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 			const struct out_part *o = &s->parts[p];
 
 			*part++ = (struct index_part){o->records, o->bytes,
-				o->hash ? hash_state_digest(o->hash) : hash_128("", 0), block, (uint32_t)o->block_count};
+				o->hash ? hash_state_digest(o->hash) : hash_128("", 0), block,
+				(uint32_t)o->block_count};
 			if (o->block_count)
 				memcpy(ref + block, o->blocks, o->block_count * sizeof(*ref));
 			block += (uint32_t)o->block_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The standard vertices: plugin `std`. Each works on any format; what a stage's edges say decides where records go.
+ * The standard vertices: plugin `std`. Each works on any format; what a stage's edges say decides where
+ * records go.
  */
 #include <dagrun/vertex.h>
 
@@ -137,8 +138,9 @@ static int merge(struct dag_vertex *v)
 	return r;
 }
 
-DAG_PLUGIN(std,
-	DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
-	DAG_ENTRY(partition, DAG_IN(ANY), DAG_OUT(ANY), "the records as they are, for edges that partition them"),
+DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
+	DAG_ENTRY(partition, DAG_IN(ANY), DAG_OUT(ANY),
+		"the records as they are, for edges that partition them"),
 	DAG_ENTRY(tee, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY), "every record to both outputs"),
-	DAG_ENTRY(merge, DAG_IN(ANY), DAG_OUT(ANY), "inputs that are sorted bytewise (key first), merged into one"));
+	DAG_ENTRY(merge, DAG_IN(ANY), DAG_OUT(ANY),
+		"inputs that are sorted bytewise (key first), merged into one"));

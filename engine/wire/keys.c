@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define WIRE_BLOCK_MAX (1100ll << 20) /* a block of one record of 1 GiB; control frames have a limit of their own */
+#define WIRE_BLOCK_MAX                                                                                       \
+	(1100ll << 20) /* a block of one record of 1 GiB; control frames have a limit of their own */
 #define SELF_TEST_MS 5000
 
 void *wire_context(void)
@@ -60,7 +61,7 @@ void wire_socket_options(void *socket, const struct wire_keys *keys, bool listen
 bool wire_is_local(const char *endpoint)
 {
 	return !strncmp(endpoint, "inproc://", 9) || !strncmp(endpoint, "ipc://", 6) ||
-		!strncmp(endpoint, "tcp://127.", 10) || !strncmp(endpoint, "tcp://localhost:", 16);
+	       !strncmp(endpoint, "tcp://127.", 10) || !strncmp(endpoint, "tcp://localhost:", 16);
 }
 
 int keys_generate(const char *folder, struct dag_diag *diag)
@@ -72,7 +73,8 @@ int keys_generate(const char *folder, struct dag_diag *diag)
 
 	wire_context();
 	if (access(secret, F_OK) == 0 || access(file, F_OK) == 0) {
-		dag_diag_add(diag, NULL, 0, 0, "%s has keys already; remove them or name another folder", folder);
+		dag_diag_add(
+			diag, NULL, 0, 0, "%s has keys already; remove them or name another folder", folder);
 		r = DAG_EEXIST;
 		goto out;
 	}
@@ -112,8 +114,8 @@ int keys_load(const char *folder, struct wire_keys **ret_keys, struct dag_diag *
 
 	wire_context();
 	if (stat(secret, &st) < 0) {
-		dag_diag_add(diag, NULL, 0, 0, "no keys in %s: %s: %s; make some with: dagrun keygen %s", folder, secret,
-			strerror(errno), folder);
+		dag_diag_add(diag, NULL, 0, 0, "no keys in %s: %s: %s; make some with: dagrun keygen %s",
+			folder, secret, strerror(errno), folder);
 		goto out;
 	}
 	if (st.st_mode & 077) {
@@ -160,7 +162,8 @@ void keys_destroy(struct wire_keys **keys)
 }
 
 /* What the handshake came to: 1 let in, 0 refused, −1 neither in time. */
-static int try_handshake(const char *endpoint, const struct wire_keys *server, const char *public, const char *secret)
+static int try_handshake(
+	const char *endpoint, const struct wire_keys *server, const char *public, const char *secret)
 {
 	void *socket = zmq_socket(wire_context(), ZMQ_DEALER), *monitor;
 	char *watch = base_format("inproc://dagrun.self-test.%p.%s", socket, public);
@@ -169,8 +172,9 @@ static int try_handshake(const char *endpoint, const struct wire_keys *server, c
 	wire_socket_options(socket, server, false, false);
 	zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, public, KEYS_TEXT_LEN);
 	zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret, KEYS_TEXT_LEN);
-	zmq_socket_monitor(socket, watch, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-		ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL);
+	zmq_socket_monitor(socket, watch,
+		ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+			ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL);
 	monitor = zmq_socket(wire_context(), ZMQ_PAIR);
 	zmq_connect(monitor, watch);
 	zmq_connect(socket, endpoint);
@@ -181,7 +185,8 @@ static int try_handshake(const char *endpoint, const struct wire_keys *server, c
 
 		if (zmq_poll(&item, 1, 100) <= 0)
 			continue;
-		if (zmq_recv(monitor, event, sizeof(event), 0) < 2 || zmq_recv(monitor, address, sizeof(address), 0) < 0)
+		if (zmq_recv(monitor, event, sizeof(event), 0) < 2 ||
+			zmq_recv(monitor, address, sizeof(address), 0) < 0)
 			break;
 		memcpy(&kind, event, sizeof(kind));
 		result = kind == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
@@ -201,13 +206,16 @@ int keys_self_test(const struct wire_keys *keys, struct dag_diag *diag)
 	int r = DAG_EPERM;
 
 	wire_socket_options(listener, keys, true, false);
-	if (zmq_bind(listener, "tcp://127.0.0.1:*") < 0 || zmq_getsockopt(listener, ZMQ_LAST_ENDPOINT, endpoint, &len) < 0 ||
+	if (zmq_bind(listener, "tcp://127.0.0.1:*") < 0 ||
+		zmq_getsockopt(listener, ZMQ_LAST_ENDPOINT, endpoint, &len) < 0 ||
 		zmq_curve_keypair(public, secret) < 0)
-		dag_diag_add(diag, NULL, 0, 0, "the key self-test cannot listen on loopback: %s", zmq_strerror(errno));
+		dag_diag_add(diag, NULL, 0, 0, "the key self-test cannot listen on loopback: %s",
+			zmq_strerror(errno));
 	else if (try_handshake(endpoint, keys, public, secret) != 0)
 		dag_diag_add(diag, NULL, 0, 0, "key self-test failed: a stranger's key was not refused");
 	else if (try_handshake(endpoint, keys, keys->public, keys->secret) != 1)
-		dag_diag_add(diag, NULL, 0, 0, "key self-test failed: our own key is not let in; is it in %s?", keys->allowed);
+		dag_diag_add(diag, NULL, 0, 0,
+			"key self-test failed: our own key is not let in; is it in %s?", keys->allowed);
 	else
 		r = 0;
 	zmq_close(listener);

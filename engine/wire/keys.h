@@ -11,7 +11,7 @@
 #include "base/diag.h"
 
 #define WIRE_CONTROL_MAX (1 << 20) /* bytes of a control frame */
-#define KEYS_TEXT_LEN 41 /* Z85, with its NUL */
+#define KEYS_TEXT_LEN 41           /* Z85, with its NUL */
 
 struct wire_keys {
 	char public[KEYS_TEXT_LEN], secret[KEYS_TEXT_LEN];
@@ -32,7 +32,8 @@ int keys_self_test(const struct wire_keys *keys, struct dag_diag *diag);
 
 /* The process's ZeroMQ context: czmq's, so that its handler sees our sockets. */
 void *wire_context(void);
-/* Sets the options that every socket of ours has, and the keys. `listens`: as the CURVE server; `blocks`: frames may be blocks. */
+/* Sets the options that every socket of ours has, and the keys. `listens`: as the CURVE server; `blocks`:
+ * frames may be blocks. */
 void wire_socket_options(void *socket, const struct wire_keys *keys, bool listens, bool blocks);
 /* True for inproc, ipc and loopback addresses, which need no keys. */
 bool wire_is_local(const char *endpoint);

@@ -2,8 +2,8 @@
 #ifndef WIRE_LINK_H
 #define WIRE_LINK_H
 /*
- * One direction pair of a control session: numbers, acknowledgements and repeats over a transport that may lose,
- * repeat and reorder. Pure: `now` comes in, what to send comes out.
+ * One direction pair of a control session: numbers, acknowledgements and repeats over a transport that may
+ * lose, repeat and reorder. Pure: `now` comes in, what to send comes out.
  *
  * Go-back-n: the receiver takes only the next number, so what is lost makes the sender repeat from there.
  */
@@ -22,11 +22,12 @@ struct link_message {
 
 struct link {
 	uint64_t session;
-	uint64_t sent;      /* highest number given out */
-	uint64_t received;  /* highest number taken without a gap */
-	uint64_t ack_sent;  /* highest acknowledgement that went out */
+	uint64_t sent;     /* highest number given out */
+	uint64_t received; /* highest number taken without a gap */
+	uint64_t ack_sent; /* highest acknowledgement that went out */
 	dag_instant last_heard, last_sent, last_progress;
-	/* Unacknowledged, in order: unacked[first … count−1]. Invariant: their numbers are contiguous and end at `sent`. */
+	/* Unacknowledged, in order: unacked[first … count−1]. Invariant: their numbers are contiguous and end
+	 * at `sent`. */
 	struct link_message *unacked;
 	size_t first, count, cap;
 };

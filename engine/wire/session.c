@@ -163,8 +163,9 @@ static void on_dialler_lost(void *ctx)
 		s->handlers->on_disconnected(s->ctx, s);
 }
 
-struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,
-	Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers, void *ctx)
+struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint,
+	const char *id, Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers,
+	void *ctx)
 {
 	struct session *s = base_alloc(sizeof(*s));
 	char *identity = base_format("%s/%llx", id, (unsigned long long)os_random());
@@ -172,8 +173,8 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	link_init(&s->link, os_random(), os_now());
 	s->handlers = handlers;
 	s->ctx = ctx;
-	s->socket = wire_socket_new(wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, false, false, identity,
-		DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
+	s->socket = wire_socket_new(wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, false,
+		false, identity, DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
 	free(identity);
 	if (handlers->on_disconnected && !strncmp(endpoint, "tcp:", 4))
 		wire_socket_watch(s->socket, on_dialler_lost);
@@ -239,7 +240,9 @@ static struct session *add_peer(struct session_server *server, zmq_msg_t *identi
 /* Tells a peer that its session is not one of ours, outside of any session. */
 static void refuse(struct session_server *server, zmq_msg_t *identity, uint64_t session, const char *reason)
 {
-	struct session s = {.server = server, .socket = server->socket, .identity = zmq_msg_data(identity),
+	struct session s = {.server = server,
+		.socket = server->socket,
+		.identity = zmq_msg_data(identity),
 		.identity_len = zmq_msg_size(identity)};
 	Dagrun__Refused refused = DAGRUN__REFUSED__INIT;
 	SESSION_ENVELOPE(e, REFUSED);
@@ -255,8 +258,8 @@ static void open_peer(struct session_server *server, zmq_msg_t *identity, const 
 	struct session *s;
 
 	if (!speaks_our_version(e->hello)) {
-		char *text = base_format("protocol version %u to %u is not spoken here, but %u to %u", e->hello->version_min,
-			e->hello->version_max, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
+		char *text = base_format("protocol version %u to %u is not spoken here, but %u to %u",
+			e->hello->version_min, e->hello->version_max, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
 
 		refuse(server, identity, e->session, text);
 		free(text);
@@ -308,8 +311,8 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 	server->id = base_strdup(id);
 	server->role = role;
 	server->incarnation = incarnation;
-	server->socket = wire_socket_new(wire, ZMQ_ROUTER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, true, false, NULL, 0,
-		on_server_message, server);
+	server->socket = wire_socket_new(wire, ZMQ_ROUTER, strncmp(endpoint, "inproc:", 7) ? keys : NULL,
+		true, false, NULL, 0, on_server_message, server);
 	r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
 	if (r < 0) {
 		session_server_destroy(&server);
@@ -326,7 +329,8 @@ void session_server_destroy(struct session_server **server)
 
 	if (!sv)
 		return;
-	HASH_ITER(hh, sv->peers, s, next) {
+	HASH_ITER(hh, sv->peers, s, next)
+	{
 		HASH_DEL(sv->peers, s);
 		session_destroy(&s);
 	}
@@ -341,7 +345,7 @@ void session_server_tick(struct session_server *server, dag_instant now)
 	struct session *s, *next;
 
 	HASH_ITER(hh, server->peers, s, next)
-		session_tick(s, now);
+	session_tick(s, now);
 }
 
 void session_server_each(struct session_server *server, void (*f)(void *ctx, struct session *s), void *ctx)
@@ -349,7 +353,7 @@ void session_server_each(struct session_server *server, void (*f)(void *ctx, str
 	struct session *s, *next;
 
 	HASH_ITER(hh, server->peers, s, next)
-		f(ctx, s);
+	f(ctx, s);
 }
 
 void session_server_expire(struct session_server *server, dag_instant now, dag_instant silence)
@@ -357,8 +361,8 @@ void session_server_expire(struct session_server *server, dag_instant now, dag_i
 	struct session *s, *next;
 
 	HASH_ITER(hh, server->peers, s, next)
-		if (now - s->link.last_heard > silence)
-			session_close(s);
+	if (now - s->link.last_heard > silence)
+		session_close(s);
 }
 
 dag_instant session_last_heard(const struct session *s)

@@ -2,9 +2,9 @@
 #ifndef WIRE_SESSION_H
 #define WIRE_SESSION_H
 /*
- * Control sessions: envelopes over a socket with a link each, in order and once, as long as both ends live. A dialler
- * has one session on its DEALER; a server has one for each peer on its ROUTER. The owner calls session_tick about
- * every 250 ms, which sends heartbeats, acknowledgements and repeats.
+ * Control sessions: envelopes over a socket with a link each, in order and once, as long as both ends live. A
+ * dialler has one session on its DEALER; a server has one for each peer on its ROUTER. The owner calls
+ * session_tick about every 250 ms, which sends heartbeats, acknowledgements and repeats.
  */
 #include "link.h"
 #include "socket.h"
@@ -20,7 +20,8 @@ struct session;
 struct session_handlers {
 	/* A message of the session, Hello too. Not kept after the call. */
 	void (*on_message)(void *ctx, struct session *s, const Dagrun__Envelope *e);
-	/* The other side does not know this session (any more), or speaks no common version; text says which. */
+	/* The other side does not know this session (any more), or speaks no common version; text says which.
+	 */
 	void (*on_refused)(void *ctx, struct session *s, const char *text);
 	/* Server: a peer opened a session; session_set_owner may be called. */
 	void (*on_opened)(void *ctx, struct session *s, const Dagrun__Hello *hello);
@@ -33,8 +34,9 @@ struct session_handlers {
 /* ---- dialler ---- */
 
 /* id: the routing id, unique to this process. Sends Hello at once. */
-struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,
-	Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers, void *ctx);
+struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint,
+	const char *id, Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers,
+	void *ctx);
 void session_destroy(struct session **session); /* of a dialler */
 
 /* ---- server ---- */
@@ -63,8 +65,8 @@ void session_set_owner(struct session *session, void *owner);
 void *session_owner(const struct session *session);
 const char *session_peer(const struct session *session); /* the id that its Hello gave */
 
-#define SESSION_ENVELOPE(name_, case_) \
-	Dagrun__Envelope name_ = DAGRUN__ENVELOPE__INIT; \
+#define SESSION_ENVELOPE(name_, case_)                                                                       \
+	Dagrun__Envelope name_ = DAGRUN__ENVELOPE__INIT;                                                     \
 	name_.body_case = DAGRUN__ENVELOPE__BODY_##case_
 
 #endif

@@ -170,7 +170,8 @@ void wire_loop_destroy(struct wire_loop **wire)
 	*wire = NULL;
 }
 
-static struct wire_socket *wrap(struct wire_loop *wire, void *socket, int type, wire_recv_fn *on_recv, void *ctx)
+static struct wire_socket *wrap(
+	struct wire_loop *wire, void *socket, int type, wire_recv_fn *on_recv, void *ctx)
 {
 	struct wire_socket *s = base_alloc(sizeof(*s));
 	size_t len = sizeof(int);
@@ -190,8 +191,9 @@ static struct wire_socket *wrap(struct wire_loop *wire, void *socket, int type, 
 	return s;
 }
 
-struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys, bool listens, bool blocks,
-	const void *identity, size_t identity_len, wire_recv_fn *on_recv, void *ctx)
+struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys,
+	bool listens, bool blocks, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
+	void *ctx)
 {
 	void *socket = zmq_socket(wire_context(), type);
 	int one = 1;
@@ -200,7 +202,8 @@ struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const stru
 	wire_socket_options(socket, keys, listens, blocks);
 	if (type == ZMQ_ROUTER) {
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
-		/* A peer that reconnects comes back under its id before the old connection is known to be dead. */
+		/* A peer that reconnects comes back under its id before the old connection is known to be
+		 * dead. */
 		zmq_setsockopt(socket, ZMQ_ROUTER_HANDOVER, &one, sizeof(one));
 	}
 	if (identity)
@@ -272,9 +275,11 @@ int wire_socket_send(struct wire_socket *s, zmq_msg_t *frames, size_t count)
 	int r = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (r == 0 && zmq_msg_send(&frames[i], s->socket, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)) >= 0)
+		if (r == 0 && zmq_msg_send(&frames[i], s->socket,
+				      ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)) >= 0)
 			continue;
-		/* Only the first frame, which names the peer, can be refused: the rest follow it or are dropped. */
+		/* Only the first frame, which names the peer, can be refused: the rest follow it or are
+		 * dropped. */
 		if (r == 0)
 			r = errno == EHOSTUNREACH ? DAG_EUNREACHABLE : DAG_EBUSY;
 		zmq_msg_close(&frames[i]);

@@ -2,9 +2,9 @@
 #ifndef WIRE_SOCKET_H
 #define WIRE_SOCKET_H
 /*
- * ZeroMQ sockets in a libuv loop. ZMQ_FD is edge-triggered, so polling it alone loses messages for ever: before the
- * loop sleeps, and after it woke, each socket's ZMQ_EVENTS are read anew, and while any has input the loop does not
- * sleep. All calls from the loop's thread only.
+ * ZeroMQ sockets in a libuv loop. ZMQ_FD is edge-triggered, so polling it alone loses messages for ever:
+ * before the loop sleeps, and after it woke, each socket's ZMQ_EVENTS are read anew, and while any has input
+ * the loop does not sleep. All calls from the loop's thread only.
  */
 #include "keys.h"
 
@@ -26,8 +26,9 @@ void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop);
 void wire_loop_destroy(struct wire_loop **wire);
 
 /* type: ZMQ_ROUTER or ZMQ_DEALER. identity: of a DEALER, NULL for one that ZeroMQ makes up. */
-struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys, bool listens, bool blocks,
-	const void *identity, size_t identity_len, wire_recv_fn *on_recv, void *ctx);
+struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys,
+	bool listens, bool blocks, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
+	void *ctx);
 void wire_socket_destroy(struct wire_socket **socket);
 /* Binds; *ret_endpoint is the real one, with the port that a '*' became; caller frees. DAG_EIO with errno. */
 int wire_socket_bind(struct wire_socket *socket, const char *endpoint, char **ret_endpoint);

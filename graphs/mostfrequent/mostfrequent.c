@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Three entries: `candidate` names the most frequent word of its part, `tally` counts all candidates in its part, and
- * `decide` adds the tallies up. Of words that are equally frequent the bytewise smallest counts.
+ * Three entries: `candidate` names the most frequent word of its part, `tally` counts all candidates in its
+ * part, and `decide` adds the tallies up. Of words that are equally frequent the bytewise smallest counts.
  */
 #include <dagrun/vertex.h>
 
@@ -144,7 +144,8 @@ static int decide(struct dag_vertex *v)
 	}
 	if (r == 0 && w.count) {
 		char line[512];
-		int n = snprintf(line, sizeof(line), "(%s, %llu)", best(&w)->text, (unsigned long long)best(&w)->count);
+		int n = snprintf(line, sizeof(line), "(%s, %llu)", best(&w)->text,
+			(unsigned long long)best(&w)->count);
 
 		r = dag_write(v, 0, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 	}
@@ -152,6 +153,8 @@ static int decide(struct dag_vertex *v)
 	return r;
 }
 
-DAG_PLUGIN(mostfrequent, DAG_ENTRY(candidate, DAG_IN(LINES), DAG_OUT(LINES), "the most frequent word of a part"),
-	DAG_ENTRY(tally, DAG_IN(LINES), DAG_IN(LINES), DAG_OUT(KV), "how often each candidate (port 1) is in the part (port 0)"),
+DAG_PLUGIN(mostfrequent,
+	DAG_ENTRY(candidate, DAG_IN(LINES), DAG_OUT(LINES), "the most frequent word of a part"),
+	DAG_ENTRY(tally, DAG_IN(LINES), DAG_IN(LINES), DAG_OUT(KV),
+		"how often each candidate (port 1) is in the part (port 0)"),
 	DAG_ENTRY(decide, DAG_IN(KV), DAG_OUT(LINES), "(word, count) of the largest sum"));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `parse` counts pages (port 0) and clients (port 1) of its lines; `sum` adds up what it is sent and keeps the
- * largest, since no other can be among the largest of all; `top` takes the largest of those.
+ * `parse` counts pages (port 0) and clients (port 1) of its lines; `sum` adds up what it is sent and keeps
+ * the largest, since no other can be among the largest of all; `top` takes the largest of those.
  */
 #include <dagrun/vertex.h>
 
@@ -51,7 +51,8 @@ static void collect(const void *node, VISIT which, void *arg)
 	if (which != postorder && which != leaf)
 		return;
 	if (w->count == w->cap) {
-		struct item **items = realloc(w->items, (w->cap = w->cap ? w->cap * 2 : 1024) * sizeof(*items));
+		struct item **items =
+			realloc(w->items, (w->cap = w->cap ? w->cap * 2 : 1024) * sizeof(*items));
 
 		if (!items)
 			abort();
@@ -152,6 +153,8 @@ static int top(struct dag_vertex *v)
 	return sum(v);
 }
 
-DAG_PLUGIN(toppages, DAG_ENTRY(parse, DAG_IN(LINES), DAG_OUT(KV), DAG_OUT(KV), "log lines to (page, count), (client, count)"),
+DAG_PLUGIN(toppages,
+	DAG_ENTRY(parse, DAG_IN(LINES), DAG_OUT(KV), DAG_OUT(KV),
+		"log lines to (page, count), (client, count)"),
 	DAG_ENTRY(sum, DAG_IN(KV), DAG_OUT(KV), "the largest sums of its part"),
 	DAG_ENTRY(top, DAG_IN(KV), DAG_OUT(KV), "the largest of all"));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Word count: `count` adds up the words of its lines and writes (word, count), `sum` adds up what the counts of one
- * word come to. A word is a run of letters, digits and bytes of other alphabets; letters become lower case.
+ * Word count: `count` adds up the words of its lines and writes (word, count), `sum` adds up what the counts
+ * of one word come to. A word is a run of letters, digits and bytes of other alphabets; letters become lower
+ * case.
  */
 #include <dagrun/vertex.h>
 
@@ -106,9 +107,11 @@ static int write_table(struct dag_vertex *v, struct table *t)
 	for (size_t i = 0; t->slots && i <= t->mask && r == 0; i++)
 		if (t->slots[i].len) {
 			char number[24];
-			int n = snprintf(number, sizeof(number), "%llu", (unsigned long long)t->slots[i].count);
+			int n = snprintf(
+				number, sizeof(number), "%llu", (unsigned long long)t->slots[i].count);
 
-			r = dag_write_kv(v, 0, t->words + t->slots[i].offset, t->slots[i].len, number, (size_t)n);
+			r = dag_write_kv(
+				v, 0, t->words + t->slots[i].offset, t->slots[i].len, number, (size_t)n);
 		}
 	free(t->slots);
 	free(t->words);
@@ -119,7 +122,8 @@ static int write_table(struct dag_vertex *v, struct table *t)
 static void make_letters(unsigned char letters[256])
 {
 	for (int c = 0; c < 256; c++) {
-		int upper = c >= 'A' && c <= 'Z', plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80;
+		int upper = c >= 'A' && c <= 'Z',
+		    plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80;
 
 		letters[c] = (unsigned char)(upper ? c + 32 : plain ? c : 0);
 	}
@@ -137,7 +141,8 @@ static int count(struct dag_vertex *v)
 	make_letters(letters);
 	while ((n = dag_read_batch(v, 0, lines, 64)) > 0)
 		for (int i = 0; i < n; i++) {
-			const unsigned char *at = (const unsigned char *)lines[i].data, *end = at + lines[i].len;
+			const unsigned char *at = (const unsigned char *)lines[i].data,
+					    *end = at + lines[i].len;
 
 			while (at < end) {
 				char word[WORD_MAX];

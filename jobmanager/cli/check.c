@@ -40,10 +40,13 @@ static int run(int argc, char **argv)
 		return EXIT_USAGE;
 	r = cli_graph_load(&s.graph, false);
 	if (r == 0)
-		printf("%s: ok, %zu stages, %u vertices\n", s.graph.path, s.graph.graph->stage_count, s.graph.graph->vertex_count);
+		printf("%s: ok, %zu stages, %u vertices\n", s.graph.path, s.graph.graph->stage_count,
+			s.graph.graph->vertex_count);
 	cli_graph_fini(&s.graph);
 	return r;
 }
 
-const struct cli_command cli_check = {{"check", "GRAPH.yaml", "Reports every error of a graph file at once; runs nothing.", options,
-					      DAG_LENGTH(options)}, run};
+const struct cli_command cli_check = {
+	{"check", "GRAPH.yaml", "Reports every error of a graph file at once; runs nothing.", options,
+		DAG_LENGTH(options)},
+	run};

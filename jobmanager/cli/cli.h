@@ -31,14 +31,17 @@ struct cli_graph {
 	struct graph *graph;
 };
 
-#define CLI_GRAPH_OPTIONS \
-	{"param", 'p', "NAME=VALUE", "sets a parameter of the graph; may be repeated"}, \
-	{"plugin-path", 'P', "DIR", "a folder to look for plugins in; may be repeated"}
+#define CLI_GRAPH_OPTIONS                                                                                    \
+	{"param", 'p', "NAME=VALUE", "sets a parameter of the graph; may be repeated"},                      \
+	{                                                                                                    \
+		"plugin-path", 'P', "DIR", "a folder to look for plugins in; may be repeated"                \
+	}
 #define CLI_GRAPH_OPTION_COUNT 2
 
 /* Takes option 0 or 1 of CLI_GRAPH_OPTIONS. */
 int cli_graph_option(struct cli_graph *g, size_t option, const char *value);
-/* Loads the graph; the exit code, 0 for success. Errors go to stderr, all of them. read_stdin: an input "-" is read now. */
+/* Loads the graph; the exit code, 0 for success. Errors go to stderr, all of them. read_stdin: an input "-"
+ * is read now. */
 int cli_graph_load(struct cli_graph *g, bool read_stdin);
 void cli_graph_fini(struct cli_graph *g);
 /* The one operand of the command, or a message and NULL. */

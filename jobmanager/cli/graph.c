@@ -37,7 +37,8 @@ int cli_graph_option(struct cli_graph *g, size_t option, const char *value)
 		fprintf(stderr, "dagrun: -p %s: write -p NAME=VALUE\n", value);
 		return DAG_EINVAL;
 	}
-	g->params[g->param_count++] = (struct graph_file_param){base_strndup(value, (size_t)(equals - value)), equals + 1};
+	g->params[g->param_count++] =
+		(struct graph_file_param){base_strndup(value, (size_t)(equals - value)), equals + 1};
 	return 0;
 }
 
@@ -82,7 +83,8 @@ static bool reads_stdin(const struct graph *graph)
 
 int cli_graph_load(struct cli_graph *g, bool read_stdin)
 {
-	struct graph_file_options options = {.params = g->params, .param_count = g->param_count, .describe = plugins_describe};
+	struct graph_file_options options = {
+		.params = g->params, .param_count = g->param_count, .describe = plugins_describe};
 	struct dag_diag diag = {0};
 	char *folder = os_program_folder();
 	int r;
@@ -123,9 +125,10 @@ const char *cli_operand(const struct cli_command *command, int argc, char **argv
 	if (first + 1 == argc)
 		return argv[first];
 	if (first < argc)
-		fprintf(stderr, "dagrun: unexpected '%s'; see 'dagrun %s --help'\n", argv[first + 1], command->spec.name);
-	else
-		fprintf(stderr, "dagrun: %s needs %s; see 'dagrun %s --help'\n", command->spec.name, command->spec.arguments,
+		fprintf(stderr, "dagrun: unexpected '%s'; see 'dagrun %s --help'\n", argv[first + 1],
 			command->spec.name);
+	else
+		fprintf(stderr, "dagrun: %s needs %s; see 'dagrun %s --help'\n", command->spec.name,
+			command->spec.arguments, command->spec.name);
 	return NULL;
 }

@@ -34,10 +34,13 @@ static int run(int argc, char **argv)
 	cli_print(&diag);
 	if (r < 0)
 		return 1;
-	printf("%s/cluster.key_secret and what belongs to it were made. Copy the folder to every machine of the cluster, and\n"
-	       "give it to dagns, dagd and dagrun with --keys %s. Who has it can run programs on all of them.\n",
+	printf("%s/cluster.key_secret and what belongs to it were made. Copy the folder to every machine of "
+	       "the cluster, and\n"
+	       "give it to dagns, dagd and dagrun with --keys %s. Who has it can run programs on all of "
+	       "them.\n",
 		folder, folder);
 	return 0;
 }
 
-const struct cli_command cli_keygen = {{"keygen", "DIR", "Makes a cluster's keys in a new folder.", options, DAG_LENGTH(options)}, run};
+const struct cli_command cli_keygen = {
+	{"keygen", "DIR", "Makes a cluster's keys in a new folder.", options, DAG_LENGTH(options)}, run};

@@ -6,15 +6,20 @@
 
 #include <stdio.h>
 
-static const struct cli_command *const commands[] = {&cli_run, &cli_check, &cli_plan, &cli_nodes, &cli_keygen};
+static const struct cli_command *const commands[] = {
+	&cli_run, &cli_check, &cli_plan, &cli_nodes, &cli_keygen};
 
 static void print_help(void)
 {
-	printf("usage: dagrun COMMAND [options] …\n\ndagrun runs a graph of programs over data, on one machine or many.\n\ncommands:\n");
+	printf("usage: dagrun COMMAND [options] …\n\ndagrun runs a graph of programs over data, on one "
+	       "machine or many.\n\ncommands:\n");
 	for (size_t i = 0; i < DAG_LENGTH(commands); i++)
-		printf("  %-8s %-12s %s\n", commands[i]->spec.name, commands[i]->spec.arguments, commands[i]->spec.help);
-	printf("\n'dagrun COMMAND --help' says more. 'dagrun --man' prints a man page, 'dagrun --completion' a script for bash.\n"
-	       "exit codes: 0 done, 1 the job failed, 2 usage, 3 invalid graph or plugin, 4 cluster unreachable or lost,\n"
+		printf("  %-8s %-12s %s\n", commands[i]->spec.name, commands[i]->spec.arguments,
+			commands[i]->spec.help);
+	printf("\n'dagrun COMMAND --help' says more. 'dagrun --man' prints a man page, 'dagrun --completion' "
+	       "a script for bash.\n"
+	       "exit codes: 0 done, 1 the job failed, 2 usage, 3 invalid graph or plugin, 4 cluster "
+	       "unreachable or lost,\n"
 	       "5 cancelled, 70 a bug of dagrun, 128 + N ended by signal N\n");
 }
 
@@ -22,15 +27,16 @@ static void print_man(void)
 {
 	printf(".TH DAGRUN 1\n.SH NAME\ndagrun \\- run a graph of programs over data\n.SH SYNOPSIS\n");
 	for (size_t i = 0; i < DAG_LENGTH(commands); i++)
-		printf(".B dagrun %s\n[options] %s\n.br\n", commands[i]->spec.name, commands[i]->spec.arguments);
+		printf(".B dagrun %s\n[options] %s\n.br\n", commands[i]->spec.name,
+			commands[i]->spec.arguments);
 	printf(".SH COMMANDS\n");
 	for (size_t i = 0; i < DAG_LENGTH(commands); i++) {
 		const struct command_spec *c = &commands[i]->spec;
 
 		printf(".SS %s\n%s\n", c->name, c->help);
 		for (size_t j = 0; j < c->option_count; j++)
-			printf(".TP\n.B \\-\\-%s %s\n%s\n", c->options[j].name, c->options[j].argument ? c->options[j].argument : "",
-				c->options[j].help);
+			printf(".TP\n.B \\-\\-%s %s\n%s\n", c->options[j].name,
+				c->options[j].argument ? c->options[j].argument : "", c->options[j].help);
 	}
 }
 
@@ -48,7 +54,8 @@ static void print_completion(void)
 	printf("\tesac\n\tif [ $COMP_CWORD = 1 ]; then words=\"");
 	for (size_t i = 0; i < DAG_LENGTH(commands); i++)
 		printf("%s ", commands[i]->spec.name);
-	printf("\"; fi\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -o default -F _dagrun dagrun\n");
+	printf("\"; fi\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -o default -F "
+	       "_dagrun dagrun\n");
 }
 
 int main(int argc, char **argv)
@@ -76,7 +83,7 @@ int main(int argc, char **argv)
 			return commands[i]->run(argc - 1, argv + 1);
 	}
 	nearest = dag_nearest(argv[1], names, DAG_LENGTH(names));
-	fprintf(stderr, "dagrun: unknown command '%s'%s%s%s; see 'dagrun --help'\n", argv[1], nearest ? "; did you mean '" : "",
-		nearest ? nearest : "", nearest ? "'?" : "");
+	fprintf(stderr, "dagrun: unknown command '%s'%s%s%s; see 'dagrun --help'\n", argv[1],
+		nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 	return EXIT_USAGE;
 }

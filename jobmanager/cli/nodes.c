@@ -53,10 +53,12 @@ static void print_json(const Dagrun__Nodes *nodes)
 
 		for (size_t j = 0; j < n->n_labels; j++)
 			json_object_set_new(labels, n->labels[j]->name, json_string(n->labels[j]->value));
-		json_array_append_new(root, json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:o, s:b, s:f}", "node", n->node, "control", n->control,
-						    "data", n->data, "slots", (int)n->slots, "memory", (json_int_t)n->memory, "rack",
-						    n->rack, "labels", labels, "suspect", (int)nodes->nodes[i]->suspect, "age_s",
-						    (double)nodes->nodes[i]->age_ms / 1000));
+		json_array_append_new(
+			root, json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:o, s:b, s:f}", "node", n->node,
+				      "control", n->control, "data", n->data, "slots", (int)n->slots,
+				      "memory", (json_int_t)n->memory, "rack", n->rack, "labels", labels,
+				      "suspect", (int)nodes->nodes[i]->suspect, "age_s",
+				      (double)nodes->nodes[i]->age_ms / 1000));
 	}
 	json_dumpf(root, stdout, JSON_INDENT(2));
 	printf("\n");
@@ -70,8 +72,8 @@ static void print_table(const Dagrun__Nodes *nodes)
 		const Dagrun__Register *n = nodes->nodes[i]->info;
 		char memory[SIZE_TEXT_LEN];
 
-		printf("%-24s %5u %10s %-10s %-9s %s\n", n->node, n->slots, size_format(n->memory, memory), *n->rack ? n->rack : "-",
-			nodes->nodes[i]->suspect ? "suspect" : "up", n->control);
+		printf("%-24s %5u %10s %-10s %-9s %s\n", n->node, n->slots, size_format(n->memory, memory),
+			*n->rack ? n->rack : "-", nodes->nodes[i]->suspect ? "suspect" : "up", n->control);
 	}
 }
 
@@ -118,7 +120,8 @@ static int ask(struct query *q, const struct wire_keys *keys)
 	uv_loop_init(&q->loop);
 	wire_loop_new(&wire, &q->loop);
 	q->started = os_now();
-	q->session = session_dial(wire, keys, q->nameserver, "nodes", DAGRUN__ROLE__MANAGER, os_random(), &handlers, q);
+	q->session = session_dial(
+		wire, keys, q->nameserver, "nodes", DAGRUN__ROLE__MANAGER, os_random(), &handlers, q);
 	if (q->session) {
 		e.watch = &watch;
 		session_send(q->session, &e);
@@ -153,11 +156,14 @@ static int run(int argc, char **argv)
 		return 0;
 	}
 	if (!q.nameserver || r < argc) {
-		fprintf(stderr, "dagrun: nodes needs --nameserver ENDPOINT and nothing else; see 'dagrun nodes --help'\n");
+		fprintf(stderr, "dagrun: nodes needs --nameserver ENDPOINT and nothing else; see 'dagrun "
+				"nodes --help'\n");
 		return EXIT_USAGE;
 	}
 	if (!wire_is_local(q.nameserver) && !q.keys) {
-		fprintf(stderr, "dagrun: the name server at %s is on another machine: that needs --keys DIR\n", q.nameserver);
+		fprintf(stderr,
+			"dagrun: the name server at %s is on another machine: that needs --keys DIR\n",
+			q.nameserver);
 		return EXIT_USAGE;
 	}
 	if (startup("dagrun", 64) < 0)
@@ -171,4 +177,5 @@ static int run(int argc, char **argv)
 	return r;
 }
 
-const struct cli_command cli_nodes = {{"nodes", "", "Lists the nodes of a cluster.", options, DAG_LENGTH(options)}, run};
+const struct cli_command cli_nodes = {
+	{"nodes", "", "Lists the nodes of a cluster.", options, DAG_LENGTH(options)}, run};

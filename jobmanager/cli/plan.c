@@ -57,8 +57,9 @@ static void print_edge(const struct graph *graph, const struct graph_edge *e)
 	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
 	char format[32];
 
-	printf("  %s.%u %s %s.%u: %llu channels, %s", from->name, e->from_port, pattern_names[e->pattern], to->name, e->to_port,
-		(unsigned long long)edge_channels(e), graph_format_name(from->out[e->from_port].format, format));
+	printf("  %s.%u %s %s.%u: %llu channels, %s", from->name, e->from_port, pattern_names[e->pattern],
+		to->name, e->to_port, (unsigned long long)edge_channels(e),
+		graph_format_name(from->out[e->from_port].format, format));
 	if (from->kind != GRAPH_INPUT)
 		printf(", %s%s", graph_channel_name(e->channel), e->elastic ? " (elastic)" : "");
 	if (e->parts > 1)
@@ -85,12 +86,14 @@ void cli_print_plan(const struct graph *graph)
 		printf("gangs: %u, of up to %u vertices that start together\n", gangs, members);
 	printf("outputs:\n");
 	for (size_t i = 0; i < graph->output_count; i++)
-		printf("  %s.%u -> %s\n", graph->stages[graph->outputs[i].stage]->name, graph->outputs[i].port, graph->outputs[i].path);
+		printf("  %s.%u -> %s\n", graph->stages[graph->outputs[i].stage]->name,
+			graph->outputs[i].port, graph->outputs[i].path);
 }
 
 static json_t *stage_json(const struct graph_stage *s)
 {
-	json_t *j = json_pack("{s:s, s:s, s:i}", "name", s->name, "kind", kind_names[s->kind], "width", (int)s->width);
+	json_t *j = json_pack(
+		"{s:s, s:s, s:i}", "name", s->name, "kind", kind_names[s->kind], "width", (int)s->width);
 
 	if (s->kind == GRAPH_PLUGIN) {
 		json_object_set_new(j, "plugin", json_string(s->plugin));
@@ -117,17 +120,21 @@ static void print_json(const struct graph *graph)
 		const struct graph_stage *from = graph->stages[e->from];
 		char format[32];
 
-		json_array_append_new(edges,
-			json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:I, s:i, s:b}", "from", from->name, "from_port", (int)e->from_port,
-				"to", graph->stages[e->to]->name, "to_port", (int)e->to_port, "pattern", pattern_names[e->pattern],
-				"channel", graph_channel_name(e->channel), "format",
-				graph_format_name(from->out[e->from_port].format, format), "channels", (json_int_t)edge_channels(e),
-				"parts", (int)e->parts, "elastic", (int)e->elastic));
+		json_array_append_new(
+			edges, json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:I, s:i, s:b}", "from",
+				       from->name, "from_port", (int)e->from_port, "to",
+				       graph->stages[e->to]->name, "to_port", (int)e->to_port, "pattern",
+				       pattern_names[e->pattern], "channel", graph_channel_name(e->channel),
+				       "format", graph_format_name(from->out[e->from_port].format, format),
+				       "channels", (json_int_t)edge_channels(e), "parts", (int)e->parts,
+				       "elastic", (int)e->elastic));
 	}
 	for (size_t i = 0; i < graph->output_count; i++)
-		json_array_append_new(outputs, json_pack("{s:s, s:i, s:s}", "stage", graph->stages[graph->outputs[i].stage]->name, "port",
-						       (int)graph->outputs[i].port, "file", graph->outputs[i].path));
-	root = json_pack("{s:s, s:o, s:o, s:o}", "name", graph->name, "stages", stages, "edges", edges, "outputs", outputs);
+		json_array_append_new(outputs,
+			json_pack("{s:s, s:i, s:s}", "stage", graph->stages[graph->outputs[i].stage]->name,
+				"port", (int)graph->outputs[i].port, "file", graph->outputs[i].path));
+	root = json_pack("{s:s, s:o, s:o, s:o}", "name", graph->name, "stages", stages, "edges", edges,
+		"outputs", outputs);
 	json_dumpf(root, stdout, JSON_INDENT(2));
 	printf("\n");
 	json_decref(root);
@@ -167,4 +174,6 @@ static int run(int argc, char **argv)
 	return r;
 }
 
-const struct cli_command cli_plan = {{"plan", "GRAPH.yaml", "Prints stages, widths and channels of a graph.", options, DAG_LENGTH(options)}, run};
+const struct cli_command cli_plan = {{"plan", "GRAPH.yaml", "Prints stages, widths and channels of a graph.",
+					     options, DAG_LENGTH(options)},
+	run};

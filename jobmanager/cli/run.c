@@ -10,8 +10,10 @@ enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, DRY_RUN, QUIET, 
 
 static const struct option_spec options[] = {
 	CLI_GRAPH_OPTIONS,
-	[SLOTS] = {"slots", 's', "N", "vertices that run at a time, without a name server (default: the cores of this machine)"},
-	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", "runs on the cluster of this name server, such as tcp://10.0.0.1:7700"},
+	[SLOTS] = {"slots", 's', "N",
+		"vertices that run at a time, without a name server (default: the cores of this machine)"},
+	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT",
+		"runs on the cluster of this name server, such as tcp://10.0.0.1:7700"},
 	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys"},
 	[DRY_RUN] = {"dry-run", 0, NULL, "prints the plan and runs nothing"},
 	[QUIET] = {"quiet", 'q', NULL, "no progress and no summary on stderr"},
@@ -62,18 +64,22 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 {
 	for (uint32_t i = 0; i < graph->gang_count; i++) {
 		uint64_t shares = graph_gang_shares(graph, i);
-		const struct graph_stage *s = graph->stages[graph->vertex_stage[graph->gang_members[graph->gangs[i].first]]];
+		const struct graph_stage *s =
+			graph->stages[graph->vertex_stage[graph->gang_members[graph->gangs[i].first]]];
 
 		if (s->kind == GRAPH_INPUT || shares <= (uint64_t)slots * GRAPH_CPU_SHARES)
 			continue;
 		if (graph->gangs[i].count > 1)
-			fprintf(stderr, "%s:%d:%d: the %u vertices that pipes join to '%s' must run together, and need %llu sixteenths of a "
-					"slot; there are %u slots\n",
-				s->place.file, s->place.line, s->place.column, graph->gangs[i].count, s->name, (unsigned long long)shares,
-				slots);
+			fprintf(stderr,
+				"%s:%d:%d: the %u vertices that pipes join to '%s' must run together, and "
+				"need %llu sixteenths of a "
+				"slot; there are %u slots\n",
+				s->place.file, s->place.line, s->place.column, graph->gangs[i].count, s->name,
+				(unsigned long long)shares, slots);
 		else
-			fprintf(stderr, "%s:%d:%d: stage '%s' asks for more cpus than the %u slots there are\n", s->place.file, s->place.line,
-				s->place.column, s->name, slots);
+			fprintf(stderr,
+				"%s:%d:%d: stage '%s' asks for more cpus than the %u slots there are\n",
+				s->place.file, s->place.line, s->place.column, s->name, slots);
 		return EXIT_INVALID;
 	}
 	return 0;
@@ -125,7 +131,9 @@ static int run(int argc, char **argv)
 	if (!s.graph.path)
 		return EXIT_USAGE;
 	if (s.config.nameserver && !wire_is_local(s.config.nameserver) && !s.keys) {
-		fprintf(stderr, "dagrun: the name server at %s is on another machine: that needs --keys DIR\n", s.config.nameserver);
+		fprintf(stderr,
+			"dagrun: the name server at %s is on another machine: that needs --keys DIR\n",
+			s.config.nameserver);
 		return EXIT_USAGE;
 	}
 	if (startup("dagrun", 128) < 0)
@@ -139,5 +147,7 @@ static int run(int argc, char **argv)
 	return r;
 }
 
-const struct cli_command cli_run = {{"run", "GRAPH.yaml", "Runs a graph until its outputs are there: on this machine, or on a cluster.", options,
-					    DAG_LENGTH(options)}, run};
+const struct cli_command cli_run = {
+	{"run", "GRAPH.yaml", "Runs a graph until its outputs are there: on this machine, or on a cluster.",
+		options, DAG_LENGTH(options)},
+	run};

@@ -9,14 +9,16 @@ static uint32_t count_missing(const struct jm *jm, uint32_t vertex)
 	uint32_t missing = 0;
 
 	for (uint32_t p = 0; p < s->in_count; p++) {
-		const struct graph_edge *e = s->in[p].edge == GRAPH_NONE ? NULL : jm->graph->edges[s->in[p].edge];
+		const struct graph_edge *e =
+			s->in[p].edge == GRAPH_NONE ? NULL : jm->graph->edges[s->in[p].edge];
 		const struct graph_stage *from = e ? jm->graph->stages[e->from] : NULL;
 		uint32_t index = vertex - s->first_vertex;
 
 		if (!e || from->kind == GRAPH_INPUT || edge_is_complete(e) || e->channel != GRAPH_FILE)
 			continue;
 		for (uint32_t i = 0; i < edge_producers(e, index); i++)
-			missing += jm->vertices[from->first_vertex + edge_producer(e, index, i)].state != JM_DONE;
+			missing += jm->vertices[from->first_vertex + edge_producer(e, index, i)].state !=
+				   JM_DONE;
 	}
 	return missing;
 }
@@ -48,7 +50,8 @@ static void check_nodes(const struct jm *jm)
 				memory += vertex_stage(jm, v)->memory;
 				running++;
 			}
-		DAG_ASSERT(used == jm->nodes[n].used && running == jm->nodes[n].running && memory == jm->nodes[n].memory_used);
+		DAG_ASSERT(used == jm->nodes[n].used && running == jm->nodes[n].running &&
+			   memory == jm->nodes[n].memory_used);
 	}
 }
 

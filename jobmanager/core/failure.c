@@ -22,11 +22,13 @@ static const char *indent_tail(struct jm *jm, const char *tail)
 	return text;
 }
 
-/* Two failures that are alike: the same code, signal and words. A kill from outside says nothing about the vertex. */
+/* Two failures that are alike: the same code, signal and words. A kill from outside says nothing about the
+ * vertex. */
 static bool is_alike(const struct jm_failure *a, const struct jm_outcome *b)
 {
-	return a->error == b->error && a->signal == b->signal && a->signal != 9 && !strcmp(a->text, b->text ? b->text : "") &&
-		b->error != DAG_ELOST && b->error != DAG_ENOSPC && b->error != DAG_EBUSY;
+	return a->error == b->error && a->signal == b->signal && a->signal != 9 &&
+	       !strcmp(a->text, b->text ? b->text : "") && b->error != DAG_ELOST && b->error != DAG_ENOSPC &&
+	       b->error != DAG_EBUSY;
 }
 
 static void remember(struct jm *jm, struct jm_vertex *v, const struct jm_outcome *o)
@@ -56,7 +58,8 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	const struct graph_stage *s = vertex_stage(jm, vertex);
-	const char *name = jm_attempt_name(jm, vertex), *text = o->text && *o->text ? o->text : dag_strerror(o->error);
+	const char *name = jm_attempt_name(jm, vertex),
+		   *text = o->text && *o->text ? o->text : dag_strerror(o->error);
 	bool alike = v->last_failure && is_alike(&jm->failures[v->last_failure - 1], o);
 
 	jm->stages[s->id].failures++;
@@ -68,7 +71,9 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	}
 	if (v->failures > s->retries || alike) {
 		jm_end(jm, o->error, "%s: %s%s%s", name, text,
-			alike && v->failures <= s->retries ? " (twice the same, so it is not tried again)" : "", indent_tail(jm, o->stderr_tail));
+			alike && v->failures <= s->retries ? " (twice the same, so it is not tried again)"
+							   : "",
+			indent_tail(jm, o->stderr_tail));
 		return;
 	}
 	jm_note(jm, "%s failed and runs again: %s%s", name, text, indent_tail(jm, o->stderr_tail));
@@ -85,8 +90,10 @@ static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	struct jm_effect *e;
 	uint32_t reader_node = v->node;
 
-	jm_fact(jm, "unread %u %u from=%u %u error=%d", vertex, v->attempt, o->blamed_vertex, o->blamed_attempt, o->error);
-	jm_note(jm, "%s could not read %s: %s", jm_attempt_name(jm, vertex), jm_attempt_name(jm, o->blamed_vertex),
+	jm_fact(jm, "unread %u %u from=%u %u error=%d", vertex, v->attempt, o->blamed_vertex,
+		o->blamed_attempt, o->error);
+	jm_note(jm, "%s could not read %s: %s", jm_attempt_name(jm, vertex),
+		jm_attempt_name(jm, o->blamed_vertex),
 		o->text && *o->text ? o->text : dag_strerror(o->error));
 	v->avoid = reader_node + 1;
 	if (p->state != JM_DONE || p->attempt != o->blamed_attempt) {
@@ -112,12 +119,13 @@ static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	const struct graph_stage *in = vertex_stage(jm, o->blamed_vertex);
-	const struct graph_file *file = &in->input_files[in->splits[o->blamed_vertex - in->first_vertex].file];
+	const struct graph_file *file =
+		&in->input_files[in->splits[o->blamed_vertex - in->first_vertex].file];
 	const char *text = o->text && *o->text ? o->text : dag_strerror(o->error);
 
 	if (++v->source_failures >= JM_SOURCE_TRIES || o->error == DAG_ECHANGED || o->error == DAG_EFORMAT) {
-		jm_end(jm, o->error, "%s: cannot read the input '%s', file %s: %s", jm_attempt_name(jm, vertex), in->name, file->path,
-			text);
+		jm_end(jm, o->error, "%s: cannot read the input '%s', file %s: %s",
+			jm_attempt_name(jm, vertex), in->name, file->path, text);
 		return;
 	}
 	jm_note(jm, "%s could not read %s and runs again: %s", jm_attempt_name(jm, vertex), file->path, text);
@@ -131,13 +139,15 @@ static void on_intact(struct jm *jm, const struct jm_complaint *c)
 
 	node->complaints++;
 	if (node->complaints == JM_NODE_COMPLAINTS_MAX)
-		jm_note(jm, "node %s complained %u times about data that is intact", node->name, node->complaints);
+		jm_note(jm, "node %s complained %u times about data that is intact", node->name,
+			node->complaints);
 	if (node->complaints >= JM_NODE_COMPLAINTS_MAX) {
 		struct jm_vertex *v = &jm->vertices[c->reader];
 
 		if (++v->failures > vertex_stage(jm, c->reader)->retries) {
-			jm_end(jm, c->error, "%s: cannot read %s, which is intact on node %s", jm_attempt_name(jm, c->reader),
-				jm_attempt_name(jm, c->producer), jm->nodes[jm->vertices[c->producer].node].name);
+			jm_end(jm, c->error, "%s: cannot read %s, which is intact on node %s",
+				jm_attempt_name(jm, c->reader), jm_attempt_name(jm, c->producer),
+				jm->nodes[jm->vertices[c->producer].node].name);
 			return;
 		}
 	}
@@ -155,7 +165,8 @@ void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
 		}
 		jm->complaints[i] = jm->complaints[--jm->complaint_count];
 		if (error && jm->vertices[vertex].state == JM_DONE && jm->vertices[vertex].attempt == attempt)
-			vertex_invalidate(jm, vertex, error == DAG_ECORRUPT ? "its output is damaged" : "its output is missing");
+			vertex_invalidate(jm, vertex,
+				error == DAG_ECORRUPT ? "its output is damaged" : "its output is missing");
 		if (error && !jm->ended)
 			gang_try_ready(jm, jm->graph->gang_of[c.reader]);
 		else if (!jm->ended)
@@ -165,16 +176,18 @@ void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
 
 void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
-	bool input_error = o->error == DAG_EMISSING || o->error == DAG_ECORRUPT || o->error == DAG_EUNREACHABLE ||
-		o->error == DAG_EIO || o->error == DAG_ECHANGED;
+	bool input_error = o->error == DAG_EMISSING || o->error == DAG_ECORRUPT ||
+			   o->error == DAG_EUNREACHABLE || o->error == DAG_EIO || o->error == DAG_ECHANGED;
 
-	if (o->blamed && o->blamed_vertex < jm->graph->vertex_count && vertex_stage(jm, o->blamed_vertex)->kind == GRAPH_INPUT)
+	if (o->blamed && o->blamed_vertex < jm->graph->vertex_count &&
+		vertex_stage(jm, o->blamed_vertex)->kind == GRAPH_INPUT)
 		blame_source(jm, vertex, o);
 	else if (o->blamed && o->blamed_vertex < jm->graph->vertex_count && input_error &&
-		jm->graph->gang_of[o->blamed_vertex] != jm->graph->gang_of[vertex])
+		 jm->graph->gang_of[o->blamed_vertex] != jm->graph->gang_of[vertex])
 		complain(jm, vertex, o);
 	else if (o->blamed && input_error)
-		/* A pipe of the same gang broke: the member that broke it is told of by itself, or its node's end is. */
+		/* A pipe of the same gang broke: the member that broke it is told of by itself, or its node's
+		 * end is. */
 		run_again(jm, vertex);
 	else
 		charge(jm, vertex, o);
@@ -200,7 +213,8 @@ static bool is_needed(struct jm *jm, uint32_t vertex)
 	struct need need = {false};
 
 	for (size_t i = 0; i < jm->graph->output_count; i++)
-		if (jm->graph->outputs[i].stage == s->id && jm->outputs[i].fetched <= vertex - s->first_vertex)
+		if (jm->graph->outputs[i].stage == s->id &&
+			jm->outputs[i].fetched <= vertex - s->first_vertex)
 			return true;
 	vertex_each_consumer(jm, vertex, look_at_consumer, &need);
 	return need.needed;
@@ -233,7 +247,9 @@ void on_node_down(struct jm *jm, uint32_t node)
 		}
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
 		if (jm->outputs[i].asked &&
-			jm->vertices[jm->graph->stages[jm->graph->outputs[i].stage]->first_vertex + jm->outputs[i].asked - 1].state != JM_DONE)
+			jm->vertices[jm->graph->stages[jm->graph->outputs[i].stage]->first_vertex +
+				     jm->outputs[i].asked - 1]
+					.state != JM_DONE)
 			jm->outputs[i].asked = 0;
 	jm_note(jm, "node %s is gone; %u vertices run again", n->name, lost);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The step: an event is judged for staleness here, once, and handed on. Facts of the journal are lines of text:
+ * The step: an event is judged for staleness here, once, and handed on. Facts of the journal are lines of
+ * text:
  *
  *   started VERTEX ATTEMPT node=N count=C      a gang, by its first member
  *   committed VERTEX ATTEMPT node=N hash=H bytes=B
@@ -65,8 +66,8 @@ const char *jm_attempt_name(struct jm *jm, uint32_t vertex)
 
 	if (v->node == JM_NODE_NONE)
 		return arena_format(&jm->texts, "%s[%u]", s->name, vertex - s->first_vertex);
-	return arena_format(&jm->texts, "%s[%u] attempt %u on %s", s->name, vertex - s->first_vertex, v->attempt,
-		jm->nodes[v->node].name);
+	return arena_format(&jm->texts, "%s[%u] attempt %u on %s", s->name, vertex - s->first_vertex,
+		v->attempt, jm->nodes[v->node].name);
 }
 
 void jm_wake(struct jm *jm, dag_instant at)
@@ -169,7 +170,8 @@ static int node_up(struct jm *jm, const struct jm_event *event)
 		n->rack = base_strdup(event->rack ? event->rack : "");
 		n->labels = base_alloc((event->label_count + 1) * sizeof(*n->labels));
 		for (uint32_t i = 0; i < event->label_count; i++)
-			n->labels[i] = (struct graph_pair){base_strdup(event->labels[i].name), base_strdup(event->labels[i].value)};
+			n->labels[i] = (struct graph_pair){
+				base_strdup(event->labels[i].name), base_strdup(event->labels[i].value)};
 		n->label_count = event->label_count;
 	}
 	n = &jm->nodes[event->node];
@@ -233,7 +235,8 @@ static void on_fetch_failed(struct jm *jm, const struct jm_event *event)
 	if (!state->asked)
 		return;
 	state->asked = 0;
-	jm_note(jm, "the output of %s could not be fetched: %s", jm_attempt_name(jm, event->vertex), event->text);
+	jm_note(jm, "the output of %s could not be fetched: %s", jm_attempt_name(jm, event->vertex),
+		event->text);
 	if (v->state == JM_DONE && v->attempt == event->attempt)
 		vertex_invalidate(jm, event->vertex, "its output could not be fetched");
 }
@@ -286,7 +289,7 @@ static bool is_valid(const struct jm *jm, const struct jm_event *e)
 		return e->node < jm->node_count;
 	case JM_ENDED:
 		return e->node < jm->node_count && e->vertex < jm->graph->vertex_count && e->outcome &&
-			vertex_stage(jm, e->vertex)->kind != GRAPH_INPUT;
+		       vertex_stage(jm, e->vertex)->kind != GRAPH_INPUT;
 	case JM_VERIFIED:
 		return e->vertex < jm->graph->vertex_count;
 	case JM_FETCHED:
@@ -370,11 +373,13 @@ void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *re
 {
 	const struct jm_stage *s = &jm->stages[stage];
 
-	*ret = (struct jm_stage_view){jm->graph->stages[stage]->width, s->waiting, s->ready, s->running, s->done, s->attempts,
-		s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out, s->run_ns};
+	*ret = (struct jm_stage_view){jm->graph->stages[stage]->width, s->waiting, s->ready, s->running,
+		s->done, s->attempts, s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out,
+		s->run_ns};
 }
 
-bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node, enum jm_state *ret_state)
+bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node,
+	enum jm_state *ret_state)
 {
 	const struct jm_vertex *v = &jm->vertices[vertex];
 

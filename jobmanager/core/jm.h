@@ -2,11 +2,12 @@
 #ifndef CORE_JM_H
 #define CORE_JM_H
 /*
- * The scheduler: one state machine, fed events and `now`, giving back an ordered list of effects. It decides which
- * attempt of which vertex runs where, what a failure means (the design's failure rules 1 to 4), and when the job ends.
+ * The scheduler: one state machine, fed events and `now`, giving back an ordered list of effects. It decides
+ * which attempt of which vertex runs where, what a failure means (the design's failure rules 1 to 4), and
+ * when the job ends.
  *
- * Pure: no clock, no file, no socket. The shell (jobmanager/manager) carries effects out in their order. An effect
- * with `durable` set must wait until every journal effect before it is on disk.
+ * Pure: no clock, no file, no socket. The shell (jobmanager/manager) carries effects out in their order. An
+ * effect with `durable` set must wait until every journal effect before it is on disk.
  *
  *                     inputs there            started
  *      WAITING ───────────────────► READY ──────────────► RUNNING ──────► DONE
@@ -20,12 +21,12 @@
 #include "base/buffer.h"
 
 #define JM_NODE_NONE UINT32_MAX
-#define JM_RERUNS_MAX 6            /* of a vertex whose output was lost: rule 2 */
-#define JM_SOURCE_TRIES 3          /* of reading an input of the job */
-#define JM_NODE_COMPLAINTS_MAX 3   /* of one node about data that is intact */
+#define JM_RERUNS_MAX 6                 /* of a vertex whose output was lost: rule 2 */
+#define JM_SOURCE_TRIES 3               /* of reading an input of the job */
+#define JM_NODE_COMPLAINTS_MAX 3        /* of one node about data that is intact */
 #define JM_LOCALITY_WAIT (500 * DAG_MS) /* a ready vertex waits so long for the node that holds its input */
-#define JM_SHORT (20 * DAG_MS)     /* vertices of a stage that run less on average are started ahead */
-#define JM_AHEAD 8                 /* so many for each that runs */
+#define JM_SHORT (20 * DAG_MS)          /* vertices of a stage that run less on average are started ahead */
+#define JM_AHEAD 8                      /* so many for each that runs */
 
 struct jm;
 
@@ -37,8 +38,9 @@ struct jm_config {
 /* ---- events ---- */
 
 enum jm_event_kind {
-	JM_NODE_UP,      /* node (next free number, or one that was down), name, shares in all, memory, labels, rack */
-	JM_NODE_GRANT,   /* node, shares */
+	JM_NODE_UP,    /* node (next free number, or one that was down), name, shares in all, memory, labels,
+			  rack */
+	JM_NODE_GRANT, /* node, shares */
 	JM_NODE_SUSPECT, /* node, flag: takes no new work */
 	JM_NODE_DOWN,    /* node */
 	JM_ENDED,        /* node, vertex, attempt, outcome */
@@ -128,7 +130,8 @@ struct jm_stage_view {
 
 void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *ret);
 /* The committed or running attempt of a vertex and where it is; false where there is none. */
-bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node, enum jm_state *ret_state);
+bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node,
+	enum jm_state *ret_state);
 /* The chain of causes, for a failed job; NULL otherwise. */
 const char *jm_failure(const struct jm *jm);
 bool jm_ended(const struct jm *jm);

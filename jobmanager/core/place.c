@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nodes, and which gang runs where. A ready gang waits in the queue of the node that holds most of its input, or in a
- * common queue by depth (deeper first, so that a graph drains). A node takes from its own queue, then from the common
- * ones, then from other nodes' queues what has waited long enough for them (delay scheduling).
+ * Nodes, and which gang runs where. A ready gang waits in the queue of the node that holds most of its input,
+ * or in a common queue by depth (deeper first, so that a graph drains). A node takes from its own queue, then
+ * from the common ones, then from other nodes' queues what has waited long enough for them (delay
+ * scheduling).
  */
 #include "state.h"
 #include "graph/edge.h"
@@ -121,7 +122,8 @@ static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
 		bool found = false;
 
 		for (uint32_t j = 0; j < node->label_count && !found; j++)
-			found = !strcmp(node->labels[j].name, s->labels[i].name) && !strcmp(node->labels[j].value, s->labels[i].value);
+			found = !strcmp(node->labels[j].name, s->labels[i].name) &&
+				!strcmp(node->labels[j].value, s->labels[i].value);
 		if (!found)
 			return false;
 	}
@@ -138,13 +140,14 @@ static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage
 	return 1 + JM_AHEAD;
 }
 
-static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang, uint32_t vertex, uint32_t shares, uint64_t memory)
+static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang, uint32_t vertex,
+	uint32_t shares, uint64_t memory)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
 	return node->up && !node->suspect && has_labels(node, s) &&
-		node->used + shares <= node->granted * room_factor(jm, s, gang) &&
-		(!memory || !node->memory || node->memory_used + memory <= node->memory);
+	       node->used + shares <= node->granted * room_factor(jm, s, gang) &&
+	       (!memory || !node->memory || node->memory_used + memory <= node->memory);
 }
 
 /* Whether the vertex could ever run on the node, with all its slots free. */
@@ -155,7 +158,7 @@ static bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t 
 	uint32_t shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
 
 	return node->up && has_labels(node, s) && shares <= node->total &&
-		(!s->memory || !node->memory || s->memory <= node->memory);
+	       (!s->memory || !node->memory || s->memory <= node->memory);
 }
 
 static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
@@ -323,7 +326,8 @@ static uint32_t next_attempt(const struct jm *jm, const struct graph_gang *g)
 static bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
-	uint32_t *group = base_alloc(g->count * sizeof(*group)), *chosen = base_alloc(g->count * sizeof(*chosen));
+	uint32_t *group = base_alloc(g->count * sizeof(*group)),
+		 *chosen = base_alloc(g->count * sizeof(*chosen));
 	bool ok;
 
 	for (uint32_t i = 0; i < g->count && g->count > 1; i++)
@@ -374,7 +378,8 @@ static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_ins
 		uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
 
 		if (jm->gangs[gang].ready_at <= ready_before && !avoids(jm, gang, node) &&
-			fits(jm, &jm->nodes[node], gang, first, gang_shares_of(jm, gang, first), vertex_stage(jm, first)->memory) &&
+			fits(jm, &jm->nodes[node], gang, first, gang_shares_of(jm, gang, first),
+				vertex_stage(jm, first)->memory) &&
 			start_gang(jm, gang, node))
 			return true;
 		gang = next;
@@ -391,7 +396,8 @@ static bool start_one(struct jm *jm, uint32_t node)
 			return true;
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		if (i != node && jm->nodes[i].queue.count &&
-			start_from(jm, &jm->nodes[i].queue, node, jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
+			start_from(jm, &jm->nodes[i].queue, node,
+				jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
 			return true;
 	return false;
 }
@@ -439,7 +445,8 @@ static void check_hopeless(struct jm *jm)
 			can = can || could_run(jm, &jm->nodes[i], first);
 		}
 		if (any_up && !can)
-			jm_end(jm, DAG_ELIMIT, "no node has the labels, memory or cpus that stage '%s' asks for", s->name);
+			jm_end(jm, DAG_ELIMIT,
+				"no node has the labels, memory or cpus that stage '%s' asks for", s->name);
 	}
 }
 

@@ -12,13 +12,13 @@
 #include "jm.h"
 
 struct jm_vertex {
-	uint32_t attempt;      /* the current one; 0: none yet */
-	uint32_t node;         /* of the current attempt, while RUNNING or DONE */
-	uint32_t missing;      /* producers over non-complete edges that are not DONE */
-	uint64_t bytes;        /* DONE: stored */
-	uint8_t state;         /* enum jm_state */
-	uint8_t failures;      /* charged */
-	uint8_t reruns;        /* because its output was lost */
+	uint32_t attempt; /* the current one; 0: none yet */
+	uint32_t node;    /* of the current attempt, while RUNNING or DONE */
+	uint32_t missing; /* producers over non-complete edges that are not DONE */
+	uint64_t bytes;   /* DONE: stored */
+	uint8_t state;    /* enum jm_state */
+	uint8_t failures; /* charged */
+	uint8_t reruns;   /* because its output was lost */
 	uint8_t source_failures;
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */
@@ -36,7 +36,7 @@ struct jm_gang {
 	uint8_t state; /* enum jm_state */
 	uint32_t left; /* RUNNING: members that have not ended */
 	dag_instant ready_at;
-	uint32_t queue; /* READY: node + 1 of the queue it is in; 0: the common one */
+	uint32_t queue;          /* READY: node + 1 of the queue it is in; 0: the common one */
 	uint32_t next, previous; /* in that queue; GRAPH_NONE */
 };
 
@@ -133,8 +133,10 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outc
 /* The committed output of a vertex is lost: its gang runs again, and so on upstream where nodes are gone. */
 void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why);
 /* Calls f for each producer of the vertex that is no input of the job. */
-void vertex_each_producer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t producer, void *ctx), void *ctx);
-void vertex_each_consumer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx);
+void vertex_each_producer(
+	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t producer, void *ctx), void *ctx);
+void vertex_each_consumer(
+	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx);
 
 /* ---- place.c ---- */
 void queue_gang(struct jm *jm, uint32_t gang);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Vertices and gangs. What a vertex waits for is a counter of its own for edges with few producers, and one counter
- * for the whole of a complete edge, so that a shuffle of any size costs constant work an event.
+ * Vertices and gangs. What a vertex waits for is a counter of its own for edges with few producers, and one
+ * counter for the whole of a complete edge, so that a shuffle of any size costs constant work an event.
  */
 #include "state.h"
 #include "graph/edge.h"
@@ -29,7 +29,8 @@ void vertices_init(struct jm *jm)
 	for (uint32_t v = 0; v < g->vertex_count; v++) {
 		jm->vertices[v].node = JM_NODE_NONE;
 		jm->vertices[v].state = is_source(jm, v) ? JM_DONE : JM_WAITING;
-		*(is_source(jm, v) ? &jm->stages[g->vertex_stage[v]].done : &jm->stages[g->vertex_stage[v]].waiting) += 1;
+		*(is_source(jm, v) ? &jm->stages[g->vertex_stage[v]].done
+				   : &jm->stages[g->vertex_stage[v]].waiting) += 1;
 		jm->vertices_left += !is_source(jm, v);
 	}
 	for (size_t i = 0; i < g->edge_count; i++) {
@@ -46,7 +47,8 @@ void vertices_init(struct jm *jm)
 			jm->vertices[to->first_vertex + c].missing += edge_producers(e, c);
 	}
 	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
-		jm->gangs[gang].state = is_source(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
+		jm->gangs[gang].state =
+			is_source(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
 		jm->gangs[gang].next = jm->gangs[gang].previous = GRAPH_NONE;
 	}
 }
@@ -142,12 +144,14 @@ static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 	}
 }
 
-void vertex_each_producer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t producer, void *ctx), void *ctx)
+void vertex_each_producer(
+	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t producer, void *ctx), void *ctx)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
 	for (uint32_t p = 0; p < s->in_count; p++) {
-		const struct graph_edge *e = s->in[p].edge == GRAPH_NONE ? NULL : jm->graph->edges[s->in[p].edge];
+		const struct graph_edge *e =
+			s->in[p].edge == GRAPH_NONE ? NULL : jm->graph->edges[s->in[p].edge];
 		const struct graph_stage *from = e ? jm->graph->stages[e->from] : NULL;
 		uint32_t index = vertex - s->first_vertex;
 
@@ -158,7 +162,8 @@ void vertex_each_producer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *j
 	}
 }
 
-void vertex_each_consumer(struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx)
+void vertex_each_consumer(
+	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx)
 {
 	const struct graph *g = jm->graph;
 	const struct graph_stage *s = vertex_stage(jm, vertex);
@@ -188,8 +193,9 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	s->records_in += o->records_in;
 	s->records_out += o->records_out;
 	s->run_ns += o->run_ns;
-	jm_fact(jm, "committed %u %u node=%s hash=%016llx%016llx bytes=%llu", vertex, v->attempt, jm->nodes[v->node].name,
-		(unsigned long long)o->hash_high, (unsigned long long)o->hash_low, (unsigned long long)o->bytes);
+	jm_fact(jm, "committed %u %u node=%s hash=%016llx%016llx bytes=%llu", vertex, v->attempt,
+		jm->nodes[v->node].name, (unsigned long long)o->hash_high, (unsigned long long)o->hash_low,
+		(unsigned long long)o->bytes);
 	vertex_set_state(jm, vertex, JM_DONE);
 	if (--gang->left == 0)
 		gang->state = JM_DONE;
@@ -209,7 +215,8 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 
 		if (v->state == JM_RUNNING)
 			node_release(jm, vertex);
-		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && jm->nodes[v->node].up && kill) {
+		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE &&
+			jm->nodes[v->node].up && kill) {
 			struct jm_effect *e = jm_emit(jm, JM_KILL);
 
 			e->node = v->node;
@@ -244,8 +251,8 @@ void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
 	if (v->state != JM_DONE || is_source(jm, vertex))
 		return;
 	if (++v->reruns > JM_RERUNS_MAX) {
-		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s", jm_attempt_name(jm, vertex),
-			JM_RERUNS_MAX + 1, why);
+		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s",
+			jm_attempt_name(jm, vertex), JM_RERUNS_MAX + 1, why);
 		return;
 	}
 	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);

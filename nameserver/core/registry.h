@@ -24,10 +24,11 @@ struct registry {
 void registry_init(struct registry *registry, void (*free_info)(void *info));
 void registry_fini(struct registry *registry);
 /*
- * Adds a node or replaces what is known of it; takes over info. True where somebody may want to know. A node of the same
- * name and another incarnation takes the old one's place: a node has one daemon.
+ * Adds a node or replaces what is known of it; takes over info. True where somebody may want to know. A node
+ * of the same name and another incarnation takes the old one's place: a node has one daemon.
  */
-bool registry_put(struct registry *registry, dag_instant now, const char *name, uint64_t incarnation, void *info);
+bool registry_put(
+	struct registry *registry, dag_instant now, const char *name, uint64_t incarnation, void *info);
 /* The node said something. True where it was suspect. */
 bool registry_heard(struct registry *registry, dag_instant now, const char *name, uint64_t incarnation);
 /* Suspects and forgets those that are silent. True where anything changed. */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs scripts over the scheduler's core: a file of commands, each followed by the full trace of its effects, indented.
- * The trace that the core gives now must be the one in the file; --rewrite puts the new one there instead.
+ * Runs scripts over the scheduler's core: a file of commands, each followed by the full trace of its effects,
+ * indented. The trace that the core gives now must be the one in the file; --rewrite puts the new one there
+ * instead.
  *
  *   input NAME WIDTH                 stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
  *   edge FROM >=|>> TO [pipe|fifo]   output STAGE       begin
- *   node NAME SHARES [label=K=V] [memory=BYTES]        grant NODE SHARES       suspect NODE 0|1       down NODE
- *   done VERTEX ATTEMPT NODE [bytes=N] [ms=N]           fail VERTEX ATTEMPT NODE CODE TEXT…
- *   unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE        verified VERTEX ATTEMPT CODE
- *   fetched OUTPUT VERTEX ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE       published       cancel       after MS
+ *   node NAME SHARES [label=K=V] [memory=BYTES]        grant NODE SHARES       suspect NODE 0|1       down
+ * NODE done VERTEX ATTEMPT NODE [bytes=N] [ms=N]           fail VERTEX ATTEMPT NODE CODE TEXT… unread VERTEX
+ * ATTEMPT NODE FROM ATTEMPT CODE        verified VERTEX ATTEMPT CODE fetched OUTPUT VERTEX ATTEMPT unfetched
+ * OUTPUT VERTEX ATTEMPT CODE       published       cancel       after MS
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
@@ -61,15 +62,16 @@ static uint32_t vertex(struct script *s, size_t i)
 	unsigned index;
 	const struct graph_stage *stage;
 
-	if (sscanf(word(s, i), "%63[^[][%u]", name, &index) != 2 || !(stage = graph_find_stage(s->graph, name)))
+	if (sscanf(word(s, i), "%63[^[][%u]", name, &index) != 2 ||
+		!(stage = graph_find_stage(s->graph, name)))
 		bad(s, "no such vertex");
 	return stage->first_vertex + index;
 }
 
 static int code(struct script *s, size_t i)
 {
-#define X(code, name, text)                                                                                   \
-	if (!strcmp(word(s, i), #name))                                                                       \
+#define X(code, name, text)                                                                                  \
+	if (!strcmp(word(s, i), #name))                                                                      \
 		return name;
 	DAG_ERROR_MAP(X)
 #undef X
@@ -94,7 +96,8 @@ static struct graph_pair *label(struct script *s, uint32_t *ret_count)
 
 static void add_stage(struct script *s, bool input)
 {
-	struct graph_stage *stage = graph_add_stage(s->graph, input ? GRAPH_INPUT : GRAPH_PROGRAM, word(s, 1));
+	struct graph_stage *stage =
+		graph_add_stage(s->graph, input ? GRAPH_INPUT : GRAPH_PROGRAM, word(s, 1));
 
 	stage->width = number(s, 2);
 	stage->width_given = true;
@@ -114,7 +117,8 @@ static void add_stage(struct script *s, bool input)
 
 static void add_edge(struct script *s)
 {
-	const struct graph_stage *from = graph_find_stage(s->graph, word(s, 1)), *to = graph_find_stage(s->graph, word(s, 3));
+	const struct graph_stage *from = graph_find_stage(s->graph, word(s, 1)),
+				 *to = graph_find_stage(s->graph, word(s, 3));
 	uint32_t port = 0;
 	struct graph_edge *e;
 
@@ -122,7 +126,8 @@ static void add_edge(struct script *s)
 		bad(s, "no such stage");
 	for (size_t i = 0; i < s->graph->edge_count; i++)
 		port += s->graph->edges[i]->to == to->id;
-	e = graph_add_edge(s->graph, from->id, 0, to->id, port, !strcmp(word(s, 2), ">>") ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
+	e = graph_add_edge(s->graph, from->id, 0, to->id, port,
+		!strcmp(word(s, 2), ">>") ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
 	e->partition.kind = GRAPH_BY_ROUND_ROBIN;
 	if (s->count > 4)
 		e->channel = !strcmp(s->words[4], "pipe") ? GRAPH_PIPE : GRAPH_FIFO;
@@ -139,7 +144,8 @@ static void print_vertex(struct script *s, const struct jm_effect *e)
 
 static void print_effect(struct script *s, const struct jm_effect *e)
 {
-	static const char *const names[] = {"journal", "start", "ack", "kill", "verify", "want", "fetch", "publish", "note", "end"};
+	static const char *const names[] = {
+		"journal", "start", "ack", "kill", "verify", "want", "fetch", "publish", "note", "end"};
 
 	buffer_format(s->out, "  %s%s", names[e->kind], e->durable ? "!" : "");
 	switch (e->kind) {
@@ -180,7 +186,8 @@ static void step(struct script *s, const struct jm_event *event)
 	for (size_t i = 0; r == 0 && i < effects.count; i++)
 		print_effect(s, &effects.items[i]);
 	if (effects.wake_at != DAG_NEVER)
-		buffer_format(s->out, "  wake in %lld ms\n", (long long)((effects.wake_at - s->now) / DAG_MS));
+		buffer_format(
+			s->out, "  wake in %lld ms\n", (long long)((effects.wake_at - s->now) / DAG_MS));
 	jm_check(s->jm);
 }
 
@@ -199,20 +206,32 @@ static void end_vertex(struct script *s, bool failed)
 		o.bytes = strtoull(option(s, "bytes"), NULL, 10);
 	if (option(s, "ms"))
 		o.run_ns = atoi(option(s, "ms")) * DAG_MS;
-	step(s, &(struct jm_event){.kind = JM_ENDED, .vertex = vertex(s, 1), .attempt = number(s, 2), .node = number(s, 3), .outcome = &o});
+	step(s, &(struct jm_event){.kind = JM_ENDED,
+			.vertex = vertex(s, 1),
+			.attempt = number(s, 2),
+			.node = number(s, 3),
+			.outcome = &o});
 	buffer_fini(&text);
 }
 
 static void unread(struct script *s)
 {
-	struct jm_outcome o = {.error = code(s, 6), .blamed = true, .blamed_vertex = vertex(s, 4), .blamed_attempt = number(s, 5)};
+	struct jm_outcome o = {.error = code(s, 6),
+		.blamed = true,
+		.blamed_vertex = vertex(s, 4),
+		.blamed_attempt = number(s, 5)};
 
-	step(s, &(struct jm_event){.kind = JM_ENDED, .vertex = vertex(s, 1), .attempt = number(s, 2), .node = number(s, 3), .outcome = &o});
+	step(s, &(struct jm_event){.kind = JM_ENDED,
+			.vertex = vertex(s, 1),
+			.attempt = number(s, 2),
+			.node = number(s, 3),
+			.outcome = &o});
 }
 
 static void add_node(struct script *s)
 {
-	struct jm_event event = {.kind = JM_NODE_UP, .node = s->nodes++, .name = word(s, 1), .shares = number(s, 2)};
+	struct jm_event event = {
+		.kind = JM_NODE_UP, .node = s->nodes++, .name = word(s, 1), .shares = number(s, 2)};
 
 	event.labels = label(s, &event.label_count);
 	if (option(s, "memory"))
@@ -247,9 +266,11 @@ static void run_command(struct script *s)
 	else if (!strcmp(name, "node"))
 		add_node(s);
 	else if (!strcmp(name, "grant"))
-		step(s, &(struct jm_event){.kind = JM_NODE_GRANT, .node = number(s, 1), .shares = number(s, 2)});
+		step(s, &(struct jm_event){
+				.kind = JM_NODE_GRANT, .node = number(s, 1), .shares = number(s, 2)});
 	else if (!strcmp(name, "suspect"))
-		step(s, &(struct jm_event){.kind = JM_NODE_SUSPECT, .node = number(s, 1), .flag = number(s, 2)});
+		step(s, &(struct jm_event){
+				.kind = JM_NODE_SUSPECT, .node = number(s, 1), .flag = number(s, 2)});
 	else if (!strcmp(name, "down"))
 		step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = number(s, 1)});
 	else if (!strcmp(name, "done") || !strcmp(name, "fail"))
@@ -257,12 +278,22 @@ static void run_command(struct script *s)
 	else if (!strcmp(name, "unread"))
 		unread(s);
 	else if (!strcmp(name, "verified"))
-		step(s, &(struct jm_event){.kind = JM_VERIFIED, .vertex = vertex(s, 1), .attempt = number(s, 2), .error = code(s, 3)});
+		step(s, &(struct jm_event){.kind = JM_VERIFIED,
+				.vertex = vertex(s, 1),
+				.attempt = number(s, 2),
+				.error = code(s, 3)});
 	else if (!strcmp(name, "fetched"))
-		step(s, &(struct jm_event){.kind = JM_FETCHED, .output = number(s, 1), .vertex = vertex(s, 2), .attempt = number(s, 3)});
+		step(s, &(struct jm_event){.kind = JM_FETCHED,
+				.output = number(s, 1),
+				.vertex = vertex(s, 2),
+				.attempt = number(s, 3)});
 	else if (!strcmp(name, "unfetched"))
-		step(s, &(struct jm_event){.kind = JM_FETCH_FAILED, .output = number(s, 1), .vertex = vertex(s, 2), .attempt = number(s, 3),
-				.error = code(s, 4), .text = "the fetch failed"});
+		step(s, &(struct jm_event){.kind = JM_FETCH_FAILED,
+				.output = number(s, 1),
+				.vertex = vertex(s, 2),
+				.attempt = number(s, 3),
+				.error = code(s, 4),
+				.text = "the fetch failed"});
 	else if (!strcmp(name, "published"))
 		step(s, &(struct jm_event){.kind = JM_PUBLISHED});
 	else if (!strcmp(name, "cancel"))
@@ -290,7 +321,8 @@ static void run_script(const char *file, char *text, struct buffer *out)
 		if (!*line || *line == '#')
 			continue;
 		s.count = 0;
-		for (char *rest = line, *w; s.count < DAG_LENGTH(s.words) && (w = strtok_r(rest, " ", &rest));)
+		for (char *rest = line, *w;
+			s.count < DAG_LENGTH(s.words) && (w = strtok_r(rest, " ", &rest));)
 			s.words[s.count++] = w;
 		run_command(&s);
 	}
@@ -325,8 +357,8 @@ static void print_first_difference(const char *want, const char *got)
 		want++;
 		got++;
 	}
-	printf("# the trace differs in line %d: the file has '%.*s', the core gave '%.*s'\n", line, (int)strcspn(want, "\n"), want,
-		(int)strcspn(got, "\n"), got);
+	printf("# the trace differs in line %d: the file has '%.*s', the core gave '%.*s'\n", line,
+		(int)strcspn(want, "\n"), want, (int)strcspn(got, "\n"), got);
 }
 
 int main(int argc, char **argv)

@@ -2,8 +2,9 @@
 #ifndef CHANNEL_CORE_FETCH_H
 #define CHANNEL_CORE_FETCH_H
 /*
- * A channel as its reader fetches it from another node: numbers, credit, and when to ask again. ZeroMQ may lose
- * messages when a connection breaks; a gap in the numbers, or silence, makes the reader ask from where it is. Pure.
+ * A channel as its reader fetches it from another node: numbers, credit, and when to ask again. ZeroMQ may
+ * lose messages when a connection breaks; a gap in the numbers, or silence, makes the reader ask from where
+ * it is. Pure.
  */
 #include "channel/block.h"
 
@@ -17,7 +18,8 @@ struct fetch {
 	uint64_t credit; /* told to the producer */
 	dag_instant last_progress;
 	uint32_t tries;
-	bool live; /* the producer may well be silent for long: silence is no sign, but its answer to a repeat is */
+	bool live; /* the producer may well be silent for long: silence is no sign, but its answer to a repeat
+		      is */
 	bool answered, ended;
 };
 

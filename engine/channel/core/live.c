@@ -34,7 +34,8 @@ int live_attach(struct live_part *part, void *owner, uint64_t from)
 	}
 	if (part->reader_count == part->expected)
 		return DAG_ELIMIT;
-	*DAG_APPEND(part->readers, part->reader_count, part->reader_cap) = (struct live_reader){.owner = owner, .next = from};
+	*DAG_APPEND(part->readers, part->reader_count, part->reader_cap) =
+		(struct live_reader){.owner = owner, .next = from};
 	return 0;
 }
 

@@ -2,11 +2,11 @@
 #ifndef CHANNEL_CORE_LIVE_H
 #define CHANNEL_CORE_LIVE_H
 /*
- * One part of a stream that is read while it is written (a pipe), as its producer's daemon sees it: the blocks that
- * some reader has still to consume, and how far the producer may go ahead. Pure.
+ * One part of a stream that is read while it is written (a pipe), as its producer's daemon sees it: the
+ * blocks that some reader has still to consume, and how far the producer may go ahead. Pure.
  *
- * The readers that the graph says there will be are all counted from the start: one that has not come yet holds
- * blocks back like one that has read nothing, so that nothing is freed too early.
+ * The readers that the graph says there will be are all counted from the start: one that has not come yet
+ * holds blocks back like one that has read nothing, so that nothing is freed too early.
  */
 #include "channel/block.h"
 
@@ -38,7 +38,8 @@ struct live_part {
 void live_init(struct live_part *part, uint32_t expected, uint64_t window);
 void live_fini(struct live_part *part);
 void live_append(struct live_part *part, const struct block_ref *ref);
-/* DAG_EMISSING where blocks from `from` on are not all held any more; DAG_ELIMIT for more readers than expected. */
+/* DAG_EMISSING where blocks from `from` on are not all held any more; DAG_ELIMIT for more readers than
+ * expected. */
 int live_attach(struct live_part *part, void *owner, uint64_t from);
 struct live_reader *live_find(struct live_part *part, const void *owner);
 /* The next block for the reader; false where there is none yet. *ret_seq is its number. */

@@ -24,28 +24,28 @@ extern "C" {
 #define DAG_ABI_VERSION 1
 
 /* Every error of the engine: code, name, sentence. */
-#define DAG_ERROR_MAP(X)                                                                                      \
-	X(-1, DAG_EINVAL, "invalid argument or input")                                                        \
-	X(-2, DAG_EIO, "input or output error")                                                               \
-	X(-3, DAG_ENOSPC, "no space left")                                                                    \
-	X(-4, DAG_ECLOSED, "all readers of the channel have gone")                                            \
-	X(-5, DAG_ECORRUPT, "data does not match its hash or count")                                          \
-	X(-6, DAG_EMISSING, "data is not there")                                                              \
-	X(-7, DAG_EUNREACHABLE, "the holder of the data cannot be reached")                                   \
-	X(-8, DAG_EPROTO, "message breaks the protocol")                                                      \
-	X(-9, DAG_EVERSION, "version is not supported")                                                       \
-	X(-10, DAG_EPERM, "not allowed")                                                                      \
-	X(-11, DAG_ETIMEDOUT, "time is over")                                                                 \
-	X(-12, DAG_ECANCELED, "cancelled")                                                                    \
-	X(-13, DAG_EFAILED, "the vertex failed")                                                              \
-	X(-14, DAG_ESIGNAL, "the vertex was killed by a signal")                                              \
-	X(-15, DAG_ENOEXEC, "the program or plugin cannot be started")                                        \
-	X(-16, DAG_ELIMIT, "a limit is exceeded")                                                             \
-	X(-17, DAG_EEXIST, "exists already")                                                                  \
-	X(-18, DAG_EBUSY, "in use")                                                                           \
-	X(-19, DAG_ECHANGED, "the input changed while the job ran")                                           \
-	X(-20, DAG_ELOST, "the node or host is gone")                                                         \
-	X(-21, DAG_ENOTSEALED, "the vertex ended without sealing its outputs")                                \
+#define DAG_ERROR_MAP(X)                                                                                     \
+	X(-1, DAG_EINVAL, "invalid argument or input")                                                       \
+	X(-2, DAG_EIO, "input or output error")                                                              \
+	X(-3, DAG_ENOSPC, "no space left")                                                                   \
+	X(-4, DAG_ECLOSED, "all readers of the channel have gone")                                           \
+	X(-5, DAG_ECORRUPT, "data does not match its hash or count")                                         \
+	X(-6, DAG_EMISSING, "data is not there")                                                             \
+	X(-7, DAG_EUNREACHABLE, "the holder of the data cannot be reached")                                  \
+	X(-8, DAG_EPROTO, "message breaks the protocol")                                                     \
+	X(-9, DAG_EVERSION, "version is not supported")                                                      \
+	X(-10, DAG_EPERM, "not allowed")                                                                     \
+	X(-11, DAG_ETIMEDOUT, "time is over")                                                                \
+	X(-12, DAG_ECANCELED, "cancelled")                                                                   \
+	X(-13, DAG_EFAILED, "the vertex failed")                                                             \
+	X(-14, DAG_ESIGNAL, "the vertex was killed by a signal")                                             \
+	X(-15, DAG_ENOEXEC, "the program or plugin cannot be started")                                       \
+	X(-16, DAG_ELIMIT, "a limit is exceeded")                                                            \
+	X(-17, DAG_EEXIST, "exists already")                                                                 \
+	X(-18, DAG_EBUSY, "in use")                                                                          \
+	X(-19, DAG_ECHANGED, "the input changed while the job ran")                                          \
+	X(-20, DAG_ELOST, "the node or host is gone")                                                        \
+	X(-21, DAG_ENOTSEALED, "the vertex ended without sealing its outputs")                               \
 	X(-22, DAG_EFORMAT, "a record does not fit its format")
 
 enum dag_error {
@@ -68,14 +68,15 @@ struct dag_record {
 	size_t len;
 	const char *key;
 	size_t key_len;
-	uint64_t number;   /* of the record among those of this port and producer, from 0 */
+	uint64_t number; /* of the record among those of this port and producer, from 0 */
 	uint32_t port;
 	uint32_t producer; /* position among the producers of the port, from 0 */
 };
 
 struct dag_vertex;
 
-/* Reads the next record of `port`, going through its producers in order. 1: *r is set; 0: the end; negative: error. */
+/* Reads the next record of `port`, going through its producers in order. 1: *r is set; 0: the end; negative:
+ * error. */
 int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r);
 /* The same from one producer only, for merges. */
 int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
@@ -125,7 +126,13 @@ void dag_log(struct dag_vertex *v, const char *format, ...) __attribute__((forma
 int dag_fail(struct dag_vertex *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- what a plugin declares ---- */
-enum dag_format_kind { DAG_FORMAT_LINES = 0, DAG_FORMAT_KV = 1, DAG_FORMAT_FIXED = 2, DAG_FORMAT_BYTES = 3, DAG_FORMAT_ANY = 4 };
+enum dag_format_kind {
+	DAG_FORMAT_LINES = 0,
+	DAG_FORMAT_KV = 1,
+	DAG_FORMAT_FIXED = 2,
+	DAG_FORMAT_BYTES = 3,
+	DAG_FORMAT_ANY = 4
+};
 enum dag_port_kind { DAG_PORT_END = 0, DAG_PORT_IN = 1, DAG_PORT_OUT = 2 };
 enum dag_entry_flags { DAG_ORDER_BLIND = 1 };
 
@@ -135,14 +142,15 @@ enum dag_entry_flags { DAG_ORDER_BLIND = 1 };
 struct dag_decl {
 	const char *help;
 	uint16_t kind;   /* enum dag_port_kind */
-	uint16_t format; /* enum dag_format_kind; ANY takes what the edge brings, an ANY output has its input 0's format */
+	uint16_t format; /* enum dag_format_kind; ANY takes what the edge brings, an ANY output has its input
+			    0's format */
 	uint32_t size;   /* of a record, for FIXED */
 };
 
 struct dag_entry {
 	const char *name;
 	int (*run)(struct dag_vertex *v);
-	uint32_t flags; /* enum dag_entry_flags */
+	uint32_t flags;                               /* enum dag_entry_flags */
 	struct dag_decl decls[DAG_PORTS_MAX * 2 + 2]; /* in any order; all zero after the last */
 };
 
@@ -154,22 +162,46 @@ struct dag_plugin {
 	const struct dag_entry *entries;
 };
 
-#define DAG_IN(format_) {0, DAG_PORT_IN, DAG_FORMAT_##format_, 0}
-#define DAG_OUT(format_) {0, DAG_PORT_OUT, DAG_FORMAT_##format_, 0}
-#define DAG_IN_FIXED(size_) {0, DAG_PORT_IN, DAG_FORMAT_FIXED, size_}
-#define DAG_OUT_FIXED(size_) {0, DAG_PORT_OUT, DAG_FORMAT_FIXED, size_}
+#define DAG_IN(format_)                                                                                      \
+	{                                                                                                    \
+		0, DAG_PORT_IN, DAG_FORMAT_##format_, 0                                                      \
+	}
+#define DAG_OUT(format_)                                                                                     \
+	{                                                                                                    \
+		0, DAG_PORT_OUT, DAG_FORMAT_##format_, 0                                                     \
+	}
+#define DAG_IN_FIXED(size_)                                                                                  \
+	{                                                                                                    \
+		0, DAG_PORT_IN, DAG_FORMAT_FIXED, size_                                                      \
+	}
+#define DAG_OUT_FIXED(size_)                                                                                 \
+	{                                                                                                    \
+		0, DAG_PORT_OUT, DAG_FORMAT_FIXED, size_                                                     \
+	}
 
 /* DAG_ENTRY(function, ports…, "what it does"); DAG_ENTRY_FLAGS(function, flags, ports…, "what it does") */
-#define DAG_ENTRY(function_, ...) {#function_, function_, 0, {__VA_ARGS__}}
-#define DAG_ENTRY_FLAGS(function_, flags_, ...) {#function_, function_, flags_, {__VA_ARGS__}}
+#define DAG_ENTRY(function_, ...)                                                                            \
+	{                                                                                                    \
+#function_, function_, 0,                                                                    \
+		{                                                                                            \
+			__VA_ARGS__                                                                          \
+		}                                                                                            \
+	}
+#define DAG_ENTRY_FLAGS(function_, flags_, ...)                                                              \
+	{                                                                                                    \
+#function_, function_, flags_,                                                               \
+		{                                                                                            \
+			__VA_ARGS__                                                                          \
+		}                                                                                            \
+	}
 
 /* Declares the plugin: DAG_PLUGIN(name, DAG_ENTRY(…), DAG_ENTRY(…)); once, in one file of it. */
-#define DAG_PLUGIN(name_, ...)                                                                                \
-	_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmissing-braces\"")                 \
-	_Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")                                    \
-	static const struct dag_entry dag_plugin_entries_[] = {__VA_ARGS__};                                  \
-	_Pragma("GCC diagnostic pop")                                                                         \
-	DAG_PLUGIN_EXPORT const struct dag_plugin dag_plugin = {DAG_ABI_VERSION, sizeof(struct dag_entry), #name_, \
+#define DAG_PLUGIN(name_, ...)                                                                               \
+	_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmissing-braces\"") _Pragma(       \
+		"GCC diagnostic ignored \"-Wmissing-field-initializers\"") static const struct dag_entry     \
+		dag_plugin_entries_[] = {__VA_ARGS__};                                                       \
+	_Pragma("GCC diagnostic pop") DAG_PLUGIN_EXPORT const struct dag_plugin dag_plugin = {               \
+		DAG_ABI_VERSION, sizeof(struct dag_entry), #name_,                                           \
 		sizeof(dag_plugin_entries_) / sizeof(dag_plugin_entries_[0]), dag_plugin_entries_}
 
 #ifdef __cplusplus

@@ -1,0 +1,31 @@
+#!/bin/sh
+# The longer checks: each fuzz target for a minute, and the end-to-end tests ten times over. Needs clang with libFuzzer.
+cd "$(dirname "$0")/.." || exit 1
+. ./setup.sh clang libclang-rt-14-dev libcmocka-dev python3
+[ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null || exit 1
+ninja -C build-fuzz tests/fuzz_graph_file tests/fuzz_envelope tests/fuzz_data tests/fuzz_index tests/fuzz_spec >/dev/null || exit 1
+failed=0 passed=0
+for target in graph_file envelope data index spec; do
+	mkdir -p "build-fuzz/corpus/$target"
+	[ $target = graph_file ] && cp graphs/*/*.yaml build-fuzz/corpus/graph_file/
+	if build-fuzz/tests/fuzz_$target -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=1 -artifact_prefix=build-fuzz/ \
+		"build-fuzz/corpus/$target" >build-fuzz/$target.log 2>&1; then
+		passed=$((passed + 1))
+		grep -E 'number_of_executed_units' build-fuzz/$target.log | sed "s/^/$target: /"
+	else
+		failed=$((failed + 1))
+		tail -20 build-fuzz/$target.log
+	fi
+done
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	for suite in graphs cluster; do
+		if DAGRUN_BUILD=build python3 tests/e2e/test_$suite.py >build/e2e.log 2>&1; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+			cat build/e2e.log
+		fi
+	done
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of STYLE.md a program can keep: layering, formatting, banned calls, headers that compile alone, file sizes. Prints TAP."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("DAGRUN_BUILD", os.path.join(ROOT, "build"))
+
+# Each layer and what it may include beside itself. Arrows point down only.
+LAYERS = {
+    "engine/base": [],
+    "engine/graph": ["engine/base"],
+    "engine/os": ["engine/base"],
+    "engine/channel": ["engine/base", "engine/os", "engine/wire"],
+    "engine/channel/core": ["engine/base", "engine/channel"],
+    "engine/wire": ["engine/base", "engine/os"],
+    "engine/vertex": ["engine/base", "engine/graph", "engine/channel", "engine/os"],
+    "engine/vertices": [],
+    "lang": ["engine/base", "engine/graph"],
+    "jobmanager/core": ["engine/base", "engine/graph"],
+    "jobmanager": ["engine/base", "engine/graph", "engine/os", "engine/wire", "engine/channel", "jobmanager/core", "daemon", "lang"],
+    "jobmanager/cli": ["engine/base", "engine/graph", "engine/os", "engine/wire", "jobmanager", "lang"],
+    "daemon/core": ["engine/base", "engine/graph"],
+    "daemon": ["engine/base", "engine/graph", "engine/os", "engine/wire", "engine/channel", "engine/channel/core", "engine/vertex", "daemon/core"],
+    "nameserver/core": ["engine/base"],
+    "nameserver": ["engine/base", "engine/os", "engine/wire", "nameserver/core"],
+}
+PURE = ["engine/base", "engine/graph", "engine/channel/core", "jobmanager/core", "daemon/core", "nameserver/core"]
+# Files of a layer that may be included where the rest of it may not.
+EXTRA = {"engine/channel": ["engine/channel/core"]}
+PURE_BANNED = r"\b(time|clock_gettime|gettimeofday|getrandom|rand|random|open|fopen|socket|pthread_create|getenv)\s*\("
+BANNED = r"\b(strcpy|strcat|sprintf|gets|system|popen|fork|atoi|strtok|alloca)\s*\("
+ALLOWED = {"strcpy": "bounded by a check beside it", "strcat": "bounded by a check beside it", "atoi": "", "strtok": ""}
+FILE_LINES_MAX = 620
+
+
+def sources(*folders, ends=(".c", ".h")):
+    for folder in folders:
+        for path, _, names in os.walk(os.path.join(ROOT, folder)):
+            for name in sorted(names):
+                if name.endswith(ends):
+                    yield os.path.relpath(os.path.join(path, name), ROOT)
+
+
+def layer_of(path):
+    folder = os.path.dirname(path)
+    while folder and folder not in LAYERS:
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def find_include(path, name):
+    for base in (os.path.dirname(path), "engine", ""):
+        candidate = os.path.normpath(os.path.join(base, name))
+        if os.path.exists(os.path.join(ROOT, candidate)):
+            return candidate
+    return None
+
+
+def check_layers():
+    for path in sources("engine", "lang", "jobmanager", "daemon", "nameserver"):
+        layer = layer_of(path)
+        if not layer:
+            continue
+        for name in re.findall(r'#include "([^"]+)"', read(path)):
+            found = find_include(path, name)
+            other = layer_of(found) if found else layer
+            may = LAYERS[layer] + EXTRA.get(layer, [])
+            if other and other != layer and other not in may:
+                yield f"{path}: {layer} may not use {other} ({name})"
+
+
+def check_pure():
+    for path in sources(*PURE):
+        if path.startswith("engine/channel/") and "/core/" not in path:
+            continue
+        for i, line in enumerate(read(path).split("\n"), 1):
+            if re.search(PURE_BANNED, line):
+                yield f"{path}:{i}: not pure: {line.strip()}"
+
+
+def check_banned():
+    for path in sources("engine", "lang", "jobmanager", "daemon", "nameserver"):
+        for i, line in enumerate(read(path).split("\n"), 1):
+            match = re.search(BANNED, line)
+            if match and match.group(1) not in ALLOWED:
+                yield f"{path}:{i}: {match.group(1)} is banned"
+
+
+def check_sizes():
+    for path in sources("engine", "lang", "jobmanager", "daemon", "nameserver", "tests"):
+        lines = read(path).count("\n")
+        if lines > FILE_LINES_MAX and not path.startswith("tests"):
+            yield f"{path}: {lines} lines; a file of more than {FILE_LINES_MAX} is two nouns"
+
+
+def check_spdx():
+    for path in sources("engine", "lang", "jobmanager", "daemon", "nameserver", "tests", "bench", "graphs", ends=(".c", ".h", ".py")):
+        if "SPDX-License-Identifier: Apache-2.0" not in read(path)[:200]:
+            yield f"{path}: no SPDX line"
+
+
+def check_headers():
+    for path in sources("engine", "lang", "jobmanager", "daemon", "nameserver", ends=(".h",)):
+        if path.endswith("hash_impl.h"):
+            continue
+        r = subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-fsyntax-only", "-Iengine/include",
+                            "-Iengine", "-I.", f"-I{BUILD}", "-x", "c", path], cwd=ROOT, capture_output=True, text=True)
+        if r.returncode:
+            yield f"{path} does not compile alone: {r.stderr.splitlines()[0]}"
+
+
+def check_plugin_from_cpp():
+    text = '#include <dagrun/vertex.h>\nstatic int e(struct dag_vertex *v) { return dag_index(v) ? 1 : 0; }\nDAG_PLUGIN(p, DAG_ENTRY(e, DAG_IN(LINES), "x"));\n'
+    for compiler in ("g++", "clang++"):
+        if shutil.which(compiler):
+            r = subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-Iengine/include", "-fsyntax-only", "-x", "c++", "-"], input=text,
+                               cwd=ROOT, capture_output=True, text=True)
+            if r.returncode:
+                yield f"{compiler}: {r.stderr.splitlines()[0]}"
+
+
+def check_format():
+    files = [p for p in sources("engine", "lang", "jobmanager", "daemon", "nameserver", "tests", "bench", "graphs")]
+    r = subprocess.run(["clang-format", "--dry-run", *files], cwd=ROOT, capture_output=True, text=True)
+    seen = set()
+    for line in r.stderr.splitlines():
+        if "warning:" in line and line.split(":")[0] not in seen:
+            seen.add(line.split(":")[0])
+            yield f"{line.split(':')[0]}: run clang-format -i"
+
+
+CHECKS = [check_layers, check_pure, check_banned, check_sizes, check_spdx, check_headers, check_plugin_from_cpp, check_format]
+print(f"1..{len(CHECKS)}")
+failed = 0
+for number, function in enumerate(CHECKS, 1):
+    if function is check_format and not shutil.which("clang-format"):
+        print(f"ok {number} - check_format # SKIP clang-format is not installed")
+        continue
+    errors = list(function())
+    print(f"{'not ok' if errors else 'ok'} {number} - {function.__name__}")
+    for error in errors[:20]:
+        print(f"# {error}")
+    failed += bool(errors)
+sys.exit(failed > 0)

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pure parts of channels: index, live parts, fetches; and sessions' links, slots, the registry, specs. */
+#include "unit.h"
+#include "channel/core/fetch.h"
+#include "channel/core/live.h"
+#include "daemon/core/slots.h"
+#include "nameserver/core/registry.h"
+#include "vertex/spec.h"
+#include "wire/link.h"
+
+/* Any damage to an index's counts is found before it is used. */
+static void test_index_believes_nothing(void **state)
+{
+	size_t size = index_size(1, 2, 3);
+	uint32_t *words = base_alloc(size);
+	struct index_header *h = (struct index_header *)words;
+	struct index_stream *s = (struct index_stream *)(h + 1);
+	struct index_part *p = (struct index_part *)(s + 1);
+	struct index_view view;
+
+	(void)state;
+	*h = (struct index_header){INDEX_MAGIC, BLOCK_VERSION, 1, 2, 3, 0};
+	s->parts = 2;
+	p[0].block_count = 1;
+	p[1].first_block = 1;
+	p[1].block_count = 2;
+	assert_int_equal(index_check(words, size, &view), 0);
+	assert_ptr_equal(index_part(&view, 0, 1), &p[1]);
+	assert_null(index_part(&view, 0, 2));
+	assert_null(index_part(&view, 1, 0));
+	for (size_t cut = 0; cut < size; cut++)
+		assert_int_equal(index_check(words, cut, &view), DAG_ECORRUPT);
+	p[1].block_count = 3;
+	assert_int_equal(index_check(words, size, &view), DAG_ECORRUPT);
+	p[1].block_count = 2;
+	s->parts = 3;
+	assert_int_equal(index_check(words, size, &view), DAG_ECORRUPT);
+	h->blocks = UINT32_MAX;
+	assert_int_equal(index_check(words, size, &view), DAG_ECORRUPT);
+	free(words);
+}
+
+static void test_block_header(void **state)
+{
+	struct block_header h = {
+		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = 10, .raw_length = 10};
+
+	(void)state;
+	assert_int_equal(block_header_check(&h), 0);
+	h.version++;
+	assert_int_equal(block_header_check(&h), DAG_EVERSION);
+	h.version--;
+	h.length = UINT32_MAX;
+	assert_int_equal(block_header_check(&h), DAG_EPROTO);
+}
+
+static void append(struct live_part *p, uint32_t len)
+{
+	live_append(p, &(struct block_ref){.segment = 1, .length = len, .records = 1});
+}
+
+/* The slowest reader holds blocks back and bounds the producer; one that has not come yet is the slowest. */
+static void test_live_part_waits_for_all_readers(void **state)
+{
+	struct live_part p;
+	struct block_ref ref;
+	uint64_t seq, limit;
+	int a, b;
+
+	(void)state;
+	live_init(&p, 2, 100);
+	assert_int_equal(live_attach(&p, &a, 0), 0);
+	append(&p, 60);
+	append(&p, 60);
+	assert_true(live_next(&p, live_find(&p, &a), &ref, &seq) && seq == 0);
+	live_consumed(&p, live_find(&p, &a), 60);
+	assert_false(live_release(&p, &ref));
+	assert_false(live_limit_changed(&p, &limit));
+	assert_int_equal(live_attach(&p, &b, 0), 0);
+	live_consumed(&p, live_find(&p, &b), 120);
+	assert_true(live_release(&p, &ref));
+	assert_false(live_release(&p, &ref));
+	assert_true(live_limit_changed(&p, &limit) && limit == 160);
+	assert_int_equal(live_attach(&p, &state, 0), DAG_EMISSING);
+	assert_int_equal(live_attach(&p, &state, 1), DAG_ELIMIT);
+	assert_false(live_all_closed(&p));
+	live_close(&p, live_find(&p, &a));
+	assert_true(live_release(&p, &ref));
+	live_close(&p, live_find(&p, &b));
+	assert_true(live_all_closed(&p));
+	live_fini(&p);
+}
+
+static void test_elastic_part_never_limits(void **state)
+{
+	struct live_part p;
+	uint64_t limit;
+
+	(void)state;
+	live_init(&p, 1, UINT64_MAX);
+	append(&p, 1000);
+	assert_false(live_limit_changed(&p, &limit));
+	live_fini(&p);
+}
+
+/* Lost, repeated and late blocks; silence; and a stream that ends short. */
+static void test_fetch(void **state)
+{
+	struct fetch f;
+
+	(void)state;
+	fetch_init(&f, 1000, false, 0);
+	assert_int_equal(fetch_on_block(&f, 0, 600, 1), FETCH_TAKE);
+	assert_int_equal(fetch_on_block(&f, 0, 600, 1), FETCH_IGNORE);
+	assert_int_equal(fetch_on_block(&f, 2, 600, 1), FETCH_ASK_AGAIN);
+	assert_int_equal(fetch_consumed(&f, 100), FETCH_NOTHING);
+	assert_int_equal(fetch_consumed(&f, 600), FETCH_CREDIT);
+	assert_int_equal(f.credit, 1600);
+	assert_int_equal(fetch_on_end(&f, 2, 2), FETCH_ASK_AGAIN);
+	assert_int_equal(fetch_tick(&f, 1 * DAG_SECOND), FETCH_NOTHING);
+	for (uint32_t i = 1; i <= FETCH_TRIES; i++)
+		assert_int_equal(fetch_tick(&f, 4 * i * DAG_SECOND), FETCH_OPEN);
+	assert_int_equal(fetch_tick(&f, 100 * DAG_SECOND), FETCH_UNREACHABLE);
+	assert_int_equal(fetch_on_block(&f, 1, 10, 101 * DAG_SECOND), FETCH_TAKE);
+	assert_int_equal(fetch_on_end(&f, 2, 101 * DAG_SECOND), FETCH_TAKE);
+	assert_int_equal(fetch_tick(&f, 500 * DAG_SECOND), FETCH_NOTHING);
+}
+
+/* F29, F30: each message once and in order, whatever the wire does with it. */
+static void test_link_over_a_bad_wire(void **state)
+{
+	struct link a, b;
+	uint64_t delivered = 0;
+	uint32_t random = 1;
+
+	(void)state;
+	link_init(&a, 7, 0);
+	link_init(&b, 7, 0);
+	for (int i = 0; i < 500; i++)
+		link_sent(&a, base_alloc(1), 1, 0);
+	for (dag_instant now = DAG_SECOND; delivered < 500 && now < 1000000 * DAG_SECOND; now += DAG_SECOND) {
+		const struct link_message *m;
+		size_t n = link_repeat(&a, now, &m);
+
+		for (size_t i = 0; i < n; i++) {
+			random = random * 1103515245 + 12345;
+			if (random >> 16 & 3) /* a quarter is lost, half of the rest comes twice */
+				for (uint32_t twice = 0; twice <= (random >> 20 & 1); twice++)
+					if (link_receive(&b, m[i].seq, 0, now) == LINK_DELIVER)
+						assert_int_equal(m[i].seq, ++delivered);
+		}
+		if (random >> 24 & 1)
+			link_receive(&a, 0, b.received, now);
+	}
+	assert_int_equal(delivered, 500);
+	link_fini(&a);
+	link_fini(&b);
+}
+
+static void test_slots_are_shared_equally(void **state)
+{
+	static const struct {
+		uint32_t total, wants[3], grants[3];
+	} cases[] = {{32, {100, 100, 0}, {16, 16, 0}}, {32, {16, 100, 0}, {16, 16, 0}},
+		{64, {16, 100, 0}, {16, 48, 0}}, {32, {0, 5, 0}, {0, 5, 0}},
+		{48, {100, 100, 100}, {16, 16, 16}}};
+
+	(void)state;
+	for (size_t i = 0; i < DAG_LENGTH(cases); i++) {
+		uint32_t grants[3];
+
+		slots_divide(cases[i].total, cases[i].wants, grants, 3);
+		assert_memory_equal(grants, cases[i].grants, sizeof(grants));
+	}
+}
+
+static void test_registry_forgets_the_silent(void **state)
+{
+	struct registry r;
+
+	(void)state;
+	registry_init(&r, free);
+	registry_put(&r, 0, "n", 1, malloc(1));
+	registry_put(&r, 0, "m", 1, malloc(1));
+	assert_false(registry_expire(&r, 2 * DAG_SECOND));
+	registry_heard(&r, 3 * DAG_SECOND, "m", 1);
+	assert_true(registry_expire(&r, 4 * DAG_SECOND));
+	assert_true(r.nodes[0].suspect && !r.nodes[1].suspect);
+	assert_true(registry_heard(&r, 5 * DAG_SECOND, "n", 1));
+	assert_false(registry_heard(
+		&r, 5 * DAG_SECOND, "n", 2)); /* another incarnation's word is not this one's */
+	registry_put(&r, 6 * DAG_SECOND, "n", 2, malloc(1));
+	assert_int_equal(r.count, 2);
+	assert_true(registry_expire(&r, 14 * DAG_SECOND));
+	assert_int_equal(r.count, 1);
+	assert_string_equal(r.nodes[0].name, "n");
+	registry_fini(&r);
+}
+
+static void test_spec_survives_its_encoding_and_no_cut(void **state)
+{
+	const char *argv[] = {"sort", "-u"};
+	struct graph_pair pair = {"k", "v"};
+	struct graph_stream stream = {0, 3, {GRAPH_BY_HASH, 2, ':'}, GRAPH_PIPE, true};
+	struct stage_spec in = {.id = 5,
+				  .job = "j",
+				  .name = "s",
+				  .kind = GRAPH_PROGRAM,
+				  .width = 9,
+				  .argv = argv,
+				  .argc = 2,
+				  .params = &pair,
+				  .param_count = 1,
+				  .scratch = "/x",
+				  .in_count = 1,
+				  .out_count = 1,
+				  .streams = &stream,
+				  .stream_count = 1},
+			  out;
+	struct buffer bytes = {0};
+	struct arena arena = {0};
+
+	(void)state;
+	stage_spec_encode(&in, &bytes);
+	assert_int_equal(stage_spec_decode(bytes.data, bytes.len, &arena, &out), 0);
+	assert_string_equal(out.argv[1], "-u");
+	assert_string_equal(out.params[0].value, "v");
+	assert_null(out.entry);
+	assert_true(out.streams[0].elastic && out.streams[0].partition.delimiter == ':' && out.width == 9);
+	for (size_t cut = 0; cut < bytes.len; cut++)
+		assert_int_equal(stage_spec_decode(bytes.data, cut, &arena, &out), DAG_EPROTO);
+	arena_fini(&arena);
+	buffer_fini(&bytes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_index_believes_nothing),
+		cmocka_unit_test(test_block_header), cmocka_unit_test(test_live_part_waits_for_all_readers),
+		cmocka_unit_test(test_elastic_part_never_limits), cmocka_unit_test(test_fetch),
+		cmocka_unit_test(test_link_over_a_bad_wire), cmocka_unit_test(test_slots_are_shared_equally),
+		cmocka_unit_test(test_registry_forgets_the_silent),
+		cmocka_unit_test(test_spec_survives_its_encoding_and_no_cut)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

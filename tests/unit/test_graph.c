@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+#include "graph/dot.h"
+#include "graph/edge.h"
+
+static struct graph *graph;
+static struct dag_diag diag;
+
+static int setup(void **state)
+{
+	(void)state;
+	graph_new(&graph, "test", NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	graph_destroy(&graph);
+	dag_diag_fini(&diag);
+	return 0;
+}
+
+static uint32_t stage(const char *name, uint32_t width)
+{
+	struct graph_stage *s = graph_add_stage(graph, GRAPH_PROGRAM, name);
+
+	s->width = width;
+	s->width_given = width > 0;
+	return s->id;
+}
+
+static struct graph_edge *edge(uint32_t from, uint32_t to, uint32_t port, enum graph_pattern pattern)
+{
+	struct graph_edge *e = graph_add_edge(graph, from, 0, to, port, pattern);
+
+	e->partition.kind = GRAPH_BY_ROUND_ROBIN;
+	return e;
+}
+
+/* For every pattern the consumers of a producer and the producers of a consumer are the same channels. */
+static void check_inverse(const struct graph_edge *e)
+{
+	uint64_t forward = 0, backward = 0;
+
+	for (uint32_t c = 0; c < e->to_width; c++)
+		for (uint32_t i = 0; i < edge_producers(e, c); i++) {
+			uint32_t p = edge_producer(e, c, i), found = 0;
+
+			assert_true(p < e->from_width);
+			assert_true(i == 0 || edge_producer(e, c, i - 1) < p);
+			for (uint32_t j = 0; j < edge_consumers(e, p); j++)
+				found += edge_consumer(e, p, j) == c;
+			assert_int_equal(found, 1);
+			backward++;
+		}
+	for (uint32_t p = 0; p < e->from_width; p++)
+		forward += edge_consumers(e, p);
+	assert_true(forward == backward && forward == edge_channels(e));
+}
+
+static void test_patterns_are_their_own_inverse(void **state)
+{
+	static const uint32_t widths[][2] = {{1, 1}, {4, 4}, {8, 2}, {2, 8}, {1, 5}, {5, 1}};
+
+	(void)state;
+	for (size_t i = 0; i < DAG_LENGTH(widths); i++) {
+		struct graph_edge e = {.from_width = widths[i][0], .to_width = widths[i][1], .parts = 1};
+
+		e.pattern = GRAPH_POINTWISE;
+		check_inverse(&e);
+		e.pattern = GRAPH_BIPARTITE;
+		check_inverse(&e);
+	}
+	for (uint32_t k = 0; k < 6; k++) {
+		struct graph_edge e = {
+			.from_width = 4, .to_width = 4, .pattern = GRAPH_NEIGHBOURS, .k = k, .parts = 1};
+
+		check_inverse(&e);
+	}
+}
+
+static void test_list_pattern(void **state)
+{
+	struct graph_list_pair list[] = {{2, 0}, {0, 1}, {2, 1}, {1, 3}};
+	uint32_t by_producer[] = {1, 3, 0, 2};
+	struct graph_edge e = {.pattern = GRAPH_LIST,
+		.list = list,
+		.by_producer = by_producer,
+		.list_count = 4,
+		.from_width = 3,
+		.to_width = 4};
+
+	(void)state;
+	check_inverse(&e);
+	assert_int_equal(edge_producers(&e, 2), 0);
+}
+
+static void test_widths_come_from_pointwise_neighbours(void **state)
+{
+	uint32_t a = stage("a", 6), b = stage("b", 0), c = stage("c", 0), d = stage("d", 0);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_POINTWISE);
+	edge(b, c, 0, GRAPH_POINTWISE);
+	edge(c, d, 0, GRAPH_BIPARTITE);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	assert_int_equal(graph->stages[c]->width, 6);
+	assert_int_equal(graph->stages[d]->width, 1);
+	assert_int_equal(graph->vertex_count, 19);
+	assert_int_equal(graph->stages[d]->depth, 3);
+}
+
+static void expect_error(const char *words)
+{
+	assert_int_equal(graph_finish(graph, &diag), DAG_EINVAL);
+	assert_true(diag.count >= 1);
+	if (!strstr(diag.items[0].text, words))
+		fail_msg("'%s' is not in '%s'", words, diag.items[0].text);
+}
+
+static void test_widths_that_do_not_divide(void **state)
+{
+	(void)state;
+	edge(stage("a", 6), stage("b", 4), 0, GRAPH_POINTWISE);
+	expect_error("one width must divide");
+}
+
+static void test_cycle(void **state)
+{
+	uint32_t a = stage("a", 1), b = stage("b", 1), c = stage("c", 1);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_POINTWISE);
+	edge(b, c, 0, GRAPH_POINTWISE);
+	edge(c, b, 1, GRAPH_POINTWISE);
+	expect_error("b -> c -> b");
+}
+
+static void test_two_writers(void **state)
+{
+	uint32_t a = stage("a", 1), b = stage("b", 1);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_POINTWISE);
+	edge(a, b, 0, GRAPH_POINTWISE);
+	expect_error("two writers");
+}
+
+/* Edges that partition a port alike share a stream; others have one each. */
+static void test_streams_are_stored_once_where_equal(void **state)
+{
+	uint32_t a = stage("a", 2), b = stage("b", 3), c = stage("c", 3), d = stage("d", 2);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_BIPARTITE);
+	edge(a, c, 0, GRAPH_BIPARTITE);
+	edge(a, d, 0, GRAPH_POINTWISE);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	assert_int_equal(graph->stages[a]->stream_count, 2);
+	assert_int_equal(graph->edges[0]->stream, graph->edges[1]->stream);
+	assert_int_equal(edge_part(graph->edges[0], 2), 2);
+	assert_int_equal(edge_part(graph->edges[2], 1), 0);
+}
+
+/*
+ *      +--> b --+
+ *   a -+        +-> d      a diamond of pipes: one gang, and every pipe may have to stretch
+ *      +--> c --+
+ */
+static void test_pipes_that_meet_again_are_elastic(void **state)
+{
+	uint32_t a = stage("a", 1), b = stage("b", 1), c = stage("c", 1), d = stage("d", 1);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	edge(a, c, 0, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	edge(b, d, 0, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	edge(c, d, 1, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	assert_int_equal(graph->gang_count, 1);
+	assert_int_equal(graph_gang_shares(graph, 0), 4);
+	for (size_t i = 0; i < graph->edge_count; i++)
+		assert_true(graph->edges[i]->elastic);
+}
+
+static void test_a_chain_of_pipes_is_not_elastic(void **state)
+{
+	uint32_t a = stage("a", 2), b = stage("b", 2);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	assert_int_equal(graph->gang_count, 2);
+	assert_false(graph->edges[0]->elastic);
+}
+
+static void test_file_inside_a_gang(void **state)
+{
+	uint32_t a = stage("a", 1), b = stage("b", 1);
+
+	(void)state;
+	edge(a, b, 0, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	edge(a, b, 1, GRAPH_POINTWISE)->channel = GRAPH_FILE;
+	expect_error("must start together");
+}
+
+static void test_dot_quotes_names(void **state)
+{
+	struct buffer text = {0};
+
+	(void)state;
+	stage("a\"b", 1);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	graph_write_dot(graph, &text);
+	buffer_append(&text, "", 1);
+	assert_non_null(strstr((char *)text.data, "a\\\"b"));
+	buffer_fini(&text);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(test_patterns_are_their_own_inverse), T(test_list_pattern),
+		T(test_widths_come_from_pointwise_neighbours), T(test_widths_that_do_not_divide),
+		T(test_cycle), T(test_two_writers), T(test_streams_are_stored_once_where_equal),
+		T(test_pipes_that_meet_again_are_elastic), T(test_a_chain_of_pipes_is_not_elastic),
+		T(test_file_inside_a_gang), T(test_dot_quotes_names)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+#include "lang/flow.h"
+#include "lang/graph_file.h"
+
+static struct graph *parse(const char *text, struct dag_diag *diag)
+{
+	struct graph_file_param param = {"given", "a/b"};
+	struct graph_file_options options = {.params = &param, .param_count = strstr(text, "given") ? 1 : 0};
+	struct graph *graph = NULL;
+
+	graph_file_parse("/x/g.yaml", text, strlen(text), &options, &graph, diag);
+	return graph;
+}
+
+/* One error, at this place, with these words. */
+static void expect(const char *text, int line, int column, const char *words)
+{
+	struct dag_diag diag = {0};
+
+	assert_null(parse(text, &diag));
+	assert_true(diag.count >= 1);
+	if (diag.items[0].line != line || diag.items[0].column != column ||
+		!strstr(diag.items[0].text, words))
+		fail_msg("wanted %d:%d '%s', got %d:%d '%s'", line, column, words, diag.items[0].line,
+			diag.items[0].column, diag.items[0].text);
+	dag_diag_fini(&diag);
+}
+
+static void test_errors_have_their_place(void **state)
+{
+	(void)state;
+	expect("", 0, 0, "is empty");
+	expect("- a\n", 1, 1, "must be a map");
+	expect("stages:\n  a: {sh: x, with: 3}\n", 2, 14, "did you mean 'width'");
+	expect("stages:\n  9a: {sh: x}\n", 2, 3, "is no name");
+	expect("stages:\n  a: {sh: x, cpus: lots}\n", 2, 20, "cpus must be");
+	expect("stages:\n  a: {sh: x, memory: 5 bananas}\n", 2, 22, "must be a size");
+	expect("stages:\n  a: {sh: x, isolate: yes}\n", 2, 23, "true or false");
+	expect("stages:\n  a: {sh: x, program: [y]}\n", 2, 3, "exactly one of");
+	expect("stages:\n  a: {program: []}\n", 2, 16, "empty list");
+	expect("stages:\n  a: {sh: '{in.99}'}\n", 2, 11, "at most 16 ports");
+	expect("stages:\n  a: {sh: '${x'}\n", 2, 11, "without its '}'");
+	expect("stages:\n  a: {sh: x, format: xml}\n", 2, 22, "format must be");
+	expect("stages:\n  a: {sh: x}\nflow:\n  - a > a\n", 4, 7, "expected '>=', '>>' or '||'");
+	expect("stages:\n  a: {sh: x}\nflow:\n  - {from: a}\n", 4, 5, "has no 'to'");
+	expect("stages:\n  a: {sh: x}\n  b: {sh: x, width: 2}\nflow:\n  - {from: a, to: b, pattern: '>>', "
+	       "partition: {by: hahs}}\n",
+		5, 54, "did you mean 'hash'");
+	expect("stages:\n  a: {sh: x}\noutputs:\n  a: {}\n", 4, 3, "has no file");
+	expect("stages:\n  a: {sh: x}\noutputs:\n  zed: {file: x}\n", 4, 3, "unknown stage");
+}
+
+static void test_ports_are_given_out_in_the_order_of_the_flow(void **state)
+{
+	struct dag_diag diag = {0};
+	struct graph *g = parse("stages: {a: {sh: x}, b: {sh: x}, c: {sh: x}, d: {sh: x}}\nflow: [a >= d, b "
+				">= d.1, c >= d]\n",
+		&diag);
+
+	(void)state;
+	assert_non_null(g);
+	assert_int_equal(g->edges[0]->to_port, 0);
+	assert_int_equal(g->edges[1]->to_port, 1);
+	assert_int_equal(g->edges[2]->to_port, 2);
+	graph_destroy(&g);
+}
+
+static void test_union_makes_one_stage_of_one_name(void **state)
+{
+	struct dag_diag diag = {0};
+	struct graph *g =
+		parse("stages: {a: {sh: x}, b: {sh: x}, c: {sh: x}}\nflow: ['a^3 >= b || a >= c']\n", &diag);
+
+	(void)state;
+	assert_non_null(g);
+	assert_int_equal(g->stage_count, 3);
+	assert_int_equal(g->stages[2]->width, 3);
+	graph_destroy(&g);
+}
+
+/* Paths of the file are relative to it; paths that -p gave, to the working folder; $${ is a dollar. */
+static void test_parameters_and_paths(void **state)
+{
+	struct dag_diag diag = {0};
+	struct graph *g =
+		parse("params: {given: {}, own: out}\nstages: {a: {sh: 'echo $${HOME} $PATH ${own}'}}\n"
+		      "outputs: {a: {file: '${own}/o'}, a.1: {file: '${given}/o'}}\n",
+			&diag);
+	char cwd[512], *want;
+
+	(void)state;
+	assert_non_null(g);
+	assert_string_equal(g->stages[0]->argv[2], "echo ${HOME} $PATH out");
+	assert_string_equal(g->outputs[0].path, "/x/out/o");
+	want = base_format("%s/a/b/o", getcwd(cwd, sizeof(cwd)));
+	assert_string_equal(g->outputs[1].path, want);
+	free(want);
+	graph_destroy(&g);
+}
+
+static void test_flow_text(void **state)
+{
+	struct arena arena = {0};
+	struct flow flow = {0};
+	char *error = NULL;
+	int column;
+
+	(void)state;
+	assert_int_equal(flow_parse(" a.1>=b.2 >> c^4||d ", &arena, &flow, &error, &column), 0);
+	assert_int_equal(flow.joint_count, 2);
+	assert_int_equal(flow.end_count, 4);
+	assert_int_equal(flow.joints[0].from.out_port, 1);
+	assert_int_equal(flow.joints[0].to.in_port, 2);
+	assert_int_equal(flow.joints[1].from.out_port, FLOW_PORT_NEXT);
+	assert_true(flow.joints[1].complete && !flow.joints[0].complete);
+	assert_int_equal(flow.joints[1].to.clones, 4);
+	flow_fini(&flow);
+	assert_int_equal(flow_parse("a >= ", &arena, &flow, &error, &column), DAG_EINVAL);
+	assert_int_equal(column, 5);
+	free(error);
+	flow_fini(&flow);
+	arena_fini(&arena);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_have_their_place),
+		cmocka_unit_test(test_ports_are_given_out_in_the_order_of_the_flow),
+		cmocka_unit_test(test_union_makes_one_stage_of_one_name),
+		cmocka_unit_test(test_parameters_and_paths), cmocka_unit_test(test_flow_text)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

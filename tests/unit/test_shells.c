@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What has threads, sockets and files: the socket wrapper, sessions, the mover, the journal, the spool,
+ * spawning. */
+#include "unit.h"
+#include "channel/data.h"
+#include "daemon/spool.h"
+#include "jobmanager/journal.h"
+#include "os/os.h"
+#include "os/spawn.h"
+#include "wire/session.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+
+static uv_loop_t loop;
+static struct wire_loop *wire;
+
+static int setup(void **state)
+{
+	(void)state;
+	uv_loop_init(&loop);
+	wire_loop_new(&wire, &loop);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	wire_loop_destroy(&wire);
+	while (uv_run(&loop, UV_RUN_NOWAIT))
+		;
+	return uv_loop_close(&loop);
+}
+
+/* ---- the socket wrapper ---- */
+
+#define MESSAGES 100000
+
+struct exchange {
+	struct wire_socket *router, *dealer;
+	int sent, echoed, received;
+};
+
+static void send_number(struct wire_socket *s, int n)
+{
+	zmq_msg_t m;
+
+	zmq_msg_init_size(&m, sizeof(n));
+	memcpy(zmq_msg_data(&m), &n, sizeof(n));
+	assert_int_equal(wire_socket_send(s, &m, 1), 0);
+}
+
+static void on_router(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct exchange *x = ctx;
+	zmq_msg_t out[2];
+
+	assert_int_equal(count, 2);
+	x->echoed++;
+	for (int i = 0; i < 2; i++) {
+		zmq_msg_init(&out[i]);
+		zmq_msg_move(&out[i], &frames[i]);
+	}
+	assert_int_equal(wire_socket_send(x->router, out, 2), 0);
+}
+
+static void on_dealer(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct exchange *x = ctx;
+	int n;
+
+	assert_int_equal(count, 1);
+	memcpy(&n, zmq_msg_data(&frames[0]), sizeof(n));
+	assert_int_equal(n, x->received);
+	if (++x->received == MESSAGES)
+		uv_stop(&loop);
+	/* Bursts of changing size, so that edges are missed if they can be. */
+	for (int i = 0; i < 1 + n % 3 && x->sent < MESSAGES && x->sent < x->received + 500; i++)
+		send_number(x->dealer, x->sent++);
+}
+
+/* F37: both directions at once, and no message is left lying. */
+static void test_no_edge_is_missed(void **state)
+{
+	struct exchange x = {0};
+	char *endpoint;
+
+	(void)state;
+	x.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, false, NULL, 0, on_router, &x);
+	x.dealer = wire_socket_new(wire, ZMQ_DEALER, NULL, false, false, NULL, 0, on_dealer, &x);
+	assert_int_equal(wire_socket_bind(x.router, "tcp://127.0.0.1:*", &endpoint), 0);
+	assert_int_equal(wire_socket_connect(x.dealer, endpoint), 0);
+	send_number(x.dealer, x.sent++);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(x.received, MESSAGES);
+	wire_socket_destroy(&x.router);
+	wire_socket_destroy(&x.dealer);
+	free(endpoint);
+}
+
+/* ---- sessions ---- */
+
+struct talk {
+	int opened, got, refused;
+	struct session *client;
+};
+
+static void on_opened(void *ctx, struct session *s, const Dagrun__Hello *hello)
+{
+	(void)s;
+	assert_string_equal(hello->id, "me");
+	((struct talk *)ctx)->opened++;
+}
+
+static void on_server_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	(void)s;
+	assert_int_equal(e->body_case, DAGRUN__ENVELOPE__BODY_WANT);
+	assert_int_equal(e->want->slots, ((struct talk *)ctx)->got);
+	if (++((struct talk *)ctx)->got == 1000)
+		uv_stop(&loop);
+}
+
+static void on_client_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	(void)ctx;
+	(void)s;
+	assert_int_equal(e->body_case, DAGRUN__ENVELOPE__BODY_HELLO);
+}
+
+static void on_refused(void *ctx, struct session *s, const char *text)
+{
+	(void)s;
+	assert_non_null(strstr(text, "not known"));
+	((struct talk *)ctx)->refused++;
+	uv_stop(&loop);
+}
+
+static void test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones(void **state)
+{
+	static const struct session_handlers server_handlers = {.on_opened = on_opened,
+						     .on_message = on_server_message},
+					     client_handlers = {.on_message = on_client_message,
+						     .on_refused = on_refused};
+	struct session_server *server;
+	struct talk talk = {0};
+	char *endpoint, *again;
+
+	(void)state;
+	assert_int_equal(session_listen(wire, NULL, "tcp://127.0.0.1:*", "srv", DAGRUN__ROLE__DAEMON, 1,
+				 &server_handlers, &talk, &server, &endpoint),
+		0);
+	talk.client =
+		session_dial(wire, NULL, endpoint, "me", DAGRUN__ROLE__MANAGER, 1, &client_handlers, &talk);
+	for (uint32_t i = 0; i < 1000; i++) {
+		Dagrun__Want want = DAGRUN__WANT__INIT;
+		SESSION_ENVELOPE(e, WANT);
+
+		want.slots = i;
+		e.want = &want;
+		session_send(talk.client, &e);
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(talk.opened, 1);
+	assert_int_equal(talk.got, 1000);
+	session_server_destroy(&server);
+	for (int i = 0; i < 100 && session_listen(wire, NULL, endpoint, "srv", DAGRUN__ROLE__DAEMON, 2,
+					   &server_handlers, &talk, &server, &again) < 0;
+		i++)
+		usleep(20000);
+	session_tick(talk.client, os_now() + 10 * DAG_SECOND); /* repeats or beats */
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(talk.refused, 1);
+	session_destroy(&talk.client);
+	session_server_destroy(&server);
+	free(endpoint);
+	free(again);
+}
+
+/* ---- keys ---- */
+
+static void test_keys_let_only_friends_in(void **state)
+{
+	struct wire_keys *keys = NULL;
+	struct dag_diag diag = {0};
+	char folder[64];
+
+	(void)state;
+	unit_folder(folder);
+	assert_int_equal(keys_generate(folder, &diag), 0);
+	assert_int_equal(keys_generate(folder, &diag), DAG_EEXIST);
+	assert_int_equal(keys_load(folder, &keys, &diag), 0);
+	assert_int_equal(keys_self_test(keys, &diag), 0);
+	keys_destroy(&keys);
+	assert_int_equal(keys_load("/nowhere", &keys, &diag), DAG_EPERM);
+	dag_diag_fini(&diag);
+	os_remove_tree(folder);
+	assert_true(wire_is_local("tcp://127.0.0.1:1") && wire_is_local("inproc://x") &&
+		    !wire_is_local("tcp://0.0.0.0:1") && !wire_is_local("tcp://10.0.0.1:1"));
+}
+
+/* ---- the mover ---- */
+
+struct moving {
+	struct data *server, *client;
+	unsigned char *segments[64];
+	uint32_t segment_count;
+	unsigned char payload[100000];
+	uint64_t got, sent;
+	int opened, ended, failed, pins;
+};
+
+static void on_server_data(void *ctx, const struct data_event *e)
+{
+	struct moving *m = ctx;
+
+	if (e->kind == DATA_OPENED && e->open.vertex == 1) {
+		data_send_error(m->server, &e->peer, DAG_EMISSING, "no such vertex");
+	} else if (e->kind == DATA_OPENED) {
+		m->opened++;
+		for (uint64_t seq = e->open.seq; seq < 20; seq++, m->pins++) {
+			struct block_header h = {.version = BLOCK_VERSION,
+				.kind = BLOCK_DATA,
+				.seq = seq,
+				.length = sizeof(m->payload),
+				.raw_length = sizeof(m->payload),
+				.records = 1};
+
+			data_send_block(m->server, &e->peer, &h, m->payload, m);
+		}
+		data_send_end(m->server, &e->peer, 20,
+			&(struct channel_end){20, 20 * sizeof(m->payload), {1, 2}}, true);
+	} else if (e->kind == DATA_SENT) {
+		m->pins--;
+	}
+	free(e->text);
+}
+
+static void on_client_data(void *ctx, const struct data_event *e)
+{
+	struct moving *m = ctx;
+
+	if (e->kind == DATA_NEED_SEGMENT) {
+		m->segments[m->segment_count] = base_alloc(300000);
+		data_give_segment(m->client, m->segment_count, m->segments[m->segment_count], 300000);
+		m->segment_count++;
+	} else if (e->kind == DATA_BLOCK) {
+		assert_int_equal(e->seq, m->got);
+		assert_memory_equal(
+			m->segments[e->ref.segment] + e->ref.offset, m->payload, sizeof(m->payload));
+		m->got++;
+	} else if (e->kind == DATA_END) {
+		assert_int_equal(m->got, 20);
+		assert_true(e->end.records == 20 && e->checked);
+		m->ended++;
+	} else if (e->kind == DATA_FAILED) {
+		assert_int_equal(e->error, DAG_EMISSING);
+		assert_string_equal(e->text, "no such vertex");
+		m->failed++;
+	}
+	if (m->ended && m->failed)
+		uv_stop(&loop);
+	free(e->text);
+}
+
+static void move(bool threaded, const char *listen)
+{
+	static struct moving m;
+	struct data_open open = {.job = "j", .credit = 1 << 30};
+	char *endpoint;
+
+	memset(&m, 0, sizeof(m));
+	for (size_t i = 0; i < sizeof(m.payload); i++)
+		m.payload[i] = (unsigned char)(i * 7);
+	assert_int_equal(
+		data_new(&loop, NULL, listen, threaded, on_server_data, &m, &m.server, &endpoint), 0);
+	assert_int_equal(data_new(&loop, NULL, NULL, threaded, on_client_data, &m, &m.client, NULL), 0);
+	data_fetch(m.client, 1, endpoint, &open);
+	open.vertex = 1;
+	data_fetch(m.client, 2, endpoint, &open);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(m.opened, 1);
+	data_destroy(&m.client);
+	data_destroy(&m.server);
+	for (uint32_t i = 0; i < m.segment_count; i++)
+		free(m.segments[i]);
+	free(endpoint);
+}
+
+static void test_mover_in_a_thread(void **state)
+{
+	(void)state;
+	move(true, "tcp://127.0.0.1:*");
+}
+
+static void test_mover_on_the_loop(void **state)
+{
+	(void)state;
+	move(false, "inproc://mover-test");
+}
+
+/* ---- the journal ---- */
+
+static void on_durable(void *ctx, uint64_t seq)
+{
+	*(uint64_t *)ctx = seq;
+	if (seq == 1000)
+		uv_stop(&loop);
+}
+
+static void on_trouble(void *ctx, const char *text, bool final)
+{
+	(void)ctx;
+	(void) final;
+	if (text)
+		fail_msg("%s", text);
+}
+
+static int count_row(void *ctx, int n, char **values, char **names)
+{
+	(void)n;
+	(void)names;
+	*(int *)ctx = atoi(values[0]);
+	return 0;
+}
+
+/* I6: what is said to be durable is in the file. */
+static void test_journal_keeps_facts_in_order(void **state)
+{
+	char folder[64], *path;
+	uint64_t durable = 0;
+	struct journal_config config = {.folder = unit_folder(folder),
+		.job = "j",
+		.graph_name = "g",
+		.on_durable = on_durable,
+		.on_trouble = on_trouble,
+		.ctx = &durable};
+	struct dag_diag diag = {0};
+	struct journal *journal;
+	sqlite3 *db;
+	int count = 0;
+
+	(void)state;
+	assert_int_equal(journal_new(&loop, &config, &journal, &diag), 0);
+	for (int i = 1; i <= 1000; i++) {
+		char fact[32];
+
+		snprintf(fact, sizeof(fact), "fact %d", i);
+		assert_int_equal(journal_append(journal, fact), i);
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(durable, 1000);
+	path = base_format("%s/journal.db", folder);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "SELECT count(*) FROM facts WHERE fact = 'fact ' || seq", count_row,
+				 &count, NULL),
+		SQLITE_OK);
+	assert_int_equal(count, 1000);
+	sqlite3_close(db);
+	journal_destroy(&journal);
+	free(path);
+	os_remove_tree(folder);
+}
+
+/* ---- the spool ---- */
+
+static void test_spool_recycles_and_spills(void **state)
+{
+	char folder[64], node[32];
+	struct spool *spool, *second;
+	struct spool_segment *a, *b, *c;
+	struct dag_diag diag = {0};
+	uint32_t id;
+
+	(void)state;
+	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
+	assert_int_equal(spool_new(node, unit_folder(folder), 6 << 20, &spool, &diag), 0);
+	assert_int_equal(spool_new("other", folder, 0, &second, &diag), DAG_EBUSY);
+	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_int_equal(spool_take(spool, 3 << 20, &b), 0);
+	assert_int_equal(spool_take(spool, 3 << 20, &c), 0);
+	assert_true(a->in_memory && b->in_memory && !c->in_memory); /* beyond the budget: on disk */
+	assert_int_equal(a->size, 1 << 20);
+	assert_int_equal(b->size, 4 << 20);
+	strcpy((char *)spool_map(spool, b), "x");
+	spool_ref(b);
+	spool_unref(spool, b);
+	assert_ptr_equal(spool_find(spool, b->id), b);
+	id = b->id;
+	spool_unref(spool, b);
+	assert_null(spool_find(spool, id));
+	assert_int_equal(spool_take(spool, 2 << 20, &b), 0);
+	assert_int_equal(b->id, id); /* the same pages again */
+	spool_destroy(&spool);
+	dag_diag_fini(&diag);
+	os_remove_tree(folder);
+}
+
+/* ---- spawning ---- */
+
+/* F36: a child has the descriptors that were meant for it, and no other. */
+static void test_spawn_passes_only_what_is_meant(void **state)
+{
+	char *argv[] = {"sh", "-c", "ls /proc/$$/fd | tr '\\n' ' '; echo $X", NULL},
+	     *env[] = {"X=y", "PATH=/usr/bin:/bin", NULL}, text[128] = "";
+	int fds[2], pidfd, extra = dup(2);
+	struct spawn s = {.path = "sh", .argv = argv, .env = env, .fds = {-1, 0, 2}, .fd_count = 3};
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	s.fds[1] = fds[1];
+	assert_int_equal(spawn_process(&s, &pid, &pidfd), 0);
+	close(fds[1]);
+	for (size_t n = 0; n < sizeof(text) - 1;) {
+		ssize_t got = read(fds[0], text + n, sizeof(text) - 1 - n);
+
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+	}
+	assert_string_equal(text, "0 1 2 y\n");
+	waitpid(pid, NULL, 0);
+	close(fds[0]);
+	close(pidfd);
+	close(extra);
+	s.path = "/no/such/program";
+	s.fds[1] = 2;
+	assert_int_equal(spawn_process(&s, &pid, &pidfd), DAG_ENOEXEC);
+	assert_int_equal(errno, ENOENT);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(test_no_edge_is_missed),
+		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
+		T(test_keys_let_only_friends_in), T(test_mover_in_a_thread), T(test_mover_on_the_loop),
+		T(test_journal_keeps_facts_in_order), cmocka_unit_test(test_spool_recycles_and_spills),
+		cmocka_unit_test(test_spawn_passes_only_what_is_meant)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+#include "vertex/source.h"
+
+#include <fcntl.h>
+
+/* Every record of a file belongs to exactly one split, wherever the cuts are. */
+static void test_splits_cover_each_line_once(void **state)
+{
+	static const char text[] = "one\n\ntwo words\nthree\nlast without its end";
+	char folder[64], path[80];
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/f", unit_folder(folder));
+	f = fopen(path, "w");
+	fputs(text, f);
+	fclose(f);
+	for (uint64_t size = 1; size <= sizeof(text); size++) {
+		char got[128] = "";
+
+		for (uint64_t at = 0; at < sizeof(text) - 1; at += size) {
+			uint64_t length = DAG_MIN(size, sizeof(text) - 1 - at);
+			struct source *s = source_new_file(
+				(struct graph_format){DAG_FORMAT_LINES, 0}, open(path, O_RDONLY), at, length);
+			struct dag_record r;
+			int n;
+
+			while ((n = source_next(s, &r)) > 0) {
+				strncat(got, r.data, r.len);
+				strcat(got, "|");
+			}
+			assert_int_equal(n, 0);
+			source_destroy(&s);
+		}
+		assert_string_equal(got, "one||two words|three|last without its end|");
+	}
+	unlink(path);
+	rmdir(folder);
+}
+
+struct feed {
+	const char *at;
+	size_t step;
+};
+
+static ssize_t feed(void *ctx, void *buf, size_t n)
+{
+	struct feed *f = ctx;
+	size_t have = DAG_MIN(DAG_MIN(strlen(f->at), f->step), n);
+
+	memcpy(buf, f->at, have);
+	f->at += have;
+	return (ssize_t)have;
+}
+
+static void test_key_values(void **state)
+{
+	struct feed f = {"k\tv\nkey\tmore\tvalue\nnone\n", 3};
+	struct source *s = source_new((struct graph_format){DAG_FORMAT_KV, 0}, feed, &f);
+	struct dag_record r;
+
+	(void)state;
+	assert_int_equal(source_next(s, &r), 1);
+	assert_int_equal(source_next(s, &r), 1);
+	assert_int_equal(r.key_len, 3);
+	assert_memory_equal(r.data, "more\tvalue", r.len);
+	assert_int_equal(source_next(s, &r), DAG_EFORMAT);
+	source_destroy(&s);
+}
+
+static void test_fixed_records(void **state)
+{
+	struct feed f = {"aabbccd", 5};
+	struct source *s = source_new((struct graph_format){DAG_FORMAT_FIXED, 2}, feed, &f);
+	struct dag_record r;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(source_next(s, &r), 1);
+		assert_int_equal(r.len, 2);
+	}
+	assert_int_equal(source_next(s, &r), DAG_EFORMAT);
+	source_destroy(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_splits_cover_each_line_once),
+		cmocka_unit_test(test_key_values), cmocka_unit_test(test_fixed_records)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
