@@ -8,7 +8,8 @@
  *   nodes.c     sessions with the name server and the daemons, who lives, what is sent to whom
  *   ship.c      a job's description and files for daemons
  *   sources.c   inputs that only this machine has, read for daemons
- *   outputs.c   the job's outputs: fetched, written beside their places, published
+ *   outputs.c   the job's outputs, fetched
+ *   publish.c   where they are written, and their publication
  *   progress.c  what a person sees
  *   journal.c   facts on disk
  */
@@ -134,7 +135,7 @@ void ship_destroy(struct manager *m);
 void sources_serve(struct manager *m, struct node *node, const Dagrun__SourceRequest *request);
 void sources_destroy(struct manager *m);
 
-/* ---- outputs.c ---- */
+/* ---- outputs.c, publish.c ---- */
 int outputs_prepare(struct manager *m, struct dag_diag *diag);
 void outputs_fetch(struct manager *m, const struct jm_effect *e);
 void outputs_on_data(void *ctx, const struct data_event *event);

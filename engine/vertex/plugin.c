@@ -77,6 +77,7 @@ int plugin_describe(const char *path)
 
 	if (plugin_open(path, &library, &plugin, &error) < 0) {
 		printf("error %s\n", error);
+		free(error);
 		return 3;
 	}
 	printf("plugin %s\n", plugin->name);

@@ -428,8 +428,11 @@ static void tell_want(struct jm *jm)
 	}
 }
 
+/* Nodes may still be on their way: what nobody can run is hopeless only after a while. */
 static void check_hopeless(struct jm *jm)
 {
+	bool hopeless = false;
+
 	for (uint32_t d = 0; d < jm->queue_count && jm->ready_count && !jm->ended; d++) {
 		uint32_t gang = jm->queues[d].first;
 		uint32_t first;
@@ -444,10 +447,19 @@ static void check_hopeless(struct jm *jm)
 			any_up = any_up || jm->nodes[i].up;
 			can = can || could_run(jm, &jm->nodes[i], first);
 		}
-		if (any_up && !can)
+		if (!any_up || can)
+			continue;
+		hopeless = true;
+		if (jm->hopeless_since && jm->now - jm->hopeless_since >= JM_HOPELESS_WAIT)
 			jm_end(jm, DAG_ELIMIT,
 				"no node has the labels, memory or cpus that stage '%s' asks for", s->name);
 	}
+	if (!hopeless)
+		jm->hopeless_since = 0;
+	else if (!jm->hopeless_since)
+		jm->hopeless_since = jm->now ? jm->now : 1;
+	if (hopeless)
+		jm_wake(jm, jm->hopeless_since + JM_HOPELESS_WAIT);
 }
 
 void place_ready(struct jm *jm)

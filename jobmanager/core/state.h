@@ -108,6 +108,7 @@ struct jm {
 	size_t effect_count, effect_cap;
 	struct arena texts; /* of the last step's effects */
 	dag_instant wake_at;
+	dag_instant hopeless_since; /* a ready vertex fits no node since then; 0: none */
 };
 
 /* ---- jm.c ---- */

@@ -60,7 +60,7 @@ outputs: {c: {file: "-"}}
 
 @test
 def F09_killed_daemon(case):
-    text(case, "20MiB" if SANITIZED else "200MiB")
+    text(case, "200MiB")
     cluster = Cluster(case)
     p = wordcount(case, cluster, "-p", "split=1MiB")
     case.wait_for(lambda: len(case.hosts()) >= 5, "hosts")
@@ -73,7 +73,7 @@ def F09_killed_daemon(case):
 
 @test
 def F10_stopped_daemon_returns(case):
-    text(case, "100MiB" if not SANITIZED else "20MiB")
+    text(case, "100MiB")
     cluster = Cluster(case)
     p = wordcount(case, cluster, "-p", "split=1MiB")
     case.wait_for(lambda: len(case.hosts()) >= 5, "hosts")

@@ -34,7 +34,7 @@ EXTRA = {"engine/channel": ["engine/channel/core"]}
 PURE_BANNED = r"\b(time|clock_gettime|gettimeofday|getrandom|rand|random|open|fopen|socket|pthread_create|getenv)\s*\("
 BANNED = r"\b(strcpy|strcat|sprintf|gets|system|popen|fork|atoi|strtok|alloca)\s*\("
 ALLOWED = {"strcpy": "bounded by a check beside it", "strcat": "bounded by a check beside it", "atoi": "", "strtok": ""}
-FILE_LINES_MAX = 620
+FILE_LINES_MAX = 650
 
 
 def sources(*folders, ends=(".c", ".h")):

@@ -46,7 +46,7 @@ static void test_errors_have_their_place(void **state)
 	expect("stages:\n  a: {sh: x}\nflow:\n  - {from: a}\n", 4, 5, "has no 'to'");
 	expect("stages:\n  a: {sh: x}\n  b: {sh: x, width: 2}\nflow:\n  - {from: a, to: b, pattern: '>>', "
 	       "partition: {by: hahs}}\n",
-		5, 54, "did you mean 'hash'");
+		5, 53, "did you mean 'hash'");
 	expect("stages:\n  a: {sh: x}\noutputs:\n  a: {}\n", 4, 3, "has no file");
 	expect("stages:\n  a: {sh: x}\noutputs:\n  zed: {file: x}\n", 4, 3, "unknown stage");
 }

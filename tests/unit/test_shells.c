@@ -425,10 +425,12 @@ static void test_spawn_passes_only_what_is_meant(void **state)
 	close(fds[0]);
 	close(pidfd);
 	close(extra);
+#ifndef __SANITIZE_THREAD__ /* which makes of vfork a fork, so that the child cannot tell why */
 	s.path = "/no/such/program";
 	s.fds[1] = 2;
 	assert_int_equal(spawn_process(&s, &pid, &pidfd), DAG_ENOEXEC);
 	assert_int_equal(errno, ENOENT);
+#endif
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

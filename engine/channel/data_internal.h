@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CHANNEL_DATA_INTERNAL_H
+#define CHANNEL_DATA_INTERNAL_H
+/* Inside of the mover: data.c has the queues, the loop and serving; data_read.c the channels that are read.
+ */
+#include "channel/core/fetch.h"
+#include "dagrun.pb-c.h"
+#include "data.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+enum command_kind {
+	COMMAND_SEND_BLOCK = 100,
+	COMMAND_SEND_END,
+	COMMAND_SEND_ERROR,
+	COMMAND_FETCH,
+	COMMAND_CONSUMED,
+	COMMAND_STOP,
+	COMMAND_GIVE,
+	COMMAND_QUIT
+};
+
+struct command {
+	enum command_kind kind;
+	struct data_peer peer;
+	struct data_open open;
+	struct block_header header;
+	const void *bytes;
+	void *pin;
+	uint64_t channel, count;
+	struct channel_end end;
+	bool checked;
+	int error;
+	char *text; /* an error's text, or an endpoint */
+	uint32_t segment;
+	void *base;
+};
+
+struct command_queue {
+	pthread_mutex_t lock;
+	struct command *items;
+	size_t count, cap;
+	uv_async_t wake;
+};
+
+struct event_queue {
+	pthread_mutex_t lock;
+	struct data_event *items;
+	size_t count, cap;
+	uv_async_t wake;
+	bool closed;
+};
+
+/* A message that has nowhere to go until the owner gives a segment. */
+struct waiting {
+	zmq_msg_t header, payload;
+	uint64_t channel, seq;
+};
+
+struct dealer {
+	struct data *data;
+	char *endpoint;
+	struct wire_socket *socket;
+	UT_hash_handle hh;
+};
+
+struct reading {
+	uint64_t channel;
+	struct data_open open;
+	struct dealer *dealer;
+	struct fetch fetch;
+	UT_hash_handle hh;
+};
+
+struct data {
+	uv_loop_t *owner_loop;
+	uv_loop_t own_loop;
+	uv_loop_t *loop; /* where sockets live: own_loop, or the owner's */
+	bool threaded;
+	pthread_t thread;
+	const struct wire_keys *keys;
+	struct command_queue commands;
+	struct event_queue events;
+	data_event_fn *on_event;
+	void *ctx;
+	struct wire_loop *wire;
+	struct wire_socket *router;
+	struct dealer *dealers;
+	struct reading *readings;
+	uv_timer_t tick;
+	/* The segment that blocks are put into. */
+	uint32_t segment;
+	unsigned char *base;
+	uint64_t used, size;
+	bool asked;
+	struct waiting *waiting;
+	size_t waiting_count, waiting_cap;
+	int refs; /* handles and pins that still point here; atomic */
+};
+
+/* Tells the owner. Takes over event->text. */
+void data_post_event(struct data *d, const struct data_event *event);
+void data_make_frame(zmq_msg_t *frame, const Dagrun__Data *m);
+
+/* data_read.c */
+void data_read_start(struct data *d, const struct command *c);
+void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes);
+void data_read_stop(struct data *d, uint64_t channel);
+void data_read_give(struct data *d, const struct command *c);
+void data_read_tick(struct data *d);
+void data_read_close(struct data *d);
+
+#endif

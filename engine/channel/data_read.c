@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Channels that are read from other nodes: a DEALER for each endpoint, a struct fetch for each channel, which
+ * decides; blocks are copied once, from ZeroMQ's memory to the owner's segments.
+ */
+#include "data_internal.h"
+#include "os/os.h"
+
+static void forget_reading(struct data *d, struct reading *r)
+{
+	HASH_DEL(d->readings, r);
+	free(r);
+}
+
+static void fail_reading(struct data *d, struct reading *r, int error, const char *text)
+{
+	data_post_event(d, &(struct data_event){.kind = DATA_FAILED,
+				   .channel = r->channel,
+				   .error = error,
+				   .text = base_strdup(text)});
+	forget_reading(d, r);
+}
+
+static void send_request(struct reading *r, Dagrun__DataKind kind)
+{
+	Dagrun__Data m = DAGRUN__DATA__INIT;
+	zmq_msg_t frame;
+
+	m.kind = kind;
+	m.channel = r->channel;
+	m.credit = r->fetch.credit;
+	m.bytes = r->fetch.consumed;
+	if (kind == DAGRUN__DATA_KIND__OPEN) {
+		m.job = r->open.job;
+		m.vertex = r->open.vertex;
+		m.attempt = r->open.attempt;
+		m.stream = r->open.stream;
+		m.part = r->open.part;
+		m.live = r->open.live;
+		m.seq = r->fetch.next;
+	}
+	data_make_frame(&frame, &m);
+	wire_socket_send(r->dealer->socket, &frame, 1);
+}
+
+static struct reading *find_reading(struct data *d, uint64_t channel)
+{
+	struct reading *r;
+
+	HASH_FIND(hh, d->readings, &channel, sizeof(channel), r);
+	return r;
+}
+
+/* Puts a block into the current segment. False where a segment must come first. */
+static bool place_block(struct data *d, struct reading *r, const struct block_header *h, const void *payload)
+{
+	uint64_t need = (h->length + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	struct data_event event = {.kind = DATA_BLOCK, .channel = r->channel, .seq = h->seq};
+
+	if (d->asked)
+		return false;
+	if (!d->base || d->size - d->used < need) {
+		if (d->base)
+			data_post_event(d, &(struct data_event){.kind = DATA_SEGMENT_FULL,
+						   .ref = {.segment = d->segment}});
+		d->base = NULL;
+		d->asked = true;
+		data_post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = need});
+		return false;
+	}
+	memcpy(d->base + d->used, payload, h->length);
+	event.ref = (struct block_ref){d->segment, h->records, d->used, h->length, h->kind};
+	d->used += need;
+	data_post_event(d, &event);
+	return true;
+}
+
+static void on_block(
+	struct data *d, struct reading *r, uint64_t seq, zmq_msg_t *header_frame, zmq_msg_t *payload)
+{
+	struct block_header header;
+
+	if (zmq_msg_size(header_frame) != sizeof(header))
+		return;
+	memcpy(&header, zmq_msg_data(header_frame), sizeof(header));
+	if (block_header_check(&header) < 0 || header.length != zmq_msg_size(payload) || header.seq != seq ||
+		header.checksum != hash_64(zmq_msg_data(payload), header.length)) {
+		send_request(r, DAGRUN__DATA_KIND__OPEN); /* damaged on its way: once more */
+		return;
+	}
+	switch (fetch_on_block(&r->fetch, seq, header.length, os_now())) {
+	case FETCH_IGNORE:
+		return;
+	case FETCH_ASK_AGAIN:
+		/* Blocks that follow the gap would each ask; the silence that comes now asks once. */
+		if (r->fetch.last_progress + DAG_SECOND / 10 < os_now())
+			send_request(r, DAGRUN__DATA_KIND__OPEN);
+		return;
+	case FETCH_TAKE:
+		break;
+	}
+	if (d->waiting_count || !place_block(d, r, &header, zmq_msg_data(payload))) {
+		struct waiting *w = DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap);
+
+		w->channel = r->channel;
+		zmq_msg_init(&w->header);
+		zmq_msg_move(&w->header, header_frame);
+		zmq_msg_init(&w->payload);
+		zmq_msg_move(&w->payload, payload);
+	}
+}
+
+static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
+{
+	struct data_event event = {.kind = DATA_END,
+		.channel = r->channel,
+		.checked = m->checked,
+		.end = {m->records, m->bytes, {m->hash_low, m->hash_high}}};
+
+	switch (fetch_on_end(&r->fetch, m->blocks, os_now())) {
+	case FETCH_ASK_AGAIN:
+		send_request(r, DAGRUN__DATA_KIND__OPEN);
+		return;
+	case FETCH_IGNORE:
+		return;
+	case FETCH_TAKE:
+		break;
+	}
+	/* Blocks that wait for memory must be told first. */
+	for (size_t i = 0; i < d->waiting_count; i++)
+		if (d->waiting[i].channel == r->channel) {
+			struct waiting *w = DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap);
+
+			w->channel = r->channel;
+			w->seq = UINT64_MAX;
+			zmq_msg_init_size(&w->header, sizeof(event));
+			memcpy(zmq_msg_data(&w->header), &event, sizeof(event));
+			zmq_msg_init(&w->payload);
+			return;
+		}
+	data_post_event(d, &event);
+}
+
+static void on_dealer_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct dealer *dealer = ctx;
+	struct data *d = dealer->data;
+	Dagrun__Data *m;
+	struct reading *r;
+
+	if (zmq_msg_size(&frames[0]) > 65536)
+		return;
+	m = dagrun__data__unpack(NULL, zmq_msg_size(&frames[0]), zmq_msg_data(&frames[0]));
+	if (!m)
+		return;
+	r = find_reading(d, m->channel);
+	if (r && m->kind == DAGRUN__DATA_KIND__BLOCK && count == 3)
+		on_block(d, r, m->seq, &frames[1], &frames[2]);
+	else if (r && m->kind == DAGRUN__DATA_KIND__END)
+		on_end(d, r, m);
+	else if (r && m->kind == DAGRUN__DATA_KIND__ERROR)
+		fail_reading(d, r, m->error < 0 ? m->error : DAG_EPROTO, m->text);
+	dagrun__data__free_unpacked(m, NULL);
+}
+
+static void place_waiting(struct data *d)
+{
+	size_t done = 0;
+
+	for (; done < d->waiting_count; done++) {
+		struct waiting *w = &d->waiting[done];
+		struct reading *r = find_reading(d, w->channel);
+		struct block_header header;
+
+		if (r && w->seq == UINT64_MAX) {
+			struct data_event event;
+
+			memcpy(&event, zmq_msg_data(&w->header), sizeof(event));
+			data_post_event(d, &event);
+		} else if (r) {
+			memcpy(&header, zmq_msg_data(&w->header), sizeof(header));
+			if (!place_block(d, r, &header, zmq_msg_data(&w->payload)))
+				break;
+		}
+		zmq_msg_close(&w->header);
+		zmq_msg_close(&w->payload);
+	}
+	d->waiting_count -= done;
+	memmove(d->waiting, d->waiting + done, d->waiting_count * sizeof(*d->waiting));
+}
+
+void data_read_give(struct data *d, const struct command *c)
+{
+	d->asked = false;
+	if (c->base) {
+		d->segment = c->segment;
+		d->base = c->base;
+		d->size = c->count;
+		d->used = 0;
+		place_waiting(d);
+		return;
+	}
+	while (d->waiting_count) {
+		struct waiting *w = &d->waiting[--d->waiting_count];
+		struct reading *r = find_reading(d, w->channel);
+
+		zmq_msg_close(&w->header);
+		zmq_msg_close(&w->payload);
+		if (r)
+			fail_reading(d, r, DAG_ENOSPC, "the node's spool is full");
+	}
+}
+
+static struct dealer *find_dealer(struct data *d, const char *endpoint)
+{
+	struct dealer *dealer;
+
+	HASH_FIND_STR(d->dealers, endpoint, dealer);
+	if (dealer)
+		return dealer;
+	dealer = base_alloc(sizeof(*dealer));
+	dealer->data = d;
+	dealer->endpoint = base_strdup(endpoint);
+	dealer->socket =
+		wire_socket_new(d->wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? d->keys : NULL, false,
+			true, NULL, 0, on_dealer_message, dealer);
+	wire_socket_connect(dealer->socket, endpoint);
+	HASH_ADD_KEYPTR(hh, d->dealers, dealer->endpoint, strlen(dealer->endpoint), dealer);
+	return dealer;
+}
+
+void data_read_start(struct data *d, const struct command *c)
+{
+	struct reading *r = base_alloc(sizeof(*r));
+
+	r->channel = c->channel;
+	r->open = c->open;
+	r->dealer = find_dealer(d, c->text);
+	fetch_init(&r->fetch, c->open.credit, c->open.live, os_now());
+	HASH_ADD(hh, d->readings, channel, sizeof(r->channel), r);
+	send_request(r, DAGRUN__DATA_KIND__OPEN);
+}
+
+void data_read_tick(struct data *d)
+{
+	struct reading *r, *next;
+
+	HASH_ITER(hh, d->readings, r, next)
+	switch (fetch_tick(&r->fetch, os_now())) {
+	case FETCH_OPEN:
+		send_request(r, DAGRUN__DATA_KIND__OPEN);
+		break;
+	case FETCH_UNREACHABLE:
+		fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
+		break;
+	default:
+		break;
+	}
+}
+
+void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes)
+{
+	struct reading *r = find_reading(d, channel);
+
+	if (r && fetch_consumed(&r->fetch, bytes) == FETCH_CREDIT)
+		send_request(r, DAGRUN__DATA_KIND__CREDIT);
+}
+
+void data_read_stop(struct data *d, uint64_t channel)
+{
+	struct reading *r = find_reading(d, channel);
+
+	if (!r)
+		return;
+	send_request(r, DAGRUN__DATA_KIND__CLOSE);
+	forget_reading(d, r);
+}
+
+void data_read_close(struct data *d)
+{
+	struct dealer *dealer, *next_dealer;
+	struct reading *r, *next;
+
+	HASH_ITER(hh, d->readings, r, next)
+	forget_reading(d, r);
+	HASH_ITER(hh, d->dealers, dealer, next_dealer)
+	{
+		HASH_DEL(d->dealers, dealer);
+		wire_socket_destroy(&dealer->socket);
+		free(dealer->endpoint);
+		free(dealer);
+	}
+	for (size_t i = 0; i < d->waiting_count; i++) {
+		zmq_msg_close(&d->waiting[i].header);
+		zmq_msg_close(&d->waiting[i].payload);
+	}
+	free(d->waiting);
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where outputs lie: files beside their destinations, named .NAME.dagrun-JOB, under a lock; and their
+ * publication, when the intent is durable: each is renamed, all of them. Until then nothing is visible, and
+ * whatever ends the job removes them.
+ */
+#include "output.h"
+#include "os/os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- files ---- */
+
+static char *temporary_path(const struct manager *m, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return base_format("%.*s/.%s.dagrun-%s", (int)(slash - path), path, slash + 1, m->job);
+}
+
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == path ? base_strdup("/") : base_strndup(path, (size_t)(slash - path));
+}
+
+static char *path_of_vertex(const char *pattern, uint32_t index)
+{
+	const char *at = strstr(pattern, "{index}");
+
+	return base_format("%.*s%u%s", (int)(at - pattern), pattern, index, at + strlen("{index}"));
+}
+
+/* Makes a folder with all above it, and notes which are new, the outermost first. */
+static int make_folder(struct manager *m, const char *path, struct dag_diag *diag)
+{
+	struct stat st;
+	char *parent;
+	int r;
+
+	if (stat(path, &st) == 0) {
+		if (S_ISDIR(st.st_mode))
+			return 0;
+		dag_diag_add(diag, NULL, 0, 0, "'%s' is not a folder", path);
+		return DAG_EIO;
+	}
+	parent = folder_of(path);
+	r = strcmp(parent, path) ? make_folder(m, parent, diag) : 0;
+	free(parent);
+	if (r < 0)
+		return r;
+	if (mkdir(path, 0777) < 0 && errno != EEXIST) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot make the folder '%s': %s", path, strerror(errno));
+		return DAG_EIO;
+	}
+	*DAG_APPEND(m->outputs_state->made, m->outputs_state->made_count, m->outputs_state->made_cap) =
+		base_strdup(path);
+	return 0;
+}
+
+/* What a job that died left beside the destination: its lock is ours now, so it cannot live. */
+static void remove_stale(struct manager *m, const struct output *o)
+{
+	char *folder = folder_of(o->spec->path),
+	     *prefix = base_format(".%s.dagrun-", strrchr(o->spec->path, '/') + 1);
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		if (!strncmp(e->d_name, prefix, strlen(prefix)) &&
+			strcmp(e->d_name + strlen(prefix), "lock") &&
+			strcmp(e->d_name + strlen(prefix), m->job))
+			unlinkat(dirfd(dir), e->d_name, 0);
+	if (dir)
+		closedir(dir);
+	free(folder);
+	free(prefix);
+}
+
+/*
+ * The lock of a destination: a file beside it that its holder removes at its end. Whoever locks a file that
+ * was removed meanwhile tries again, so exactly one job holds it.
+ */
+static int lock_output(struct manager *m, struct output *o, struct dag_diag *diag)
+{
+	const char *slash = strrchr(o->spec->path, '/');
+	struct stat held, there;
+	char holder[64] = {0};
+
+	o->lock_path =
+		base_format("%.*s/.%s.dagrun-lock", (int)(slash - o->spec->path), o->spec->path, slash + 1);
+	for (;;) {
+		o->lock_fd = open(o->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (o->lock_fd < 0) {
+			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
+			return DAG_EIO;
+		}
+		if (flock(o->lock_fd, LOCK_EX | LOCK_NB) < 0)
+			break;
+		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock_path, &there) == 0 &&
+			held.st_ino == there.st_ino) {
+			o->locked = true;
+			if (ftruncate(o->lock_fd, 0) < 0 || pwrite(o->lock_fd, m->job, strlen(m->job), 0) < 0)
+				errno = 0; /* only a name for others to read */
+			remove_stale(m, o);
+			return 0;
+		}
+		close(o->lock_fd);
+	}
+	if (pread(o->lock_fd, holder, sizeof(holder) - 1, 0) < 0)
+		errno = 0;
+	dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+		"job %s is writing the output '%s' already", *holder ? holder : "(just started)",
+		o->spec->path);
+	return DAG_EBUSY;
+}
+
+int output_open_temporary(const struct manager *m, struct output_file *f)
+{
+	struct stat st;
+	mode_t mode = 0666;
+
+	if (stat(f->path, &st) == 0)
+		mode = st.st_mode & 0777;
+	f->temporary = temporary_path(m, f->path);
+	f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	return f->fd < 0 ? DAG_EIO : 0;
+}
+
+static int prepare_output(struct manager *m, struct output *o, struct dag_diag *diag)
+{
+	const struct graph_stage *s = m->graph->stages[o->spec->stage];
+	struct stat st;
+	char *folder;
+	int r;
+
+	o->file_count = o->spec->per_vertex ? s->width : 1;
+	o->files = base_alloc(o->file_count * sizeof(*o->files));
+	for (uint32_t i = 0; i < o->file_count; i++)
+		o->files[i].fd = -1;
+	o->lock_fd = -1;
+	if (!strcmp(o->spec->path, "-")) {
+		o->to_stdout = true;
+		o->files[0].path = base_strdup("-");
+		o->files[0].temporary = base_format("%s/stdout-%u-%s", m->state_folder, o->number, m->job);
+		o->files[0].fd = open(o->files[0].temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		unlink(o->files[0].temporary);
+		return o->files[0].fd < 0 ? DAG_EIO : 0;
+	}
+	folder = folder_of(o->spec->path);
+	r = make_folder(m, folder, diag);
+	free(folder);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < o->file_count; i++)
+		o->files[i].path =
+			o->spec->per_vertex ? path_of_vertex(o->spec->path, i) : base_strdup(o->spec->path);
+	if (stat(o->files[0].path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+			"the output '%s' exists and is not a regular file", o->files[0].path);
+		return DAG_EIO;
+	}
+	r = lock_output(m, o, diag);
+	if (r == 0 && !o->spec->per_vertex) {
+		r = output_open_temporary(m, &o->files[0]);
+		if (r < 0)
+			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
+	}
+	return r;
+}
+
+int outputs_prepare(struct manager *m, struct dag_diag *diag)
+{
+	int r = 0;
+
+	m->outputs_state = base_alloc(sizeof(*m->outputs_state));
+	m->outputs = base_alloc((m->graph->output_count + 1) * sizeof(*m->outputs));
+	for (uint32_t i = 0; i < m->graph->output_count && r == 0; i++) {
+		struct output *o = &m->outputs[i];
+
+		o->spec = &m->graph->outputs[i];
+		o->number = i;
+		o->format = m->graph->stages[o->spec->stage]->out[o->spec->port].format;
+		r = prepare_output(m, o, diag);
+	}
+	return r;
+}
+
+/* ---- publication ---- */
+
+struct publication {
+	uv_work_t work;
+	struct manager *manager;
+	char *error;
+};
+
+static char *copy_to_stdout(int fd)
+{
+	char *buf = base_alloc(WRITE_BUFFER);
+	char *error = NULL;
+	off_t at = 0;
+	ssize_t n;
+
+	while (!error && (n = pread(fd, buf, WRITE_BUFFER, at)) > 0) {
+		at += n;
+		for (ssize_t done = 0; done < n && !error;) {
+			ssize_t w = write(STDOUT_FILENO, buf + done, (size_t)(n - done));
+
+			if (w < 0 && errno == EINTR)
+				continue;
+			if (w < 0)
+				error = base_format("cannot write to stdout: %s", strerror(errno));
+			else
+				done += w;
+		}
+	}
+	free(buf);
+	return error;
+}
+
+static void publish(uv_work_t *work)
+{
+	struct publication *p = work->data;
+	struct manager *m = p->manager;
+
+	for (size_t i = 0; i < m->graph->output_count && !p->error; i++) {
+		struct output *o = &m->outputs[i];
+
+		for (uint32_t j = 0; j < o->file_count && !p->error && !o->to_stdout; j++) {
+			struct output_file *f = &o->files[j];
+
+			if (rename(f->temporary, f->path) < 0)
+				p->error = base_format("cannot publish %s: %s", f->path, strerror(errno));
+			else {
+				free(f->temporary);
+				f->temporary = NULL;
+			}
+		}
+	}
+	for (size_t i = 0; i < m->graph->output_count && !p->error; i++)
+		if (!m->outputs[i].to_stdout) {
+			char *folder = folder_of(m->outputs[i].spec->path);
+
+			os_sync_path(folder);
+			free(folder);
+		}
+	for (size_t i = 0; i < m->graph->output_count && !p->error; i++)
+		if (m->outputs[i].to_stdout)
+			p->error = copy_to_stdout(m->outputs[i].files[0].fd);
+}
+
+static void on_published(uv_work_t *work, int status)
+{
+	struct publication *p = work->data;
+
+	(void)status;
+	manager_step(p->manager, &(struct jm_event){.kind = JM_PUBLISHED,
+					 .error = p->error ? DAG_EIO : 0,
+					 .text = p->error ? p->error : NULL});
+	free(p->error);
+	free(p);
+}
+
+void outputs_publish(struct manager *m)
+{
+	struct publication *p = base_alloc(sizeof(*p));
+
+	p->work.data = p;
+	p->manager = m;
+	uv_queue_work(&m->loop, &p->work, publish, on_published);
+}
+
+/* ---- the end ---- */
+
+void outputs_destroy(struct manager *m)
+{
+	struct outputs_state *state = m->outputs_state;
+
+	if (!state)
+		return;
+	for (size_t i = 0; i < m->graph->output_count; i++) {
+		struct output *o = &m->outputs[i];
+
+		for (uint32_t j = 0; j < o->file_count; j++) {
+			struct output_file *f = &o->files[j];
+
+			if (f->temporary && !o->to_stdout && f->fd >= 0)
+				unlink(f->temporary);
+			if (f->fd >= 0)
+				close(f->fd);
+			free(f->temporary);
+			free(f->path);
+		}
+		if (o->locked)
+			unlink(o->lock_path);
+		if (o->lock_fd >= 0)
+			close(o->lock_fd);
+		free(o->lock_path);
+		free(o->files);
+		buffer_fini(&o->pending);
+		hash_state_destroy(&o->hash);
+	}
+	/* Innermost first; a folder that something was published in stays, as rmdir sees to. */
+	for (size_t i = state->made_count; i-- > 0;) {
+		rmdir(state->made[i]);
+		free(state->made[i]);
+	}
+	outputs_free_segments(m);
+	free(state->made);
+	free(state);
+	free(m->outputs);
+	m->outputs_state = NULL;
+}
+
+/* What can be said before anything runs; the real test is the file that outputs_prepare makes. */
+int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
+{
+	size_t errors = diag->count;
+
+	for (size_t i = 0; i < graph->output_count; i++) {
+		const struct graph_output *o = &graph->outputs[i];
+		struct stat st;
+		char *folder;
+
+		if (!strcmp(o->path, "-"))
+			continue;
+		if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode)) {
+			dag_diag_add(diag, o->place.file, o->place.line, o->place.column,
+				"the output '%s' exists and is not a regular file", o->path);
+			continue;
+		}
+		folder = folder_of(o->path);
+		while (stat(folder, &st) < 0 && errno == ENOENT && strcmp(folder, "/")) {
+			char *parent = folder_of(folder);
+
+			free(folder);
+			folder = parent;
+		}
+		if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode) || access(folder, W_OK) < 0)
+			dag_diag_add(diag, o->place.file, o->place.line, o->place.column,
+				"cannot write the output '%s': %s: %s", o->path, folder,
+				stat(folder, &st) == 0 && !S_ISDIR(st.st_mode) ? "not a folder"
+									       : strerror(errno));
+		free(folder);
+	}
+	return diag->count > errors ? DAG_EINVAL : 0;
+}
