@@ -21,14 +21,15 @@
 #include "base/buffer.h"
 
 #define JM_NODE_NONE UINT32_MAX
-#define JM_RERUNS_MAX 6                   /* of a vertex whose output was lost: rule 2 */
-#define JM_SOURCE_TRIES 3                 /* of reading an input of the job */
-#define JM_NODE_COMPLAINTS_MAX 3          /* of one node about data that is intact */
-#define JM_LOCALITY_WAIT (500 * DAG_MS)   /* a ready vertex waits so long for the node that holds its input */
-#define JM_HOPELESS_WAIT (5 * DAG_SECOND) /* no node has what a vertex asks for: so long, another may come   \
-					   */
-#define JM_SHORT (20 * DAG_MS)            /* vertices of a stage that run less on average are started ahead */
-#define JM_AHEAD 8                        /* so many for each that runs */
+#define JM_RERUNS_MAX 6                 /* of a vertex whose output was lost: rule 2 */
+#define JM_SOURCE_TRIES 3               /* of reading an input of the job */
+#define JM_NODE_COMPLAINTS_MAX 3        /* of one node about data that is intact */
+#define JM_LOCALITY_WAIT (500 * DAG_MS) /* a ready vertex waits so long for the node that holds its input */
+#define JM_HOPELESS_WAIT                                                                                     \
+	(5 * DAG_SECOND)       /* no node has what a vertex asks for: so long, another may come              \
+				*/
+#define JM_SHORT (20 * DAG_MS) /* vertices of a stage that run less on average are started ahead */
+#define JM_AHEAD 8             /* so many for each that runs */
 
 struct jm;
 

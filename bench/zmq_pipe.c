@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bare limit beside a pipe: ZeroMQ PUSH to PULL over TCP on loopback between two processes, messages of 1
+ * MiB sent without a copy; the receiver touches every byte once (a sum), as a reader would. Prints GB/s.
+ *
+ * usage: zmq_pipe BYTES
+ */
+#include "base/size.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#define MESSAGE (1u << 20)
+
+static void keep(void *data, void *hint)
+{
+	(void)data;
+	(void)hint;
+}
+
+static void push(const char *endpoint, uint64_t bytes)
+{
+	void *ctx = zmq_ctx_new(), *s = zmq_socket(ctx, ZMQ_PUSH);
+	char *data = base_alloc(MESSAGE);
+
+	memset(data, 'x', MESSAGE);
+	zmq_connect(s, endpoint);
+	for (uint64_t at = 0; at < bytes; at += MESSAGE) {
+		zmq_msg_t m;
+
+		zmq_msg_init_data(&m, data, MESSAGE, keep, NULL);
+		zmq_msg_send(&m, s, 0);
+	}
+	zmq_close(s);
+	zmq_ctx_term(ctx);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t bytes, sum = 0, got = 0;
+	char endpoint[64];
+	size_t len = sizeof(endpoint);
+	struct timespec a, b;
+	void *ctx, *s;
+	int pipe_fd[2];
+
+	if (argc != 2 || size_parse_bytes(argv[1], &bytes) < 0 || pipe(pipe_fd) < 0)
+		return 2;
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 128 << 20);
+	if (fork() == 0) { /* before any context exists */
+		if (read(pipe_fd[0], endpoint, sizeof(endpoint)) > 0)
+			push(endpoint, bytes);
+		_exit(0);
+	}
+	ctx = zmq_ctx_new();
+	s = zmq_socket(ctx, ZMQ_PULL);
+	zmq_bind(s, "tcp://127.0.0.1:*");
+	zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &len);
+	if (write(pipe_fd[1], endpoint, sizeof(endpoint)) < 0)
+		return 1;
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	while (got < bytes) {
+		zmq_msg_t m;
+		const uint64_t *words;
+
+		zmq_msg_init(&m);
+		if (zmq_msg_recv(&m, s, 0) < 0)
+			return 1;
+		words = zmq_msg_data(&m);
+		for (size_t i = 0; i < zmq_msg_size(&m) / 8; i++)
+			sum += words[i];
+		got += zmq_msg_size(&m);
+		zmq_msg_close(&m);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	wait(NULL);
+	printf("%.3f %llu\n",
+		(double)got / 1e9 / ((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9),
+		(unsigned long long)sum % 10);
+	return 0;
+}
