@@ -24,19 +24,48 @@ struct table {
 	int failed;
 };
 
-static uint64_t hash_word(const char *word, size_t len)
+static inline uint64_t load(const char *at, size_t n)
 {
-	uint64_t h = 0x9e3779b97f4a7c15u ^ len, chunk;
+	uint64_t word = 0;
 
-	for (; len >= 8; word += 8, len -= 8) {
-		memcpy(&chunk, word, 8);
-		h = (h ^ chunk) * 0x9fb21c651e98df25u;
+	memcpy(&word, at, n); /* n is a constant at each call: one instruction */
+	return word;
+}
+
+/* The bytes of a word of up to eight, in a number that is the same for the same word. */
+static inline uint64_t load_short(const char *word, size_t len)
+{
+	if (len >= 4)
+		return load(word, 4) | load(word + len - 4, 4) << 32;
+	return (uint64_t)(unsigned char)word[0] | (uint64_t)(unsigned char)word[len / 2] << 8 |
+	       (uint64_t)(unsigned char)word[len - 1] << 16;
+}
+
+static inline uint64_t hash_word(const char *word, size_t len)
+{
+	uint64_t h = 0x9e3779b97f4a7c15u ^ len;
+
+	if (len <= 8) {
+		h = (h ^ load_short(word, len)) * 0x9fb21c651e98df25u;
+		return h ^ h >> 32;
+	}
+	for (size_t i = 0; i + 8 < len; i += 8) {
+		h = (h ^ load(word + i, 8)) * 0x9fb21c651e98df25u;
 		h ^= h >> 32;
 	}
-	chunk = 0;
-	memcpy(&chunk, word, len);
-	h = (h ^ chunk) * 0x9fb21c651e98df25u;
-	return h ^ (h >> 29);
+	h = (h ^ load(word + len - 8, 8)) * 0x9fb21c651e98df25u;
+	return h ^ h >> 32;
+}
+
+/* memcmp for words, which are short: without a call. Both have the same length, which is not 0. */
+static inline int same_word(const char *a, const char *b, size_t len)
+{
+	if (len <= 8)
+		return load_short(a, len) == load_short(b, len);
+	for (size_t i = 0; i + 8 < len; i += 8)
+		if (load(a + i, 8) != load(b + i, 8))
+			return 0;
+	return load(a + len - 8, 8) == load(b + len - 8, 8);
 }
 
 static int grow_slots(struct table *t)
@@ -91,7 +120,7 @@ static int add(struct table *t, const char *word, size_t len, uint64_t count)
 		return -1;
 	for (at = hash & t->mask; t->slots[at].len; at = (at + 1) & t->mask)
 		if (t->slots[at].hash == hash && t->slots[at].len == len &&
-			!memcmp(t->words + t->slots[at].offset, word, len)) {
+			same_word(t->words + t->slots[at].offset, word, len)) {
 			t->slots[at].count += count;
 			return 0;
 		}
@@ -131,6 +160,31 @@ static void make_letters(unsigned char letters[256])
 
 #define WORD_MAX 256 /* longer ones are cut into pieces */
 
+static int count_line(
+	struct table *t, const unsigned char letters[256], const unsigned char *at, const unsigned char *end)
+{
+	char lower[WORD_MAX];
+
+	while (at < end) {
+		const unsigned char *word = at;
+		unsigned char changed = 0;
+		size_t len;
+
+		for (; at < end && letters[*at]; at++)
+			changed |= (unsigned char)(letters[*at] ^ *at);
+		for (; word < at; word += len) {
+			len = (size_t)(at - word) < WORD_MAX ? (size_t)(at - word) : WORD_MAX;
+			for (size_t i = 0; changed && i < len; i++)
+				lower[i] = (char)letters[word[i]];
+			if (add(t, changed ? lower : (const char *)word, len, 1) < 0)
+				return -1;
+		}
+		while (at < end && !letters[*at])
+			at++;
+	}
+	return 0;
+}
+
 static int count(struct dag_vertex *v)
 {
 	struct table t = {0};
@@ -141,20 +195,10 @@ static int count(struct dag_vertex *v)
 	make_letters(letters);
 	while ((n = dag_read_batch(v, 0, lines, 64)) > 0)
 		for (int i = 0; i < n; i++) {
-			const unsigned char *at = (const unsigned char *)lines[i].data,
-					    *end = at + lines[i].len;
+			const unsigned char *line = (const unsigned char *)lines[i].data;
 
-			while (at < end) {
-				char word[WORD_MAX];
-				size_t len = 0;
-
-				while (at < end && len < WORD_MAX && letters[*at])
-					word[len++] = (char)letters[*at++];
-				if (len && add(&t, word, len, 1) < 0)
-					return dag_fail(v, "out of memory");
-				while (at < end && !letters[*at])
-					at++;
-			}
+			if (count_line(&t, letters, line, line + lines[i].len) < 0)
+				return dag_fail(v, "out of memory");
 		}
 	return n < 0 ? n : write_table(v, &t);
 }
