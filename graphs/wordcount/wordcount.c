@@ -11,7 +11,9 @@
 #include <string.h>
 
 struct slot {
-	uint64_t hash, count;
+	uint64_t key; /* the bytes of a word of up to eight, so that they need not be looked up; the hash of a
+			 longer one */
+	uint64_t count;
 	uint32_t offset, len; /* of the word in `words`; len 0: free */
 };
 
@@ -41,27 +43,32 @@ static inline uint64_t load_short(const char *word, size_t len)
 	       (uint64_t)(unsigned char)word[len - 1] << 16;
 }
 
-static inline uint64_t hash_word(const char *word, size_t len)
+static inline uint64_t mix(uint64_t h)
 {
-	uint64_t h = 0x9e3779b97f4a7c15u ^ len;
-
-	if (len <= 8) {
-		h = (h ^ load_short(word, len)) * 0x9fb21c651e98df25u;
-		return h ^ h >> 32;
-	}
-	for (size_t i = 0; i + 8 < len; i += 8) {
-		h = (h ^ load(word + i, 8)) * 0x9fb21c651e98df25u;
-		h ^= h >> 32;
-	}
-	h = (h ^ load(word + len - 8, 8)) * 0x9fb21c651e98df25u;
+	h *= 0x9fb21c651e98df25u;
 	return h ^ h >> 32;
 }
 
-/* memcmp for words, which are short: without a call. Both have the same length, which is not 0. */
+static inline uint64_t make_key(const char *word, size_t len)
+{
+	uint64_t h = len;
+
+	if (len <= 8)
+		return load_short(word, len);
+	for (size_t i = 0; i + 8 < len; i += 8)
+		h = mix(h ^ load(word + i, 8));
+	return mix(h ^ load(word + len - 8, 8));
+}
+
+/* Where the search for a key begins. */
+static inline size_t first_slot(const struct table *t, uint64_t key, size_t len)
+{
+	return mix(key ^ len << 56) & t->mask;
+}
+
+/* memcmp for words, which are short: without a call. Both have the same length, of more than eight. */
 static inline int same_word(const char *a, const char *b, size_t len)
 {
-	if (len <= 8)
-		return load_short(a, len) == load_short(b, len);
 	for (size_t i = 0; i + 8 < len; i += 8)
 		if (load(a + i, 8) != load(b + i, 8))
 			return 0;
@@ -77,7 +84,7 @@ static int grow_slots(struct table *t)
 		return -1;
 	for (size_t i = 0; t->slots && i <= t->mask; i++)
 		if (t->slots[i].len) {
-			size_t at = t->slots[i].hash & (size - 1);
+			size_t at = mix(t->slots[i].key ^ (uint64_t)t->slots[i].len << 56) & (size - 1);
 
 			while (slots[at].len)
 				at = (at + 1) & (size - 1);
@@ -111,22 +118,28 @@ static int keep_word(struct table *t, struct slot *s, const char *word, size_t l
 	return 0;
 }
 
-static int add(struct table *t, const char *word, size_t len, uint64_t count)
+static int add_key(struct table *t, uint64_t key, const char *word, size_t len, uint64_t count)
 {
-	uint64_t hash = hash_word(word, len);
 	size_t at;
 
-	if ((!t->slots || t->used * 2 > t->mask) && grow_slots(t) < 0)
+	if (t->used * 2 > t->mask && grow_slots(t) < 0)
 		return -1;
-	for (at = hash & t->mask; t->slots[at].len; at = (at + 1) & t->mask)
-		if (t->slots[at].hash == hash && t->slots[at].len == len &&
-			same_word(t->words + t->slots[at].offset, word, len)) {
+	for (at = first_slot(t, key, len); t->slots[at].len; at = (at + 1) & t->mask)
+		if (t->slots[at].key == key && t->slots[at].len == len &&
+			(len <= 8 || same_word(t->words + t->slots[at].offset, word, len))) {
 			t->slots[at].count += count;
 			return 0;
 		}
-	t->slots[at].hash = hash;
+	t->slots[at].key = key;
 	t->slots[at].count = count;
 	return keep_word(t, &t->slots[at], word, len);
+}
+
+static int add(struct table *t, const char *word, size_t len, uint64_t count)
+{
+	if (!t->slots && grow_slots(t) < 0)
+		return -1;
+	return add_key(t, make_key(word, len), word, len, count);
 }
 
 static int write_table(struct dag_vertex *v, struct table *t)
@@ -160,11 +173,48 @@ static void make_letters(unsigned char letters[256])
 
 #define WORD_MAX 256 /* longer ones are cut into pieces */
 
-static int count_line(
-	struct table *t, const unsigned char letters[256], const unsigned char *at, const unsigned char *end)
-{
-	char lower[WORD_MAX];
+/* Words that are looked up together: the table is larger than the caches, so their slots are fetched ahead.
+ */
+#define AHEAD 16
 
+struct pending {
+	uint64_t key[AHEAD];
+	const char *word[AHEAD];
+	uint32_t len[AHEAD];
+	char lower[AHEAD][WORD_MAX];
+	size_t count;
+};
+
+static int add_pending(struct table *t, struct pending *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (add_key(t, p->key[i], p->word[i], p->len[i], 1) < 0)
+			return -1;
+	p->count = 0;
+	return 0;
+}
+
+/* Notes a word of up to WORD_MAX bytes; `letters` where it must be made lower case, else NULL. */
+static int note(struct table *t, struct pending *p, const unsigned char *word, size_t len,
+	const unsigned char *letters)
+{
+	size_t i = p->count++;
+
+	p->word[i] = (const char *)word;
+	p->len[i] = (uint32_t)len;
+	if (letters) {
+		for (size_t c = 0; c < len; c++)
+			p->lower[i][c] = (char)letters[word[c]];
+		p->word[i] = p->lower[i];
+	}
+	p->key[i] = make_key(p->word[i], len);
+	__builtin_prefetch(&t->slots[first_slot(t, p->key[i], len)]);
+	return p->count == AHEAD ? add_pending(t, p) : 0;
+}
+
+static int count_line(struct table *t, struct pending *p, const unsigned char letters[256],
+	const unsigned char *at, const unsigned char *end)
+{
 	while (at < end) {
 		const unsigned char *word = at;
 		unsigned char changed = 0;
@@ -174,9 +224,7 @@ static int count_line(
 			changed |= (unsigned char)(letters[*at] ^ *at);
 		for (; word < at; word += len) {
 			len = (size_t)(at - word) < WORD_MAX ? (size_t)(at - word) : WORD_MAX;
-			for (size_t i = 0; changed && i < len; i++)
-				lower[i] = (char)letters[word[i]];
-			if (add(t, changed ? lower : (const char *)word, len, 1) < 0)
+			if (note(t, p, word, len, changed ? letters : NULL) < 0)
 				return -1;
 		}
 		while (at < end && !letters[*at])
@@ -188,18 +236,26 @@ static int count_line(
 static int count(struct dag_vertex *v)
 {
 	struct table t = {0};
+	struct pending pending;
 	struct dag_record lines[64];
 	unsigned char letters[256];
 	int n;
 
+	pending.count = 0;
 	make_letters(letters);
-	while ((n = dag_read_batch(v, 0, lines, 64)) > 0)
+	if (grow_slots(&t) < 0)
+		return dag_fail(v, "out of memory");
+	while ((n = dag_read_batch(v, 0, lines, 64)) > 0) {
 		for (int i = 0; i < n; i++) {
 			const unsigned char *line = (const unsigned char *)lines[i].data;
 
-			if (count_line(&t, letters, line, line + lines[i].len) < 0)
+			if (count_line(&t, &pending, letters, line, line + lines[i].len) < 0)
 				return dag_fail(v, "out of memory");
 		}
+		/* The lines live until the next read only. */
+		if (add_pending(&t, &pending) < 0)
+			return dag_fail(v, "out of memory");
+	}
 	return n < 0 ? n : write_table(v, &t);
 }
 
