@@ -2,6 +2,7 @@
 # Installs what is missing, builds, and counts the words of the text that a Debian machine has.
 set -e
 cd "$(dirname "$0")"
+more=
 . ./setup.sh
 mkdir -p out
 files=

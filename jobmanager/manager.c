@@ -334,6 +334,7 @@ static void finish(struct manager *m)
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
 		free(m->deferred[i].text);
 	free(m->deferred);
+	free(m->counters);
 	free(m->state_folder);
 	free(m->job_folder);
 	free(m->spool_folder);

@@ -72,6 +72,36 @@ static void on_ready(struct node *node, const Dagrun__JobReady *ready)
 				.shares = ready->slots});
 }
 
+static void add_counter(struct manager *m, uint32_t stage, const Dagrun__Counter *c)
+{
+	struct counter *counter = NULL;
+
+	for (size_t i = 0; i < m->counter_count && !counter; i++)
+		if (m->counters[i].stage == stage &&
+			!strncmp(m->counters[i].name, c->name, sizeof(counter->name) - 1))
+			counter = &m->counters[i];
+	if (!counter) {
+		counter = DAG_APPEND(m->counters, m->counter_count, m->counter_cap);
+		counter->stage = stage;
+		strncpy(counter->name, c->name, sizeof(counter->name) - 1);
+	}
+	counter->value += c->value;
+}
+
+/* Counters are added where the attempt is the current one, which is about to be committed. */
+static void add_counters(struct manager *m, const struct node *node, const Dagrun__Done *d)
+{
+	uint32_t attempt, number;
+	enum jm_state state;
+
+	if (d->error || d->vertex >= m->graph->vertex_count ||
+		!jm_current(m->jm, d->vertex, &attempt, &number, &state) || state != JM_RUNNING ||
+		attempt != d->attempt || number != node->number)
+		return;
+	for (size_t i = 0; i < d->n_counters; i++)
+		add_counter(m, m->graph->vertex_stage[d->vertex], d->counters[i]);
+}
+
 static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 {
 	for (size_t i = 0; i < batch->n_done; i++) {
@@ -93,6 +123,7 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 			.bytes_out = d->bytes_out,
 			.run_ns = d->run_ns};
 
+		add_counters(node->manager, node, d);
 		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
 						    .node = node->number,
 						    .vertex = d->vertex,

@@ -143,6 +143,9 @@ void progress_summary(struct manager *m)
 		"%.2f s\n",
 		m->job, m->graph->name, stages, (unsigned long long)vertices, (unsigned long long)attempts,
 		size_format(read, bytes), size_format(outputs_bytes(m), out), seconds);
+	for (size_t i = 0; i < m->counter_count; i++)
+		fprintf(stderr, "dagrun:   %s: %s: %lld\n", m->graph->stages[m->counters[i].stage]->name,
+			m->counters[i].name, (long long)m->counters[i].value);
 	for (size_t i = 0; i < m->graph->output_count; i++)
 		if (strcmp(m->graph->outputs[i].path, "-"))
 			fprintf(stderr, "dagrun:   %s: %s\n",

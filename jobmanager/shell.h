@@ -58,6 +58,13 @@ struct shipped_file {
 	bool executable;
 };
 
+/* What the vertices of a stage counted with dag_count. */
+struct counter {
+	uint32_t stage;
+	char name[32];
+	int64_t value;
+};
+
 struct deferred {
 	uint64_t seq;
 	enum jm_effect_kind kind;
@@ -91,6 +98,8 @@ struct manager {
 	struct output *outputs;
 	struct outputs_state *outputs_state;
 	struct source_file *sources;
+	struct counter *counters;
+	size_t counter_count, counter_cap;
 	struct progress *progress;
 	uv_timer_t tick, wake;
 	uv_prepare_t flush;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The longer checks: each fuzz target for a minute, and the end-to-end tests ten times over. Needs clang with libFuzzer.
 cd "$(dirname "$0")/.." || exit 1
-. ./setup.sh clang libclang-rt-14-dev libcmocka-dev python3
+more="clang libclang-rt-14-dev libcmocka-dev python3"
+. ./setup.sh
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null || exit 1
 ninja -C build-fuzz tests/fuzz_graph_file tests/fuzz_envelope tests/fuzz_data tests/fuzz_index tests/fuzz_spec >/dev/null || exit 1
 failed=0 passed=0

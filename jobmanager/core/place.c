@@ -438,6 +438,7 @@ static void check_hopeless(struct jm *jm)
 		uint32_t first;
 		const struct graph_stage *s;
 		bool any_up = false, can = false;
+		uint64_t total = 0;
 
 		if (gang == GRAPH_NONE)
 			continue;
@@ -446,11 +447,20 @@ static void check_hopeless(struct jm *jm)
 		for (uint32_t i = 0; i < jm->node_count; i++) {
 			any_up = any_up || jm->nodes[i].up;
 			can = can || could_run(jm, &jm->nodes[i], first);
+			total += jm->nodes[i].up ? jm->nodes[i].total : 0;
 		}
-		if (!any_up || can)
+		if (!any_up || (can && graph_gang_shares(jm->graph, gang) <= total))
 			continue;
 		hopeless = true;
-		if (jm->hopeless_since && jm->now - jm->hopeless_since >= JM_HOPELESS_WAIT)
+		if (!jm->hopeless_since || jm->now - jm->hopeless_since < JM_HOPELESS_WAIT)
+			continue;
+		if (can)
+			jm_end(jm, DAG_ELIMIT,
+				"the %u vertices that pipes join to '%s' must run together, and need more "
+				"slots than all "
+				"nodes have",
+				jm->graph->gangs[gang].count, s->name);
+		else
 			jm_end(jm, DAG_ELIMIT,
 				"no node has the labels, memory or cpus that stage '%s' asks for", s->name);
 	}

@@ -301,8 +301,70 @@ DAG_PLUGIN(crash, DAG_ENTRY(boom, DAG_IN(LINES), "crashes"), DAG_ENTRY(bad, DAG_
             check(word in r.stderr, r.stderr)
 
 
+API = r"""
+#include <dagrun/vertex.h>
+#include <stdio.h>
+#include <string.h>
+static int gen(struct dag_vertex *v)
+{
+	char *at;
+	for (unsigned i = 0; i < 1000; i++) {
+		if (dag_reserve(v, 0, 64, (void **)&at) < 0)
+			return -1;
+		if (dag_commit(v, 0, (size_t)snprintf(at, 64, "%u.%u", dag_index(v), i)) < 0)
+			return -1;
+	}
+	return 0;
+}
+static int take(struct dag_vertex *v)
+{
+	struct dag_record r[7], one;
+	char line[200], path[300];
+	unsigned long any = 0, batch = 0, from = 0;
+	int n;
+	FILE *f;
+	while ((n = dag_read_any(v, 0, &one)) > 0)
+		any++;
+	while ((n = dag_read_batch(v, 1, r, 7)) > 0)
+		batch += (unsigned)n;
+	for (unsigned p = dag_producers(v, 2); p-- > 0;)
+		while ((n = dag_read_from(v, 2, p, &one)) > 0)
+			from += one.producer == p && one.number < 1000;
+	dag_count(v, "records", (int64_t)(any + batch + from));
+	dag_log(v, "hello from %u", dag_index(v));
+	snprintf(path, sizeof(path), "%s/x", dag_scratch(v));
+	f = fopen(path, "w");
+	if (!f || fclose(f))
+		return dag_fail(v, "no scratch");
+	n = snprintf(line, sizeof(line), "%lu %lu %lu %u %s %d", any, batch, from, dag_width(v), dag_param(v, "p"), dag_param(v, "q") == NULL);
+	return dag_write(v, 0, line, (size_t)n);
+}
+DAG_PLUGIN(api, DAG_ENTRY(gen, DAG_OUT(LINES), "lines"),
+	DAG_ENTRY_FLAGS(take, DAG_ORDER_BLIND, DAG_IN(LINES), DAG_IN(LINES), DAG_IN(LINES), DAG_OUT(LINES), "counts"));
+"""
+
+
 @test
-def timeout_isolate_and_counters(case):
+def the_vertex_api(case):
+    case.write("api.c", API)
+    case.shell(f"gcc -Wall -Wextra -Werror -shared -fPIC -I{SOURCE}/engine/include api.c -o api.so")
+    case.write("a.yaml", """
+stages:
+  gen:  {plugin: api, entry: gen, width: 3}
+  take: {plugin: api, entry: take, width: 2, params: {p: v}}
+flow:
+  - {from: gen, to: take.0, pattern: ">>", partition: {by: all}}
+  - {from: gen, to: take.1, pattern: ">>", partition: {by: all}, channel: file}
+  - {from: gen, to: take.2, list: [[0, 0], [2, 0], [1, 1]]}
+outputs: {take: {file: "-"}}
+""")
+    r = case.dagrun("run", "a.yaml")
+    check(r.stdout == b"3000 3000 2000 2 v 1\n3000 3000 1000 2 v 1\n", r.stdout)
+    check(b"take: records: 15000" in r.stderr and b"take[1]: hello from 1" in r.stderr, r.stderr)
+
+
+@test
+def timeout_and_isolate(case):
     case.write("t.yaml", "stages: {a: {sh: 'sleep 60', timeout: 300ms, retries: 0, isolate: true}}\n")
     r = case.dagrun("run", "t.yaml", rc=1)
     check(b"longer than its timeout" in r.stderr, r.stderr)
