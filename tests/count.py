@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adds up the TAP results of several build folders; the last line is the count of all tests."""
+import json
 import os
 import sys
 import xml.etree.ElementTree as ET
@@ -21,6 +22,13 @@ for folder in sys.argv[2:]:
             print(f"skipped {folder}: {case.get('classname')} {case.get('name')}")
         else:
             passed += 1
+    # A program that hung or crashed has no case that says so.
+    with open(os.path.join(folder, "meson-logs", "testlog.json"), encoding="utf-8") as log:
+        for line in log:
+            result = json.loads(line)
+            if result["result"] in ("TIMEOUT", "INTERRUPT", "ERROR"):
+                failed += 1
+                print(f"FAILED {folder}: {result['name']}: {result['result']}")
 if not passed:
     failed += 1
 print(f"{passed} passed, {failed} failed, {skipped} skipped")
