@@ -94,22 +94,13 @@ static void fail_channel(struct in_channel *ch, int error, char *text)
 
 static ssize_t fill_from_blocks(void *ctx, void *buf, size_t n);
 
-void reader_on_channel(
-	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+/* What the daemon says a channel is. */
+static void open_channel(struct dag_vertex *v, struct in_channel *ch, const struct host_msg *msg,
+	const void *tail, size_t tail_len, int fd)
 {
-	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
 	struct graph_format format = v->in[msg->u.channel.port].format;
 	const unsigned char *index;
 
-	/* A channel that is being read may break off later. */
-	if (ch->state == CHANNEL_OPEN && msg->u.channel.kind == HOST_CHANNEL_ERROR && !ch->error)
-		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
-	if (ch->state != CHANNEL_OPENING) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	ch->state = CHANNEL_OPEN;
 	ch->kind = (enum host_channel_kind)msg->u.channel.kind;
 	switch (ch->kind) {
 	case HOST_CHANNEL_SEALED:
@@ -142,6 +133,23 @@ void reader_on_channel(
 	}
 	if (fd >= 0)
 		close(fd);
+}
+
+void reader_on_channel(
+	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+{
+	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
+
+	/* A channel that is being read may break off later. */
+	if (ch->state == CHANNEL_OPEN && msg->u.channel.kind == HOST_CHANNEL_ERROR && !ch->error)
+		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
+	if (ch->state != CHANNEL_OPENING) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	open_channel(v, ch, msg, tail, tail_len, fd);
+	ch->state = CHANNEL_OPEN;
 }
 
 void reader_on_blocks(
@@ -433,12 +441,10 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 	if (ch->at == ch->end && !ch->source) {
 		if (ch->state == CHANNEL_ENDED)
 			return 0;
-		if (ch->state == CHANNEL_NEW || ch->state == CHANNEL_OPENING) {
-			n = wait_open(v, port, producer, ch);
-			if (n < 0)
-				return blame(v, port, producer, n,
-					ch->error_text ? base_strdup(ch->error_text) : NULL);
-		}
+		n = wait_open(v, port, producer, ch);
+		if (n < 0)
+			return blame(
+				v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
 		while (!ch->source && ch->at == ch->end) {
 			n = next_block(v, port, producer, ch);
 			if (n <= 0)

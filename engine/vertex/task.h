@@ -26,7 +26,7 @@ struct raw_reader {
 };
 
 struct in_channel {
-	enum channel_state state;
+	_Atomic(enum channel_state) state; /* OPEN once all else that CHANNEL brings is set */
 	enum host_channel_kind kind;
 	const unsigned char *at, *end; /* of the current block: the fast path of every read */
 	struct queued_block current;
