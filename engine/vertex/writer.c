@@ -253,9 +253,10 @@ void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 {
 	struct out_stream *s = &v->streams[stream];
 
+	/* Writers look without the lock. */
 	if (!s->parts[part].closed)
-		s->parts_closed++;
-	s->parts[part].closed = true;
+		__atomic_add_fetch(&s->parts_closed, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->parts[part].closed, true, __ATOMIC_RELAXED);
 	host_changed(v->host);
 }
 
@@ -359,7 +360,8 @@ static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, co
 		if (part >= s->spec->parts)
 			return task_fail(v, DAG_EINVAL,
 				base_format("part %u of port %u: there are %u", part, port, s->spec->parts));
-		if (s->parts_closed && __atomic_load_n(&s->parts[part].closed, __ATOMIC_RELAXED))
+		if (__atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) &&
+			__atomic_load_n(&s->parts[part].closed, __ATOMIC_RELAXED))
 			continue;
 		r = append(v, stream, part, key, key_len, data, len, kv);
 		if (r < 0)
@@ -511,7 +513,8 @@ int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 	for (uint32_t i = 0; i < v->stream_count; i++) {
 		const struct out_stream *s = &v->streams[i];
 
-		*stream++ = (struct index_stream){s->spec->parts, s->parts_closed > 0};
+		*stream++ = (struct index_stream){
+			s->spec->parts, __atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) > 0};
 		for (uint32_t p = 0; p < s->spec->parts; p++) {
 			const struct out_part *o = &s->parts[p];
 
