@@ -340,6 +340,7 @@ static void find_fifo_producers(
 			continue;
 		for (uint32_t i = 0; i < ports[port].producers; i++, vertices++) {
 			struct in_channel *ch = &v->in[port].channels[i];
+			struct out_part *part;
 
 			for (uint32_t t = 0; t < host->task_count; t++)
 				if (host->tasks[t]->vertex == *vertices)
@@ -347,6 +348,8 @@ static void find_fifo_producers(
 			DAG_ASSERT(ch->fifo_producer);
 			ch->fifo_stream = ports[port].stream;
 			ch->fifo_part = ports[port].part;
+			part = &ch->fifo_producer->streams[ch->fifo_stream].parts[ch->fifo_part];
+			*DAG_APPEND(part->readers, part->reader_count, part->reader_cap) = ch;
 		}
 	}
 }
@@ -433,13 +436,14 @@ static void *run_task(void *arg)
 	fflush(NULL);
 	/* The output first, then the inputs: a reader that is done must find its producers still committed to
 	 * it. */
-	reader_fini(v);
+	reader_close_all(v);
 	send_done(v, r, &index);
 	return NULL;
 }
 
 static void free_task(struct dag_vertex *v)
 {
+	reader_fini(v);
 	writer_fini(v);
 	free(v->error_text);
 	free(v->scratch);

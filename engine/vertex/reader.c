@@ -61,7 +61,7 @@ void reader_open_live(struct dag_vertex *v)
 
 /* ---- dispatch ---- */
 
-static void push_block(struct in_channel *ch, struct queued_block block)
+void reader_push_block(struct in_channel *ch, struct queued_block block)
 {
 	if (ch->queue_first && ch->queue_first == ch->queue_count)
 		ch->queue_first = ch->queue_count = 0;
@@ -161,8 +161,8 @@ void reader_on_blocks(
 		const unsigned char *data = locate(v->host, &refs[i]);
 
 		if (data)
-			push_block(ch, (struct queued_block){
-					       data, refs[i].length, refs[i].records, refs[i].kind, NULL});
+			reader_push_block(ch, (struct queued_block){data, refs[i].length, refs[i].records,
+						      refs[i].kind, NULL});
 		else
 			fail_channel(ch, DAG_ECORRUPT, base_strdup("a block lies outside of its segment"));
 	}
@@ -585,14 +585,15 @@ static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer
 	struct in_channel *ch = &v->in[port].channels[producer];
 	struct host_msg msg = {.kind = HOST_CLOSE, .task = v->task};
 
+	if (ch->state == CHANNEL_ENDED)
+		return;
 	if (v->in[port].flags & HOST_PORT_FIFO) {
-		if (ch->state == CHANNEL_ENDED)
-			return;
 		pthread_mutex_lock(&v->host->lock);
 		reader_drop_queue(ch);
-		writer_close_part(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
+		ch->state = CHANNEL_ENDED;
+		writer_leave_fifo(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
 		pthread_mutex_unlock(&v->host->lock);
-	} else if (ch->state != CHANNEL_ENDED) {
+	} else {
 		msg.u.data.port = port;
 		msg.u.data.producer = producer;
 		host_send(v->host, &msg, NULL, 0);
@@ -620,25 +621,30 @@ uint32_t dag_producers(const struct dag_vertex *v, uint32_t port)
 	return port < v->stage->spec.in_count ? v->in[port].producers : 0;
 }
 
+void reader_close_all(struct dag_vertex *v)
+{
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
+		dag_close(v, port);
+		for (uint32_t i = 0; i < v->in[port].producers; i++) {
+			v->records_in += v->in[port].channels[i].number;
+			v->bytes_in += v->in[port].channels[i].bytes;
+		}
+	}
+}
+
 void reader_fini(struct dag_vertex *v)
 {
-	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
-		dag_close(v, port);
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		struct in_port *p = &v->in[port];
 
 		for (uint32_t i = 0; i < p->producers; i++) {
 			struct in_channel *ch = &p->channels[i];
 
-			v->records_in += ch->number;
-			v->bytes_in += ch->bytes;
 			source_destroy(&ch->source);
 			hash_state_destroy(&ch->hash);
 			free(ch->queue);
 			free(ch->error_text);
 		}
 		free(p->channels);
-		p->channels = NULL;
-		p->producers = 0;
 	}
 }

@@ -73,8 +73,10 @@ struct out_part {
 	uint32_t next_size;
 	uint64_t seq;
 	uint64_t records, bytes;
-	uint64_t written, limit; /* LIVE: bytes flushed and allowed. limit is guarded by host.lock. */
-	bool closed;             /* its readers have gone. Guarded by host.lock. */
+	uint64_t written, limit;     /* LIVE: bytes flushed and allowed. limit is guarded by host.lock. */
+	bool closed;                 /* its readers have gone. Guarded by host.lock. */
+	struct in_channel **readers; /* FIFO: that read this part; set before any thread runs */
+	size_t reader_count, reader_cap;
 	struct hash_state *hash;
 	struct block_ref *blocks;
 	size_t block_count, block_cap;
@@ -125,7 +127,11 @@ void reader_on_channel(
 void reader_on_blocks(
 	struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n);
 void reader_on_end(struct dag_vertex *v, const struct host_msg *msg);
-/* Closes what was not read to its end, and frees. */
+/* Hands a live channel its next block; the caller holds host.lock. */
+void reader_push_block(struct in_channel *ch, struct queued_block block);
+/* Closes what was not read to its end. */
+void reader_close_all(struct dag_vertex *v);
+/* Frees, once no other task of the group can look at these channels. */
 void reader_fini(struct dag_vertex *v);
 /* Removes the fifo blocks that one consumer will never read; the caller holds host.lock. */
 void reader_drop_queue(struct in_channel *ch);
@@ -141,7 +147,9 @@ bool writer_all_closed(struct dag_vertex *v);
 void writer_fini(struct dag_vertex *v);
 void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg);
 void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg);
-void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part);
+/* One reader of a fifo's part is done with it; the part is closed when all are. The caller holds host.lock.
+ */
+void writer_leave_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part);
 
 /* The first error of the vertex stays; the text is taken over. */
 int task_fail(struct dag_vertex *v, int error, char *text);

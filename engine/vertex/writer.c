@@ -97,50 +97,29 @@ static int wait_credit(struct dag_vertex *v, struct out_part *p)
 	return r;
 }
 
+static bool fifo_is_full(const struct dag_vertex *v, const struct out_part *p)
+{
+	for (size_t i = 0; i < p->reader_count; i++)
+		if (p->readers[i]->queued_bytes >= v->window)
+			return true;
+	return false;
+}
+
 /* Gives a fifo's block to every consumer of the part, when their queues have room. */
-static int push_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part, struct fifo_block *block)
+static int push_fifo(struct dag_vertex *v, struct out_part *p, struct fifo_block *block)
 {
 	struct host *host = v->host;
-	struct out_part *p = &v->streams[stream].parts[part];
-	bool full;
 
 	pthread_mutex_lock(&host->lock);
-	do {
-		full = false;
-		for (uint32_t t = 0; t < host->task_count && !p->closed; t++) {
-			struct dag_vertex *reader = host->tasks[t];
-
-			for (uint32_t port = 0; reader && port < reader->stage->spec.in_count; port++)
-				for (uint32_t i = 0; i < reader->in[port].producers; i++) {
-					struct in_channel *ch = &reader->in[port].channels[i];
-
-					if (ch->fifo_producer == v && ch->fifo_stream == stream &&
-						ch->fifo_part == part && ch->queued_bytes >= v->window)
-						full = true;
-				}
-		}
-		if (full)
-			host_wait(host);
-	} while (full);
+	while (fifo_is_full(v, p) && !p->closed)
+		host_wait(host);
 	block->refs = 1; /* this function's own */
-	for (uint32_t t = 0; t < host->task_count && !p->closed; t++) {
-		struct dag_vertex *reader = host->tasks[t];
-
-		for (uint32_t port = 0; reader && port < reader->stage->spec.in_count; port++)
-			for (uint32_t i = 0; i < reader->in[port].producers; i++) {
-				struct in_channel *ch = &reader->in[port].channels[i];
-
-				if (ch->fifo_producer != v || ch->fifo_stream != stream ||
-					ch->fifo_part != part || ch->state == CHANNEL_ENDED)
-					continue;
-				block->refs++;
-				if (ch->queue_first && ch->queue_first == ch->queue_count)
-					ch->queue_first = ch->queue_count = 0;
-				*DAG_APPEND(ch->queue, ch->queue_count, ch->queue_cap) =
-					(struct queued_block){
-						block->data, block->len, block->records, BLOCK_DATA, block};
-				ch->queued_bytes += block->len;
-			}
+	for (size_t i = 0; i < p->reader_count; i++) {
+		if (p->readers[i]->state == CHANNEL_ENDED)
+			continue;
+		block->refs++;
+		reader_push_block(p->readers[i],
+			(struct queued_block){block->data, block->len, block->records, BLOCK_DATA, block});
 	}
 	if (--block->refs == 0)
 		free(block);
@@ -201,7 +180,7 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		block->len = len;
 		block->records = p->block_records;
 		p->seq++;
-		return push_fifo(v, stream, part, block);
+		return push_fifo(v, p, block);
 	}
 	if (len)
 		write_header(v, stream, part, p, len);
@@ -249,7 +228,7 @@ int writer_flush_live(struct dag_vertex *v)
 
 /* ---- readers that go, and credit that comes; the caller holds host.lock ---- */
 
-void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
+static void close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 {
 	struct out_stream *s = &v->streams[stream];
 
@@ -260,11 +239,21 @@ void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	host_changed(v->host);
 }
 
+void writer_leave_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part)
+{
+	const struct out_part *p = &v->streams[stream].parts[part];
+
+	for (size_t i = 0; i < p->reader_count; i++)
+		if (p->readers[i]->state != CHANNEL_ENDED)
+			return;
+	close_part(v, stream, part);
+}
+
 void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg)
 {
 	DAG_ASSERT(msg->u.live.stream < v->stream_count &&
 		   msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
-	writer_close_part(v, msg->u.live.stream, msg->u.live.part);
+	close_part(v, msg->u.live.stream, msg->u.live.part);
 }
 
 void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg)
@@ -459,26 +448,18 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
 
 static void end_fifo(struct dag_vertex *v)
 {
-	struct host *host = v->host;
+	for (uint32_t i = 0; i < v->stream_count; i++)
+		for (uint32_t part = 0; part < v->streams[i].spec->parts; part++) {
+			const struct out_part *p = &v->streams[i].parts[part];
 
-	for (uint32_t t = 0; t < host->task_count; t++) {
-		struct dag_vertex *reader = host->tasks[t];
-
-		for (uint32_t port = 0; reader && port < reader->stage->spec.in_count; port++)
-			for (uint32_t i = 0; i < reader->in[port].producers; i++) {
-				struct in_channel *ch = &reader->in[port].channels[i];
-				struct out_part *p;
-
-				if (ch->fifo_producer != v)
-					continue;
-				p = &v->streams[ch->fifo_stream].parts[ch->fifo_part];
-				ch->ended = true;
-				ch->check_end = !p->closed;
-				ch->expected = (struct channel_end){p->records, p->bytes,
+			for (size_t r = 0; r < p->reader_count; r++) {
+				p->readers[r]->ended = true;
+				p->readers[r]->check_end = !p->closed;
+				p->readers[r]->expected = (struct channel_end){p->records, p->bytes,
 					p->hash ? hash_state_digest(p->hash) : hash_128("", 0)};
 			}
-	}
-	host_changed(host);
+		}
+	host_changed(v->host);
 }
 
 int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
@@ -540,6 +521,7 @@ void writer_fini(struct dag_vertex *v)
 			struct out_part *o = &v->streams[i].parts[p];
 
 			free(o->fifo);
+			free(o->readers);
 			free(o->blocks);
 			hash_state_destroy(&o->hash);
 		}

@@ -119,6 +119,23 @@ outputs: {c: {file: "-"}}
 
 
 @test
+def a_fifo_that_one_reader_closes_goes_on_for_the_other(case):
+    case.write("f.yaml", """
+stages:
+  a: {sh: "seq 1000000"}
+  b: {program: [head, -n, "1"]}
+  c: {program: [md5sum]}
+flow:
+  - {from: a, to: b, channel: fifo}
+  - {from: a, to: c, channel: fifo}
+outputs: {b: {file: b}, c: {file: c}}
+""")
+    case.dagrun("run", "f.yaml")
+    check(case.read("b") == b"1\n", case.read("b"))
+    check(case.read("c") == case.shell("seq 1000000 | md5sum"), "the other reader's stream was cut")
+
+
+@test
 def program_ports_environment_and_files(case):
     case.write("extra.txt", "shipped\n")
     case.write("tool.sh", "#!/bin/sh\ncat extra.txt; echo $1 $2; pwd | grep -c scratch\n")
