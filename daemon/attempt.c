@@ -7,8 +7,6 @@
 #include "node.h"
 #include "os/os.h"
 
-#include <signal.h>
-
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number)
 {
 	struct attempt_key key = {vertex, number};
@@ -62,45 +60,33 @@ void attempt_free_all(struct job *job)
 	struct attempt *a, *next;
 
 	HASH_ITER(hh, job->attempts, a, next)
-	input_close_all(a);
-	HASH_ITER(hh, job->attempts, a, next)
-	{
+		input_close_all(a);
+	HASH_ITER(hh, job->attempts, a, next) {
 		a->pins = 0;
 		free_attempt(a);
 	}
 }
 
-static bool is_in(struct attempt **list, size_t first, size_t count, const struct attempt *a, size_t *ret)
+/* Takes the attempt out of list[first … *count−1], if it is there. */
+static void take_out(struct attempt **list, size_t first, size_t *count, const struct attempt *a)
 {
-	for (size_t i = first; i < count; i++)
+	for (size_t i = first; i < *count; i++)
 		if (list[i] == a) {
-			*ret = i;
-			return true;
+			memmove(list + i, list + i + 1, (*count - i - 1) * sizeof(*list));
+			--*count;
+			return;
 		}
-	return false;
 }
 
 void attempt_discard(struct attempt *a)
 {
 	struct job *job = a->job;
-	size_t at;
 
 	if (a->discarded)
 		return;
-	if (a->state == ATTEMPT_RUNNING) {
-		a->killed = true;
-		attempt_kill(a);
-	}
-	if (is_in(job->queue, job->queue_first, job->queue_count, a, &at)) {
-		memmove(job->queue + at, job->queue + at + 1,
-			(job->queue_count - at - 1) * sizeof(*job->queue));
-		job->queue_count--;
-	}
-	if (is_in(job->ended, 0, job->ended_count, a, &at)) {
-		memmove(job->ended + at, job->ended + at + 1,
-			(job->ended_count - at - 1) * sizeof(*job->ended));
-		job->ended_count--;
-	}
+	attempt_kill(a);
+	take_out(job->queue, job->queue_first, &job->queue_count, a);
+	take_out(job->ended, 0, &job->ended_count, a);
 	a->discarded = true;
 	/* A running one is freed when its host has ended. */
 	if (!a->pins && a->state != ATTEMPT_RUNNING)
@@ -149,7 +135,6 @@ static bool copy_input(struct input_port *in, const Dagrun__Input *m)
 struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 {
 	struct attempt *a;
-	uint32_t *readers;
 	bool ok = true;
 
 	if (m->stage >= job->stage_count || m->n_inputs != job->stages[m->stage].spec.in_count ||
@@ -172,8 +157,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 		free_attempt(a);
 		return NULL;
 	}
-	readers = m->readers;
-	serve_init_streams(a, readers);
+	serve_init_streams(a, m->readers);
 	return a;
 }
 
@@ -289,7 +273,6 @@ void attempt_on_done(
 
 struct verification {
 	uv_work_t work;
-	struct daemon *daemon;
 	struct job *job;
 	struct attempt *attempt;
 	const unsigned char **blocks;

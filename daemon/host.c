@@ -283,8 +283,7 @@ static void bury(struct host *host)
 			*at = host->next;
 			break;
 		}
-	HASH_ITER(hh, host->known, k, next)
-	{
+	HASH_ITER(hh, host->known, k, next) {
 		HASH_DEL(host->known, k);
 		free(k);
 	}

@@ -54,7 +54,6 @@ static const char *add_file(struct job *job, const Dagrun__File *m)
 	f->hash = arena_strdup(&job->arena, m->hash);
 	f->path = arena_format(&job->arena, "%s/%s", job->daemon->cache, m->hash);
 	f->size = m->size;
-	f->executable = m->executable;
 	f->fd = -1;
 	f->there = stat(f->path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size;
 	return f->path;
@@ -123,7 +122,6 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	stage->first_vertex = m->first_vertex;
 	stage->isolate = m->isolate;
 	stage->timeout = m->timeout_ns;
-	stage->cpu_shares = m->cpu_shares;
 	stage->spec_fd = -1;
 	return true;
 }
@@ -266,9 +264,8 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 
 	if (job && m->epoch < job->epoch)
 		return; /* an older run of the job manager: fenced */
-	if (job) {
+	if (job)
 		job_destroy(&job); /* adoption of running work comes with resume */
-	}
 	job = base_alloc(sizeof(*job));
 	job->daemon = d;
 	job->id = base_strdup(m->job);
@@ -298,7 +295,7 @@ void job_destroy(struct job **jobp)
 	if (job->manager)
 		session_set_owner(job->manager, NULL);
 	HASH_ITER(hh, job->attempts, a, next)
-	input_close_all(a);
+		input_close_all(a);
 	serve_forget_job(job);
 	/* Hosts point to their job until they are buried: kill them and wait for the kernel, which takes no
 	 * time. */
@@ -310,7 +307,7 @@ void job_destroy(struct job **jobp)
 	HASH_DEL(d->jobs, job);
 	job->queue_first = job->queue_count = 0;
 	HASH_ITER(hh, job->attempts, a, next)
-	attempt_discard(a);
+		attempt_discard(a);
 	job->ended_count = 0;
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;

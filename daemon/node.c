@@ -125,11 +125,10 @@ static void divide_slots(struct daemon *d)
 	struct job *job, *next;
 
 	HASH_ITER(hh, d->jobs, job, next)
-	wants[i++] = job->want;
+		wants[i++] = job->want;
 	slots_divide(d->slots * GRAPH_CPU_SHARES, wants, grants, n);
 	i = 0;
-	HASH_ITER(hh, d->jobs, job, next)
-	{
+	HASH_ITER(hh, d->jobs, job, next) {
 		Dagrun__Grant m = DAGRUN__GRANT__INIT;
 		SESSION_ENVELOPE(e, GRANT);
 
@@ -193,10 +192,10 @@ static void check_deadlines(struct job *job, dag_instant now)
 	if (!any)
 		return;
 	HASH_ITER(hh, job->attempts, a, next)
-	if (a->state == ATTEMPT_RUNNING && now >= a->deadline && !a->timed_out) {
-		a->timed_out = true;
-		attempt_kill(a);
-	}
+		if (a->state == ATTEMPT_RUNNING && now >= a->deadline && !a->timed_out) {
+			a->timed_out = true;
+			attempt_kill(a);
+		}
 }
 
 static void send_progress(struct job *job)
@@ -222,8 +221,7 @@ static void on_tick(uv_timer_t *tick)
 	session_server_expire(d->control, now, 2 * JOB_LEASE);
 	if (d->ns)
 		session_tick(d->ns, now);
-	HASH_ITER(hh, d->jobs, job, next)
-	{
+	HASH_ITER(hh, d->jobs, job, next) {
 		if (job->manager)
 			job->last_heard =
 				DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
@@ -247,7 +245,7 @@ static void on_flush(uv_prepare_t *flush)
 
 	divide_slots(d);
 	HASH_ITER(hh, d->jobs, job, next)
-	job_flush(job);
+		job_flush(job);
 	if (d->ended_jobs)
 		free_ended_jobs(d);
 }
@@ -416,7 +414,7 @@ void daemon_destroy(struct daemon **daemon)
 	d->stopping = true;
 	host_end_all(d);
 	HASH_ITER(hh, d->jobs, job, next)
-	job_destroy(&job);
+		job_destroy(&job);
 	session_destroy(&d->ns);
 	session_server_destroy(&d->control);
 	data_destroy(&d->data);

@@ -66,7 +66,6 @@ struct job_stage {
 	uint32_t first_vertex;
 	bool isolate;
 	dag_instant timeout;
-	uint32_t cpu_shares;
 	int spec_fd; /* a memfd with the encoded spec; −1 until a host needs it */
 	size_t spec_size;
 };
@@ -78,7 +77,7 @@ struct job_peer {
 struct job_file {
 	char *hash, *path;
 	uint64_t size;
-	bool executable, there;
+	bool there;
 	int fd; /* while it comes in */
 	char *temporary;
 };
@@ -174,7 +173,7 @@ struct attempt {
 	size_t segment_count, segment_cap;
 	uint64_t stored;
 	uint32_t pins; /* readers and sends that need it to stay */
-	bool discarded, killed, timed_out;
+	bool discarded, timed_out;
 	dag_instant started, deadline;
 	/* What is told to the job manager: */
 	struct host_msg done;

@@ -442,8 +442,8 @@ void serve_forget_job(struct job *job)
 	struct remote_reader *r, *next;
 
 	HASH_ITER(hh, d->readers, r, next)
-	if (r->attempt->job == job)
-		drop_remote(d, r);
+		if (r->attempt->job == job)
+			drop_remote(d, r);
 	while (job->waiting) {
 		struct waiting_reader *w = job->waiting;
 

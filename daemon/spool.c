@@ -163,8 +163,7 @@ void spool_destroy(struct spool **spool)
 
 	if (!s)
 		return;
-	HASH_ITER(hh, s->segments, segment, next)
-	{
+	HASH_ITER(hh, s->segments, segment, next) {
 		char *path = segment_path(s, segment);
 
 		/* Not unmapped: ZeroMQ's thread may still be sending from it, until the process ends. */

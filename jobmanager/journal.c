@@ -250,9 +250,8 @@ uint64_t journal_append(struct journal *j, const char *fact)
 	return seq;
 }
 
-uint64_t journal_durable(const struct journal *journal)
+uint64_t journal_durable(struct journal *j)
 {
-	struct journal *j = (struct journal *)journal;
 	uint64_t durable;
 
 	pthread_mutex_lock(&j->lock);

@@ -29,7 +29,7 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 	struct dag_diag *diag);
 /* Adds a fact; its number, from 1. */
 uint64_t journal_append(struct journal *journal, const char *fact);
-uint64_t journal_durable(const struct journal *journal);
+uint64_t journal_durable(struct journal *journal);
 /* Writes what is left, as far as that is possible, and ends the thread. */
 void journal_destroy(struct journal **journal);
 

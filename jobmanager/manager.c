@@ -224,7 +224,7 @@ static void make_job_id(struct manager *m)
 	for (int i = 0; i < 6; i++, r /= 32)
 		random[i] = letters[r % 32];
 	strftime(m->job, sizeof(m->job), "%Y%m%d-%H%M%S-", &tm);
-	strcat(m->job, random);
+	memcpy(m->job + strlen(m->job), random, sizeof(random));
 }
 
 static int start_embedded(struct manager *m, struct dag_diag *diag)

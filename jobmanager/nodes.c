@@ -383,7 +383,6 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 		free(n->rack);
 		n->rack = base_strdup(info->rack);
 		n->memory = info->memory;
-		n->slots = info->slots;
 		n->labels = base_alloc((info->n_labels + 1) * sizeof(*n->labels));
 		for (size_t j = 0; j < info->n_labels; j++)
 			n->labels[n->label_count++] = (struct graph_pair){

@@ -63,7 +63,7 @@ void outputs_fetch(struct manager *m, const struct jm_effect *e)
 		return;
 	}
 	o->channel = ++m->outputs_state->last_channel;
-	strcpy(open.job, m->job);
+	memcpy(open.job, m->job, sizeof(m->job));
 	data_fetch(m->data, o->channel, node->data, &open);
 }
 

@@ -156,7 +156,7 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 	struct plugin_entry *entries = arena_alloc(&p->arena, 1024 * sizeof(*entries)), *e = NULL;
 	bool ended = false;
 
-	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+	for (char *line, *next = text; (line = strtok_r(next, "\n", &next));) {
 		char *rest = strchr(line, ' ');
 		bool ok = true;
 
@@ -173,7 +173,7 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 			if (flags)
 				*flags++ = 0;
 			e->name = arena_strdup(&p->arena, rest);
-			e->order_blind = flags && (atoi(flags) & DAG_ORDER_BLIND);
+			e->order_blind = flags && (strtoul(flags, NULL, 10) & DAG_ORDER_BLIND);
 		} else if (e && rest && (!strcmp(line, "in") || !strcmp(line, "out"))) {
 			ok = add_port(e, line[0] == 'i', rest);
 		} else if (e && rest && !strcmp(line, "help")) {

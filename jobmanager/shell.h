@@ -35,7 +35,6 @@ struct node {
 	uint64_t incarnation, memory;
 	struct graph_pair *labels;
 	uint32_t label_count;
-	uint32_t slots;
 	struct session *session;
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
 	bool up, suspect, gone;

@@ -93,7 +93,7 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 	int r;
 
 	if (!getcwd(cwd, sizeof(cwd)))
-		strcpy(cwd, "/");
+		snprintf(cwd, sizeof(cwd), "/");
 	if (!slash)
 		snprintf(folder, sizeof(folder), "%s", cwd);
 	else if (*path == '/')

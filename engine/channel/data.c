@@ -160,7 +160,7 @@ static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 	event.bytes = m->bytes;
 	if (m->kind == DAGRUN__DATA_KIND__OPEN && strlen(m->job) < sizeof(event.open.job)) {
 		event.kind = DATA_OPENED;
-		strcpy(event.open.job, m->job);
+		memcpy(event.open.job, m->job, strlen(m->job) + 1);
 		event.open.vertex = m->vertex;
 		event.open.attempt = m->attempt;
 		event.open.stream = m->stream;

@@ -246,16 +246,16 @@ void data_read_tick(struct data *d)
 	struct reading *r, *next;
 
 	HASH_ITER(hh, d->readings, r, next)
-	switch (fetch_tick(&r->fetch, os_now())) {
-	case FETCH_OPEN:
-		send_request(r, DAGRUN__DATA_KIND__OPEN);
-		break;
-	case FETCH_UNREACHABLE:
-		fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
-		break;
-	default:
-		break;
-	}
+		switch (fetch_tick(&r->fetch, os_now())) {
+		case FETCH_OPEN:
+			send_request(r, DAGRUN__DATA_KIND__OPEN);
+			break;
+		case FETCH_UNREACHABLE:
+			fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
+			break;
+		default:
+			break;
+		}
 }
 
 void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes)
@@ -282,9 +282,8 @@ void data_read_close(struct data *d)
 	struct reading *r, *next;
 
 	HASH_ITER(hh, d->readings, r, next)
-	forget_reading(d, r);
-	HASH_ITER(hh, d->dealers, dealer, next_dealer)
-	{
+		forget_reading(d, r);
+	HASH_ITER(hh, d->dealers, dealer, next_dealer) {
 		HASH_DEL(d->dealers, dealer);
 		wire_socket_destroy(&dealer->socket);
 		free(dealer->endpoint);

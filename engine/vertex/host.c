@@ -104,8 +104,7 @@ static void release_kept(struct host *host)
 	struct host_segment *s, *next;
 
 	pthread_mutex_lock(&host->lock);
-	HASH_ITER(hh, host->segments, s, next)
-	{
+	HASH_ITER(hh, host->segments, s, next) {
 		s->kept = false;
 		s->open = 0;
 		retire_if_done(host, s);

@@ -329,8 +329,7 @@ void session_server_destroy(struct session_server **server)
 
 	if (!sv)
 		return;
-	HASH_ITER(hh, sv->peers, s, next)
-	{
+	HASH_ITER(hh, sv->peers, s, next) {
 		HASH_DEL(sv->peers, s);
 		session_destroy(&s);
 	}
@@ -345,7 +344,7 @@ void session_server_tick(struct session_server *server, dag_instant now)
 	struct session *s, *next;
 
 	HASH_ITER(hh, server->peers, s, next)
-	session_tick(s, now);
+		session_tick(s, now);
 }
 
 void session_server_each(struct session_server *server, void (*f)(void *ctx, struct session *s), void *ctx)
@@ -353,7 +352,7 @@ void session_server_each(struct session_server *server, void (*f)(void *ctx, str
 	struct session *s, *next;
 
 	HASH_ITER(hh, server->peers, s, next)
-	f(ctx, s);
+		f(ctx, s);
 }
 
 void session_server_expire(struct session_server *server, dag_instant now, dag_instant silence)
@@ -361,8 +360,8 @@ void session_server_expire(struct session_server *server, dag_instant now, dag_i
 	struct session *s, *next;
 
 	HASH_ITER(hh, server->peers, s, next)
-	if (now - s->link.last_heard > silence)
-		session_close(s);
+		if (now - s->link.last_heard > silence)
+			session_close(s);
 }
 
 dag_instant session_last_heard(const struct session *s)

@@ -11,7 +11,6 @@ static void progress(struct fetch *f, dag_instant now)
 {
 	f->last_progress = now;
 	f->tries = 0;
-	f->answered = true;
 }
 
 enum fetch_verdict fetch_on_block(struct fetch *f, uint64_t seq, uint32_t len, dag_instant now)

@@ -20,7 +20,7 @@ struct fetch {
 	uint32_t tries;
 	bool live; /* the producer may well be silent for long: silence is no sign, but its answer to a repeat
 		      is */
-	bool answered, ended;
+	bool ended;
 };
 
 enum fetch_action { FETCH_NOTHING, FETCH_OPEN, FETCH_CREDIT, FETCH_UNREACHABLE };
