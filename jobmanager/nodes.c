@@ -42,7 +42,7 @@ static void on_ready(struct node *node, const Dagrun__JobReady *ready)
 {
 	struct manager *m = node->manager;
 	struct node **all;
-	size_t n = 0;
+	size_t n = 0, cap = 0;
 
 	if (*ready->error) {
 		manager_abort(m, DAG_EFAILED, "node %s cannot take the job: %s", node->id, ready->error);
@@ -51,12 +51,12 @@ static void on_ready(struct node *node, const Dagrun__JobReady *ready)
 	if (node->up)
 		return;
 	node->up = true;
-	node->number = m->node_numbers++;
+	node->number = jm_node_number(m->jm, node->id);
 	m->last_node = os_now();
-	all = base_alloc((m->node_numbers + 1) * sizeof(*all));
+	all = NULL;
 	for (struct node *other = m->nodes; other; other = other->next)
 		if (other->up && !other->gone)
-			all[n++] = other;
+			*DAG_APPEND(all, n, cap) = other;
 	send_peers(node, all, n);
 	for (size_t i = 0; i < n; i++)
 		if (all[i] != node)
@@ -91,12 +91,8 @@ static void add_counter(struct manager *m, uint32_t stage, const Dagrun__Counter
 /* Counters are added where the attempt is the current one, which is about to be committed. */
 static void add_counters(struct manager *m, const struct node *node, const Dagrun__Done *d)
 {
-	uint32_t attempt, number;
-	enum jm_state state;
-
 	if (d->error || d->vertex >= m->graph->vertex_count ||
-		!jm_current(m->jm, d->vertex, &attempt, &number, &state) || state != JM_RUNNING ||
-		attempt != d->attempt || number != node->number)
+		!jm_is_live(m->jm, d->vertex, d->attempt, node->number))
 		return;
 	for (size_t i = 0; i < d->n_counters; i++)
 		add_counter(m, m->graph->vertex_stage[d->vertex], d->counters[i]);
@@ -189,7 +185,7 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 
 /* ---- who lives ---- */
 
-static void node_gone(struct node *node, const char *why)
+static void node_gone(struct node *node, const char *why, bool died)
 {
 	struct manager *m = node->manager;
 
@@ -200,13 +196,13 @@ static void node_gone(struct node *node, const char *why)
 		return;
 	progress_say(m, "node %s: %s", node->id, why);
 	outputs_node_gone(m, node->number);
-	manager_step(m, &(struct jm_event){.kind = JM_NODE_DOWN, .node = node->number});
+	manager_step(m, &(struct jm_event){.kind = JM_NODE_DOWN, .node = node->number, .flag = died});
 }
 
 static void on_refused(void *ctx, struct session *s, const char *text)
 {
 	(void)s;
-	node_gone(ctx, text);
+	node_gone(ctx, text, true); /* another process answers under its name */
 }
 
 struct probe {
@@ -228,7 +224,7 @@ static void on_probed(uv_connect_t *connect, int status)
 		p->node->probe = NULL;
 		/* The machine answers and nobody listens there: the daemon has ended. */
 		if (status == UV_ECONNREFUSED)
-			node_gone(p->node, "its daemon has ended");
+			node_gone(p->node, "its daemon has ended", true);
 	}
 	uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
 }
@@ -301,7 +297,7 @@ static void judge(struct manager *m, dag_instant now)
 					   .kind = JM_NODE_SUSPECT, .node = n->number, .flag = n->suspect});
 		}
 		if (quiet > dead)
-			node_gone(n, "no sign of life");
+			node_gone(n, "no sign of life", false);
 	}
 }
 

@@ -90,7 +90,6 @@ struct manager {
 	struct session *ns;
 	bool ns_answered;
 	struct node *nodes;
-	uint32_t node_numbers;
 	struct shipped_file *files;
 	size_t file_count, file_cap;
 	struct data *data;

@@ -41,7 +41,12 @@ enum graph_partition_kind {
 	GRAPH_BY_ALL, /* one part that every consumer reads */
 	GRAPH_BY_PART /* the vertex picks */
 };
-enum graph_deterministic { GRAPH_DETERMINISM_UNSAID, GRAPH_DETERMINISTIC, GRAPH_NOT_DETERMINISTIC };
+enum graph_deterministic {
+	GRAPH_DETERMINISM_UNSAID,
+	GRAPH_DETERMINISTIC,     /* another output of a rerun fails the job */
+	GRAPH_NOT_DETERMINISTIC, /* never copied */
+	GRAPH_ACCEPT             /* another output of a rerun is as good */
+};
 
 struct graph_partition {
 	enum graph_partition_kind kind;
@@ -122,6 +127,8 @@ struct graph_stage {
 	int32_t retries;     /* further attempts after a failure */
 	bool isolate;
 	enum graph_deterministic deterministic;
+	bool no_copies;        /* slow vertices are not run twice */
+	uint32_t skip_records; /* that may go to the quarantine file */
 	struct graph_pair *labels;
 	uint32_t label_count;
 	int32_t *exit_ok;

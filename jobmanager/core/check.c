@@ -50,6 +50,14 @@ static void check_nodes(const struct jm *jm)
 				memory += vertex_stage(jm, v)->memory;
 				running++;
 			}
+		for (size_t i = 0; i < jm->copy_count; i++)
+			if (jm->copies[i].node == n) {
+				uint32_t v = jm->copies[i].vertex;
+
+				used += gang_shares_of(jm, jm->graph->gang_of[v], v);
+				memory += vertex_stage(jm, v)->memory;
+				running++;
+			}
 		DAG_ASSERT(used == jm->nodes[n].used && running == jm->nodes[n].running &&
 			   memory == jm->nodes[n].memory_used);
 	}
@@ -70,7 +78,7 @@ static uint32_t check_queue(const struct jm *jm, const struct jm_queue *q)
 
 void jm_check(const struct jm *jm)
 {
-	uint32_t left = 0, ready = 0, queued = 0;
+	uint32_t left = 0, ready = 0, queued = 0, copied = 0;
 	uint64_t shares = 0;
 
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++) {
@@ -80,10 +88,14 @@ void jm_check(const struct jm *jm)
 		DAG_ASSERT(x->missing == count_missing(jm, v));
 		if (vertex_stage(jm, v)->kind == GRAPH_INPUT)
 			continue;
+		DAG_ASSERT(x->attempt <= x->highest && x->fenced <= x->highest);
+		DAG_ASSERT(x->state < JM_RUNNING || x->attempt > x->fenced);
+		copied += x->copied;
+		DAG_ASSERT(!x->copied || x->state == JM_RUNNING);
 		DAG_ASSERT((x->state == JM_RUNNING || x->state == JM_DONE) == (x->node != JM_NODE_NONE));
 		DAG_ASSERT(x->state != JM_READY || !x->missing);
 	}
-	DAG_ASSERT(left == jm->vertices_left);
+	DAG_ASSERT(left == jm->vertices_left && copied == jm->copy_count);
 	check_edges(jm);
 	check_nodes(jm);
 	for (uint32_t g = 0; g < jm->graph->gang_count; g++)

@@ -41,16 +41,32 @@ static void remember(struct jm *jm, struct jm_vertex *v, const struct jm_outcome
 	}
 	f = &jm->failures[v->last_failure - 1];
 	free(f->text);
-	*f = (struct jm_failure){o->error, o->signal, base_strdup(o->text ? o->text : ""), v->node};
+	*f = (struct jm_failure){o->error, o->signal, base_strdup(o->text ? o->text : ""), v->node, false};
+}
+
+void blame_failed_node(struct jm *jm, uint32_t vertex)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_failure *f = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
+	struct jm_node *n;
+
+	if (!f || f->blamed || f->node == v->node || f->node >= jm->node_count)
+		return;
+	f->blamed = true;
+	n = &jm->nodes[f->node];
+	if (++n->bad != JM_NODE_BAD_MAX)
+		return;
+	n->avoided = true;
+	jm_note(jm,
+		"node %s is avoided: %u vertices failed there and then ran elsewhere, the last one %s[%u]: "
+		"%s",
+		n->name, n->bad, vertex_stage(jm, vertex)->name, graph_index(jm->graph, vertex), f->text);
 }
 
 /* The gang that the vertex is in starts anew; what it lost is looked for first. */
 static void run_again(struct jm *jm, uint32_t vertex)
 {
-	uint32_t gang = jm->graph->gang_of[vertex];
-
-	gang_reset(jm, gang, true);
-	gang_try_ready(jm, gang);
+	gang_rerun(jm, jm->graph->gang_of[vertex]);
 }
 
 /* Rule 1. */
@@ -193,6 +209,42 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		charge(jm, vertex, o);
 }
 
+/* ---- rule 6 ---- */
+
+static void rerun_consumer(struct jm *jm, uint32_t consumer, void *ctx)
+{
+	const struct jm_vertex *v = &jm->vertices[consumer];
+	uint32_t producer = *(const uint32_t *)ctx;
+
+	if (jm->graph->gang_of[consumer] == jm->graph->gang_of[producer] ||
+		(v->state != JM_RUNNING && v->state != JM_DONE))
+		return;
+	jm_note(jm, "%s runs again: it read other bytes than %s has now", jm_attempt_name(jm, consumer),
+		jm_attempt_name(jm, producer));
+	gang_rerun(jm, jm->graph->gang_of[consumer]);
+}
+
+void on_differs(struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	if (s->deterministic == GRAPH_DETERMINISTIC) {
+		jm_end(jm, DAG_EDIFFERS,
+			"%s gave other bytes than the attempt before, and the stage is said to be "
+			"deterministic",
+			jm_attempt_name(jm, vertex));
+		return;
+	}
+	jm_note(jm, "%s gave other bytes than the attempt before; is '%s' deterministic?",
+		jm_attempt_name(jm, vertex), s->name);
+	if (s->deterministic == GRAPH_ACCEPT)
+		return;
+	vertex_each_consumer(jm, vertex, rerun_consumer, &vertex);
+	for (uint32_t i = 0; i < jm->graph->output_count; i++)
+		if (jm->graph->outputs[i].stage == s->id && jm->outputs[i].fetched > vertex - s->first_vertex)
+			jm_refetch(jm, i);
+}
+
 /* ---- rule 3 ---- */
 
 struct need {
@@ -220,7 +272,38 @@ static bool is_needed(struct jm *jm, uint32_t vertex)
 	return need.needed;
 }
 
-void on_node_down(struct jm *jm, uint32_t node)
+/* From the last vertices to the first: a consumer that must run again makes its producers needed. */
+void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
+	const void *ctx, uint32_t *ret_count)
+{
+	for (uint32_t v = jm->graph->vertex_count; v-- > 0 && !jm->ended;)
+		if (jm->vertices[v].state == JM_DONE && jm->vertices[v].node != JM_NODE_NONE &&
+			is_lost(jm, v, ctx) && is_needed(jm, v)) {
+			++*ret_count;
+			vertex_invalidate(jm, v, "its node is gone");
+		}
+}
+
+static bool is_on_node(const struct jm *jm, uint32_t vertex, const void *ctx)
+{
+	return jm->vertices[vertex].node == *(const uint32_t *)ctx;
+}
+
+/* A vertex whose daemons end again and again takes them with it, unless daemons end everywhere. */
+static void count_death(struct jm *jm, uint32_t vertex, uint32_t node)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	jm_fact(jm, "died %s %u", jm->nodes[node].name, vertex);
+	if (++v->deaths >= JM_DEATHS_MAX && v->deaths * 2u > jm->node_deaths)
+		jm_end(jm, DAG_ELIMIT,
+			"%s: the daemons of %u nodes ended while it ran there, the last one on %s; does it "
+			"take more "
+			"memory than a node has?",
+			jm_attempt_name(jm, vertex), v->deaths, jm->nodes[node].name);
+}
+
+void on_node_down(struct jm *jm, uint32_t node, bool died)
 {
 	struct jm_node *n = &jm->nodes[node];
 	uint32_t lost = 0;
@@ -228,18 +311,30 @@ void on_node_down(struct jm *jm, uint32_t node)
 	n->up = false;
 	n->granted = 0;
 	n->want = 0;
+	n->downs++;
+	jm->node_deaths += died;
 	jm_fact(jm, "node-down %s", n->name);
-	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+	if (jm->resuming)
+		return; /* on_resumed sees what is gone */
+	for (size_t i = 0; i < jm->copy_count;) {
+		struct jm_copy copy = jm->copies[i];
+
+		if (copy.node == node)
+			copy_drop(jm, copy.vertex);
+		else if (jm->vertices[copy.vertex].node == node)
+			copy_promote(jm, copy.vertex);
+		else
+			i++;
+	}
+	for (uint32_t v = 0; v < jm->graph->vertex_count && !jm->ended; v++)
 		if (jm->vertices[v].node == node && jm->vertices[v].state == JM_RUNNING) {
 			lost++;
-			run_again(jm, v);
+			if (died)
+				count_death(jm, v, node);
+			if (!jm->ended)
+				run_again(jm, v);
 		}
-	/* From the last vertices to the first: a consumer that must run again makes its producers needed. */
-	for (uint32_t v = jm->graph->vertex_count; v-- > 0 && !jm->ended;)
-		if (jm->vertices[v].node == node && jm->vertices[v].state == JM_DONE && is_needed(jm, v)) {
-			lost++;
-			vertex_invalidate(jm, v, "its node is gone");
-		}
+	rerun_lost(jm, is_on_node, &node, &lost);
 	for (size_t i = 0; i < jm->complaint_count; i++)
 		if (jm->vertices[jm->complaints[i].producer].node == node) {
 			on_verified(jm, jm->complaints[i].producer, jm->complaints[i].attempt, DAG_EMISSING);
@@ -251,5 +346,6 @@ void on_node_down(struct jm *jm, uint32_t node)
 				     jm->outputs[i].asked - 1]
 					.state != JM_DONE)
 			jm->outputs[i].asked = 0;
-	jm_note(jm, "node %s is gone; %u vertices run again", n->name, lost);
+	if (!jm->ended)
+		jm_note(jm, "node %s is gone; %u vertices run again", jm->nodes[node].name, lost);
 }

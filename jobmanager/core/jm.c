@@ -4,16 +4,21 @@
  * text:
  *
  *   started VERTEX ATTEMPT node=N count=C      a gang, by its first member
- *   committed VERTEX ATTEMPT node=N hash=H bytes=B
+ *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
+ *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D
  *   failed VERTEX ATTEMPT error=E signal=S TEXT
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
  *   invalidated VERTEX ATTEMPT WHY
+ *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
+ *   adopted VERTEX ATTEMPT node=N
+ *   died NODE VERTEX                           its daemon ended while the vertex ran there
  *   node-up N, node-down N
  *   fetched OUTPUT VERTEX ATTEMPT
  *   publishing, published
  *   ended ERROR TEXT
  */
 #include "state.h"
+#include "base/hash.h"
 
 struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 {
@@ -39,6 +44,8 @@ void jm_fact(struct jm *jm, const char *format, ...)
 	struct jm_effect *e;
 	const char *text;
 
+	if (jm->replaying)
+		return;
 	va_start(args, format);
 	text = format_text(jm, format, args);
 	va_end(args);
@@ -66,8 +73,20 @@ const char *jm_attempt_name(struct jm *jm, uint32_t vertex)
 
 	if (v->node == JM_NODE_NONE)
 		return arena_format(&jm->texts, "%s[%u]", s->name, vertex - s->first_vertex);
-	return arena_format(&jm->texts, "%s[%u] attempt %u on %s", s->name, vertex - s->first_vertex,
-		v->attempt, jm->nodes[v->node].name);
+	return arena_format(&jm->texts, "%s[%u] attempt %s on %s", s->name, vertex - s->first_vertex,
+		jm_attempt_text(jm, v->attempt), jm->nodes[v->node].name);
+}
+
+const char *jm_attempt_text(struct jm *jm, uint32_t attempt)
+{
+	if (JM_ATTEMPT_EPOCH(attempt) == 1)
+		return arena_format(&jm->texts, "%u", JM_ATTEMPT_NUMBER(attempt));
+	return arena_format(&jm->texts, "%u.%u", JM_ATTEMPT_EPOCH(attempt), JM_ATTEMPT_NUMBER(attempt));
+}
+
+uint64_t jm_digest(const uint32_t *pairs, size_t n)
+{
+	return hash_128(pairs, n * 2 * sizeof(*pairs)).low;
 }
 
 void jm_wake(struct jm *jm, dag_instant at)
@@ -122,6 +141,16 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 	*ret_jm = jm;
 }
 
+static void free_labels(struct jm_node *n)
+{
+	for (uint32_t i = 0; i < n->label_count; i++) {
+		free((char *)n->labels[i].name);
+		free((char *)n->labels[i].value);
+	}
+	free(n->labels);
+	free(n->rack);
+}
+
 void jm_destroy(struct jm **jmp)
 {
 	struct jm *jm = *jmp;
@@ -129,13 +158,8 @@ void jm_destroy(struct jm **jmp)
 	if (!jm)
 		return;
 	for (size_t i = 0; i < jm->node_count; i++) {
-		for (uint32_t j = 0; j < jm->nodes[i].label_count; j++) {
-			free((char *)jm->nodes[i].labels[j].name);
-			free((char *)jm->nodes[i].labels[j].value);
-		}
-		free(jm->nodes[i].labels);
+		free_labels(&jm->nodes[i]);
 		free(jm->nodes[i].name);
-		free(jm->nodes[i].rack);
 	}
 	for (size_t i = 0; i < jm->failure_count; i++)
 		free(jm->failures[i].text);
@@ -148,6 +172,13 @@ void jm_destroy(struct jm **jmp)
 	free(jm->outputs);
 	free(jm->queues);
 	free(jm->complaints);
+	free(jm->copies);
+	free(jm->adoptable);
+	for (size_t i = 0; i < jm->held_count; i++) {
+		free((char *)jm->held[i].outcome.text);
+		free((char *)jm->held[i].outcome.stderr_tail);
+	}
+	free(jm->held);
 	free(jm->effects);
 	free(jm->failure);
 	arena_fini(&jm->texts);
@@ -157,29 +188,58 @@ void jm_destroy(struct jm **jmp)
 
 /* ---- nodes ---- */
 
+uint32_t jm_node_number(const struct jm *jm, const char *name)
+{
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (!strcmp(jm->nodes[i].name, name))
+			return i;
+	return (uint32_t)jm->node_count;
+}
+
+uint32_t jm_expected_nodes(const struct jm *jm)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		n += jm->nodes[i].expected && !jm->nodes[i].up;
+	return n;
+}
+
+struct jm_node *jm_add_node(struct jm *jm, const char *name)
+{
+	struct jm_node *n = DAG_APPEND(jm->nodes, jm->node_count, jm->node_cap);
+
+	n->queue.first = n->queue.last = GRAPH_NONE;
+	n->name = base_strdup(name);
+	return n;
+}
+
 static int node_up(struct jm *jm, const struct jm_event *event)
 {
 	struct jm_node *n;
 
-	if (event->node > jm->node_count || (event->node < jm->node_count && jm->nodes[event->node].up))
+	if (event->node > jm->node_count || event->node != jm_node_number(jm, event->name) ||
+		(event->node < jm->node_count && jm->nodes[event->node].up))
 		return DAG_EINVAL;
-	if (event->node == jm->node_count) {
-		n = DAG_APPEND(jm->nodes, jm->node_count, jm->node_cap);
-		n->queue.first = n->queue.last = GRAPH_NONE;
-		n->name = base_strdup(event->name);
-		n->rack = base_strdup(event->rack ? event->rack : "");
-		n->labels = base_alloc((event->label_count + 1) * sizeof(*n->labels));
-		for (uint32_t i = 0; i < event->label_count; i++)
-			n->labels[i] = (struct graph_pair){
-				base_strdup(event->labels[i].name), base_strdup(event->labels[i].value)};
-		n->label_count = event->label_count;
-	}
+	if (event->node == jm->node_count)
+		jm_add_node(jm, event->name);
 	n = &jm->nodes[event->node];
+	free_labels(n);
+	n->rack = base_strdup(event->rack ? event->rack : "");
+	n->labels = base_alloc((event->label_count + 1) * sizeof(*n->labels));
+	for (uint32_t i = 0; i < event->label_count; i++)
+		n->labels[i] = (struct graph_pair){
+			base_strdup(event->labels[i].name), base_strdup(event->labels[i].value)};
+	n->label_count = event->label_count;
 	n->up = true;
-	n->suspect = false;
+	n->suspect = n->expected = false;
 	n->total = event->shares;
 	n->memory = event->memory;
+	/* One that comes and goes waits longer each time. */
+	if (n->downs > 1)
+		n->usable_at = jm->now + (DAG_SECOND << DAG_MIN(n->downs - 1, (uint32_t)JM_FLAPS_WAIT_MAX));
 	jm_fact(jm, "node-up %s", n->name);
+	on_found(jm, event->node, event->found, event->found_count);
 	return 0;
 }
 
@@ -206,6 +266,15 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 	e->vertex = vertex;
 	e->attempt = jm->vertices[vertex].attempt;
 	e->node = jm->vertices[vertex].node;
+}
+
+void jm_refetch(struct jm *jm, uint32_t output)
+{
+	struct jm_output *state = &jm->outputs[output];
+
+	if (state->fetched == jm->graph->stages[jm->graph->outputs[output].stage]->width)
+		jm->outputs_left++;
+	state->fetched = state->asked = 0;
 }
 
 static void on_fetched(struct jm *jm, const struct jm_event *event)
@@ -245,23 +314,104 @@ static void on_fetch_failed(struct jm *jm, const struct jm_event *event)
 
 static void acknowledge(struct jm *jm, enum jm_effect_kind kind, const struct jm_event *event)
 {
-	struct jm_effect *e = jm_emit(jm, kind);
+	struct jm_effect *e;
 
+	if (jm->ended)
+		return;
+	e = jm_emit(jm, kind);
 	e->node = event->node;
 	e->vertex = event->vertex;
 	e->attempt = event->attempt;
 }
 
-static void on_ended(struct jm *jm, const struct jm_event *event)
+/* Of an attempt that is not current: it changes nothing, and is told to go. Its bytes are compared before. */
+static void on_late(struct jm *jm, const struct jm_event *event)
 {
 	const struct jm_vertex *v = &jm->vertices[event->vertex];
+	const struct graph_stage *s = vertex_stage(jm, event->vertex);
+	const struct jm_outcome *o = event->outcome;
 
-	/* Of an attempt that is not current: it changes nothing, and is told to go. */
-	if (v->state != JM_RUNNING || v->attempt != event->attempt || v->node != event->node) {
-		if (!(v->state == JM_DONE && v->attempt == event->attempt && v->node == event->node))
-			acknowledge(jm, JM_KILL, event);
+	if (v->state == JM_DONE && v->attempt == event->attempt && v->node == event->node) {
+		acknowledge(jm, JM_ACK, event); /* told again, since it was not acknowledged */
 		return;
 	}
+	acknowledge(jm, JM_KILL, event);
+	if (o->error || o->closed_early || !v->hashed ||
+		(v->hash_low == o->hash_low && v->hash_high == o->hash_high))
+		return;
+	if (s->deterministic == GRAPH_DETERMINISTIC)
+		jm_end(jm, DAG_EDIFFERS,
+			"%s: attempt %s gave other bytes, and the stage is said to be deterministic",
+			jm_attempt_name(jm, event->vertex), jm_attempt_text(jm, event->attempt));
+	else
+		jm_note(jm,
+			"%s[%u] is not deterministic: attempt %s gave other bytes than the one that counts",
+			s->name, graph_index(jm->graph, event->vertex), jm_attempt_text(jm, event->attempt));
+}
+
+bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
+{
+	const struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (v->state != JM_RUNNING)
+		return false;
+	for (size_t i = 0; v->copied && i < jm->copy_count; i++)
+		if (jm->copies[i].vertex == vertex && jm->copies[i].attempt == attempt &&
+			jm->copies[i].node == node)
+			return true;
+	return v->attempt == attempt && v->node == node;
+}
+
+/* While the job is resumed, nobody is judged before all is known. */
+static void hold_back(struct jm *jm, const struct jm_event *event)
+{
+	struct jm_held *h = DAG_APPEND(jm->held, jm->held_count, jm->held_cap);
+
+	h->event = *event;
+	h->outcome = *event->outcome;
+	h->outcome.text = base_strdup(h->outcome.text ? h->outcome.text : "");
+	h->outcome.stderr_tail = base_strdup(h->outcome.stderr_tail ? h->outcome.stderr_tail : "");
+}
+
+static void on_ended(struct jm *jm, const struct jm_event *event);
+
+static void release_held(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->held_count; i++) {
+		struct jm_held *h = &jm->held[i];
+
+		h->event.outcome = &h->outcome;
+		if (!jm->ended && jm->nodes[h->event.node].up)
+			on_ended(jm, &h->event);
+		free((char *)h->outcome.text);
+		free((char *)h->outcome.stderr_tail);
+	}
+	jm->held_count = 0;
+}
+
+static void on_ended(struct jm *jm, const struct jm_event *event)
+{
+	struct jm_vertex *v = &jm->vertices[event->vertex];
+
+	if (jm->resuming) {
+		hold_back(jm, event);
+		return;
+	}
+	if (!jm_is_live(jm, event->vertex, event->attempt, event->node)) {
+		on_late(jm, event);
+		return;
+	}
+	if (v->copied && event->outcome->error) { /* the other one goes on */
+		jm_fact(jm, "failed-copy %u %u", event->vertex, event->attempt);
+		if (v->attempt == event->attempt)
+			copy_promote(jm, event->vertex);
+		else
+			copy_drop(jm, event->vertex);
+		acknowledge(jm, JM_ACK, event);
+		return;
+	}
+	if (v->attempt != event->attempt)
+		copy_promote(jm, event->vertex);
 	if (event->outcome->error)
 		on_failed(jm, event->vertex, event->outcome);
 	else
@@ -273,7 +423,7 @@ static void finish(struct jm *jm)
 {
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
 		jm_fetch_next(jm, i);
-	if (jm->ended || jm->publishing || jm->vertices_left || jm->outputs_left)
+	if (jm->ended || jm->publishing || jm->outputs_left || (jm->vertices_left && !jm->decided))
 		return;
 	jm->publishing = true;
 	jm_fact(jm, "publishing");
@@ -325,7 +475,13 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		break;
 	case JM_NODE_DOWN:
 		if (jm->nodes[event->node].up)
-			on_node_down(jm, event->node);
+			on_node_down(jm, event->node, event->flag);
+		break;
+	case JM_RESUMED:
+		if (!jm->resuming)
+			return DAG_EINVAL;
+		on_resumed(jm);
+		release_held(jm);
 		break;
 	case JM_ENDED:
 		on_ended(jm, event);
@@ -347,7 +503,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		jm_end(jm, event->error, "%s", event->text ? event->text : "done");
 		break;
 	case JM_CANCEL:
-		if (!jm->publishing) /* after the intent the publication goes forward */
+		if (!jm->publishing && !jm->decided) /* after the intent the publication goes forward */
 			jm_end(jm, DAG_ECANCELED, "cancelled");
 		break;
 	case JM_ABORT:
@@ -356,11 +512,12 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	case JM_TICK:
 		break;
 	}
-	if (r < 0 || jm->ended)
+	if (r < 0 || jm->ended || jm->resuming)
 		return r;
 	place_ready(jm);
 	finish(jm);
 	place_ready(jm);
+	copies_start(jm);
 	return 0;
 }
 

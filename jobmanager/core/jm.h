@@ -40,12 +40,19 @@ struct jm_config {
 
 /* ---- events ---- */
 
+/* An attempt number carries the epoch of the job manager that gave it, so that no other run of the job gives
+ * it again. */
+#define JM_ATTEMPTS_MAX 65535u
+#define JM_ATTEMPT(epoch, n) (((epoch)-1) << 16 | (n))
+#define JM_ATTEMPT_EPOCH(attempt) (((attempt) >> 16) + 1)
+#define JM_ATTEMPT_NUMBER(attempt) ((attempt)&0xffffu)
+
 enum jm_event_kind {
-	JM_NODE_UP,    /* node (next free number, or one that was down), name, shares in all, memory, labels,
-			  rack */
-	JM_NODE_GRANT, /* node, shares */
+	JM_NODE_UP,      /* node (jm_node_number), name, shares in all, memory, labels, rack, found */
+	JM_NODE_GRANT,   /* node, shares */
 	JM_NODE_SUSPECT, /* node, flag: takes no new work */
-	JM_NODE_DOWN,    /* node */
+	JM_NODE_DOWN,    /* node; flag: its daemon ended, rather than was silent */
+	JM_RESUMED,      /* after jm_replay: all nodes that can be expected have said what they hold */
 	JM_ENDED,        /* node, vertex, attempt, outcome */
 	JM_VERIFIED,     /* vertex, attempt, error */
 	JM_FETCHED,      /* output, vertex, attempt */
@@ -68,6 +75,15 @@ struct jm_outcome {
 	uint64_t bytes; /* stored */
 	uint64_t records_in, bytes_in, records_out, bytes_out;
 	dag_instant run_ns;
+	uint64_t inputs; /* jm_inputs_digest of what it read */
+};
+
+/* What a node says it has of the job when it comes up. */
+struct jm_found {
+	uint32_t vertex, attempt;
+	bool sealed; /* with this hash */
+	uint64_t hash_low, hash_high;
+	uint64_t inputs; /* of the attempt: jm_digest over the (vertex, attempt) of all it reads */
 };
 
 struct jm_event {
@@ -80,6 +96,8 @@ struct jm_event {
 	bool flag;
 	int error;
 	const struct jm_outcome *outcome;
+	const struct jm_found *found;
+	size_t found_count;
 };
 
 /* ---- effects ---- */
@@ -117,6 +135,16 @@ struct jm_effects {
 
 void jm_new(struct jm **ret_jm, const struct jm_config *config);
 void jm_destroy(struct jm **jm);
+/*
+ * Applies a fact of an earlier run of the job, in their order, before the first step. DAG_EFORMAT for one
+ * that is none or contradicts those before it. After the last, nodes come up with what they hold, and
+ * JM_RESUMED says that no more are waited for: what still runs is adopted, what is gone is made again.
+ */
+int jm_replay(struct jm *jm, const char *fact);
+void jm_replayed(struct jm *jm);
+/* What the replayed facts say of the job's end. */
+enum jm_fate { JM_FATE_OPEN, JM_FATE_DECIDED, JM_FATE_PUBLISHED, JM_FATE_FAILED };
+enum jm_fate jm_fate(const struct jm *jm);
 /* DAG_EINVAL for an event that names what does not exist; then nothing changed. */
 int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event);
 struct jm_effects jm_effects(const struct jm *jm); /* of the last step */
@@ -138,6 +166,14 @@ bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uin
 /* The chain of causes, for a failed job; NULL otherwise. */
 const char *jm_failure(const struct jm *jm);
 bool jm_ended(const struct jm *jm);
+/* The number of a node of that name, or the next free one. */
+uint32_t jm_node_number(const struct jm *jm, const char *name);
+/* Nodes that held something when the facts end, and are not up. */
+uint32_t jm_expected_nodes(const struct jm *jm);
+/* Whether the attempt runs there, as the current one or as a copy. */
+bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node);
+/* Digest of n pairs (vertex, attempt), in the order in which they are read. */
+uint64_t jm_digest(const uint32_t *pairs, size_t n);
 
 /* Derives every index and counter anew and compares; aborts where one is wrong. For tests. */
 void jm_check(const struct jm *jm);

@@ -140,13 +140,24 @@ static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage
 	return 1 + JM_AHEAD;
 }
 
+/* A node that fails what others can do gets work only where there is no other. */
+static bool is_shunned(const struct jm *jm, const struct jm_node *node)
+{
+	if (!node->avoided)
+		return false;
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (jm->nodes[i].up && !jm->nodes[i].avoided)
+			return true;
+	return false;
+}
+
 static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang, uint32_t vertex,
 	uint32_t shares, uint64_t memory)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	return node->up && !node->suspect && has_labels(node, s) &&
-	       node->used + shares <= node->granted * room_factor(jm, s, gang) &&
+	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node) &&
+	       has_labels(node, s) && node->used + shares <= node->granted * room_factor(jm, s, gang) &&
 	       (!memory || !node->memory || node->memory_used + memory <= node->memory);
 }
 
@@ -170,6 +181,28 @@ static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex,
 	n->used += sign > 0 ? shares : -shares;
 	n->memory_used += sign > 0 ? memory : -memory;
 	n->running += sign > 0 ? 1 : -1;
+}
+
+void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
+{
+	occupy(jm, node, jm->graph->gang_of[vertex], vertex, sign);
+}
+
+bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex)
+{
+	uint32_t gang = jm->graph->gang_of[vertex];
+
+	return fits(jm, &jm->nodes[node], gang, vertex, gang_shares_of(jm, gang, vertex),
+		vertex_stage(jm, vertex)->memory);
+}
+
+void requeue_all(struct jm *jm)
+{
+	for (uint32_t gang = 0; gang < jm->graph->gang_count; gang++)
+		if (jm->gangs[gang].state == JM_READY) {
+			unqueue_gang(jm, gang);
+			queue_gang(jm, gang);
+		}
 }
 
 void node_release(struct jm *jm, uint32_t vertex)
@@ -240,8 +273,9 @@ static void start_vertex(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 
-	v->attempt = attempt;
+	v->attempt = v->highest = attempt;
 	v->node = node;
+	v->started = jm->now;
 	v->ended = false;
 	occupy(jm, node, gang, vertex, +1);
 	vertex_set_state(jm, vertex, JM_RUNNING);
@@ -314,12 +348,13 @@ static bool choose_nodes(struct jm *jm, uint32_t gang, uint32_t node, const uint
 }
 
 /* All members of one start have one number, above all that they had before. */
-static uint32_t next_attempt(const struct jm *jm, const struct graph_gang *g)
+uint32_t next_attempt(const struct jm *jm, uint32_t gang)
 {
-	uint32_t attempt = 0;
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+	uint32_t attempt = JM_ATTEMPT(jm->epoch, 0);
 
 	for (uint32_t i = 0; i < g->count; i++)
-		attempt = DAG_MAX(attempt, jm->vertices[jm->graph->gang_members[g->first + i]].attempt);
+		attempt = DAG_MAX(attempt, jm->vertices[jm->graph->gang_members[g->first + i]].highest);
 	return attempt + 1;
 }
 
@@ -338,7 +373,7 @@ static bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 		}
 	ok = choose_nodes(jm, gang, node, group, chosen);
 	if (ok) {
-		uint32_t attempt = next_attempt(jm, g);
+		uint32_t attempt = next_attempt(jm, gang);
 
 		unqueue_gang(jm, gang);
 		jm->gangs[gang].state = JM_RUNNING;
@@ -476,7 +511,7 @@ void place_ready(struct jm *jm)
 {
 	bool started = true;
 
-	if (jm->ended || jm->publishing)
+	if (jm->ended || jm->publishing || jm->resuming)
 		return;
 	/* Round robin over the nodes, so that they fill evenly. */
 	while (started && jm->ready_count) {
@@ -487,6 +522,9 @@ void place_ready(struct jm *jm)
 	}
 	if (jm->ready_count) {
 		check_hopeless(jm);
+		for (uint32_t i = 0; i < jm->node_count; i++)
+			if (jm->nodes[i].up && jm->nodes[i].usable_at > jm->now)
+				jm_wake(jm, jm->nodes[i].usable_at);
 		for (uint32_t i = 0; i < jm->node_count; i++)
 			if (jm->nodes[i].queue.first != GRAPH_NONE)
 				jm_wake(jm, jm->gangs[jm->nodes[i].queue.first].ready_at + JM_LOCALITY_WAIT);

@@ -8,18 +8,34 @@
  *   vertices.c  vertex and gang states, what is missing to each
  *   place.c     nodes, queues, and which gang is started where
  *   failure.c   what a failure means
+ *   copy.c      second copies of slow vertices
+ *   replay.c    the facts of an earlier run
+ *   resume.c    what nodes hold when they come up, and what is adopted
  */
 #include "jm.h"
 
+#define JM_TIMES 128
+#define JM_NODE_BAD_MAX 3   /* failures that others did not have: the node is avoided */
+#define JM_DEATHS_MAX 3     /* daemons that a vertex may take with it */
+#define JM_FLAPS_WAIT_MAX 8 /* log2 of the longest wait after a node came back, in seconds */
+
 struct jm_vertex {
 	uint32_t attempt; /* the current one; 0: none yet */
-	uint32_t node;    /* of the current attempt, while RUNNING or DONE */
-	uint32_t missing; /* producers over non-complete edges that are not DONE */
-	uint64_t bytes;   /* DONE: stored */
-	uint8_t state;    /* enum jm_state */
-	uint8_t failures; /* charged */
-	uint8_t reruns;   /* because its output was lost */
+	uint32_t highest; /* number given out; those up to `fenced` are over */
+	uint32_t fenced;
+	uint32_t node;                /* of the current attempt, while RUNNING or DONE */
+	uint32_t missing;             /* producers over non-complete edges that are not DONE */
+	uint64_t bytes;               /* DONE: stored */
+	uint64_t hash_low, hash_high; /* of its last commit, where `hashed` */
+	dag_instant started;          /* RUNNING */
+	uint8_t state;                /* enum jm_state */
+	uint8_t failures;             /* charged */
+	uint8_t reruns;               /* because its output was lost */
 	uint8_t source_failures;
+	uint8_t deaths; /* of daemons that it ran on */
+	bool hashed;
+	bool held;             /* after a resume: its node has its data */
+	bool copied;           /* has a second copy running: in jm.copies */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */
 	bool ended;            /* this member of a RUNNING gang is committed */
@@ -30,6 +46,12 @@ struct jm_failure {
 	int error, signal;
 	char *text;
 	uint32_t node;
+	bool blamed; /* its node was charged for it */
+};
+
+/* A second attempt of a vertex that is slow. */
+struct jm_copy {
+	uint32_t vertex, attempt, node;
 };
 
 struct jm_gang {
@@ -50,11 +72,16 @@ struct jm_node {
 	struct graph_pair *labels;
 	uint32_t label_count;
 	bool up, suspect;
-	uint32_t total;   /* shares that the node has */
-	uint32_t granted; /* shares that the job may use */
-	uint32_t used;    /* shares of gangs that run there, ahead ones too */
-	uint32_t running; /* vertices */
-	uint32_t want;    /* told */
+	bool expected; /* known from the journal, not heard of yet */
+	bool avoided;  /* fails what others can do */
+	uint32_t bad;  /* such failures */
+	uint32_t downs;
+	dag_instant usable_at; /* after it came back */
+	uint32_t total;        /* shares that the node has */
+	uint32_t granted;      /* shares that the job may use */
+	uint32_t used;         /* shares of gangs that run there, ahead ones too */
+	uint32_t running;      /* vertices */
+	uint32_t want;         /* told */
 	uint64_t memory, memory_used;
 	uint32_t complaints;
 	struct jm_queue queue; /* gangs that would like to run here */
@@ -68,6 +95,7 @@ struct jm_stage {
 	uint32_t waiting, ready, running, done;
 	uint64_t attempts, failures, bytes_in, bytes_out, records_in, records_out;
 	dag_instant run_ns;
+	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
 };
 
 struct jm_output {
@@ -78,6 +106,18 @@ struct jm_output {
 struct jm_complaint {
 	uint32_t reader, producer, attempt, node; /* who could not read whose output */
 	int error;
+};
+
+/* Found at a node while the job is being resumed. */
+struct jm_adoptable {
+	struct jm_found found;
+	uint32_t node;
+};
+
+/* An end that was told while the job is being resumed. */
+struct jm_held {
+	struct jm_event event;
+	struct jm_outcome outcome;
 };
 
 struct jm {
@@ -99,6 +139,17 @@ struct jm {
 	size_t failure_count, failure_cap;
 	struct jm_complaint *complaints; /* being verified */
 	size_t complaint_count, complaint_cap;
+	struct jm_copy *copies;
+	size_t copy_count, copy_cap;
+	dag_instant copies_checked;
+	struct jm_adoptable *adoptable;
+	size_t adoptable_count, adoptable_cap;
+	struct jm_held *held;
+	size_t held_count, held_cap;
+	bool replaying, resuming;
+	bool decided; /* the publication was decided by an earlier run */
+	enum jm_fate fate;
+	uint32_t node_deaths;
 	uint32_t vertices_left; /* that are needed and not DONE */
 	uint32_t outputs_left;
 	uint32_t last_group;
@@ -121,6 +172,12 @@ void jm_end(struct jm *jm, int error, const char *format, ...) __attribute__((fo
 const char *jm_attempt_name(struct jm *jm, uint32_t vertex);
 void jm_wake(struct jm *jm, dag_instant at);
 void jm_fetch_next(struct jm *jm, uint32_t output);
+/* What was fetched of an output is not what counts any more. */
+void jm_refetch(struct jm *jm, uint32_t output);
+
+/* "n", or "epoch.n" after a resume, in the step's arena. */
+const char *jm_attempt_text(struct jm *jm, uint32_t attempt);
+struct jm_node *jm_add_node(struct jm *jm, const char *name);
 
 /* ---- vertices.c ---- */
 void vertices_init(struct jm *jm);
@@ -128,8 +185,11 @@ const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
 void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state);
 /* A gang whose inputs are all there becomes READY and is queued. */
 void gang_try_ready(struct jm *jm, uint32_t gang);
+void gang_unready(struct jm *jm, uint32_t gang);
 /* The whole gang goes back to WAITING or READY; running members are killed, done ones are forgotten. */
 void gang_reset(struct jm *jm, uint32_t gang, bool kill);
+/* gang_reset, and what it reads is made again where its node is gone. */
+void gang_rerun(struct jm *jm, uint32_t gang);
 void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
 /* The committed output of a vertex is lost: its gang runs again, and so on upstream where nodes are gone. */
 void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why);
@@ -145,11 +205,35 @@ void unqueue_gang(struct jm *jm, uint32_t gang);
 /* Starts what can be started. */
 void place_ready(struct jm *jm);
 void node_release(struct jm *jm, uint32_t vertex);
+void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
+bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex);
+uint32_t next_attempt(const struct jm *jm, uint32_t gang);
+void requeue_all(struct jm *jm);
 uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex);
 
 /* ---- failure.c ---- */
+/* A commit with another hash than the last: rule 6. */
+void on_differs(struct jm *jm, uint32_t vertex);
 void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
 void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error);
-void on_node_down(struct jm *jm, uint32_t node);
+void on_node_down(struct jm *jm, uint32_t node, bool died);
+/* DONE vertices whose data is not reachable and is needed run again. */
+void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
+	const void *ctx, uint32_t *ret_count);
+/* A commit on another node than where the vertex failed: that node is to blame. */
+void blame_failed_node(struct jm *jm, uint32_t vertex);
+
+/* ---- copy.c ---- */
+void copies_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns);
+struct jm_copy *copy_find(struct jm *jm, uint32_t vertex);
+/* Ends the copy: its attempt is fenced, and killed where its node is up. */
+void copy_drop(struct jm *jm, uint32_t vertex);
+/* The copy becomes the current attempt; the one before is killed. */
+void copy_promote(struct jm *jm, uint32_t vertex);
+void copies_start(struct jm *jm);
+
+/* ---- resume.c ---- */
+void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);
+void on_resumed(struct jm *jm);
 
 #endif

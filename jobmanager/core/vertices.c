@@ -95,7 +95,7 @@ void gang_try_ready(struct jm *jm, uint32_t gang)
 	queue_gang(jm, gang);
 }
 
-static void gang_unready(struct jm *jm, uint32_t gang)
+void gang_unready(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
@@ -185,34 +185,55 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
 	struct jm_gang *gang = &jm->gangs[jm->graph->gang_of[vertex]];
 
-	node_release(jm, vertex);
+	bool differs =
+		v->hashed && !o->closed_early && (v->hash_low != o->hash_low || v->hash_high != o->hash_high);
+
+	if (v->copied)
+		copy_drop(jm, vertex);
+	if (!jm->replaying)
+		node_release(jm, vertex);
 	v->bytes = o->bytes;
+	v->hash_low = o->hash_low;
+	v->hash_high = o->hash_high;
+	v->hashed = !o->closed_early;
 	v->ended = true;
+	blame_failed_node(jm, vertex);
+	copies_note_time(jm, vertex, o->run_ns);
 	s->bytes_in += o->bytes_in;
 	s->bytes_out += o->bytes_out;
 	s->records_in += o->records_in;
 	s->records_out += o->records_out;
 	s->run_ns += o->run_ns;
-	jm_fact(jm, "committed %u %u node=%s hash=%016llx%016llx bytes=%llu", vertex, v->attempt,
-		jm->nodes[v->node].name, (unsigned long long)o->hash_high, (unsigned long long)o->hash_low,
-		(unsigned long long)o->bytes);
+	jm_fact(jm, "committed %u %u node=%s hash=%016llx%016llx bytes=%llu inputs=%016llx us=%llu%s", vertex,
+		v->attempt, jm->nodes[v->node].name, (unsigned long long)o->hash_high,
+		(unsigned long long)o->hash_low, (unsigned long long)o->bytes, (unsigned long long)o->inputs,
+		(unsigned long long)o->run_ns / 1000, o->closed_early ? " closed" : "");
 	vertex_set_state(jm, vertex, JM_DONE);
 	if (--gang->left == 0)
 		gang->state = JM_DONE;
 	count_for_consumers(jm, vertex, true);
+	if (differs && !jm->replaying) /* then facts say what came of it */
+		on_differs(jm, vertex);
 }
 
 void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang_id];
 	struct jm_gang *gang = &jm->gangs[gang_id];
+	uint32_t highest = 0;
 
 	gang_unready(jm, gang_id);
+	for (uint32_t i = 0; i < g->count; i++)
+		highest = DAG_MAX(highest, jm->vertices[jm->graph->gang_members[g->first + i]].highest);
+	if (highest && gang->state != JM_WAITING)
+		jm_fact(jm, "reset %u %u", jm->graph->gang_members[g->first], highest);
 	for (uint32_t i = 0; i < g->count; i++) {
 		uint32_t vertex = jm->graph->gang_members[g->first + i];
 		struct jm_vertex *v = &jm->vertices[vertex];
 		bool was_done = v->state == JM_DONE;
 
+		if (v->copied)
+			copy_drop(jm, vertex);
 		if (v->state == JM_RUNNING)
 			node_release(jm, vertex);
 		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE &&
@@ -224,6 +245,7 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 			e->attempt = v->attempt;
 		}
 		v->ended = false;
+		v->fenced = v->highest;
 		v->node = JM_NODE_NONE;
 		vertex_set_state(jm, vertex, JM_WAITING);
 		if (was_done)
@@ -242,9 +264,18 @@ static void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
 		vertex_invalidate(jm, producer, "its node is gone");
 }
 
+void gang_rerun(struct jm *jm, uint32_t gang)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	gang_reset(jm, gang, true);
+	for (uint32_t i = 0; i < g->count && !jm->replaying; i++)
+		vertex_each_producer(jm, jm->graph->gang_members[g->first + i], invalidate_if_gone, NULL);
+	gang_try_ready(jm, gang);
+}
+
 void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
 {
-	const struct graph_gang *g;
 	struct jm_vertex *v = &jm->vertices[vertex];
 	uint32_t gang = jm->graph->gang_of[vertex];
 
@@ -257,9 +288,5 @@ void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
 	}
 	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);
 	jm_note(jm, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
-	gang_reset(jm, gang, true);
-	g = &jm->graph->gangs[gang];
-	for (uint32_t i = 0; i < g->count; i++)
-		vertex_each_producer(jm, jm->graph->gang_members[g->first + i], invalidate_if_gone, NULL);
-	gang_try_ready(jm, gang);
+	gang_rerun(jm, gang);
 }

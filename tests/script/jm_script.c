@@ -4,12 +4,13 @@
  * indented. The trace that the core gives now must be the one in the file; --rewrite puts the new one there
  * instead.
  *
- *   input NAME WIDTH                 stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
- *   edge FROM >=|>> TO [pipe|fifo]   output STAGE       begin
- *   node NAME SHARES [label=K=V] [memory=BYTES]        grant NODE SHARES       suspect NODE 0|1       down
- * NODE done VERTEX ATTEMPT NODE [bytes=N] [ms=N]           fail VERTEX ATTEMPT NODE CODE TEXT… unread VERTEX
- * ATTEMPT NODE FROM ATTEMPT CODE        verified VERTEX ATTEMPT CODE fetched OUTPUT VERTEX ATTEMPT unfetched
- * OUTPUT VERTEX ATTEMPT CODE       published       cancel       after MS
+ *   input NAME WIDTH        stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
+ * [deterministic=W] edge FROM >=|>> TO [pipe|fifo]              output STAGE                     begin node
+ * NAME SHARES [label=K=V] [memory=BYTES]    grant NODE SHARES    suspect NODE 0|1    down NODE    died NODE
+ *   done VERTEX ATTEMPT NODE [bytes=N] [ms=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT…
+ *   unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX ATTEMPT CODE
+ *   fetched OUTPUT VERTEX ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel    after MS
+ *   crash [FACTS-LOST]               found VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
@@ -21,7 +22,11 @@ struct script {
 	struct graph *graph;
 	struct jm *jm;
 	dag_instant now;
-	uint32_t nodes;
+	uint32_t epoch;
+	char **facts;
+	size_t fact_count, fact_cap;
+	struct jm_found *found; /* of the next node */
+	size_t found_count, found_cap;
 	struct buffer *out;
 	const char *file;
 	int line;
@@ -106,6 +111,11 @@ static void add_stage(struct script *s, bool input)
 		stage->retries = atoi(option(s, "retries"));
 	if (option(s, "cpus"))
 		stage->cpu_shares = (uint32_t)atoi(option(s, "cpus"));
+	if (option(s, "deterministic"))
+		stage->deterministic = !strcmp(option(s, "deterministic"), "true") ? GRAPH_DETERMINISTIC
+				       : !strcmp(option(s, "deterministic"), "accept")
+					       ? GRAPH_ACCEPT
+					       : GRAPH_NOT_DETERMINISTIC;
 	if (option(s, "memory"))
 		stage->memory = strtoull(option(s, "memory"), NULL, 10);
 	if (input) {
@@ -183,8 +193,12 @@ static void step(struct script *s, const struct jm_event *event)
 
 	if (r < 0)
 		buffer_format(s->out, "  refused %d\n", r);
-	for (size_t i = 0; r == 0 && i < effects.count; i++)
+	for (size_t i = 0; r == 0 && i < effects.count; i++) {
 		print_effect(s, &effects.items[i]);
+		if (effects.items[i].kind == JM_JOURNAL)
+			*DAG_APPEND(s->facts, s->fact_count, s->fact_cap) =
+				base_strdup(effects.items[i].text);
+	}
 	if (effects.wake_at != DAG_NEVER)
 		buffer_format(
 			s->out, "  wake in %lld ms\n", (long long)((effects.wake_at - s->now) / DAG_MS));
@@ -206,12 +220,50 @@ static void end_vertex(struct script *s, bool failed)
 		o.bytes = strtoull(option(s, "bytes"), NULL, 10);
 	if (option(s, "ms"))
 		o.run_ns = atoi(option(s, "ms")) * DAG_MS;
+	if (option(s, "hash"))
+		o.hash_low = strtoull(option(s, "hash"), NULL, 16);
 	step(s, &(struct jm_event){.kind = JM_ENDED,
 			.vertex = vertex(s, 1),
 			.attempt = number(s, 2),
 			.node = number(s, 3),
 			.outcome = &o});
 	buffer_fini(&text);
+}
+
+/* found VERTEX ATTEMPT sealed HASH | running [PRODUCER ATTEMPT]…: at the node that comes next. */
+static void add_found(struct script *s)
+{
+	struct jm_found *f = DAG_APPEND(s->found, s->found_count, s->found_cap);
+	uint32_t pairs[32];
+	size_t n = 0;
+
+	f->vertex = vertex(s, 1);
+	f->attempt = number(s, 2);
+	f->sealed = !strcmp(word(s, 3), "sealed");
+	if (f->sealed)
+		f->hash_low = strtoull(word(s, 4), NULL, 16);
+	for (size_t i = f->sealed ? 5 : 4; i + 1 < s->count; i += 2) {
+		pairs[n++] = vertex(s, i);
+		pairs[n++] = number(s, i + 1);
+	}
+	f->inputs = jm_digest(pairs, n / 2);
+}
+
+/* The job manager dies; the next one replays what is in the journal, but for the last `lost` facts. */
+static void crash(struct script *s)
+{
+	size_t n = s->fact_count - (s->count > 1 ? number(s, 1) : 0);
+
+	jm_destroy(&s->jm);
+	jm_new(&s->jm, &(struct jm_config){s->graph, ++s->epoch});
+	while (s->fact_count > n)
+		free(s->facts[--s->fact_count]);
+	for (size_t i = 0; i < n; i++)
+		if (jm_replay(s->jm, s->facts[i]) < 0)
+			buffer_format(s->out, "  not replayed: %s\n", s->facts[i]);
+	jm_replayed(s->jm);
+	jm_check(s->jm);
+	buffer_format(s->out, "  epoch %u, %u nodes expected\n", s->epoch, jm_expected_nodes(s->jm));
 }
 
 static void unread(struct script *s)
@@ -230,13 +282,18 @@ static void unread(struct script *s)
 
 static void add_node(struct script *s)
 {
-	struct jm_event event = {
-		.kind = JM_NODE_UP, .node = s->nodes++, .name = word(s, 1), .shares = number(s, 2)};
+	struct jm_event event = {.kind = JM_NODE_UP,
+		.node = jm_node_number(s->jm, word(s, 1)),
+		.name = word(s, 1),
+		.shares = number(s, 2),
+		.found = s->found,
+		.found_count = s->found_count};
 
 	event.labels = label(s, &event.label_count);
 	if (option(s, "memory"))
 		event.memory = strtoull(option(s, "memory"), NULL, 10);
 	step(s, &event);
+	s->found_count = 0;
 }
 
 static void begin(struct script *s)
@@ -245,7 +302,7 @@ static void begin(struct script *s)
 
 	if (graph_finish(s->graph, &diag) < 0)
 		bad(s, diag.items[0].text);
-	jm_new(&s->jm, &(struct jm_config){s->graph, 1});
+	jm_new(&s->jm, &(struct jm_config){s->graph, s->epoch = 1});
 	jm_check(s->jm);
 }
 
@@ -273,6 +330,14 @@ static void run_command(struct script *s)
 				.kind = JM_NODE_SUSPECT, .node = number(s, 1), .flag = number(s, 2)});
 	else if (!strcmp(name, "down"))
 		step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = number(s, 1)});
+	else if (!strcmp(name, "died"))
+		step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = number(s, 1), .flag = true});
+	else if (!strcmp(name, "found"))
+		add_found(s);
+	else if (!strcmp(name, "crash"))
+		crash(s);
+	else if (!strcmp(name, "resumed"))
+		step(s, &(struct jm_event){.kind = JM_RESUMED});
 	else if (!strcmp(name, "done") || !strcmp(name, "fail"))
 		end_vertex(s, *name == 'f');
 	else if (!strcmp(name, "unread"))
@@ -326,6 +391,10 @@ static void run_script(const char *file, char *text, struct buffer *out)
 			s.words[s.count++] = w;
 		run_command(&s);
 	}
+	while (s.fact_count)
+		free(s.facts[--s.fact_count]);
+	free(s.facts);
+	free(s.found);
 	jm_destroy(&s.jm);
 	graph_destroy(&s.graph);
 }

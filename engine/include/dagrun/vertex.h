@@ -46,7 +46,8 @@ extern "C" {
 	X(-19, DAG_ECHANGED, "the input changed while the job ran")                                          \
 	X(-20, DAG_ELOST, "the node or host is gone")                                                        \
 	X(-21, DAG_ENOTSEALED, "the vertex ended without sealing its outputs")                               \
-	X(-22, DAG_EFORMAT, "a record does not fit its format")
+	X(-22, DAG_EFORMAT, "a record does not fit its format")                                              \
+	X(-23, DAG_EDIFFERS, "another run of the vertex gave other bytes")
 
 enum dag_error {
 #define DAG_ERROR_ENUM(code, name, text) name = code,

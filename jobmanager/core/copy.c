@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rule 5: a vertex that is slow beside its finished siblings gets a second attempt on another node; the first
+ * to finish wins. What is slow is told by the median of the stage's committed attempts (Dryad, EuroSys 2007,
+ * section 4.4), which is kept as a histogram, so that a commit costs the same whatever the stage's width.
+ */
+#include "state.h"
+
+#define COPY_LEAST (1 * DAG_SECOND)
+#define COPY_CHECK (250 * DAG_MS)
+
+/* Four buckets for each power of two of microseconds. */
+static uint32_t bucket_of(dag_instant run_ns)
+{
+	uint64_t us = (uint64_t)DAG_MAX(run_ns, (dag_instant)4000) / 1000;
+	uint32_t log = 63 - (uint32_t)__builtin_clzll(us);
+
+	return DAG_MIN(4 * log + (uint32_t)(us >> (log - 2) & 3), (uint32_t)JM_TIMES - 1);
+}
+
+/* The upper end of a bucket. */
+static dag_instant bucket_time(uint32_t bucket)
+{
+	return (dag_instant)((uint64_t)(4 + bucket % 4 + 1) << (bucket / 4) >> 2) * 1000;
+}
+
+void copies_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns)
+{
+	jm->stages[jm->graph->vertex_stage[vertex]].times[bucket_of(run_ns)]++;
+}
+
+static dag_instant median_time(const struct jm_stage *s)
+{
+	uint32_t n = 0, seen = 0, bucket = 0;
+
+	for (uint32_t i = 0; i < JM_TIMES; i++)
+		n += s->times[i];
+	while (bucket + 1 < JM_TIMES && (seen += s->times[bucket]) * 2 < n)
+		bucket++;
+	return bucket_time(bucket);
+}
+
+struct jm_copy *copy_find(struct jm *jm, uint32_t vertex)
+{
+	for (size_t i = 0; i < jm->copy_count; i++)
+		if (jm->copies[i].vertex == vertex)
+			return &jm->copies[i];
+	return NULL;
+}
+
+static void kill_attempt(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
+{
+	struct jm_effect *e;
+
+	if (!jm->nodes[node].up)
+		return;
+	e = jm_emit(jm, JM_KILL);
+	e->node = node;
+	e->vertex = vertex;
+	e->attempt = attempt;
+}
+
+void copy_drop(struct jm *jm, uint32_t vertex)
+{
+	struct jm_copy *copy = copy_find(jm, vertex);
+
+	kill_attempt(jm, vertex, copy->attempt, copy->node);
+	occupy_node(jm, copy->node, vertex, -1);
+	*copy = jm->copies[--jm->copy_count];
+	jm->vertices[vertex].copied = false;
+}
+
+void copy_promote(struct jm *jm, uint32_t vertex)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_copy *copy = copy_find(jm, vertex), old = *copy;
+
+	copy->attempt = v->attempt;
+	copy->node = v->node;
+	v->attempt = old.attempt;
+	v->node = old.node;
+	copy_drop(jm, vertex);
+}
+
+static bool may_copy(const struct jm_stage *state, const struct graph_stage *s)
+{
+	return s->kind != GRAPH_INPUT && !s->no_copies && s->deterministic != GRAPH_NOT_DETERMINISTIC &&
+	       state->running && state->done && state->done * 2 >= s->width;
+}
+
+static bool start_copy(struct jm *jm, uint32_t vertex)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	struct jm_effect *e;
+	uint32_t node = 0;
+
+	while (node < jm->node_count && (node == v->node || jm->nodes[node].used >= jm->nodes[node].granted ||
+						!node_fits(jm, node, vertex)))
+		node++;
+	if (node == jm->node_count)
+		return false;
+	v->highest = next_attempt(jm, jm->graph->gang_of[vertex]);
+	v->copied = true;
+	*DAG_APPEND(jm->copies, jm->copy_count, jm->copy_cap) = (struct jm_copy){vertex, v->highest, node};
+	occupy_node(jm, node, vertex, +1);
+	jm->stages[s->id].attempts++;
+	jm_fact(jm, "copied %u %u node=%s", vertex, v->highest, jm->nodes[node].name);
+	jm_note(jm, "%s is slow beside its finished siblings; attempt %s runs on %s too",
+		jm_attempt_name(jm, vertex), jm_attempt_text(jm, v->highest), jm->nodes[node].name);
+	e = jm_emit(jm, JM_START);
+	e->node = node;
+	e->vertex = vertex;
+	e->attempt = v->highest;
+	e->shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+	e->group_size = 1;
+	return true;
+}
+
+/* Looks for slow vertices, when there is nothing else to start. */
+void copies_start(struct jm *jm)
+{
+	bool any = false;
+
+	if (jm->ended || jm->publishing || jm->ready_count || jm->node_count < 2)
+		return;
+	for (size_t i = 0; i < jm->graph->stage_count && !any; i++)
+		any = may_copy(&jm->stages[i], jm->graph->stages[i]);
+	if (!any)
+		return;
+	if (jm->now - jm->copies_checked < COPY_CHECK) {
+		jm_wake(jm, jm->copies_checked + COPY_CHECK);
+		return;
+	}
+	jm->copies_checked = jm->now;
+	jm_wake(jm, jm->now + COPY_CHECK);
+	for (size_t i = 0; i < jm->graph->stage_count; i++) {
+		const struct graph_stage *s = jm->graph->stages[i];
+		dag_instant slow = DAG_MAX(COPY_LEAST, 2 * median_time(&jm->stages[i]));
+
+		if (!may_copy(&jm->stages[i], s))
+			continue;
+		for (uint32_t v = s->first_vertex; v < s->first_vertex + s->width; v++)
+			if (jm->vertices[v].state == JM_RUNNING && !jm->vertices[v].copied &&
+				jm->now - jm->vertices[v].started > slow &&
+				jm->graph->gangs[jm->graph->gang_of[v]].count == 1 && !start_copy(jm, v))
+				return;
+	}
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The facts of an earlier run of the job, applied in their order. Nothing is decided here. */
+#include "state.h"
+
+#include <stdio.h>
+
+static int replay_node(struct jm *jm, const char *name, bool up)
+{
+	uint32_t n = jm_node_number(jm, name);
+
+	if (n == jm->node_count)
+		jm_add_node(jm, name);
+	jm->nodes[n].expected = up;
+	jm->nodes[n].downs += !up;
+	return 0;
+}
+
+static bool is_vertex(const struct jm *jm, unsigned vertex)
+{
+	return vertex < jm->graph->vertex_count && vertex_stage(jm, vertex)->kind != GRAPH_INPUT;
+}
+
+/* Attempts of a gang's members. */
+static int replay_started(struct jm *jm, unsigned vertex, unsigned attempt)
+{
+	const struct graph_gang *g = &jm->graph->gangs[jm->graph->gang_of[vertex]];
+
+	for (uint32_t i = 0; i < g->count; i++) {
+		struct jm_vertex *v = &jm->vertices[jm->graph->gang_members[g->first + i]];
+
+		if (v->state == JM_DONE || attempt <= v->highest)
+			return DAG_EFORMAT;
+		v->attempt = v->highest = attempt;
+		jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
+	}
+	return 0;
+}
+
+static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, const char *rest)
+{
+	uint32_t gang_id = jm->graph->gang_of[vertex];
+	const struct graph_gang *g = &jm->graph->gangs[gang_id];
+	struct jm_gang *gang = &jm->gangs[gang_id];
+	struct jm_vertex *v = &jm->vertices[vertex];
+	unsigned long long high, low, bytes, inputs, us;
+	struct jm_outcome o = {0};
+	char node[256];
+	int n = 0;
+
+	if (sscanf(rest, "node=%255s hash=%16llx%16llx bytes=%llu inputs=%16llx us=%llu%n", node, &high, &low,
+		    &bytes, &inputs, &us, &n) != 6 ||
+		jm_node_number(jm, node) == jm->node_count)
+		return DAG_EFORMAT;
+	if (v->state == JM_DONE || attempt > v->highest || attempt <= v->fenced)
+		return DAG_EFORMAT; /* committed twice, or never started */
+	o = (struct jm_outcome){.hash_high = high,
+		.hash_low = low,
+		.bytes = bytes,
+		.run_ns = (dag_instant)us * 1000,
+		.closed_early = !strcmp(rest + n, " closed")};
+	if (gang->state != JM_RUNNING) {
+		gang_unready(jm, gang_id);
+		gang->state = JM_RUNNING;
+		gang->left = g->count;
+	}
+	v->attempt = attempt;
+	v->node = jm_node_number(jm, node);
+	vertex_commit(jm, vertex, &o);
+	return 0;
+}
+
+static int replay_failed(struct jm *jm, unsigned vertex, const char *rest)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	(void)rest;
+	v->failures++;
+	jm->stages[jm->graph->vertex_stage[vertex]].failures++;
+	return 0;
+}
+
+static int replay_reset(struct jm *jm, unsigned vertex, unsigned attempt)
+{
+	uint32_t gang = jm->graph->gang_of[vertex];
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	gang_reset(jm, gang, false);
+	for (uint32_t i = 0; i < g->count; i++) {
+		struct jm_vertex *v = &jm->vertices[jm->graph->gang_members[g->first + i]];
+
+		v->highest = DAG_MAX(v->highest, attempt);
+		v->fenced = v->highest;
+	}
+	gang_try_ready(jm, gang);
+	return 0;
+}
+
+static int replay_invalidated(struct jm *jm, unsigned vertex)
+{
+	if (jm->vertices[vertex].state != JM_DONE)
+		return DAG_EFORMAT;
+	jm->vertices[vertex].reruns++;
+	return 0;
+}
+
+static int replay_adopted(struct jm *jm, unsigned vertex, unsigned attempt)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (v->state == JM_DONE || attempt <= v->fenced)
+		return DAG_EFORMAT;
+	v->attempt = attempt;
+	v->highest = DAG_MAX(v->highest, attempt);
+	return 0;
+}
+
+static int replay_copied(struct jm *jm, unsigned vertex, unsigned attempt)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (v->state == JM_DONE || attempt <= v->highest)
+		return DAG_EFORMAT;
+	v->highest = attempt;
+	return 0;
+}
+
+/* Facts about a vertex: WORD VERTEX ATTEMPT …; 1 for another word. */
+static int replay_vertex(struct jm *jm, const char *word, const char *rest)
+{
+	unsigned vertex, attempt;
+	int n = 0;
+
+	if (sscanf(rest, "%u %u %n", &vertex, &attempt, &n) < 2 || !is_vertex(jm, vertex))
+		return DAG_EFORMAT;
+	rest += n;
+	if (!strcmp(word, "started"))
+		return replay_started(jm, vertex, attempt);
+	if (!strcmp(word, "committed"))
+		return replay_committed(jm, vertex, attempt, rest);
+	if (!strcmp(word, "failed"))
+		return replay_failed(jm, vertex, rest);
+	if (!strcmp(word, "reset"))
+		return replay_reset(jm, vertex, attempt);
+	if (!strcmp(word, "invalidated"))
+		return replay_invalidated(jm, vertex);
+	if (!strcmp(word, "adopted"))
+		return replay_adopted(jm, vertex, attempt);
+	if (!strcmp(word, "copied"))
+		return replay_copied(jm, vertex, attempt);
+	return !strcmp(word, "unread") || !strcmp(word, "failed-copy") ? 0 : DAG_EFORMAT;
+}
+
+static int replay_death(struct jm *jm, const char *rest)
+{
+	unsigned vertex;
+	char node[256];
+
+	if (sscanf(rest, "%255s %u", node, &vertex) != 2 || !is_vertex(jm, vertex))
+		return DAG_EFORMAT;
+	jm->vertices[vertex].deaths++;
+	return 0;
+}
+
+int jm_replay(struct jm *jm, const char *fact)
+{
+	char word[32];
+	const char *rest;
+	int n = 0, r;
+
+	jm->replaying = true;
+	jm->effect_count = 0;
+	arena_fini(&jm->texts);
+	if (sscanf(fact, "%31s%n", word, &n) != 1)
+		return DAG_EFORMAT;
+	rest = fact + n + (fact[n] == ' ');
+	if (jm->fate >= JM_FATE_PUBLISHED && strcmp(word, "ended"))
+		return DAG_EFORMAT; /* nothing happens after the end */
+	if (!strcmp(word, "node-up") || !strcmp(word, "node-down"))
+		r = *rest ? replay_node(jm, rest, word[5] == 'u') : DAG_EFORMAT;
+	else if (!strcmp(word, "died"))
+		r = replay_death(jm, rest);
+	else if (!strcmp(word, "fetched"))
+		r = 0; /* the files are written anew */
+	else if (!strcmp(word, "publishing")) {
+		r = jm->vertices_left && !jm->decided ? DAG_EFORMAT : 0;
+		jm->decided = true;
+		jm->fate = JM_FATE_DECIDED;
+	} else if (!strcmp(word, "published")) {
+		r = jm->decided ? 0 : DAG_EFORMAT;
+		jm->fate = JM_FATE_PUBLISHED;
+	} else if (!strcmp(word, "ended")) {
+		r = 0;
+		jm->fate = jm->fate == JM_FATE_PUBLISHED ? JM_FATE_PUBLISHED : JM_FATE_FAILED;
+	} else
+		r = replay_vertex(jm, word, rest);
+	return r;
+}
+
+void jm_replayed(struct jm *jm)
+{
+	jm->replaying = false;
+	jm->resuming = true;
+	jm->effect_count = 0;
+	/* After the intent every output's file is whole, but what goes to stdout was not kept. */
+	for (uint32_t i = 0; i < jm->graph->output_count && jm->decided; i++)
+		if (strcmp(jm->graph->outputs[i].path, "-")) {
+			jm->outputs[i].fetched = jm->graph->stages[jm->graph->outputs[i].stage]->width;
+			jm->outputs_left--;
+		}
+}
+
+enum jm_fate jm_fate(const struct jm *jm)
+{
+	return jm->fate;
+}
