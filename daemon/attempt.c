@@ -203,6 +203,17 @@ void attempt_kill(struct attempt *a)
 		host_kill(a->host);
 }
 
+void attempt_lose_all(struct job *job)
+{
+	struct attempt *a, *next;
+
+	HASH_ITER(hh, job->attempts, a, next)
+		if (a->state == ATTEMPT_RUNNING && !a->lost) {
+			a->lost = true;
+			attempt_kill(a);
+		}
+}
+
 /* The segments that an index names must be the host's own, and every place within them. */
 static int adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index)
 {

@@ -337,7 +337,10 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 
 		a->stderr_tail = host_stderr(host);
 		remove_task(host, a);
-		if (a->timed_out)
+		if (a->lost)
+			attempt_fail(a, DAG_ELOST, 0,
+				base_strdup("the job manager was not heard, and its lease here ended"));
+		else if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));
 		else
 			attempt_fail(a, signal ? DAG_ESIGNAL : DAG_ENOTSEALED, signal,

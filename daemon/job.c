@@ -402,7 +402,7 @@ static bool run_first(struct job *job)
 
 void job_run(struct job *job)
 {
-	if (!job->ready)
+	if (!job->ready || job->lease_over)
 		return;
 	while (job->queue_first < job->queue_count && run_first(job))
 		;
@@ -466,6 +466,7 @@ static void on_acknowledged(struct attempt *a)
 void job_message(struct job *job, const Dagrun__Envelope *e)
 {
 	job->last_heard = os_boottime();
+	job->lease_over = false;
 	switch (e->body_case) {
 	case DAGRUN__ENVELOPE__BODY_FILE_CHUNK:
 		on_file_chunk(job, e->file_chunk);

@@ -227,10 +227,9 @@ static void on_tick(uv_timer_t *tick)
 				DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
 		check_deadlines(job, now);
 		send_progress(job);
-		if (boot - job->last_heard > JOB_LEASE && job->running)
-			for (struct host *h = d->hosts; h; h = h->next)
-				if (h->job == job)
-					host_kill(h);
+		job->lease_over = boot - job->last_heard > JOB_LEASE;
+		if (job->lease_over)
+			attempt_lose_all(job);
 		if (boot - job->last_heard > DATA_KEPT)
 			job_destroy(&job);
 	}

@@ -105,6 +105,7 @@ struct job {
 	uint32_t want, grant, running;
 	uint32_t hosts_hint;
 	dag_instant last_heard;
+	bool lease_over; /* nothing is started until the job manager is heard again */
 	struct waiting_reader *waiting; /* for attempts that have not started yet */
 	struct job *next_ended;
 	UT_hash_handle hh;
@@ -173,7 +174,7 @@ struct attempt {
 	size_t segment_count, segment_cap;
 	uint64_t stored;
 	uint32_t pins; /* readers and sends that need it to stay */
-	bool discarded, timed_out;
+	bool discarded, timed_out, lost;
 	dag_instant started, deadline;
 	/* What is told to the job manager: */
 	struct host_msg done;
@@ -191,6 +192,8 @@ void attempt_on_done(
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
+/* The job manager was silent for too long: what runs is killed, and that is told when it is heard again. */
+void attempt_lose_all(struct job *job);
 /* Forgets it, now or when its last pin goes. */
 void attempt_discard(struct attempt *a);
 /* Frees all attempts of a job, pinned or not: for the daemon's end, when nobody reads any more. */

@@ -159,7 +159,8 @@ static void on_tick(uv_timer_t *tick)
 	ns->last_tick = now;
 	session_server_each(ns->server, hear, ns);
 	session_server_tick(ns->server, now);
-	session_server_expire(ns->server, now, 6 * REGISTRY_EXPIRY);
+	/* One that was forgotten and speaks again is refused, and registers anew. */
+	session_server_expire(ns->server, now, REGISTRY_EXPIRY);
 	ns->changed |= registry_expire(&ns->registry, now);
 	if (ns->changed)
 		for (struct watcher *w = ns->watchers; w; w = w->next)

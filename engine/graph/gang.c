@@ -154,10 +154,100 @@ static void check_inner_files(const struct graph *graph, struct dag_diag *diag)
 	}
 }
 
+/*
+ * Nor may they lead from one member out of the gang and back to another. Gangs are taken in the order in which they
+ * could start, as the scheduler would; those that are left wait for their own ends.
+ */
+struct order {
+	const struct graph *graph;
+	uint32_t *blockers; /* of each gang */
+	uint32_t *missing;  /* of each complete edge: producers that have not ended */
+	uint32_t *queue;
+	uint32_t queued;
+};
+
+static void unblock(struct order *o, uint32_t vertex)
+{
+	uint32_t gang = o->graph->gang_of[vertex];
+
+	if (--o->blockers[gang] == 0)
+		o->queue[o->queued++] = gang;
+}
+
+static void end_vertex(struct order *o, uint32_t vertex)
+{
+	const struct graph *g = o->graph;
+	const struct graph_stage *s = g->stages[g->vertex_stage[vertex]];
+	uint32_t index = vertex - s->first_vertex;
+
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+		uint32_t to = g->stages[e->to]->first_vertex;
+
+		if (e->from != s->id || is_gang_edge(e))
+			continue;
+		if (edge_is_complete(e) && --o->missing[i])
+			continue;
+		for (uint32_t c = 0; c < (edge_is_complete(e) ? e->to_width : edge_consumers(e, index)); c++)
+			unblock(o, to + (edge_is_complete(e) ? c : edge_consumer(e, index, c)));
+	}
+}
+
+static void count_blockers(struct order *o)
+{
+	const struct graph *g = o->graph;
+
+	for (size_t i = 0; i < g->edge_count; i++) {
+		const struct graph_edge *e = g->edges[i];
+		uint32_t to = g->stages[e->to]->first_vertex;
+
+		o->missing[i] = e->from_width;
+		for (uint32_t c = 0; c < e->to_width && !is_gang_edge(e); c++)
+			o->blockers[g->gang_of[to + c]] += edge_is_complete(e) ? 1 : edge_producers(e, c);
+	}
+	for (uint32_t gang = 0; gang < g->gang_count; gang++)
+		if (!o->blockers[gang])
+			o->queue[o->queued++] = gang;
+}
+
+static void check_order(const struct graph *graph, struct dag_diag *diag)
+{
+	struct order o = {graph, base_alloc((graph->gang_count + 1) * sizeof(uint32_t)),
+		base_alloc((graph->edge_count + 1) * sizeof(uint32_t)),
+		base_alloc((graph->gang_count + 1) * sizeof(uint32_t)), 0};
+
+	count_blockers(&o);
+	for (uint32_t at = 0; at < o.queued; at++) {
+		const struct graph_gang *g = &graph->gangs[o.queue[at]];
+
+		for (uint32_t i = 0; i < g->count; i++)
+			end_vertex(&o, graph->gang_members[g->first + i]);
+	}
+	for (size_t i = 0; i < graph->edge_count && o.queued < graph->gang_count; i++) {
+		const struct graph_edge *e = graph->edges[i];
+		uint32_t c = 0, to = graph->stages[e->to]->first_vertex;
+
+		while (c < e->to_width && (!o.blockers[graph->gang_of[to + c]] ||
+						  graph->gangs[graph->gang_of[to + c]].count == 1))
+			c++;
+		if (is_gang_edge(e) || c == e->to_width)
+			continue;
+		graph_report(diag, e->place,
+			"'%s' starts together with what pipes join it to, and waits here for '%s', which waits for "
+			"one of these to end; use pipes on the whole way, or on none of it",
+			graph->stages[e->to]->name, graph->stages[e->from]->name);
+		break;
+	}
+	free(o.blockers);
+	free(o.missing);
+	free(o.queue);
+}
+
 void graph_finish_gangs(struct graph *graph, struct dag_diag *diag)
 {
 	uint32_t *parent;
 	uint64_t *channels;
+	size_t errors;
 
 	number_vertices(graph);
 	parent = base_alloc((graph->vertex_count + 1) * sizeof(*parent));
@@ -173,8 +263,13 @@ void graph_finish_gangs(struct graph *graph, struct dag_diag *diag)
 		if (is_gang_edge(graph->edges[i]))
 			count_channels(graph, graph->edges[i], channels);
 	mark_elastic(graph, channels, diag);
-	check_inner_files(graph, diag);
 	free(channels);
+	if (graph->gang_count == graph->vertex_count)
+		return;
+	errors = diag->count;
+	check_inner_files(graph, diag);
+	if (diag->count == errors)
+		check_order(graph, diag);
 }
 
 uint64_t graph_gang_shares(const struct graph *graph, uint32_t gang)

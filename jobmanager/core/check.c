@@ -38,29 +38,26 @@ static void check_edges(const struct jm *jm)
 	}
 }
 
+static void add_load(const struct jm *jm, struct jm_node *nodes, uint32_t node, uint32_t vertex)
+{
+	nodes[node].used += gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+	nodes[node].memory_used += vertex_stage(jm, vertex)->memory;
+	nodes[node].running++;
+}
+
 static void check_nodes(const struct jm *jm)
 {
-	for (uint32_t n = 0; n < jm->node_count; n++) {
-		uint32_t used = 0, running = 0;
-		uint64_t memory = 0;
+	struct jm_node *nodes = base_alloc((jm->node_count + 1) * sizeof(*nodes));
 
-		for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
-			if (jm->vertices[v].state == JM_RUNNING && jm->vertices[v].node == n) {
-				used += gang_shares_of(jm, jm->graph->gang_of[v], v);
-				memory += vertex_stage(jm, v)->memory;
-				running++;
-			}
-		for (size_t i = 0; i < jm->copy_count; i++)
-			if (jm->copies[i].node == n) {
-				uint32_t v = jm->copies[i].vertex;
-
-				used += gang_shares_of(jm, jm->graph->gang_of[v], v);
-				memory += vertex_stage(jm, v)->memory;
-				running++;
-			}
-		DAG_ASSERT(used == jm->nodes[n].used && running == jm->nodes[n].running &&
-			   memory == jm->nodes[n].memory_used);
-	}
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		if (jm->vertices[v].state == JM_RUNNING)
+			add_load(jm, nodes, jm->vertices[v].node, v);
+	for (size_t i = 0; i < jm->copy_count; i++)
+		add_load(jm, nodes, jm->copies[i].node, jm->copies[i].vertex);
+	for (uint32_t n = 0; n < jm->node_count; n++)
+		DAG_ASSERT(nodes[n].used == jm->nodes[n].used && nodes[n].running == jm->nodes[n].running &&
+			   nodes[n].memory_used == jm->nodes[n].memory_used);
+	free(nodes);
 }
 
 static uint32_t check_queue(const struct jm *jm, const struct jm_queue *q)

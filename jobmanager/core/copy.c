@@ -88,6 +88,7 @@ static bool may_copy(const struct jm_stage *state, const struct graph_stage *s)
 	       state->running && state->done && state->done * 2 >= s->width;
 }
 
+/* False where there is no node for it. */
 static bool start_copy(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
@@ -95,6 +96,9 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 	struct jm_effect *e;
 	uint32_t node = 0;
 
+	/* What it reads may be lost meanwhile; the one that runs has read it. */
+	if (!vertex_inputs_there(jm, vertex))
+		return true;
 	while (node < jm->node_count && (node == v->node || jm->nodes[node].used >= jm->nodes[node].granted ||
 						!node_fits(jm, node, vertex)))
 		node++;

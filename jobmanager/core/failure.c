@@ -205,7 +205,11 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		/* A pipe of the same gang broke: the member that broke it is told of by itself, or its node's
 		 * end is. */
 		run_again(jm, vertex);
-	else
+	else if (o->error == DAG_ELOST) { /* its daemon gave it up: uncharged, as if the node were gone */
+		jm_note(jm, "%s was lost and runs again: %s", jm_attempt_name(jm, vertex),
+			o->text && *o->text ? o->text : dag_strerror(o->error));
+		run_again(jm, vertex);
+	} else
 		charge(jm, vertex, o);
 }
 

@@ -183,6 +183,8 @@ struct jm_node *jm_add_node(struct jm *jm, const char *name);
 void vertices_init(struct jm *jm);
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
 void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state);
+/* Everything that it waits for is committed. */
+bool vertex_inputs_there(const struct jm *jm, uint32_t vertex);
 /* A gang whose inputs are all there becomes READY and is queued. */
 void gang_try_ready(struct jm *jm, uint32_t gang);
 void gang_unready(struct jm *jm, uint32_t gang);

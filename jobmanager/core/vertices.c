@@ -68,7 +68,7 @@ void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state)
 	v->state = (uint8_t)state;
 }
 
-static bool inputs_there(const struct jm *jm, uint32_t vertex)
+bool vertex_inputs_there(const struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
@@ -87,7 +87,7 @@ void gang_try_ready(struct jm *jm, uint32_t gang)
 	if (jm->gangs[gang].state != JM_WAITING)
 		return;
 	for (uint32_t i = 0; i < g->count; i++)
-		if (!inputs_there(jm, jm->graph->gang_members[g->first + i]))
+		if (!vertex_inputs_there(jm, jm->graph->gang_members[g->first + i]))
 			return;
 	jm->gangs[gang].state = JM_READY;
 	for (uint32_t i = 0; i < g->count; i++)

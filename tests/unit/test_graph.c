@@ -205,6 +205,17 @@ static void test_file_inside_a_gang(void **state)
 	expect_error("must start together");
 }
 
+static void test_file_out_of_a_gang_and_back(void **state)
+{
+	uint32_t a = stage("a", 2), b = stage("b", 3), c = stage("c", 2);
+
+	(void)state;
+	edge(a, c, 0, GRAPH_POINTWISE)->channel = GRAPH_PIPE;
+	edge(a, b, 0, GRAPH_BIPARTITE)->partition.kind = GRAPH_BY_ROUND_ROBIN;
+	edge(b, c, 1, GRAPH_BIPARTITE)->partition.kind = GRAPH_BY_ROUND_ROBIN;
+	expect_error("which waits for one of these to end");
+}
+
 static void test_dot_quotes_names(void **state)
 {
 	struct buffer text = {0};
@@ -226,7 +237,7 @@ int main(void)
 		T(test_widths_come_from_pointwise_neighbours), T(test_widths_that_do_not_divide),
 		T(test_cycle), T(test_two_writers), T(test_streams_are_stored_once_where_equal),
 		T(test_pipes_that_meet_again_are_elastic), T(test_a_chain_of_pipes_is_not_elastic),
-		T(test_file_inside_a_gang), T(test_dot_quotes_names)};
+		T(test_file_inside_a_gang), T(test_file_out_of_a_gang_and_back), T(test_dot_quotes_names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

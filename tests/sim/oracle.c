@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A sequential interpreter of the graph, and an auditor of what the job manager wrote and did. It shares no code with
+ * the engine: edges are walked by its own arithmetic, commits are counted from the journal's text.
+ */
+#include "sim.h"
+#include "graph/graph.h"
+
+#include <stdio.h>
+#include <uthash.h>
+
+struct sealed_key {
+	uint32_t vertex, attempt;
+};
+
+struct sealed {
+	struct sealed_key key;
+	uint64_t value;
+	uint32_t *vertices, *attempts;
+	size_t n;
+	UT_hash_handle hh;
+};
+
+struct committed {
+	uint32_t attempt; /* 0: none */
+	uint64_t fact;    /* its number, from 1 */
+};
+
+struct sim_oracle {
+	uint64_t *expected;
+	bool *known;
+	struct committed *committed;
+	char **facts;
+	size_t fact_count, fact_cap;
+	uint64_t durable, publishing, ended; /* numbers of facts */
+	struct sealed *sealed;
+	bool *visible; /* of outputs */
+	uint32_t visible_count;
+};
+
+/* ---- the graph, walked by its definition ---- */
+
+static bool is_joined(const struct graph_edge *e, uint32_t p, uint32_t c)
+{
+	uint32_t from = e->from_width, to = e->to_width;
+
+	switch (e->pattern) {
+	case GRAPH_BIPARTITE:
+		return true;
+	case GRAPH_POINTWISE:
+		return from >= to ? p / (from / to) == c : c / (to / from) == p;
+	case GRAPH_NEIGHBOURS:
+		return p <= c + e->k && c <= p + e->k;
+	case GRAPH_LIST:
+		for (uint32_t i = 0; i < e->list_count; i++)
+			if (e->list[i].producer == p && e->list[i].consumer == c)
+				return true;
+		return false;
+	}
+	return false;
+}
+
+static uint32_t part_of(const struct graph_edge *e, uint32_t c)
+{
+	if (e->parts <= 1)
+		return 0;
+	return e->pattern == GRAPH_BIPARTITE ? c : c % (e->to_width / e->from_width);
+}
+
+/* The producers of c on an edge are among these. */
+static void bounds(const struct graph_edge *e, uint32_t c, uint32_t *first, uint32_t *end)
+{
+	*first = 0;
+	*end = e->from_width;
+	if (e->pattern == GRAPH_POINTWISE) {
+		*first = (uint32_t)((uint64_t)c * e->from_width / e->to_width);
+		*end = DAG_MAX(*first + 1, (uint32_t)(((uint64_t)c + 1) * e->from_width / e->to_width));
+	}
+}
+
+struct reads {
+	uint32_t *vertices, *parts;
+	bool *waited; /* committed before the reader starts */
+	size_t n;
+};
+
+static struct reads read_by(struct sim *s, uint32_t vertex)
+{
+	const struct graph_stage *stage = s->use->stages[s->use->vertex_stage[vertex]];
+	uint32_t index = vertex - stage->first_vertex;
+	struct reads r = {0};
+	size_t cap = 0, cap_parts = 0, cap_waited = 0, n;
+
+	for (uint32_t p = 0; p < stage->in_count; p++) {
+		const struct graph_edge *e;
+		uint32_t first, end;
+
+		if (stage->in[p].edge == GRAPH_NONE)
+			continue;
+		e = s->use->edges[stage->in[p].edge];
+		bounds(e, index, &first, &end);
+		for (uint32_t i = first; i < end; i++) {
+			if (!is_joined(e, i, index))
+				continue;
+			n = r.n;
+			*DAG_APPEND(r.parts, n, cap_parts) = part_of(e, index);
+			n = r.n;
+			*DAG_APPEND(r.waited, n, cap_waited) =
+				e->channel != GRAPH_PIPE && e->channel != GRAPH_FIFO;
+			*DAG_APPEND(r.vertices, r.n, cap) = s->use->stages[e->from]->first_vertex + i;
+		}
+	}
+	return r;
+}
+
+static void free_reads(struct reads *r)
+{
+	free(r->vertices);
+	free(r->parts);
+	free(r->waited);
+}
+
+static bool is_source(struct sim *s, uint32_t vertex)
+{
+	return s->use->stages[s->use->vertex_stage[vertex]]->kind == GRAPH_INPUT;
+}
+
+static uint64_t interpret(struct sim *s, uint32_t vertex)
+{
+	struct sim_oracle *o = s->oracle;
+	struct reads r;
+	uint64_t *values;
+
+	if (o->known[vertex])
+		return o->expected[vertex];
+	if (is_source(s, vertex))
+		return source_value(vertex);
+	r = read_by(s, vertex);
+	values = base_alloc((r.n + 1) * sizeof(*values));
+	for (size_t i = 0; i < r.n; i++)
+		values[i] = channel_value(interpret(s, r.vertices[i]), r.parts[i]);
+	o->expected[vertex] = vertex_value(vertex, values, r.n);
+	o->known[vertex] = true;
+	free(values);
+	free_reads(&r);
+	return o->expected[vertex];
+}
+
+/* ---- the journal ---- */
+
+static void forget_gang(struct sim *s, uint32_t vertex)
+{
+	const struct graph_gang *g = &s->use->gangs[s->use->gang_of[vertex]];
+
+	for (uint32_t i = 0; i < g->count; i++)
+		s->oracle->committed[s->use->gang_members[g->first + i]] = (struct committed){0};
+}
+
+static void read_fact(struct sim *s, const char *fact, uint64_t number)
+{
+	struct sim_oracle *o = s->oracle;
+	unsigned vertex, attempt;
+	unsigned long long hash;
+	struct sealed *sealed;
+	struct sealed_key key;
+
+	if (sscanf(fact, "committed %u %u node=%*s hash=%16llx", &vertex, &attempt, &hash) == 3) {
+		if (o->committed[vertex].attempt)
+			sim_violate(s, "I1: %u is committed twice: attempts %x and %x", vertex,
+				o->committed[vertex].attempt, attempt);
+		key = (struct sealed_key){vertex, attempt};
+		HASH_FIND(hh, o->sealed, &key, sizeof(key), sealed);
+		if (!sealed || sealed->value != hash)
+			sim_violate(s, "I2: %u attempt %x is committed and was not sealed so", vertex, attempt);
+		o->committed[vertex] = (struct committed){attempt, number};
+	} else if (sscanf(fact, "reset %u %u", &vertex, &attempt) == 2)
+		forget_gang(s, vertex);
+	else if (!strcmp(fact, "publishing"))
+		o->publishing = number;
+	else if (!strncmp(fact, "ended", 5))
+		o->ended = number;
+}
+
+void oracle_fact(struct sim *s, const char *fact)
+{
+	struct sim_oracle *o = s->oracle;
+
+	*DAG_APPEND(o->facts, o->fact_count, o->fact_cap) = base_strdup(fact);
+	read_fact(s, fact, o->fact_count);
+}
+
+void oracle_durable(struct sim *s, uint64_t facts)
+{
+	s->oracle->durable = facts;
+}
+
+void oracle_lost(struct sim *s, uint64_t facts_left)
+{
+	struct sim_oracle *o = s->oracle;
+
+	while (o->fact_count > facts_left)
+		free(o->facts[--o->fact_count]);
+	o->durable = facts_left;
+	o->publishing = o->ended = 0;
+	memset(o->committed, 0, s->use->vertex_count * sizeof(*o->committed));
+	for (size_t i = 0; i < o->fact_count; i++)
+		read_fact(s, o->facts[i], i + 1);
+}
+
+/* ---- what is done ---- */
+
+static void check_start(struct sim *s, const struct jm_effect *e)
+{
+	struct sim_oracle *o = s->oracle;
+	struct reads r = read_by(s, e->vertex);
+
+	for (size_t i = 0; i < r.n; i++)
+		if (r.waited[i] && !is_source(s, r.vertices[i]) && !o->committed[r.vertices[i]].attempt)
+			sim_violate(s, "%u starts, and its input %u is not committed", e->vertex, r.vertices[i]);
+	if (o->committed[e->vertex].attempt)
+		sim_violate(s, "%u starts, and is committed", e->vertex);
+	free_reads(&r);
+}
+
+void oracle_effect(struct sim *s, const struct jm_effect *e)
+{
+	struct sim_oracle *o = s->oracle;
+
+	if (e->kind == JM_START)
+		check_start(s, e);
+	else if (e->kind == JM_ACK && o->committed[e->vertex].attempt == e->attempt &&
+		 o->committed[e->vertex].fact > o->durable)
+		sim_violate(s, "I6: %u attempt %x is acknowledged before its commit is durable", e->vertex,
+			e->attempt);
+	else if (e->kind == JM_PUBLISH && (!o->publishing || o->publishing > o->durable))
+		sim_violate(s, "I6: publication before its intent is durable");
+	else if (e->kind == JM_END && (!o->ended || o->ended > o->durable))
+		sim_violate(s, "I6: the end before it is durable");
+}
+
+void oracle_sealed(struct sim *s, uint32_t vertex, uint32_t attempt, uint64_t value, const uint32_t *vertices,
+	const uint32_t *attempts, size_t n)
+{
+	struct sim_oracle *o = s->oracle;
+	struct sealed_key key = {vertex, attempt};
+	struct sealed *x;
+
+	HASH_FIND(hh, o->sealed, &key, sizeof(key), x);
+	if (x) {
+		sim_violate(s, "%u attempt %x ran twice", vertex, attempt);
+		return;
+	}
+	x = base_alloc(sizeof(*x));
+	x->key = key;
+	x->value = value;
+	x->n = n;
+	x->vertices = base_alloc((n + 1) * sizeof(*x->vertices));
+	x->attempts = base_alloc((n + 1) * sizeof(*x->attempts));
+	if (n) {
+		memcpy(x->vertices, vertices, n * sizeof(*vertices));
+		memcpy(x->attempts, attempts, n * sizeof(*attempts));
+	}
+	HASH_ADD(hh, o->sealed, key, sizeof(key), x);
+}
+
+void oracle_visible(struct sim *s, uint32_t output, const uint64_t *values, size_t n)
+{
+	struct sim_oracle *o = s->oracle;
+	const struct graph_stage *stage = s->use->stages[s->use->outputs[output].stage];
+
+	if (!o->publishing || o->publishing > o->durable)
+		sim_violate(s, "I5: output %u is visible before that was decided", output);
+	o->visible_count += !o->visible[output];
+	o->visible[output] = true;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t vertex = stage->first_vertex + (uint32_t)i;
+		struct sealed_key key = {vertex, o->committed[vertex].attempt};
+		struct sealed *x;
+
+		if (!s->faults[FAULT_NOT_DETERMINISTIC] && values[i] != interpret(s, vertex))
+			sim_violate(s, "output %u holds wrong bytes of %u", output, vertex);
+		HASH_FIND(hh, o->sealed, &key, sizeof(key), x);
+		if (!x || x->value != values[i])
+			sim_violate(s, "output %u holds other bytes of %u than were committed", output, vertex);
+	}
+}
+
+/* I4: what each committed vertex read is what the committed attempt of its producer gave. */
+static void check_lineage(struct sim *s)
+{
+	struct sim_oracle *o = s->oracle;
+
+	for (uint32_t v = 0; v < s->use->vertex_count && !s->violation; v++) {
+		struct sealed_key key = {v, o->committed[v].attempt};
+		struct sealed *x, *read, *now;
+
+		if (is_source(s, v))
+			continue;
+		HASH_FIND(hh, o->sealed, &key, sizeof(key), x);
+		if (!x) {
+			sim_violate(s, "the job is done and %u is not", v);
+			return;
+		}
+		for (size_t i = 0; i < x->n; i++) {
+			struct sealed_key was = {x->vertices[i], x->attempts[i]},
+					  is = {x->vertices[i], o->committed[x->vertices[i]].attempt};
+
+			if (is_source(s, x->vertices[i]))
+				continue;
+			HASH_FIND(hh, o->sealed, &was, sizeof(was), read);
+			HASH_FIND(hh, o->sealed, &is, sizeof(is), now);
+			if (!read || !now || read->value != now->value)
+				sim_violate(s, "I4: %u read attempt %x of %u, and %x counts with other bytes", v,
+					was.attempt, was.vertex, is.attempt);
+		}
+	}
+}
+
+void oracle_end(struct sim *s)
+{
+	struct sim_oracle *o = s->oracle;
+
+	if (s->end_error && o->visible_count)
+		sim_violate(s, "I5: the job failed (%s) and %u of its outputs are visible", s->end_text,
+			o->visible_count);
+	if (s->end_error && !*s->end_text)
+		sim_violate(s, "the job failed and does not say why");
+	if (s->end_error)
+		return;
+	if (o->visible_count != s->use->output_count)
+		sim_violate(s, "I5: the job is done and %u of %zu outputs are visible", o->visible_count,
+			s->use->output_count);
+	check_lineage(s);
+}
+
+void oracle_init(struct sim *s)
+{
+	struct sim_oracle *o = base_alloc(sizeof(*o));
+
+	s->oracle = o;
+	o->expected = base_alloc((s->use->vertex_count + 1) * sizeof(*o->expected));
+	o->known = base_alloc(s->use->vertex_count + 1);
+	o->committed = base_alloc((s->use->vertex_count + 1) * sizeof(*o->committed));
+	o->visible = base_alloc(s->use->output_count + 1);
+}
+
+void oracle_fini(struct sim *s)
+{
+	struct sim_oracle *o = s->oracle;
+	struct sealed *x, *next;
+
+	HASH_ITER(hh, o->sealed, x, next) {
+		HASH_DEL(o->sealed, x);
+		free(x->vertices);
+		free(x->attempts);
+		free(x);
+	}
+	for (size_t i = 0; i < o->fact_count; i++)
+		free(o->facts[i]);
+	free(o->facts);
+	free(o->expected);
+	free(o->known);
+	free(o->committed);
+	free(o->visible);
+	free(o);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+/*
+ * A cluster in one thread with a pretended clock. The scheduler, the judge, the registry, the division of slots, the
+ * session links and the protocol's encoder and decoder are the real ones; processes, network, disks and vertices
+ * are pretended here, and one seed draws everything that they do.
+ *
+ *   world.c    the event queue, the network, sessions
+ *   manager.c  the job manager around the scheduler's core, with a journal that loses its tail
+ *   node.c     a daemon: attempts, leases, what it keeps over a restart
+ *   names.c    the name server
+ *   faults.c   what goes wrong, when
+ *   workload.c random graphs
+ *   oracle.c   what the bytes must be, and what must never happen
+ *   run.c      a run from its seed to its verdict
+ */
+#include "base/buffer.h"
+#include "base/prng.h"
+#include "jobmanager/core/jm.h"
+#include "jobmanager/core/judge.h"
+#include "nameserver/core/registry.h"
+#include "wire/link.h"
+#include "dagrun.pb-c.h"
+
+#define SIM_MANAGER 0u
+#define SIM_NAMES 1u
+#define SIM_FIRST_NODE 2u
+
+/* Situations that a night of seeds must have met. */
+#define SIM_PROBES(X)                                                                                        \
+	X(late_refused, "a late completion was refused")                                                      \
+	X(done_repeated, "an end was told again and acknowledged again")                                      \
+	X(resumed, "a job was resumed")                                                                       \
+	X(tail_lost, "a crash lost facts that were not durable")                                              \
+	X(adopted, "running work was adopted")                                                                \
+	X(sealed_adopted, "an end that nobody had heard was committed after a resume")                        \
+	X(publication_resumed, "a publication was resumed")                                                   \
+	X(publication_cut, "a publication was cut between two files")                                         \
+	X(copied, "a slow vertex got a copy")                                                                 \
+	X(copy_won, "the copy won")                                                                           \
+	X(invalidated, "a lost output was made again")                                                        \
+	X(upstream, "an output was made again for one that was made again")                                   \
+	X(differs, "a rerun gave other bytes")                                                                \
+	X(consumer_again, "a consumer of other bytes ran again")                                              \
+	X(corrupt_found, "damaged data was found by its holder")                                              \
+	X(intact, "a complaint about intact data")                                                            \
+	X(gang_again, "a gang started again")                                                                 \
+	X(fenced, "a message of an older epoch was refused")                                                  \
+	X(lease_over, "a daemon's lease ended and it stopped its vertices")                                   \
+	X(came_back, "a node that was declared dead came back")                                               \
+	X(held_back, "sealed data of a node that came back counted again")                                    \
+	X(cut_off, "the judge was cut off")                                                                   \
+	X(many_dead, "many nodes died at once")                                                               \
+	X(journal_full, "the journal's disk was full")                                                        \
+	X(disk_full, "a vertex found the disk full")                                                          \
+	X(message_lost, "a message was lost")                                                                 \
+	X(message_doubled, "a message came twice")                                                            \
+	X(repeated, "messages were repeated")                                                                 \
+	X(session_refused, "a session was refused after a restart")                                           \
+	X(refetched, "an output was fetched again")                                                           \
+	X(avoided, "a node was avoided")                                                                      \
+	X(timed_out, "a vertex ran into its timeout")                                                         \
+	X(names_gone, "the name server restarted")                                                            \
+	X(failed_named, "a job failed and said why")
+
+enum sim_probe {
+#define X(name, text) PROBE_##name,
+	SIM_PROBES(X)
+#undef X
+		PROBE_COUNT
+};
+extern const char *const sim_probe_texts[PROBE_COUNT];
+
+enum sim_fault {
+	FAULT_DELAY,
+	FAULT_LOSS,
+	FAULT_DOUBLE,
+	FAULT_REORDER,
+	FAULT_PARTITION,
+	FAULT_ONE_WAY,
+	FAULT_SLOW_LINK,
+	FAULT_NODE_CRASH,
+	FAULT_NODE_DISK, /* a crash takes the spool with it */
+	FAULT_NODE_PAUSE,
+	FAULT_MANAGER_CRASH,
+	FAULT_MANAGER_POINT, /* between two effects */
+	FAULT_MANAGER_PAUSE,
+	FAULT_NAMES_CRASH,
+	FAULT_DISK_FULL,
+	FAULT_JOURNAL_FULL,
+	FAULT_CORRUPT,
+	FAULT_LOST_DATA,
+	FAULT_VERTEX_CRASH,
+	FAULT_VERTEX_SLOW,
+	FAULT_VERTEX_WEDGED,
+	FAULT_NOT_DETERMINISTIC,
+	FAULT_COUNT
+};
+extern const char *const sim_fault_names[FAULT_COUNT];
+
+struct sim;
+
+struct sim_options {
+	uint64_t seed;
+	uint32_t nodes, vertices; /* 0: drawn */
+	uint32_t slots;
+	uint32_t kill;            /* nodes that die for good in the middle */
+	bool quiet_faults;        /* none but `kill` */
+	bool trace;
+	const struct graph *graph; /* a user's; NULL: drawn */
+	dag_instant vertex_time;   /* of each vertex; 0: drawn */
+	uint32_t off;              /* fault classes that are not used: a bit each */
+	dag_instant faults_end;    /* 0: drawn; for shrinking */
+	int crash_process;         /* exhaustive crash points: 0 none, 1 manager, 2 name server, 3 daemon */
+	uint64_t crash_at;         /* at the effect or fact of this number */
+	int crash_mode;            /* 0 before, 1 after, 2 torn */
+};
+
+/* ---- world.c ---- */
+
+/* One direction pair between two processes. */
+struct sim_session {
+	struct link link;
+	uint32_t peer;
+	bool dialled, open;
+	void *owner;
+};
+
+struct sim_message {
+	uint32_t from, to;
+	bool data; /* Data, not Envelope */
+	size_t len;
+	unsigned char *bytes;
+};
+
+struct sim_process {
+	bool up;
+	uint64_t generation; /* of the process: its timers and connections die with it */
+	uint64_t incarnation;
+	dag_instant paused_until;
+};
+
+enum sim_event_kind { SIM_DELIVER, SIM_TICK, SIM_CALL };
+
+struct sim_event {
+	dag_instant time;
+	uint64_t seq;
+	enum sim_event_kind kind;
+	uint32_t process;
+	uint64_t generation; /* 0: whatever process it is */
+	struct sim_message *message;
+	void (*call)(struct sim *s, uint32_t process, uint64_t a, uint64_t b);
+	uint64_t a, b;
+};
+
+struct sim {
+	struct sim_options options;
+	struct prng prng;
+	dag_instant now;
+	uint64_t seq, generations;
+	struct sim_event *queue; /* a heap by (time, seq) */
+	size_t queue_count, queue_cap;
+	struct sim_process *processes;
+	uint32_t process_count, node_count;
+	/* network */
+	bool *cut;               /* [from * process_count + to] */
+	dag_instant *last_delivery;
+	dag_instant *link_delay; /* of a slow link, on top */
+	bool faults[FAULT_COUNT];
+	uint32_t rate[FAULT_COUNT]; /* per mille, or how hard */
+	bool calm;                  /* the second phase */
+	dag_instant faults_end, started;
+	uint32_t probes[PROBE_COUNT];
+	uint64_t trace_hash, trace_lines;
+	struct graph *graph;
+	const struct graph *use; /* the drawn one, or the user's */
+	struct sim_manager *manager;
+	struct sim_node *nodes;
+	struct sim_names *names;
+	struct sim_oracle *oracle;
+	bool ended;
+	int end_error;
+	char *end_text;
+	char *violation;
+	uint64_t attempts, effects, messages;
+	dag_instant end_time;
+};
+
+void sim_trace(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_violate(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline void sim_probe(struct sim *s, enum sim_probe probe)
+{
+	s->probes[probe]++;
+}
+uint64_t sim_draw(struct sim *s, uint64_t n);
+bool sim_chance(struct sim *s, enum sim_fault fault); /* by its rate, when it is on */
+void sim_call(struct sim *s, dag_instant delay, uint32_t process, bool this_generation,
+	void (*call)(struct sim *s, uint32_t process, uint64_t a, uint64_t b), uint64_t a, uint64_t b);
+bool sim_step(struct sim *s);
+void world_fini(struct sim *s);
+void process_start(struct sim *s, uint32_t process);
+void process_stop(struct sim *s, uint32_t process);
+void sim_send_data(struct sim *s, uint32_t from, uint32_t to, Dagrun__Data *data);
+/* sessions */
+void session_open(struct sim *s, uint32_t self, struct sim_session *session, uint32_t peer);
+void sim_send(struct sim *s, uint32_t self, struct sim_session *session, Dagrun__Envelope *e);
+void session_beat(struct sim *s, uint32_t self, struct sim_session *session);
+/* An envelope for this end; true where it is to be taken. *ret_refused: the other end does not know us. */
+bool session_take(struct sim *s, uint32_t self, struct sim_session *session, const Dagrun__Envelope *e,
+	bool *ret_refused);
+void session_refuse(struct sim *s, uint32_t self, uint32_t peer, uint64_t session);
+#define SIM_ENVELOPE(name_, case_)                                                                           \
+	Dagrun__Envelope name_ = DAGRUN__ENVELOPE__INIT;                                                     \
+	name_.body_case = DAGRUN__ENVELOPE__BODY_##case_
+
+/* ---- manager.c ---- */
+void manager_init(struct sim *s);
+void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b);
+void manager_crash(struct sim *s);
+void manager_set_full(struct sim *s, bool full);
+const struct jm *manager_core(const struct sim *s);
+void manager_tick(struct sim *s);
+void manager_envelope(struct sim *s, uint32_t from, const Dagrun__Envelope *e);
+void manager_data(struct sim *s, uint32_t from, const Dagrun__Data *d);
+void manager_connection_lost(struct sim *s, uint32_t node);
+void manager_fini(struct sim *s);
+
+/* ---- node.c ---- */
+void nodes_init(struct sim *s);
+void node_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b);
+void node_crash(struct sim *s, uint32_t process, bool disk_too);
+void node_tick(struct sim *s, uint32_t process);
+void node_envelope(struct sim *s, uint32_t process, uint32_t from, const Dagrun__Envelope *e);
+void node_data(struct sim *s, uint32_t process, uint32_t from, const Dagrun__Data *d);
+void node_damage(struct sim *s, uint32_t process, bool lose);
+void node_set_full(struct sim *s, uint32_t process, bool full);
+uint32_t node_slots(const struct sim *s, uint32_t process);
+/* Attempts that are still there; sealed data of a node that could not be told stays for a day. */
+uint32_t nodes_left_over(const struct sim *s);
+bool manager_told_end(const struct sim *s, uint32_t process);
+void nodes_fini(struct sim *s);
+
+/* ---- names.c ---- */
+void names_init(struct sim *s);
+void names_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b);
+void names_crash(struct sim *s);
+void names_tick(struct sim *s);
+void names_envelope(struct sim *s, uint32_t from, const Dagrun__Envelope *e);
+void names_fini(struct sim *s);
+
+/* ---- faults.c ---- */
+void faults_init(struct sim *s);
+void faults_calm(struct sim *s);
+
+/* ---- workload.c ---- */
+void workload_draw(struct sim *s);
+/* What a vertex makes of what it reads: the user's program. */
+uint64_t vertex_value(uint32_t vertex, const uint64_t *inputs, size_t n);
+uint64_t channel_value(uint64_t value, uint32_t part);
+uint64_t source_value(uint32_t vertex);
+
+/* ---- oracle.c ---- */
+void oracle_init(struct sim *s);
+void oracle_fact(struct sim *s, const char *fact);    /* decided */
+void oracle_durable(struct sim *s, uint64_t facts);   /* of them, on disk */
+void oracle_lost(struct sim *s, uint64_t facts_left); /* a crash took the rest */
+void oracle_effect(struct sim *s, const struct jm_effect *e);
+/* An attempt ended with a value, made of these. */
+void oracle_sealed(struct sim *s, uint32_t vertex, uint32_t attempt, uint64_t value, const uint32_t *vertices,
+	const uint32_t *attempts, size_t n);
+void oracle_visible(struct sim *s, uint32_t output, const uint64_t *values, size_t n);
+void oracle_end(struct sim *s);
+void oracle_fini(struct sim *s);
+
+/* ---- run.c ---- */
+struct sim_result {
+	char *violation; /* NULL: all is well */
+	int error;       /* of the job */
+	char *text;
+	uint64_t trace_hash, attempts, effects, messages, facts;
+	uint32_t vertices, nodes;
+	dag_instant time; /* of the job */
+	uint32_t probes[PROBE_COUNT];
+	bool faults[FAULT_COUNT];
+};
+void sim_run(const struct sim_options *options, struct sim_result *ret);
+void sim_result_fini(struct sim_result *result);
+
+#endif
