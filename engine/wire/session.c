@@ -12,6 +12,7 @@ struct session {
 	unsigned char *identity; /* server: the peer's routing id */
 	size_t identity_len;
 	char *peer;
+	uint64_t peer_incarnation; /* dialler: of the server that answered first */
 	bool refused;
 	UT_hash_handle hh;
 };
@@ -54,6 +55,7 @@ static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq,
 	e->session = s->link.session;
 	e->seq = seq;
 	e->ack = s->link.received;
+	e->server = s->server ? s->server->incarnation : 0;
 	*ret_len = dagrun__envelope__get_packed_size(e);
 	data = base_alloc(*ret_len);
 	dagrun__envelope__pack(e, data);
@@ -141,10 +143,16 @@ static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 	if (!e)
 		return;
 	if (e->session == s->link.session && !s->refused) {
-		if (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED) {
+		bool restarted = s->peer_incarnation && e->server != s->peer_incarnation;
+
+		if (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED || restarted) {
 			s->refused = true;
-			s->handlers->on_refused(s->ctx, s, e->refused->reason);
-		} else if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
+			s->handlers->on_refused(s->ctx, s, restarted ? "it was started anew" : e->refused->reason);
+			dagrun__envelope__free_unpacked(e, NULL);
+			return;
+		}
+		s->peer_incarnation = e->server;
+		if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
 			if (e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && !s->peer)
 				s->peer = base_strdup(e->hello->id);
 			if (link_owes_ack(&s->link))

@@ -8,6 +8,7 @@
 
 #define COPY_LEAST (1 * DAG_SECOND)
 #define COPY_CHECK (250 * DAG_MS)
+#define COPIES_MAX 3 /* of a vertex, one at a time */
 
 /* Four buckets for each power of two of microseconds. */
 static uint32_t bucket_of(dag_instant run_ns)
@@ -106,6 +107,7 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 		return false;
 	v->highest = next_attempt(jm, jm->graph->gang_of[vertex]);
 	v->copied = true;
+	v->copies++;
 	*DAG_APPEND(jm->copies, jm->copy_count, jm->copy_cap) = (struct jm_copy){vertex, v->highest, node};
 	occupy_node(jm, node, vertex, +1);
 	jm->stages[s->id].attempts++;
@@ -146,6 +148,7 @@ void copies_start(struct jm *jm)
 			continue;
 		for (uint32_t v = s->first_vertex; v < s->first_vertex + s->width; v++)
 			if (jm->vertices[v].state == JM_RUNNING && !jm->vertices[v].copied &&
+				jm->vertices[v].copies < COPIES_MAX &&
 				jm->now - jm->vertices[v].started > slow &&
 				jm->graph->gangs[jm->graph->gang_of[v]].count == 1 && !start_copy(jm, v))
 				return;

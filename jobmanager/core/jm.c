@@ -458,10 +458,10 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	arena_fini(&jm->texts);
 	jm->now = now;
 	jm->wake_at = DAG_NEVER;
-	if (!is_valid(jm, event))
-		return DAG_EINVAL;
 	if (jm->ended)
 		return 0;
+	if (!is_valid(jm, event))
+		return DAG_EINVAL;
 	switch (event->kind) {
 	case JM_NODE_UP:
 		r = node_up(jm, event);

@@ -7,7 +7,8 @@
  * when the job ends.
  *
  * Pure: no clock, no file, no socket. The shell (jobmanager/manager) carries effects out in their order. An
- * effect with `durable` set must wait until every journal effect before it is on disk.
+ * effect with `durable` set must wait until every journal effect before it is on disk. The facts of one step
+ * are written together or not at all.
  *
  *                     inputs there            started
  *      WAITING ───────────────────► READY ──────────────► RUNNING ──────► DONE

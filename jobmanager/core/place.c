@@ -397,7 +397,7 @@ static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
 		return false;
 	/* Elsewhere, if there is an elsewhere. */
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && !jm->nodes[i].suspect && could_run(jm, &jm->nodes[i], first))
+		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i]) && could_run(jm, &jm->nodes[i], first))
 			return true;
 	return false;
 }

@@ -35,6 +35,7 @@ struct jm_vertex {
 	uint8_t deaths; /* of daemons that it ran on */
 	bool hashed;
 	bool held;             /* after a resume: its node has its data */
+	uint8_t copies; /* that were started */
 	bool copied;           /* has a second copy running: in jm.copies */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */

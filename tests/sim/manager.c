@@ -46,6 +46,8 @@ struct sim_manager {
 	/* The journal: facts, of which the first `durable` would outlive us. */
 	char **facts;
 	size_t fact_count, fact_cap, durable;
+	size_t *steps_end; /* facts up to each step: those of one step are written together or not at all */
+	size_t step_count, step_cap;
 	bool syncing, full;
 	struct deferred *deferred;
 	size_t deferred_first, deferred_count, deferred_cap;
@@ -71,6 +73,13 @@ static void step(struct sim *s, const struct jm_event *event);
 
 /* ---- crash points ---- */
 
+static void see_node_closed(struct sim *s, uint32_t self, uint64_t node, uint64_t b)
+{
+	(void)self;
+	(void)b;
+	manager_connection_lost(s, (uint32_t)node);
+}
+
 /* Counts a point where the process could die; true where it does. */
 static bool dies_here(struct sim *s)
 {
@@ -87,8 +96,8 @@ static bool dies_here(struct sim *s)
 
 			node_crash(s, node, s->options.crash_mode == 2);
 			sim_call(s, DAG_SECOND, node, false, node_boot, 0, 0);
-			manager_connection_lost(s, node);
-			return s->manager->dead;
+			sim_call(s, DAG_MS, SIM_MANAGER, true, see_node_closed, node, 0);
+			return false;
 		}
 		manager_crash(s);
 		return true;
@@ -149,7 +158,6 @@ static void append_fact(struct sim *s, const char *fact)
 		sim_probe(s, PROBE_invalidated);
 	else if (strncmp(fact, "adopted", 7) == 0)
 		sim_probe(s, PROBE_adopted);
-	sync_journal(s, SIM_MANAGER, 0, 0);
 }
 
 /* ---- effects ---- */
@@ -483,15 +491,20 @@ static void step(struct sim *s, const struct jm_event *event)
 	if (effects.wake_at != DAG_NEVER)
 		sim_call(s, DAG_MAX(effects.wake_at - s->now, (dag_instant)0) + DAG_MS, SIM_MANAGER, true,
 			on_wake, m->steps, 0);
+	for (size_t i = 0; i < effects.count; i++)
+		if (copy[i].kind == JM_JOURNAL)
+			append_fact(s, copy[i].text);
+	if (!m->step_count || m->steps_end[m->step_count - 1] < m->fact_count)
+		*DAG_APPEND(m->steps_end, m->step_count, m->step_cap) = m->fact_count;
+	sync_journal(s, SIM_MANAGER, 0, 0);
 	for (size_t i = 0; i < effects.count; i++) {
 		struct jm_effect *e = &copy[i];
 
 		if (m->dead || s->ended)
 			; /* it died between two effects */
-		else if (e->kind == JM_JOURNAL) {
-			append_fact(s, e->text);
+		else if (e->kind == JM_JOURNAL)
 			dies_here(s);
-		} else if (e->durable && (m->durable < m->fact_count || m->deferred_first < m->deferred_count)) {
+		else if (e->durable && (m->durable < m->fact_count || m->deferred_first < m->deferred_count)) {
 			*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) =
 				(struct deferred){m->fact_count, *e};
 			e->text = NULL;
@@ -529,6 +542,7 @@ static void dial(struct sim *s, struct manager_node *n, uint64_t incarnation)
 	Dagrun__JobOpen open = DAGRUN__JOB_OPEN__INIT;
 	SIM_ENVELOPE(e, JOB_OPEN);
 
+	sim_trace(s, "manager: dials n%u", n->process - SIM_FIRST_NODE);
 	if (n->gone)
 		sim_probe(s, PROBE_came_back);
 	n->dialled = true;
@@ -817,14 +831,18 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 void manager_crash(struct sim *s)
 {
 	struct sim_manager *m = s->manager;
-	size_t kept;
+	size_t kept, written = 0, whole = 0;
 
 	if (!s->processes[SIM_MANAGER].up || s->ended)
 		return;
 	/* What was being written may or may not be there. */
-	kept = m->durable + (m->fact_count > m->durable ? sim_draw(s, m->fact_count - m->durable + 1) : 0);
-	if (s->options.crash_process == 1)
-		kept = s->options.crash_mode == 0 ? m->durable : s->options.crash_mode == 1 ? m->fact_count : kept;
+	while (written < m->step_count && m->steps_end[written] <= m->durable)
+		written++;
+	whole = written + sim_draw(s, m->step_count - written + 1);
+	if (s->options.crash_process == 1 && s->options.crash_mode < 2)
+		whole = s->options.crash_mode ? m->step_count : written;
+	kept = whole ? m->steps_end[whole - 1] : 0;
+	m->step_count = whole;
 	sim_trace(s, "manager dies; %zu of %zu facts stay", kept, m->fact_count);
 	if (kept < m->fact_count)
 		sim_probe(s, PROBE_tail_lost);
@@ -869,6 +887,7 @@ void manager_fini(struct sim *s)
 		free(m->outputs[i].values);
 	free(m->facts);
 	free(m->deferred);
+	free(m->steps_end);
 	free(m->outputs);
 	free(m->nodes);
 	free(m);

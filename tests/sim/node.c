@@ -512,6 +512,7 @@ static void on_job_open(struct sim *s, uint32_t self, const Dagrun__JobOpen *m)
 		sim_send(s, self, &n->manager, &e);
 		return;
 	}
+	sim_trace(s, "n%u: job opened, epoch %u", self - SIM_FIRST_NODE, m->epoch);
 	n->epoch = m->epoch;
 	n->open = true;
 	n->want = n->grant = 0;

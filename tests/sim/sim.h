@@ -123,6 +123,7 @@ struct sim_options {
 struct sim_session {
 	struct link link;
 	uint32_t peer;
+	uint64_t peer_incarnation;
 	bool dialled, open;
 	void *owner;
 };
