@@ -190,6 +190,35 @@ void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
 	}
 }
 
+/*
+ * A pipe of the same gang broke: the member that broke it tells of it by itself, or its node's end does. A restart
+ * before that would make its word a late one, and the cause would never be mended.
+ */
+static void break_gang(struct jm *jm, uint32_t gang)
+{
+	if (jm->gangs[gang].broken_at != DAG_NEVER)
+		return;
+	jm->gangs[gang].broken_at = jm->now;
+	*DAG_APPEND(jm->broken, jm->broken_count, jm->broken_cap) = gang;
+}
+
+void rerun_broken(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->broken_count && !jm->ended;) {
+		uint32_t gang = jm->broken[i];
+		dag_instant at = jm->gangs[gang].broken_at;
+
+		if (at != DAG_NEVER && jm->now - at < JM_BROKEN_WAIT) {
+			jm_wake(jm, at + JM_BROKEN_WAIT);
+			i++;
+			continue;
+		}
+		jm->broken[i] = jm->broken[--jm->broken_count];
+		if (at != DAG_NEVER)
+			gang_rerun(jm, gang);
+	}
+}
+
 void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	bool input_error = o->error == DAG_EMISSING || o->error == DAG_ECORRUPT ||
@@ -202,9 +231,7 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		 jm->graph->gang_of[o->blamed_vertex] != jm->graph->gang_of[vertex])
 		complain(jm, vertex, o);
 	else if (o->blamed && input_error)
-		/* A pipe of the same gang broke: the member that broke it is told of by itself, or its node's
-		 * end is. */
-		run_again(jm, vertex);
+		break_gang(jm, jm->graph->gang_of[vertex]);
 	else if (o->error == DAG_ELOST) { /* its daemon gave it up: uncharged, as if the node were gone */
 		jm_note(jm, "%s was lost and runs again: %s", jm_attempt_name(jm, vertex),
 			o->text && *o->text ? o->text : dag_strerror(o->error));

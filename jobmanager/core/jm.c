@@ -173,6 +173,7 @@ void jm_destroy(struct jm **jmp)
 	free(jm->queues);
 	free(jm->complaints);
 	free(jm->copies);
+	free(jm->broken);
 	free(jm->adoptable);
 	for (size_t i = 0; i < jm->held_count; i++) {
 		free((char *)jm->held[i].outcome.text);
@@ -286,6 +287,9 @@ static void on_fetched(struct jm *jm, const struct jm_event *event)
 	if (!state->asked || s->first_vertex + state->fetched != event->vertex)
 		return;
 	state->asked = 0;
+	if (jm->vertices[event->vertex].state != JM_DONE ||
+		jm->vertices[event->vertex].attempt != event->attempt)
+		return; /* of an attempt that does not count any more */
 	state->fetched++;
 	jm_fact(jm, "fetched %u %u %u", event->output, event->vertex, event->attempt);
 	if (state->fetched == s->width)
@@ -512,6 +516,8 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	case JM_TICK:
 		break;
 	}
+	if (r == 0 && !jm->ended && !jm->resuming)
+		rerun_broken(jm);
 	if (r < 0 || jm->ended || jm->resuming)
 		return r;
 	place_ready(jm);

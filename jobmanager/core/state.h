@@ -17,6 +17,7 @@
 #define JM_TIMES 128
 #define JM_NODE_BAD_MAX 3   /* failures that others did not have: the node is avoided */
 #define JM_DEATHS_MAX 3     /* daemons that a vertex may take with it */
+#define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
 #define JM_FLAPS_WAIT_MAX 8 /* log2 of the longest wait after a node came back, in seconds */
 
 struct jm_vertex {
@@ -59,6 +60,7 @@ struct jm_gang {
 	uint8_t state; /* enum jm_state */
 	uint32_t left; /* RUNNING: members that have not ended */
 	dag_instant ready_at;
+	dag_instant broken_at; /* a member could not read another; DAG_NEVER */
 	uint32_t queue;          /* READY: node + 1 of the queue it is in; 0: the common one */
 	uint32_t next, previous; /* in that queue; GRAPH_NONE */
 };
@@ -143,6 +145,8 @@ struct jm {
 	struct jm_copy *copies;
 	size_t copy_count, copy_cap;
 	dag_instant copies_checked;
+	uint32_t *broken; /* gangs with a broken_at */
+	size_t broken_count, broken_cap;
 	struct jm_adoptable *adoptable;
 	size_t adoptable_count, adoptable_cap;
 	struct jm_held *held;
@@ -215,6 +219,8 @@ void requeue_all(struct jm *jm);
 uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex);
 
 /* ---- failure.c ---- */
+/* Gangs whose members complained of each other, and none of which said why. */
+void rerun_broken(struct jm *jm);
 /* A commit with another hash than the last: rule 6. */
 void on_differs(struct jm *jm, uint32_t vertex);
 void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);

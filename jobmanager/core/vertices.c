@@ -49,6 +49,7 @@ void vertices_init(struct jm *jm)
 	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
 		jm->gangs[gang].state =
 			is_source(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
+		jm->gangs[gang].broken_at = DAG_NEVER;
 		jm->gangs[gang].next = jm->gangs[gang].previous = GRAPH_NONE;
 	}
 }
@@ -253,6 +254,7 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 	}
 	gang->state = JM_WAITING;
 	gang->left = 0;
+	gang->broken_at = DAG_NEVER;
 }
 
 static void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum option { SEED, SEEDS, NODES, KILL, VERTICES, CALM, TRACE, OFF, CRASH_POINTS, TAP, HELP };
+enum option { SEED, SEEDS, NODES, KILL, VERTICES, CALM, TRACE, OFF, CRASH_POINTS, SEEDS_FILE, TAP, HELP };
 
 static const struct option_spec option_specs[] = {
 	[SEED] = {"seed", 's', "N", "the first seed (default: 1)"},
@@ -19,6 +19,7 @@ static const struct option_spec option_specs[] = {
 	[OFF] = {"off", 0, "BITS", "fault classes that are left out, as a shrunk seed prints them"},
 	[CRASH_POINTS] = {"crash-points", 0, NULL,
 		"every point of a job of 12 vertices, each process, before, after and torn"},
+	[SEEDS_FILE] = {"seeds-file", 0, "FILE", "lines of a seed and the fault classes that are left out"},
 	[TAP] = {"tap", 0, NULL, "one line of a test protocol for all"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
@@ -30,6 +31,7 @@ static const struct command_spec spec = {
 struct settings {
 	struct sim_options sim;
 	uint64_t seeds;
+	const char *file;
 	bool crash_points, tap, help;
 };
 
@@ -71,6 +73,9 @@ static int on_option(void *ctx, size_t option, const char *value)
 		break;
 	case CRASH_POINTS:
 		s->crash_points = true;
+		break;
+	case SEEDS_FILE:
+		s->file = value;
 		break;
 	case TAP:
 		s->tap = true;
@@ -165,6 +170,31 @@ static uint64_t run_crash_points(const struct sim_options *base, struct totals *
 	return failed;
 }
 
+/* Seeds that failed once. */
+static void run_file(const struct sim_options *base, const char *path, struct totals *t)
+{
+	FILE *f = fopen(path, "r");
+	char line[256];
+
+	if (!f) {
+		perror(path);
+		t->failed++;
+		return;
+	}
+	while (fgets(line, sizeof(line), f)) {
+		struct sim_options options = *base;
+		unsigned long long seed;
+		unsigned off;
+
+		if (sscanf(line, "%llu %x", &seed, &off) != 2)
+			continue;
+		options.seed = seed;
+		options.off = off;
+		run_seed(&options, t);
+	}
+	fclose(f);
+}
+
 static void print_totals(const struct settings *s, const struct totals *t, double seconds)
 {
 	uint32_t fired = 0;
@@ -199,7 +229,9 @@ int main(int argc, char **argv)
 		printf("1..1\n");
 	printf("# seed %llu\n", (unsigned long long)s.sim.seed);
 	fflush(stdout);
-	if (s.crash_points)
+	if (s.file)
+		run_file(&s.sim, s.file, &t);
+	else if (s.crash_points)
 		run_crash_points(&s.sim, &t);
 	else
 		for (uint64_t i = 0; i < s.seeds; i++) {
@@ -211,6 +243,6 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	print_totals(&s, &t, (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
 	if (s.tap)
-		printf("%s 1 - %s\n", t.failed ? "not ok" : "ok", s.crash_points ? "crash points" : "seeds");
+		printf("%s 1 - %s\n", t.failed ? "not ok" : "ok", s.crash_points ? "crash points" : s.file ? "seeds that failed once" : "seeds");
 	return t.failed > 0;
 }

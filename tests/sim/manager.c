@@ -29,6 +29,7 @@ struct output {
 	bool asked;
 	uint32_t vertex, attempt, node, tries;
 	uint64_t fetch; /* number of this one */
+	uint32_t next;  /* vertex that was not asked for yet */
 };
 
 struct deferred {
@@ -53,7 +54,8 @@ struct sim_manager {
 	size_t deferred_first, deferred_count, deferred_cap;
 	dag_instant booted, last_tick;
 	bool resuming, dead;
-	uint64_t last_fetch, steps;
+	uint64_t last_fetch, steps, invalidated_at;
+	uint32_t *copies; /* the last one of each vertex */
 	uint32_t published; /* outputs that are renamed, all in all */
 };
 
@@ -62,6 +64,7 @@ void manager_init(struct sim *s)
 	struct sim_manager *m = base_alloc(sizeof(*m));
 
 	s->manager = m;
+	m->copies = base_alloc((s->use->vertex_count + 1) * sizeof(*m->copies));
 	m->nodes = base_alloc(s->node_count * sizeof(*m->nodes));
 	m->outputs = base_alloc((s->use->output_count + 1) * sizeof(*m->outputs));
 	for (size_t i = 0; i < s->use->output_count; i++)
@@ -145,6 +148,31 @@ static void sync_journal(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
 	sim_call(s, (1 + (dag_instant)sim_draw(s, 10)) * DAG_MS, SIM_MANAGER, true, on_synced, m->fact_count, 0);
 }
 
+static void probe_fact(struct sim *s, const char *fact)
+{
+	struct sim_manager *m = s->manager;
+	unsigned vertex, attempt, count;
+
+	if (sscanf(fact, "copied %u %u", &vertex, &attempt) == 2) {
+		sim_probe(s, PROBE_copied);
+		m->copies[vertex] = attempt;
+	} else if (sscanf(fact, "committed %u %u", &vertex, &attempt) == 2) {
+		if (m->copies[vertex] == attempt)
+			sim_probe(s, PROBE_copy_won);
+		if (JM_ATTEMPT_EPOCH(attempt) < m->epoch)
+			sim_probe(s, PROBE_sealed_adopted);
+	} else if (!strncmp(fact, "invalidated", 11)) {
+		sim_probe(s, PROBE_invalidated);
+		if (m->invalidated_at == m->steps)
+			sim_probe(s, PROBE_upstream);
+		m->invalidated_at = m->steps;
+	} else if (!strncmp(fact, "adopted", 7))
+		sim_probe(s, PROBE_adopted);
+	else if (sscanf(fact, "started %*u %u node=%*s count=%u", &attempt, &count) == 2 && count > 1 &&
+		 JM_ATTEMPT_NUMBER(attempt) > 1)
+		sim_probe(s, PROBE_gang_again);
+}
+
 static void append_fact(struct sim *s, const char *fact)
 {
 	struct sim_manager *m = s->manager;
@@ -152,12 +180,7 @@ static void append_fact(struct sim *s, const char *fact)
 	sim_trace(s, "fact %s", fact);
 	*DAG_APPEND(m->facts, m->fact_count, m->fact_cap) = base_strdup(fact);
 	oracle_fact(s, fact);
-	if (strncmp(fact, "copied", 6) == 0)
-		sim_probe(s, PROBE_copied);
-	else if (strncmp(fact, "invalidated", 11) == 0)
-		sim_probe(s, PROBE_invalidated);
-	else if (strncmp(fact, "adopted", 7) == 0)
-		sim_probe(s, PROBE_adopted);
+	probe_fact(s, fact);
 }
 
 /* ---- effects ---- */
@@ -319,6 +342,9 @@ static void start_fetch(struct sim *s, const struct jm_effect *e)
 	struct sim_manager *m = s->manager;
 	struct output *o = &m->outputs[e->output];
 
+	if (e->vertex < o->next)
+		sim_probe(s, PROBE_refetched);
+	o->next = DAG_MAX(o->next, e->vertex + 1);
 	o->asked = true;
 	o->vertex = e->vertex;
 	o->attempt = e->attempt;
@@ -598,6 +624,15 @@ static void finish_resume(struct sim *s)
 	step(s, &(struct jm_event){.kind = JM_RESUMED});
 }
 
+static bool is_committed(const struct sim *s, uint32_t node, uint32_t vertex, uint32_t attempt)
+{
+	uint32_t current, holder;
+	enum jm_state state;
+
+	return jm_current(s->manager->jm, vertex, &current, &holder, &state) && state == JM_DONE &&
+	       current == attempt && holder == node;
+}
+
 static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobReady *ready)
 {
 	char name[16];
@@ -607,6 +642,9 @@ static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobRea
 	snprintf(name, sizeof(name), "n%u", n->process - SIM_FIRST_NODE);
 	n->up = true;
 	n->number = jm_node_number(s->manager->jm, name);
+	for (size_t i = 0; i < n->found_count && !s->manager->resuming; i++)
+		if (is_committed(s, n->number, n->found[i].vertex, n->found[i].attempt))
+			sim_probe(s, PROBE_held_back);
 	for (uint32_t i = 0; i < s->node_count; i++) {
 		struct manager_node *other = &s->manager->nodes[i];
 
@@ -651,7 +689,9 @@ static void on_done(struct sim *s, const struct manager_node *n, const Dagrun__D
 			.run_ns = d->run_ns,
 			.inputs = d->inputs};
 
-		if (!jm_is_live(s->manager->jm, d->vertex, d->attempt, n->number) && !s->manager->resuming)
+		if (is_committed(s, n->number, d->vertex, d->attempt))
+			sim_probe(s, PROBE_done_repeated);
+		else if (!jm_is_live(s->manager->jm, d->vertex, d->attempt, n->number) && !s->manager->resuming)
 			sim_probe(s, PROBE_late_refused);
 		step(s, &(struct jm_event){.kind = JM_ENDED,
 				.node = n->number,
@@ -888,6 +928,7 @@ void manager_fini(struct sim *s)
 	free(m->facts);
 	free(m->deferred);
 	free(m->steps_end);
+	free(m->copies);
 	free(m->outputs);
 	free(m->nodes);
 	free(m);
