@@ -47,6 +47,7 @@ static void add_load(const struct jm *jm, struct jm_node *nodes, uint32_t node, 
 
 static void check_nodes(const struct jm *jm)
 {
+	uint64_t used = 0;
 	struct jm_node *nodes = base_alloc((jm->node_count + 1) * sizeof(*nodes));
 
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
@@ -57,6 +58,15 @@ static void check_nodes(const struct jm *jm)
 	for (uint32_t n = 0; n < jm->node_count; n++)
 		DAG_ASSERT(nodes[n].used == jm->nodes[n].used && nodes[n].running == jm->nodes[n].running &&
 			   nodes[n].memory_used == jm->nodes[n].memory_used);
+	for (uint32_t n = 0; n < jm->node_count; n++) {
+		const struct jm_node *x = &jm->nodes[n];
+		bool open = x->up && !x->suspect &&
+			    x->used < x->granted * (jm->short_stages ? 1 + JM_AHEAD : 1);
+
+		DAG_ASSERT(open == (x->open_at > 0) && (!open || jm->open[x->open_at - 1] == n));
+		used += x->used;
+	}
+	DAG_ASSERT(used == jm->used);
 	free(nodes);
 }
 

@@ -342,6 +342,8 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 	n->up = false;
 	n->granted = 0;
 	n->want = 0;
+	jm->nodes_changed = true;
+	node_update_open(jm, node);
 	n->downs++;
 	jm->node_deaths += died;
 	jm_fact(jm, "node-down %s", n->name);

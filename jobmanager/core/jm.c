@@ -174,6 +174,7 @@ void jm_destroy(struct jm **jmp)
 	free(jm->complaints);
 	free(jm->copies);
 	free(jm->broken);
+	free(jm->open);
 	free(jm->adoptable);
 	for (size_t i = 0; i < jm->held_count; i++) {
 		free((char *)jm->held[i].outcome.text);
@@ -239,6 +240,8 @@ static int node_up(struct jm *jm, const struct jm_event *event)
 	/* One that comes and goes waits longer each time. */
 	if (n->downs > 1)
 		n->usable_at = jm->now + (DAG_SECOND << DAG_MIN(n->downs - 1, (uint32_t)JM_FLAPS_WAIT_MAX));
+	jm->usable_until = DAG_MAX(jm->usable_until, n->usable_at);
+	jm->nodes_changed = true;
 	jm_fact(jm, "node-up %s", n->name);
 	on_found(jm, event->node, event->found, event->found_count);
 	return 0;
@@ -473,9 +476,12 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	case JM_NODE_GRANT:
 		if (jm->nodes[event->node].up)
 			jm->nodes[event->node].granted = event->shares;
+		jm->steal_at = 0;
+		node_update_open(jm, event->node);
 		break;
 	case JM_NODE_SUSPECT:
 		jm->nodes[event->node].suspect = event->flag;
+		node_update_open(jm, event->node);
 		break;
 	case JM_NODE_DOWN:
 		if (jm->nodes[event->node].up)

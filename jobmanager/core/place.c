@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nodes, and which gang runs where. A ready gang waits in the queue of the node that holds most of its input,
- * or in a common queue by depth (deeper first, so that a graph drains). A node takes from its own queue, then
- * from the common ones, then from other nodes' queues what has waited long enough for them (delay
- * scheduling).
+ * Queues, what fits where, and the start of a gang. A ready gang waits in the queue of the node that holds most
+ * of its input, or in a common queue by depth; round.c takes it out.
  */
 #include "state.h"
 #include "graph/edge.h"
@@ -133,15 +131,46 @@ static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
 /* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
 static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
 {
-	const struct jm_stage *s = &jm->stages[stage->id];
-
-	if (jm->graph->gangs[gang].count > 1 || s->done < 4 || s->run_ns / s->done > JM_SHORT)
+	if (jm->graph->gangs[gang].count > 1 || !jm->stages[stage->id].is_short)
 		return 1;
 	return 1 + JM_AHEAD;
 }
 
+/* The list of nodes that may have room, so that a step does not look at all of them. */
+void node_update_open(struct jm *jm, uint32_t node)
+{
+	struct jm_node *n = &jm->nodes[node];
+	uint32_t factor = jm->short_stages ? 1 + JM_AHEAD : 1, last;
+	bool open = n->up && !n->suspect && n->used < n->granted * factor;
+
+	if (open == (n->open_at > 0))
+		return;
+	if (open) {
+		*DAG_APPEND(jm->open, jm->open_count, jm->open_cap) = node;
+		n->open_at = (uint32_t)jm->open_count;
+		return;
+	}
+	last = jm->open[--jm->open_count];
+	jm->open[n->open_at - 1] = last;
+	jm->nodes[last].open_at = n->open_at;
+	n->open_at = 0;
+}
+
+void note_run_time(struct jm *jm, uint32_t stage)
+{
+	struct jm_stage *s = &jm->stages[stage];
+	bool is_short = s->done >= 4 && s->run_ns / s->done <= JM_SHORT, any = jm->short_stages;
+
+	if (is_short == s->is_short)
+		return;
+	s->is_short = is_short;
+	jm->short_stages += is_short ? 1 : -1;
+	for (uint32_t i = 0; i < jm->node_count && any != (jm->short_stages > 0); i++)
+		node_update_open(jm, i);
+}
+
 /* A node that fails what others can do gets work only where there is no other. */
-static bool is_shunned(const struct jm *jm, const struct jm_node *node)
+bool is_shunned(const struct jm *jm, const struct jm_node *node)
 {
 	if (!node->avoided)
 		return false;
@@ -162,7 +191,7 @@ static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang,
 }
 
 /* Whether the vertex could ever run on the node, with all its slots free. */
-static bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
+bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
@@ -181,6 +210,8 @@ static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex,
 	n->used += sign > 0 ? shares : -shares;
 	n->memory_used += sign > 0 ? memory : -memory;
 	n->running += sign > 0 ? 1 : -1;
+	jm->used += sign > 0 ? shares : -(uint64_t)shares;
+	node_update_open(jm, node);
 }
 
 void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
@@ -358,7 +389,7 @@ uint32_t next_attempt(const struct jm *jm, uint32_t gang)
 	return attempt + 1;
 }
 
-static bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
+bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 	uint32_t *group = base_alloc(g->count * sizeof(*group)),
@@ -387,147 +418,4 @@ static bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 	free(group);
 	free(chosen);
 	return ok;
-}
-
-static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
-{
-	uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
-
-	if (jm->vertices[first].avoid != node + 1)
-		return false;
-	/* Elsewhere, if there is an elsewhere. */
-	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i]) && could_run(jm, &jm->nodes[i], first))
-			return true;
-	return false;
-}
-
-#define SCAN_MAX 32 /* gangs of a queue that are looked at for one that fits */
-
-static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_instant ready_before)
-{
-	uint32_t gang = q->first;
-
-	for (uint32_t i = 0; i < SCAN_MAX && gang != GRAPH_NONE; i++) {
-		uint32_t next = jm->gangs[gang].next;
-		uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
-
-		if (jm->gangs[gang].ready_at <= ready_before && !avoids(jm, gang, node) &&
-			fits(jm, &jm->nodes[node], gang, first, gang_shares_of(jm, gang, first),
-				vertex_stage(jm, first)->memory) &&
-			start_gang(jm, gang, node))
-			return true;
-		gang = next;
-	}
-	return false;
-}
-
-static bool start_one(struct jm *jm, uint32_t node)
-{
-	if (start_from(jm, &jm->nodes[node].queue, node, DAG_NEVER))
-		return true;
-	for (uint32_t d = jm->queue_count; d-- > 0;)
-		if (jm->queues[d].count && start_from(jm, &jm->queues[d], node, DAG_NEVER))
-			return true;
-	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && jm->nodes[i].queue.count &&
-			start_from(jm, &jm->nodes[i].queue, node,
-				jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
-			return true;
-	return false;
-}
-
-/* What the job could use on a node: all of what is ready and runs, in whole. */
-static void tell_want(struct jm *jm)
-{
-	uint64_t shares = 0;
-
-	for (uint32_t i = 0; i < jm->node_count; i++)
-		shares += jm->nodes[i].used;
-	shares += jm->ready_shares;
-	for (uint32_t i = 0; i < jm->node_count; i++) {
-		struct jm_node *n = &jm->nodes[i];
-		uint32_t want = (uint32_t)DAG_MIN(shares, (uint64_t)1 << 30);
-
-		if (!n->up)
-			continue;
-		/* Wants are rounded up, so that they do not change with every vertex. */
-		want = want > 1 ? 1u << (32 - __builtin_clz(want - 1)) : want;
-		if (n->want == want)
-			continue;
-		n->want = want;
-		struct jm_effect *e = jm_emit(jm, JM_WANT);
-
-		e->node = i;
-		e->shares = want;
-	}
-}
-
-/* Nodes may still be on their way: what nobody can run is hopeless only after a while. */
-static void check_hopeless(struct jm *jm)
-{
-	bool hopeless = false;
-
-	for (uint32_t d = 0; d < jm->queue_count && jm->ready_count && !jm->ended; d++) {
-		uint32_t gang = jm->queues[d].first;
-		uint32_t first;
-		const struct graph_stage *s;
-		bool any_up = false, can = false;
-		uint64_t total = 0;
-
-		if (gang == GRAPH_NONE)
-			continue;
-		first = jm->graph->gang_members[jm->graph->gangs[gang].first];
-		s = vertex_stage(jm, first);
-		for (uint32_t i = 0; i < jm->node_count; i++) {
-			any_up = any_up || jm->nodes[i].up;
-			can = can || could_run(jm, &jm->nodes[i], first);
-			total += jm->nodes[i].up ? jm->nodes[i].total : 0;
-		}
-		if (!any_up || (can && graph_gang_shares(jm->graph, gang) <= total))
-			continue;
-		hopeless = true;
-		if (!jm->hopeless_since || jm->now - jm->hopeless_since < JM_HOPELESS_WAIT)
-			continue;
-		if (can)
-			jm_end(jm, DAG_ELIMIT,
-				"the %u vertices that pipes join to '%s' must run together, and need more "
-				"slots than all "
-				"nodes have",
-				jm->graph->gangs[gang].count, s->name);
-		else
-			jm_end(jm, DAG_ELIMIT,
-				"no node has the labels, memory or cpus that stage '%s' asks for", s->name);
-	}
-	if (!hopeless)
-		jm->hopeless_since = 0;
-	else if (!jm->hopeless_since)
-		jm->hopeless_since = jm->now ? jm->now : 1;
-	if (hopeless)
-		jm_wake(jm, jm->hopeless_since + JM_HOPELESS_WAIT);
-}
-
-void place_ready(struct jm *jm)
-{
-	bool started = true;
-
-	if (jm->ended || jm->publishing || jm->resuming)
-		return;
-	/* Round robin over the nodes, so that they fill evenly. */
-	while (started && jm->ready_count) {
-		started = false;
-		for (uint32_t i = 0; i < jm->node_count && jm->ready_count; i++)
-			if (jm->nodes[i].up && !jm->nodes[i].suspect && jm->nodes[i].granted)
-				started = start_one(jm, i) || started;
-	}
-	if (jm->ready_count) {
-		check_hopeless(jm);
-		for (uint32_t i = 0; i < jm->node_count; i++)
-			if (jm->nodes[i].up && jm->nodes[i].usable_at > jm->now)
-				jm_wake(jm, jm->nodes[i].usable_at);
-		for (uint32_t i = 0; i < jm->node_count; i++)
-			if (jm->nodes[i].queue.first != GRAPH_NONE)
-				jm_wake(jm, jm->gangs[jm->nodes[i].queue.first].ready_at + JM_LOCALITY_WAIT);
-	}
-	tell_want(jm);
 }

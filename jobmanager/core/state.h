@@ -6,7 +6,8 @@
  *
  *   jm.c        the step: events to the others; journal, output and end of the job
  *   vertices.c  vertex and gang states, what is missing to each
- *   place.c     nodes, queues, and which gang is started where
+ *   place.c     queues, what fits where, the start of a gang
+ *   round.c     which gang is started where
  *   failure.c   what a failure means
  *   copy.c      second copies of slow vertices
  *   replay.c    the facts of an earlier run
@@ -87,6 +88,7 @@ struct jm_node {
 	uint32_t want;         /* told */
 	uint64_t memory, memory_used;
 	uint32_t complaints;
+	uint32_t open_at;      /* position + 1 in jm.open; 0: has no room */
 	struct jm_queue queue; /* gangs that would like to run here */
 };
 
@@ -98,6 +100,7 @@ struct jm_stage {
 	uint32_t waiting, ready, running, done;
 	uint64_t attempts, failures, bytes_in, bytes_out, records_in, records_out;
 	dag_instant run_ns;
+	bool is_short;
 	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
 };
 
@@ -136,6 +139,13 @@ struct jm {
 	size_t node_count, node_cap;
 	struct jm_queue *queues; /* of READY gangs that may run anywhere, one a depth */
 	uint32_t queue_count;
+	uint32_t *open; /* nodes that may have room */
+	size_t open_count, open_cap;
+	uint32_t short_stages;
+	uint64_t used; /* shares on all nodes */
+	uint32_t want; /* told to all */
+	bool nodes_changed;
+	dag_instant steal_at, usable_until, hopeless_checked;
 	uint32_t ready_count;  /* gangs in any queue */
 	uint64_t ready_shares; /* that they ask for */
 	struct jm_failure *failures;
@@ -209,14 +219,24 @@ void vertex_each_consumer(
 /* ---- place.c ---- */
 void queue_gang(struct jm *jm, uint32_t gang);
 void unqueue_gang(struct jm *jm, uint32_t gang);
-/* Starts what can be started. */
-void place_ready(struct jm *jm);
+bool is_shunned(const struct jm *jm, const struct jm_node *node);
+/* Whether the vertex could ever run on the node, with all its slots free. */
+bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
+/* False where the members do not all find room now; the first choice is `node`. */
+bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
+void note_run_time(struct jm *jm, uint32_t stage);
+/* After anything that decides whether the node has room. */
+void node_update_open(struct jm *jm, uint32_t node);
 void node_release(struct jm *jm, uint32_t vertex);
 void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
 bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex);
 uint32_t next_attempt(const struct jm *jm, uint32_t gang);
 void requeue_all(struct jm *jm);
 uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex);
+
+/* ---- round.c ---- */
+/* Starts what can be started. */
+void place_ready(struct jm *jm);
 
 /* ---- failure.c ---- */
 /* Gangs whose members complained of each other, and none of which said why. */

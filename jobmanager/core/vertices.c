@@ -210,6 +210,7 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		(unsigned long long)o->hash_low, (unsigned long long)o->bytes, (unsigned long long)o->inputs,
 		(unsigned long long)o->run_ns / 1000, o->closed_early ? " closed" : "");
 	vertex_set_state(jm, vertex, JM_DONE);
+	note_run_time(jm, jm->graph->vertex_stage[vertex]);
 	if (--gang->left == 0)
 		gang->state = JM_DONE;
 	count_for_consumers(jm, vertex, true);

@@ -42,6 +42,7 @@ struct sim_manager {
 	uint32_t epoch; /* durable before anything else */
 	struct judge judge;
 	struct sim_session names;
+	struct manager_node **by_number;
 	struct manager_node *nodes; /* by process − SIM_FIRST_NODE */
 	struct output *outputs;
 	/* The journal: facts, of which the first `durable` would outlive us. */
@@ -65,6 +66,7 @@ void manager_init(struct sim *s)
 
 	s->manager = m;
 	m->copies = base_alloc((s->use->vertex_count + 1) * sizeof(*m->copies));
+	m->by_number = base_alloc((s->node_count + 1) * sizeof(struct manager_node *));
 	m->nodes = base_alloc(s->node_count * sizeof(*m->nodes));
 	m->outputs = base_alloc((s->use->output_count + 1) * sizeof(*m->outputs));
 	for (size_t i = 0; i < s->use->output_count; i++)
@@ -187,10 +189,9 @@ static void append_fact(struct sim *s, const char *fact)
 
 static struct manager_node *node_by_number(struct sim *s, uint32_t number)
 {
-	for (uint32_t i = 0; i < s->node_count; i++)
-		if (s->manager->nodes[i].up && s->manager->nodes[i].number == number)
-			return &s->manager->nodes[i];
-	return NULL;
+	struct manager_node *n = number < s->node_count ? s->manager->by_number[number] : NULL;
+
+	return n && n->up && n->number == number ? n : NULL;
 }
 
 static void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__BodyCase body)
@@ -642,6 +643,7 @@ static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobRea
 	snprintf(name, sizeof(name), "n%u", n->process - SIM_FIRST_NODE);
 	n->up = true;
 	n->number = jm_node_number(s->manager->jm, name);
+	s->manager->by_number[n->number] = n;
 	for (size_t i = 0; i < n->found_count && !s->manager->resuming; i++)
 		if (is_committed(s, n->number, n->found[i].vertex, n->found[i].attempt))
 			sim_probe(s, PROBE_held_back);
@@ -738,6 +740,7 @@ static void on_node(struct sim *s, struct manager_node *n, const Dagrun__Envelop
 void manager_envelope(struct sim *s, uint32_t from, const Dagrun__Envelope *e)
 {
 	struct sim_manager *m = s->manager;
+	struct manager_node *n;
 	bool refused;
 
 	if (from == SIM_NAMES) {
@@ -746,17 +749,13 @@ void manager_envelope(struct sim *s, uint32_t from, const Dagrun__Envelope *e)
 			on_nodes(s, e->nodes);
 		return;
 	}
-	for (uint32_t i = 0; i < s->node_count; i++) {
-		struct manager_node *n = &m->nodes[i];
-
-		if (!n->dialled || n->process != from)
-			continue;
-		if (session_take(s, SIM_MANAGER, &n->session, e, &refused))
-			on_node(s, n, e);
-		else if (refused)
-			node_gone(s, n, true);
+	n = &m->nodes[from - SIM_FIRST_NODE];
+	if (!n->dialled)
 		return;
-	}
+	if (session_take(s, SIM_MANAGER, &n->session, e, &refused))
+		on_node(s, n, e);
+	else if (refused)
+		node_gone(s, n, true);
 }
 
 /* The connection broke and nobody listens there. */
@@ -931,6 +930,7 @@ void manager_fini(struct sim *s)
 	free(m->copies);
 	free(m->outputs);
 	free(m->nodes);
+	free(m->by_number);
 	free(m);
 }
 
