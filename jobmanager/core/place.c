@@ -81,8 +81,11 @@ void queue_gang(struct jm *jm, uint32_t gang)
 	q->count++;
 	jm->ready_count++;
 	jm->ready_shares += graph_gang_shares(jm->graph, gang);
-	if (g->queue)
-		jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
+	if (!g->queue)
+		return;
+	/* Others may take it later, or at once where its node is gone. */
+	jm->steal_at = DAG_MIN(jm->steal_at, jm->nodes[g->queue - 1].up ? jm->now + JM_LOCALITY_WAIT : jm->now);
+	jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
 }
 
 void unqueue_gang(struct jm *jm, uint32_t gang)
@@ -201,7 +204,7 @@ bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 	       (!s->memory || !node->memory || s->memory <= node->memory);
 }
 
-static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
+static void account(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
 {
 	struct jm_node *n = &jm->nodes[node];
 	uint32_t shares = gang_shares_of(jm, gang, vertex);
@@ -211,6 +214,11 @@ static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex,
 	n->memory_used += sign > 0 ? memory : -memory;
 	n->running += sign > 0 ? 1 : -1;
 	jm->used += sign > 0 ? shares : -(uint64_t)shares;
+}
+
+static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
+{
+	account(jm, node, gang, vertex, sign);
 	node_update_open(jm, node);
 }
 
@@ -370,11 +378,11 @@ static bool choose_nodes(struct jm *jm, uint32_t gang, uint32_t node, const uint
 		}
 		ok = chosen[done] != JM_NODE_NONE;
 		if (ok)
-			occupy(jm, chosen[done], gang, vertex, +1); /* for the members that follow */
+			account(jm, chosen[done], gang, vertex, +1); /* for the members that follow */
 	}
 	for (uint32_t i = 0; i < done; i++)
 		if (chosen[i] != JM_NODE_NONE)
-			occupy(jm, chosen[i], gang, jm->graph->gang_members[g->first + i], -1);
+			account(jm, chosen[i], gang, jm->graph->gang_members[g->first + i], -1);
 	return ok;
 }
 
