@@ -191,8 +191,8 @@ void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
 }
 
 /*
- * A pipe of the same gang broke: the member that broke it tells of it by itself, or its node's end does. A restart
- * before that would make its word a late one, and the cause would never be mended.
+ * A pipe of the same gang broke: the member that broke it tells of it by itself, or its node's end does. A
+ * restart before that would make its word a late one, and the cause would never be mended.
  */
 static void break_gang(struct jm *jm, uint32_t gang)
 {
@@ -347,8 +347,10 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 	n->downs++;
 	jm->node_deaths += died;
 	jm_fact(jm, "node-down %s", n->name);
-	if (jm->resuming)
-		return; /* on_resumed sees what is gone */
+	if (jm->resuming) { /* on_resumed sees what is gone */
+		forget_found(jm, node);
+		return;
+	}
 	for (size_t i = 0; i < jm->copy_count;) {
 		struct jm_copy copy = jm->copies[i];
 

@@ -11,7 +11,8 @@ static dag_instant silence(const struct judge *judge, dag_instant now, dag_insta
 	return now - DAG_MAX(heard, judge->floor);
 }
 
-void judge_look(struct judge *judge, dag_instant now, dag_instant ns_heard, struct judge_node *nodes, size_t n)
+void judge_look(
+	struct judge *judge, dag_instant now, dag_instant ns_heard, struct judge_node *nodes, size_t n)
 {
 	bool many, somebody;
 

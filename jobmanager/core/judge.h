@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef CORE_JUDGE_H
 #define CORE_JUDGE_H
-/* Who lives: nodes by their silence, the judge's own stalls taken off, and whether it is the judge that is cut off.
- * Pure. */
+/* Who lives: nodes by their silence, the judge's own stalls taken off, and whether it is the judge that is
+ * cut off. Pure. */
 #include "base/base.h"
 
 #define JUDGE_SUSPECT (3 * DAG_SECOND)
@@ -14,8 +14,8 @@ enum judge_verdict { JUDGE_LIVES, JUDGE_IS_SUSPECT, JUDGE_IS_DEAD };
 
 struct judge {
 	dag_instant last_look;
-	dag_instant floor;   /* silence counts from here at the earliest */
-	bool cut_off;        /* nobody at all is heard: no verdict */
+	dag_instant floor; /* silence counts from here at the earliest */
+	bool cut_off;      /* nobody at all is heard: no verdict */
 	uint32_t suspects;
 };
 
@@ -27,6 +27,7 @@ struct judge_node {
 
 void judge_init(struct judge *judge, dag_instant now);
 /* ns_heard: the last word of the name server; DAG_NEVER where there is none. Sets each verdict. */
-void judge_look(struct judge *judge, dag_instant now, dag_instant ns_heard, struct judge_node *nodes, size_t n);
+void judge_look(
+	struct judge *judge, dag_instant now, dag_instant ns_heard, struct judge_node *nodes, size_t n);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Queues, what fits where, and the start of a gang. A ready gang waits in the queue of the node that holds most
- * of its input, or in a common queue by depth; round.c takes it out.
+ * Queues, what fits where, and the start of a gang. A ready gang waits in the queue of the node that holds
+ * most of its input, or in a common queue by depth; round.c takes it out.
  */
 #include "state.h"
 #include "graph/edge.h"
@@ -84,7 +84,8 @@ void queue_gang(struct jm *jm, uint32_t gang)
 	if (!g->queue)
 		return;
 	/* Others may take it later, or at once where its node is gone. */
-	jm->steal_at = DAG_MIN(jm->steal_at, jm->nodes[g->queue - 1].up ? jm->now + JM_LOCALITY_WAIT : jm->now);
+	jm->steal_at =
+		DAG_MIN(jm->steal_at, jm->nodes[g->queue - 1].up ? jm->now + JM_LOCALITY_WAIT : jm->now);
 	jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
 }
 

@@ -39,6 +39,18 @@ void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t
 	}
 }
 
+void forget_found(struct jm *jm, uint32_t node)
+{
+	for (size_t i = 0; i < jm->adoptable_count;)
+		if (jm->adoptable[i].node == node)
+			jm->adoptable[i] = jm->adoptable[--jm->adoptable_count];
+		else
+			i++;
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		if (jm->vertices[v].node == node)
+			jm->vertices[v].held = false;
+}
+
 /* ---- adoption ---- */
 
 static struct jm_adoptable *find_adoptable(struct jm *jm, uint32_t vertex, uint32_t attempt)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rounds over the nodes that may have room. A node takes from its own queue, then from the common ones (deeper
- * first, so that a graph drains), then from other nodes' queues what has waited long enough for them (delay
- * scheduling, Zaharia et al., EuroSys 2010).
+ * Rounds over the nodes that may have room. A node takes from its own queue, then from the common ones
+ * (deeper first, so that a graph drains), then from other nodes' queues what has waited long enough for them
+ * (delay scheduling, Zaharia et al., EuroSys 2010).
  */
 #include "state.h"
 
-#define SCAN_MAX 32              /* gangs of a queue that are looked at for one that fits */
+#define SCAN_MAX 32               /* gangs of a queue that are looked at for one that fits */
 #define STEAL_AGAIN (10 * DAG_MS) /* after nothing was found in other nodes' queues */
 #define HOPELESS_CHECK (500 * DAG_MS)
 
@@ -18,11 +18,11 @@ static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
 		return false;
 	/* Elsewhere, if there is an elsewhere. */
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i]) && could_run(jm, &jm->nodes[i], first))
+		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i]) &&
+			could_run(jm, &jm->nodes[i], first))
 			return true;
 	return false;
 }
-
 
 static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_instant ready_before)
 {
@@ -33,31 +33,33 @@ static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_ins
 		uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
 
 		if (jm->gangs[gang].ready_at <= ready_before && !avoids(jm, gang, node) &&
-			node_fits(jm, node, first) &&
-			start_gang(jm, gang, node))
+			node_fits(jm, node, first) && start_gang(jm, gang, node))
 			return true;
 		gang = next;
 	}
 	return false;
 }
 
-/* From other nodes' queues. Where there is nothing, it says when there may be. */
+/* From other nodes' queues. */
 static bool steal(struct jm *jm, uint32_t node)
+{
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (i != node && jm->nodes[i].queue.count &&
+			start_from(jm, &jm->nodes[i].queue, node,
+				jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
+			return true;
+	return false;
+}
+
+/* When there may be something to steal again. */
+static dag_instant next_steal(const struct jm *jm)
 {
 	dag_instant next = DAG_NEVER;
 
-	for (uint32_t i = 0; i < jm->node_count; i++) {
-		const struct jm_queue *q = &jm->nodes[i].queue;
-
-		if (!q->count || i == node)
-			continue;
-		if (start_from(jm, &jm->nodes[i].queue, node,
-			    jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
-			return true;
-		next = DAG_MIN(next, jm->gangs[q->first].ready_at + JM_LOCALITY_WAIT);
-	}
-	jm->steal_at = DAG_MAX(next, jm->now + STEAL_AGAIN);
-	return false;
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (jm->nodes[i].queue.count)
+			next = DAG_MIN(next, jm->gangs[jm->nodes[i].queue.first].ready_at + JM_LOCALITY_WAIT);
+	return DAG_MAX(next, jm->now + STEAL_AGAIN);
 }
 
 static bool start_one(struct jm *jm, uint32_t node)
@@ -160,6 +162,8 @@ void place_ready(struct jm *jm)
 			i += i < jm->open_count && jm->open[i] == node; /* else another took its place */
 		}
 	}
+	if (jm->now >= jm->steal_at && jm->open_count)
+		jm->steal_at = next_steal(jm);
 	if (jm->ready_count) {
 		check_hopeless(jm);
 		for (uint32_t i = 0; i < jm->node_count && jm->usable_until > jm->now; i++)

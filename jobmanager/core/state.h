@@ -16,10 +16,10 @@
 #include "jm.h"
 
 #define JM_TIMES 128
-#define JM_NODE_BAD_MAX 3   /* failures that others did not have: the node is avoided */
-#define JM_DEATHS_MAX 3     /* daemons that a vertex may take with it */
+#define JM_NODE_BAD_MAX 3               /* failures that others did not have: the node is avoided */
+#define JM_DEATHS_MAX 3                 /* daemons that a vertex may take with it */
 #define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
-#define JM_FLAPS_WAIT_MAX 8 /* log2 of the longest wait after a node came back, in seconds */
+#define JM_FLAPS_WAIT_MAX 8             /* log2 of the longest wait after a node came back, in seconds */
 
 struct jm_vertex {
 	uint32_t attempt; /* the current one; 0: none yet */
@@ -37,7 +37,7 @@ struct jm_vertex {
 	uint8_t deaths; /* of daemons that it ran on */
 	bool hashed;
 	bool held;             /* after a resume: its node has its data */
-	uint8_t copies; /* that were started */
+	uint8_t copies;        /* that were started */
 	bool copied;           /* has a second copy running: in jm.copies */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */
@@ -61,7 +61,7 @@ struct jm_gang {
 	uint8_t state; /* enum jm_state */
 	uint32_t left; /* RUNNING: members that have not ended */
 	dag_instant ready_at;
-	dag_instant broken_at; /* a member could not read another; DAG_NEVER */
+	dag_instant broken_at;   /* a member could not read another; DAG_NEVER */
 	uint32_t queue;          /* READY: node + 1 of the queue it is in; 0: the common one */
 	uint32_t next, previous; /* in that queue; GRAPH_NONE */
 };
@@ -263,6 +263,8 @@ void copies_start(struct jm *jm);
 
 /* ---- resume.c ---- */
 void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);
+/* The node is gone again before the job was resumed. */
+void forget_found(struct jm *jm, uint32_t node);
 void on_resumed(struct jm *jm);
 
 #endif

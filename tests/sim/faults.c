@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Half of the fault classes are on in a run; each comes again and again, as often and as hard as was drawn, until the
- * second phase, in which all heals and the job must end. */
+/* Half of the fault classes are on in a run; each comes again and again, as often and as hard as was drawn,
+ * until the second phase, in which all heals and the job must end. */
 #include "sim.h"
 
-const char *const sim_fault_names[FAULT_COUNT] = {"delay", "loss", "double", "reorder", "partition", "one-way",
-	"slow-link", "node-crash", "node-disk", "node-pause", "manager-crash", "manager-point", "manager-pause",
-	"names-crash", "disk-full", "journal-full", "corrupt", "lost-data", "vertex-crash", "vertex-slow",
-	"vertex-wedged", "not-deterministic"};
+const char *const sim_fault_names[FAULT_COUNT] = {"delay", "loss", "double", "reorder", "partition",
+	"one-way", "slow-link", "node-crash", "node-disk", "node-pause", "manager-crash", "manager-point",
+	"manager-pause", "names-crash", "disk-full", "journal-full", "corrupt", "lost-data", "vertex-crash",
+	"vertex-slow", "vertex-wedged", "not-deterministic"};
 
 static uint32_t draw_node(struct sim *s)
 {
@@ -143,7 +143,8 @@ static void recur(struct sim *s, uint32_t self, uint64_t fault, uint64_t first)
 		return;
 	if (!first)
 		happen(s, (enum sim_fault)fault);
-	sim_call(s, (dag_instant)sim_draw(s, 2ull * s->rate[fault]) * DAG_MS, SIM_NAMES, false, recur, fault, 0);
+	sim_call(s, (dag_instant)sim_draw(s, 2ull * s->rate[fault]) * DAG_MS, SIM_NAMES, false, recur, fault,
+		0);
 }
 
 /* What is drawn at each message or attempt, per mille; the others come every so many milliseconds. */

@@ -24,8 +24,8 @@ static const struct option_spec option_specs[] = {
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
 
-static const struct command_spec spec = {
-	"dagrun-sim", "", "Runs jobs on a pretended cluster, with faults drawn by a seed.", option_specs,
+static const struct command_spec spec = {"dagrun-sim", "",
+	"Runs jobs on a pretended cluster, with faults drawn by a seed.", option_specs,
 	DAG_LENGTH(option_specs)};
 
 struct settings {
@@ -201,11 +201,12 @@ static void print_totals(const struct settings *s, const struct totals *t, doubl
 
 	for (uint32_t p = 0; p < PROBE_COUNT; p++)
 		fired += t->probes[p] > 0;
-	printf("# %llu runs, each twice: %llu jobs done, %llu failed and said why, %llu wrong; %llu attempts, %llu "
+	printf("# %llu runs, each twice: %llu jobs done, %llu failed and said why, %llu wrong; %llu "
+	       "attempts, %llu "
 	       "effects, %llu messages; %.1f s\n",
 		(unsigned long long)t->runs, (unsigned long long)t->done, (unsigned long long)t->named,
-		(unsigned long long)t->failed, (unsigned long long)t->attempts, (unsigned long long)t->effects,
-		(unsigned long long)t->messages, seconds);
+		(unsigned long long)t->failed, (unsigned long long)t->attempts,
+		(unsigned long long)t->effects, (unsigned long long)t->messages, seconds);
 	printf("# %u of %u situations met\n", fired, PROBE_COUNT);
 	for (uint32_t p = 0; p < PROBE_COUNT && !s->tap; p++)
 		printf("# %8llu  %s\n", (unsigned long long)t->probes[p], sim_probe_texts[p]);
@@ -243,6 +244,9 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	print_totals(&s, &t, (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
 	if (s.tap)
-		printf("%s 1 - %s\n", t.failed ? "not ok" : "ok", s.crash_points ? "crash points" : s.file ? "seeds that failed once" : "seeds");
+		printf("%s 1 - %s\n", t.failed ? "not ok" : "ok",
+			s.crash_points ? "crash points"
+			: s.file       ? "seeds that failed once"
+				       : "seeds");
 	return t.failed > 0;
 }

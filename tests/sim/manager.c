@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The job manager: the scheduler's core with a shell that can die between any two of its effects. Its journal keeps what
- * was durable; the rest of its tail goes with it.
+ * The job manager: the scheduler's core with a shell that can die between any two of its effects. Its journal
+ * keeps what was durable; the rest of its tail goes with it.
  */
 #include "sim.h"
 #include "graph/edge.h"
@@ -56,7 +56,7 @@ struct sim_manager {
 	dag_instant booted, last_tick;
 	bool resuming, dead;
 	uint64_t last_fetch, steps, invalidated_at;
-	uint32_t *copies; /* the last one of each vertex */
+	uint32_t *copies;   /* the last one of each vertex */
 	uint32_t published; /* outputs that are renamed, all in all */
 };
 
@@ -70,8 +70,8 @@ void manager_init(struct sim *s)
 	m->nodes = base_alloc(s->node_count * sizeof(*m->nodes));
 	m->outputs = base_alloc((s->use->output_count + 1) * sizeof(*m->outputs));
 	for (size_t i = 0; i < s->use->output_count; i++)
-		m->outputs[i].values = base_alloc(
-			(s->use->stages[s->use->outputs[i].stage]->width + 1) * sizeof(*m->outputs[i].values));
+		m->outputs[i].values = base_alloc((s->use->stages[s->use->outputs[i].stage]->width + 1) *
+						  sizeof(*m->outputs[i].values));
 }
 
 static void step(struct sim *s, const struct jm_event *event);
@@ -147,7 +147,8 @@ static void sync_journal(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
 		return;
 	}
 	m->syncing = true;
-	sim_call(s, (1 + (dag_instant)sim_draw(s, 10)) * DAG_MS, SIM_MANAGER, true, on_synced, m->fact_count, 0);
+	sim_call(s, (1 + (dag_instant)sim_draw(s, 10)) * DAG_MS, SIM_MANAGER, true, on_synced, m->fact_count,
+		0);
 }
 
 static void probe_fact(struct sim *s, const char *fact)
@@ -531,7 +532,8 @@ static void step(struct sim *s, const struct jm_event *event)
 			; /* it died between two effects */
 		else if (e->kind == JM_JOURNAL)
 			dies_here(s);
-		else if (e->durable && (m->durable < m->fact_count || m->deferred_first < m->deferred_count)) {
+		else if (e->durable &&
+			 (m->durable < m->fact_count || m->deferred_first < m->deferred_count)) {
 			*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) =
 				(struct deferred){m->fact_count, *e};
 			e->text = NULL;
@@ -585,6 +587,8 @@ static void dial(struct sim *s, struct manager_node *n, uint64_t incarnation)
 
 static void on_nodes(struct sim *s, const Dagrun__Nodes *m)
 {
+	if (s->ended)
+		return;
 	for (uint32_t i = 0; i < s->node_count; i++)
 		s->manager->nodes[i].listed = false;
 	for (size_t i = 0; i < m->n_nodes; i++) {
@@ -693,7 +697,8 @@ static void on_done(struct sim *s, const struct manager_node *n, const Dagrun__D
 
 		if (is_committed(s, n->number, d->vertex, d->attempt))
 			sim_probe(s, PROBE_done_repeated);
-		else if (!jm_is_live(s->manager->jm, d->vertex, d->attempt, n->number) && !s->manager->resuming)
+		else if (!jm_is_live(s->manager->jm, d->vertex, d->attempt, n->number) &&
+			 !s->manager->resuming)
 			sim_probe(s, PROBE_late_refused);
 		step(s, &(struct jm_event){.kind = JM_ENDED,
 				.node = n->number,
@@ -905,7 +910,8 @@ void manager_crash(struct sim *s)
 	for (size_t i = 0; i < s->use->output_count; i++)
 		m->outputs[i].asked = false;
 	/* The core may be in the middle of a step's effects: it goes when the next one comes. */
-	sim_call(s, DAG_SECOND + (dag_instant)sim_draw(s, 5000) * DAG_MS, SIM_MANAGER, false, manager_boot, 0, 0);
+	sim_call(s, DAG_SECOND + (dag_instant)sim_draw(s, 5000) * DAG_MS, SIM_MANAGER, false, manager_boot, 0,
+		0);
 }
 
 void manager_fini(struct sim *s)
@@ -948,5 +954,6 @@ bool manager_told_end(const struct sim *s, uint32_t process)
 {
 	const struct manager_node *n = &s->manager->nodes[process - SIM_FIRST_NODE];
 
-	return n->told && n->session.open && n->session.link.first == n->session.link.count && n->incarnation == s->processes[process].incarnation;
+	return n->told && n->session.open && n->session.link.first == n->session.link.count &&
+	       n->incarnation == s->processes[process].incarnation;
 }

@@ -99,8 +99,8 @@ static void note_heard(struct sim *s, uint32_t from)
 	char *name = node_name(from);
 
 	if (from >= SIM_FIRST_NODE)
-		s->names->changed |= registry_heard(
-			&s->names->registry, s->now, name, s->processes[from].incarnation);
+		s->names->changed |=
+			registry_heard(&s->names->registry, s->now, name, s->processes[from].incarnation);
 	free(name);
 }
 

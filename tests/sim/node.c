@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A daemon: attempts that take a while and then seal a value, what other nodes read of them, a lease, a spool. */
+/* A daemon: attempts that take a while and then seal a value, what other nodes read of them, a lease, a
+ * spool. */
 #include "sim.h"
 #include "daemon/core/slots.h"
 #include "graph/graph.h"
@@ -105,8 +106,8 @@ static void forget(struct sim_node *n, struct attempt *a)
 
 /* ---- what others read ---- */
 
-static void answer(struct sim *s, uint32_t self, uint32_t to, uint64_t reader, uint64_t channel, uint32_t part,
-	const struct attempt *a)
+static void answer(struct sim *s, uint32_t self, uint32_t to, uint64_t reader, uint64_t channel,
+	uint32_t part, const struct attempt *a)
 {
 	Dagrun__Data d = DAGRUN__DATA__INIT;
 
@@ -157,8 +158,8 @@ static void on_open(struct sim *s, uint32_t self, uint32_t from, const Dagrun__D
 		if (n->parked[i].from == from && n->parked[i].reader == d->seq &&
 			n->parked[i].channel == d->channel)
 			return;
-	*DAG_APPEND(n->parked, n->parked_count, n->parked_cap) = (struct parked){
-		from, {d->vertex, d->attempt}, d->seq, d->channel, d->part, s->now};
+	*DAG_APPEND(n->parked, n->parked_count, n->parked_cap) =
+		(struct parked){from, {d->vertex, d->attempt}, d->seq, d->channel, d->part, s->now};
 }
 
 /* ---- an attempt's life ---- */
@@ -444,13 +445,13 @@ static void on_start(struct sim *s, uint32_t self, const Dagrun__Start *m)
 			const Dagrun__Input *in = m->inputs[p];
 			bool source = !in->n_attempts;
 
-			*DAG_APPEND(a->inputs, a->input_count, a->input_cap) = (struct input){
-				.vertex = in->vertices[i],
-				.attempt = source ? 0 : in->attempts[i],
-				.node = source ? 0 : in->nodes[i],
-				.part = in->part,
-				.source = source,
-				.live = in->channel == GRAPH_PIPE};
+			*DAG_APPEND(a->inputs, a->input_count, a->input_cap) =
+				(struct input){.vertex = in->vertices[i],
+					.attempt = source ? 0 : in->attempts[i],
+					.node = source ? 0 : in->nodes[i],
+					.part = in->part,
+					.source = source,
+					.live = in->channel == GRAPH_PIPE};
 		}
 	HASH_ADD(hh, n->attempts, key, sizeof(a->key), a);
 	*DAG_APPEND(n->queue, n->queue_count, n->queue_cap) = a;
@@ -540,7 +541,8 @@ static void on_peers(struct sim *s, uint32_t self, const Dagrun__Peers *m)
 	for (size_t i = 0; i < m->n_peers; i++) {
 		while (n->peer_count <= m->peers[i]->node)
 			DAG_APPEND(n->peers, n->peer_count, n->peer_cap);
-		n->peers[m->peers[i]->node] = (uint32_t)strtoul(m->peers[i]->id + 1, NULL, 10) + SIM_FIRST_NODE;
+		n->peers[m->peers[i]->node] =
+			(uint32_t)strtoul(m->peers[i]->id + 1, NULL, 10) + SIM_FIRST_NODE;
 	}
 }
 
@@ -767,7 +769,7 @@ uint32_t nodes_left_over(const struct sim *s)
 
 		HASH_ITER(hh, s->nodes[i].attempts, a, next)
 			left += s->processes[SIM_FIRST_NODE + i].up &&
-				(a->state < SEALED || manager_told_end(s, SIM_FIRST_NODE + i));
+				(a->state == RUNNING || manager_told_end(s, SIM_FIRST_NODE + i));
 	}
 	return left;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A sequential interpreter of the graph, and an auditor of what the job manager wrote and did. It shares no code with
- * the engine: edges are walked by its own arithmetic, commits are counted from the journal's text.
+ * A sequential interpreter of the graph, and an auditor of what the job manager wrote and did. It shares no
+ * code with the engine: edges are walked by its own arithmetic, commits are counted from the journal's text.
  */
 #include "sim.h"
 #include "graph/graph.h"
@@ -171,7 +171,8 @@ static void read_fact(struct sim *s, const char *fact, uint64_t number)
 		key = (struct sealed_key){vertex, attempt};
 		HASH_FIND(hh, o->sealed, &key, sizeof(key), sealed);
 		if (!sealed || sealed->value != hash)
-			sim_violate(s, "I2: %u attempt %x is committed and was not sealed so", vertex, attempt);
+			sim_violate(
+				s, "I2: %u attempt %x is committed and was not sealed so", vertex, attempt);
 		o->committed[vertex] = (struct committed){attempt, number};
 	} else if (sscanf(fact, "reset %u %u", &vertex, &attempt) == 2)
 		forget_gang(s, vertex);
@@ -216,7 +217,8 @@ static void check_start(struct sim *s, const struct jm_effect *e)
 
 	for (size_t i = 0; i < r.n; i++)
 		if (r.waited[i] && !is_source(s, r.vertices[i]) && !o->committed[r.vertices[i]].attempt)
-			sim_violate(s, "%u starts, and its input %u is not committed", e->vertex, r.vertices[i]);
+			sim_violate(
+				s, "%u starts, and its input %u is not committed", e->vertex, r.vertices[i]);
 	if (o->committed[e->vertex].attempt)
 		sim_violate(s, "%u starts, and is committed", e->vertex);
 	free_reads(&r);
@@ -281,7 +283,8 @@ void oracle_visible(struct sim *s, uint32_t output, const uint64_t *values, size
 			sim_violate(s, "output %u holds wrong bytes of %u", output, vertex);
 		HASH_FIND(hh, o->sealed, &key, sizeof(key), x);
 		if (!x || x->value != values[i])
-			sim_violate(s, "output %u holds other bytes of %u than were committed", output, vertex);
+			sim_violate(
+				s, "output %u holds other bytes of %u than were committed", output, vertex);
 	}
 }
 
@@ -310,8 +313,8 @@ static void check_lineage(struct sim *s)
 			HASH_FIND(hh, o->sealed, &was, sizeof(was), read);
 			HASH_FIND(hh, o->sealed, &is, sizeof(is), now);
 			if (!read || !now || read->value != now->value)
-				sim_violate(s, "I4: %u read attempt %x of %u, and %x counts with other bytes", v,
-					was.attempt, was.vertex, is.attempt);
+				sim_violate(s, "I4: %u read attempt %x of %u, and %x counts with other bytes",
+					v, was.attempt, was.vertex, is.attempt);
 		}
 	}
 }

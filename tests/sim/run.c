@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run: the seed draws a cluster, a graph and faults; first it must stay safe, then, in peace, it must end. */
+/* A run: the seed draws a cluster, a graph and faults; first it must stay safe, then, in peace, it must end.
+ */
 #include "sim.h"
 #include "graph/graph.h"
 
@@ -34,7 +35,8 @@ static void begin(struct sim *s)
 	s->process_count = s->node_count + SIM_FIRST_NODE;
 	s->processes = base_alloc(s->process_count * sizeof(*s->processes));
 	s->cut = base_alloc((size_t)s->process_count * s->process_count * sizeof(*s->cut));
-	s->last_delivery = base_alloc((size_t)s->process_count * s->process_count * sizeof(*s->last_delivery));
+	s->last_delivery =
+		base_alloc((size_t)s->process_count * s->process_count * sizeof(*s->last_delivery));
 	s->link_delay = base_alloc((size_t)s->process_count * s->process_count * sizeof(*s->link_delay));
 	workload_draw(s);
 	if (s->violation)
@@ -70,9 +72,8 @@ static dag_instant bound(const struct sim *s)
 	for (uint32_t i = 0; i < s->node_count; i++)
 		slots += node_slots(s, SIM_FIRST_NODE + i);
 	slots = DAG_MAX(slots * n / s->node_count, (uint64_t)1);
-	return 600 * DAG_SECOND +
-	       20 * (dag_instant)(s->use->vertex_count / slots + 4) *
-		       DAG_MAX(s->options.vertex_time, 3 * DAG_SECOND);
+	return 600 * DAG_SECOND + 20 * (dag_instant)(s->use->vertex_count / slots + 4) *
+					  DAG_MAX(s->options.vertex_time, 3 * DAG_SECOND);
 }
 
 static void run(struct sim *s)

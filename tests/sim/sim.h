@@ -2,9 +2,9 @@
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 /*
- * A cluster in one thread with a pretended clock. The scheduler, the judge, the registry, the division of slots, the
- * session links and the protocol's encoder and decoder are the real ones; processes, network, disks and vertices
- * are pretended here, and one seed draws everything that they do.
+ * A cluster in one thread with a pretended clock. The scheduler, the judge, the registry, the division of
+ * slots, the session links and the protocol's encoder and decoder are the real ones; processes, network,
+ * disks and vertices are pretended here, and one seed draws everything that they do.
  *
  *   world.c    the event queue, the network, sessions
  *   manager.c  the job manager around the scheduler's core, with a journal that loses its tail
@@ -29,39 +29,39 @@
 
 /* Situations that a night of seeds must have met. */
 #define SIM_PROBES(X)                                                                                        \
-	X(late_refused, "a late completion was refused")                                                      \
-	X(done_repeated, "an end was told again and acknowledged again")                                      \
-	X(resumed, "a job was resumed")                                                                       \
-	X(tail_lost, "a crash lost facts that were not durable")                                              \
-	X(adopted, "running work was adopted")                                                                \
-	X(sealed_adopted, "an end that nobody had heard was committed after a resume")                        \
-	X(publication_resumed, "a publication was resumed")                                                   \
-	X(publication_cut, "a publication was cut between two files")                                         \
-	X(copied, "a slow vertex got a copy")                                                                 \
-	X(copy_won, "the copy won")                                                                           \
-	X(invalidated, "a lost output was made again")                                                        \
-	X(upstream, "an output was made again for one that was made again")                                   \
-	X(differs, "a rerun gave other bytes")                                                                \
-	X(consumer_again, "a consumer of other bytes ran again")                                              \
-	X(corrupt_found, "damaged data was found by its holder")                                              \
-	X(intact, "a complaint about intact data")                                                            \
-	X(gang_again, "a gang started again")                                                                 \
-	X(fenced, "a message of an older epoch was refused")                                                  \
-	X(lease_over, "a daemon's lease ended and it stopped its vertices")                                   \
-	X(came_back, "a node that was declared dead came back")                                               \
-	X(held_back, "sealed data of a node that came back counted again")                                    \
-	X(cut_off, "the judge was cut off")                                                                   \
-	X(many_dead, "many nodes died at once")                                                               \
-	X(journal_full, "the journal's disk was full")                                                        \
-	X(disk_full, "a vertex found the disk full")                                                          \
-	X(message_lost, "a message was lost")                                                                 \
-	X(message_doubled, "a message came twice")                                                            \
-	X(repeated, "messages were repeated")                                                                 \
-	X(session_refused, "a session was refused after a restart")                                           \
-	X(refetched, "an output was fetched again")                                                           \
-	X(avoided, "a node was avoided")                                                                      \
-	X(timed_out, "a vertex ran into its timeout")                                                         \
-	X(names_gone, "the name server restarted")                                                            \
+	X(late_refused, "a late completion was refused")                                                     \
+	X(done_repeated, "an end was told again and acknowledged again")                                     \
+	X(resumed, "a job was resumed")                                                                      \
+	X(tail_lost, "a crash lost facts that were not durable")                                             \
+	X(adopted, "running work was adopted")                                                               \
+	X(sealed_adopted, "an end that nobody had heard was committed after a resume")                       \
+	X(publication_resumed, "a publication was resumed")                                                  \
+	X(publication_cut, "a publication was cut between two files")                                        \
+	X(copied, "a slow vertex got a copy")                                                                \
+	X(copy_won, "the copy won")                                                                          \
+	X(invalidated, "a lost output was made again")                                                       \
+	X(upstream, "an output was made again for one that was made again")                                  \
+	X(differs, "a rerun gave other bytes")                                                               \
+	X(consumer_again, "a consumer of other bytes ran again")                                             \
+	X(corrupt_found, "damaged data was found by its holder")                                             \
+	X(intact, "a complaint about intact data")                                                           \
+	X(gang_again, "a gang started again")                                                                \
+	X(fenced, "a message of an older epoch was refused")                                                 \
+	X(lease_over, "a daemon's lease ended and it stopped its vertices")                                  \
+	X(came_back, "a node that was declared dead came back")                                              \
+	X(held_back, "sealed data of a node that came back counted again")                                   \
+	X(cut_off, "the judge was cut off")                                                                  \
+	X(many_dead, "many nodes died at once")                                                              \
+	X(journal_full, "the journal's disk was full")                                                       \
+	X(disk_full, "a vertex found the disk full")                                                         \
+	X(message_lost, "a message was lost")                                                                \
+	X(message_doubled, "a message came twice")                                                           \
+	X(repeated, "messages were repeated")                                                                \
+	X(session_refused, "a session was refused after a restart")                                          \
+	X(refetched, "an output was fetched again")                                                          \
+	X(avoided, "a node was avoided")                                                                     \
+	X(timed_out, "a vertex ran into its timeout")                                                        \
+	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")
 
 enum sim_probe {
@@ -105,8 +105,8 @@ struct sim_options {
 	uint64_t seed;
 	uint32_t nodes, vertices; /* 0: drawn */
 	uint32_t slots;
-	uint32_t kill;            /* nodes that die for good in the middle */
-	bool quiet_faults;        /* none but `kill` */
+	uint32_t kill;     /* nodes that die for good in the middle */
+	bool quiet_faults; /* none but `kill` */
 	bool trace;
 	const struct graph *graph; /* a user's; NULL: drawn */
 	dag_instant vertex_time;   /* of each vertex; 0: drawn */
@@ -165,7 +165,7 @@ struct sim {
 	struct sim_process *processes;
 	uint32_t process_count, node_count;
 	/* network */
-	bool *cut;               /* [from * process_count + to] */
+	bool *cut; /* [from * process_count + to] */
 	dag_instant *last_delivery;
 	dag_instant *link_delay; /* of a slow link, on top */
 	bool faults[FAULT_COUNT];

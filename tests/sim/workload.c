@@ -35,8 +35,8 @@ uint64_t source_value(uint32_t vertex)
 static struct graph_stage *add_stage(struct sim *s, uint32_t number, uint32_t width, bool input)
 {
 	char *name = base_format("%s%u", input ? "in" : "s", number);
-	struct graph_stage *stage =
-		graph_add_stage(s->graph, input ? GRAPH_INPUT : GRAPH_PROGRAM, arena_strdup(&s->graph->arena, name));
+	struct graph_stage *stage = graph_add_stage(
+		s->graph, input ? GRAPH_INPUT : GRAPH_PROGRAM, arena_strdup(&s->graph->arena, name));
 
 	free(name);
 	stage->width = width;
@@ -49,8 +49,8 @@ static struct graph_stage *add_stage(struct sim *s, uint32_t number, uint32_t wi
 	return stage;
 }
 
-static void add_edge(struct sim *s, const struct graph_stage *from, const struct graph_stage *to, uint32_t port,
-	bool complete, bool pipe)
+static void add_edge(struct sim *s, const struct graph_stage *from, const struct graph_stage *to,
+	uint32_t port, bool complete, bool pipe)
 {
 	struct graph_edge *e = graph_add_edge(
 		s->graph, from->id, 0, to->id, port, complete ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
@@ -109,7 +109,8 @@ static void build_small(struct sim *s, uint32_t vertices)
 		to = add_stage(s, n, width, false);
 		for (uint32_t p = 0; p < ports; p++) {
 			const struct graph_stage *f = stages[from[p]];
-			bool input = f->kind == GRAPH_INPUT, fits = !(f->width % width) || !(width % f->width);
+			bool input = f->kind == GRAPH_INPUT,
+			     fits = !(f->width % width) || !(width % f->width);
 			bool complete = !input && (!fits || sim_draw(s, 2));
 
 			add_edge(s, f, to, p, complete, !input && pipes && sim_draw(s, 2));

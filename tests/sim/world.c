@@ -289,8 +289,8 @@ static void send_bytes(
 	send_message(s, &m);
 }
 
-static unsigned char *pack_envelope(struct sim *s, uint32_t self,
-	const struct sim_session *session, Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
+static unsigned char *pack_envelope(struct sim *s, uint32_t self, const struct sim_session *session,
+	Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
 {
 	unsigned char *bytes;
 
@@ -316,8 +316,7 @@ void sim_send(struct sim *s, uint32_t self, struct sim_session *session, Dagrun_
 	link_sent(&session->link, bytes, len, s->now);
 }
 
-static void send_unnumbered(
-	struct sim *s, uint32_t self, struct sim_session *session, Dagrun__Envelope *e)
+static void send_unnumbered(struct sim *s, uint32_t self, struct sim_session *session, Dagrun__Envelope *e)
 {
 	size_t len;
 	unsigned char *bytes = pack_envelope(s, self, session, e, 0, &len);
@@ -382,8 +381,9 @@ bool session_take(struct sim *s, uint32_t self, struct sim_session *session, con
 	*ret_refused = false;
 	if (!session->open || e->session != session->link.session)
 		return false;
-	if (session->dialled && (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED ||
-					(session->peer_incarnation && e->server != session->peer_incarnation))) {
+	if (session->dialled &&
+		(e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED ||
+			(session->peer_incarnation && e->server != session->peer_incarnation))) {
 		*ret_refused = true;
 		session->open = false;
 		return false;
