@@ -5,6 +5,7 @@
  * elsewhere.
  */
 #include "node.h"
+#include "base/hash.h"
 #include "os/os.h"
 
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number)
@@ -87,6 +88,8 @@ void attempt_discard(struct attempt *a)
 	attempt_kill(a);
 	take_out(job->queue, job->queue_first, &job->queue_count, a);
 	take_out(job->ended, 0, &job->ended_count, a);
+	if (a->state == ATTEMPT_SEALED)
+		keep_note(job->daemon->keep, KEEP_GONE, job->id, a->key.vertex, a->key.number, NULL);
 	a->discarded = true;
 	/* A running one is freed when its host has ended. */
 	if (!a->pins && a->state != ATTEMPT_RUNNING)
@@ -158,7 +161,27 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 		return NULL;
 	}
 	serve_init_streams(a, m->readers);
+	for (uint32_t p = 0; p < a->input_count; p++)
+		for (uint32_t i = 0; a->inputs[p].nodes && i < a->inputs[p].count; i++)
+			a->inputs[p].nodes[i] = job_peer_of(job, a->inputs[p].nodes[i]);
 	return a;
+}
+
+/* What it reads, as the job manager compares it after a restart. */
+uint64_t attempt_inputs(const struct attempt *a)
+{
+	struct buffer pairs = {0};
+	uint64_t digest;
+
+	for (uint32_t p = 0; p < a->input_count; p++)
+		for (uint32_t i = 0; a->inputs[p].attempts && i < a->inputs[p].count; i++) {
+			uint32_t pair[2] = {a->inputs[p].vertices[i], a->inputs[p].attempts[i]};
+
+			buffer_append(&pairs, pair, sizeof(pair));
+		}
+	digest = hash_128(pairs.data ? pairs.data : (unsigned char *)"", pairs.len).low;
+	buffer_fini(&pairs);
+	return digest;
 }
 
 /* ---- its end ---- */
@@ -174,8 +197,7 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 	a->state = state;
 	input_close_all(a);
 	if (a->done.u.done.scratch_used || state == ATTEMPT_FAILED) {
-		char *scratch =
-			base_format("%s/%u-%u-%u", job->scratch, job->epoch, a->key.vertex, a->key.number);
+		char *scratch = base_format("%s/%u-%u", job->scratch, a->key.vertex, a->key.number);
 
 		os_remove_tree(scratch);
 		free(scratch);
@@ -214,12 +236,16 @@ void attempt_lose_all(struct job *job)
 		}
 }
 
-/* The segments that an index names must be the host's own, and every place within them. */
-static int adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index)
+static struct spool_segment *find_segment(struct spool *spool, const struct host *host, uint32_t id)
 {
-	struct spool *spool = host->daemon->spool;
-	struct spool_segment *segment =
-		host_has_grant(host, index->segment) ? spool_find(spool, index->segment) : NULL;
+	return !host || host_has_grant(host, id) ? spool_find(spool, id) : NULL;
+}
+
+/* The segments that an index names must be the host's own, and every place within them. */
+int attempt_adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index)
+{
+	struct spool *spool = a->job->daemon->spool;
+	struct spool_segment *segment = find_segment(spool, host, index->segment);
 	const unsigned char *base;
 
 	if (!segment || index->offset > segment->size || index->length > segment->size - index->offset ||
@@ -243,7 +269,7 @@ static int adopt_segments(struct attempt *a, struct host *host, const struct blo
 		for (size_t j = a->segment_count; j-- > 0 && !have;)
 			have = a->segments[j]->id == b->segment;
 		if (!have) {
-			segment = host_has_grant(host, b->segment) ? spool_find(spool, b->segment) : NULL;
+			segment = find_segment(spool, host, b->segment);
 			if (!segment)
 				return DAG_ENOTSEALED;
 			spool_ref(segment);
@@ -272,11 +298,13 @@ void attempt_on_done(
 			text_len ? base_strndup(text, text_len) : base_strdup(sentence));
 		return;
 	}
-	if (adopt_segments(a, host, &msg->u.done.index) < 0) {
+	if (attempt_adopt_segments(a, host, &msg->u.done.index) < 0) {
 		attempt_fail(a, DAG_ENOTSEALED, 0, base_strdup("the index of its outputs is damaged"));
 		return;
 	}
 	serve_sealed(a);
+	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->id, a->key.vertex, a->key.number,
+		&msg->u.done.index);
 	end_attempt(a, ATTEMPT_SEALED);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define HOSTS_AHEAD_MAX 64u
+#define HELD_BATCH_MAX 5000u
 
 struct job *job_find(struct daemon *d, const char *id)
 {
@@ -160,6 +161,59 @@ static void send_ready(struct job *job, const char *error)
 	session_send(job->manager, &e);
 }
 
+/* What is here of earlier sessions with the job, in messages of a bounded size. */
+static void send_inventory(struct job *job)
+{
+	Dagrun__Inventory m = DAGRUN__INVENTORY__INIT;
+	Dagrun__Held *items = base_alloc(HELD_BATCH_MAX * sizeof(*items));
+	struct attempt *a, *next;
+	SESSION_ENVELOPE(e, INVENTORY);
+
+	m.held = base_alloc(HELD_BATCH_MAX * sizeof(*m.held));
+	e.inventory = &m;
+	HASH_ITER(hh, job->attempts, a, next) {
+		Dagrun__Held *h = &items[m.n_held];
+
+		if (a->discarded)
+			continue;
+		dagrun__held__init(h);
+		h->vertex = a->key.vertex;
+		h->attempt = a->key.number;
+		h->sealed = a->state == ATTEMPT_SEALED;
+		if (h->sealed) {
+			struct dag_hash hash = index_hash(&a->view);
+
+			h->hash_low = hash.low;
+			h->hash_high = hash.high;
+		}
+		/* Committed ones are not compared by what they read. */
+		h->inputs = a->acked ? 0 : attempt_inputs(a);
+		m.held[m.n_held++] = h;
+		if (m.n_held == HELD_BATCH_MAX || !next) {
+			session_send(job->manager, &e);
+			m.n_held = 0;
+		}
+	}
+	if (m.n_held)
+		session_send(job->manager, &e);
+	free(m.held);
+	free(items);
+}
+
+/* A job manager has opened the job: it hears what is here, and what has ended and was not acknowledged. */
+static void reopen(struct job *job)
+{
+	struct attempt *a, *next;
+
+	restore_job(job);
+	send_inventory(job);
+	send_ready(job, NULL);
+	job->ended_count = 0;
+	HASH_ITER(hh, job->attempts, a, next)
+		if (!a->acked && !a->discarded && a->state >= ATTEMPT_SEALED)
+			*DAG_APPEND(job->ended, job->ended_count, job->ended_cap) = a;
+}
+
 static void ask_files(struct job *job)
 {
 	Dagrun__FileNeed m = DAGRUN__FILE_NEED__INIT;
@@ -177,7 +231,7 @@ static void ask_files(struct job *job)
 	if (!job->ready)
 		return;
 	host_prepare(job, DAG_MIN(DAG_MIN(job->hosts_hint, job->daemon->slots), HOSTS_AHEAD_MAX));
-	send_ready(job, NULL);
+	reopen(job);
 }
 
 static struct job_file *find_file(struct job *job, const char *hash)
@@ -247,6 +301,16 @@ static void on_file_chunk(struct job *job, const Dagrun__FileChunk *m)
 
 /* ---- opening and closing ---- */
 
+static void send_fenced(struct session *s, uint32_t epoch)
+{
+	Dagrun__Fenced m = DAGRUN__FENCED__INIT;
+	SESSION_ENVELOPE(e, FENCED);
+
+	m.epoch = epoch;
+	e.fenced = &m;
+	session_send(s, &e);
+}
+
 static void take_manager(struct job *job, struct session *s, uint32_t epoch)
 {
 	if (job->manager && job->manager != s)
@@ -262,10 +326,21 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	struct job *job = job_find(d, m->job);
 	bool ok = good_name(m->job, 39);
 
-	if (job && m->epoch < job->epoch)
-		return; /* an older run of the job manager: fenced */
-	if (job)
-		job_destroy(&job); /* adoption of running work comes with resume */
+	if (job && m->epoch < job->epoch) {
+		send_fenced(s, job->epoch); /* an older run of the job manager */
+		return;
+	}
+	if (job) {
+		if (job->manager && job->manager != s && m->epoch > job->epoch)
+			send_fenced(job->manager, m->epoch);
+		take_manager(job, s, m->epoch);
+		job->want = job->grant = 0;
+		if (job->ready)
+			reopen(job);
+		else
+			ask_files(job);
+		return;
+	}
 	job = base_alloc(sizeof(*job));
 	job->daemon = d;
 	job->id = base_strdup(m->job);
@@ -309,6 +384,7 @@ void job_destroy(struct job **jobp)
 	HASH_ITER(hh, job->attempts, a, next)
 		attempt_discard(a);
 	job->ended_count = 0;
+	keep_note(d->keep, KEEP_JOB_GONE, job->id, 0, 0, NULL);
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;
 	*jobp = NULL;
@@ -335,6 +411,7 @@ bool job_try_free(struct job *job)
 	}
 	os_remove_tree(job->scratch);
 	free(job->peers);
+	free(job->numbers);
 	free(job->files);
 	free(job->stages);
 	free(job->queue);
@@ -428,21 +505,31 @@ static void on_start(struct job *job, const Dagrun__StartBatch *m)
 	job_run(job);
 }
 
+uint32_t job_peer_of(const struct job *job, uint32_t node)
+{
+	return node < job->number_count ? job->numbers[node] : UINT32_MAX;
+}
+
+/* A job manager that resumes the job may number the nodes anew, while what runs goes on reading from them. */
 static void on_peers(struct job *job, const Dagrun__Peers *m)
 {
 	for (size_t i = 0; i < m->n_peers; i++) {
 		const Dagrun__Peer *p = m->peers[i];
+		uint32_t ours = 0;
 
 		if (p->node > 100000)
 			continue;
-		while (job->peer_count <= p->node)
-			DAG_APPEND(job->peers, job->peer_count, job->peer_cap);
-		free(job->peers[p->node].id);
-		free(job->peers[p->node].data);
-		job->peers[p->node].id = base_strdup(p->id);
-		job->peers[p->node].data = base_strdup(p->data);
+		while (ours < job->peer_count && strcmp(job->peers[ours].id, p->id))
+			ours++;
+		if (ours == job->peer_count)
+			DAG_APPEND(job->peers, job->peer_count, job->peer_cap)->id = base_strdup(p->id);
+		free(job->peers[ours].data);
+		job->peers[ours].data = base_strdup(p->data);
+		while (job->number_count <= p->node)
+			*DAG_APPEND(job->numbers, job->number_count, job->number_cap) = UINT32_MAX;
+		job->numbers[p->node] = ours;
 		if (!strcmp(p->id, job->daemon->id))
-			job->own_node = p->node;
+			job->own_node = ours;
 	}
 }
 
@@ -459,8 +546,11 @@ static void on_each(struct job *job, const Dagrun__AttemptBatch *m, void (*act)(
 /* The job manager has what a failed attempt had to say; a sealed one stays until its discard. */
 static void on_acknowledged(struct attempt *a)
 {
+	a->acked = true;
 	if (a->state == ATTEMPT_FAILED)
 		attempt_discard(a);
+	else
+		keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->id, a->key.vertex, a->key.number, NULL);
 }
 
 void job_message(struct job *job, const Dagrun__Envelope *e)
@@ -541,6 +631,7 @@ static void fill_done(Dagrun__Done *m, struct attempt *a)
 	m->bytes_out = d->u.done.bytes_out;
 	m->run_ns = a->run_ns;
 	m->bytes = a->stored;
+	m->inputs = attempt_inputs(a);
 	if (a->state == ATTEMPT_SEALED) {
 		struct dag_hash hash = index_hash(&a->view);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define TICK_MS 250
+#define JUDGED_GONE (3 * DAG_SECOND)
 
 /* ---- the name server ---- */
 
@@ -88,8 +89,12 @@ static void on_manager_message(void *ctx, struct session *s, const Dagrun__Envel
 		job_open(d, s, e->job_open);
 	else if (e->body_case == DAGRUN__ENVELOPE__BODY_JOB_END) {
 		job = job_find(d, e->job_end->job);
-		if (job && job->manager == s)
+		/* Of a job manager that is gone, whoever says it. */
+		if (job && (job->manager == s || !job->manager ||
+				   os_now() - session_last_heard(job->manager) > JUDGED_GONE))
 			job_destroy(&job);
+		if (!job_find(d, e->job_end->job))
+			restore_drop(d, e->job_end->job);
 		session_tick(s, os_now()); /* the manager waits to hear that this was heard */
 	} else if (job)
 		job_message(job, e);
@@ -234,6 +239,8 @@ static void on_tick(uv_timer_t *tick)
 			job_destroy(&job);
 	}
 	free_ended_jobs(d);
+	if (d->orphan_count && boot - d->started > DATA_KEPT)
+		restore_drop(d, NULL);
 }
 
 /* Before the loop sleeps: everything that came of this round goes out together. */
@@ -357,6 +364,8 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	if (r == 0) {
 		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
 		spool_on_removed(d->spool, on_segment_removed, d);
+		d->started = os_boottime();
+		restore_orphans(d);
 		r = os_make_folders(d->cache);
 		if (r < 0)
 			dag_diag_add(
@@ -426,6 +435,8 @@ void daemon_destroy(struct daemon **daemon)
 		os_remove_tree(scratch);
 		free(scratch);
 	}
+	restore_drop(d, NULL);
+	keep_destroy(&d->keep);
 	spool_destroy(&d->spool);
 	uv_close((uv_handle_t *)&d->flush, on_handle_closed);
 	uv_close((uv_handle_t *)&d->tick, free_daemon);

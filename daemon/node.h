@@ -12,6 +12,7 @@
  *   serve.c     the channels that are read from attempts here
  */
 #include "daemon.h"
+#include "keep.h"
 #include "spool.h"
 #include "channel/core/live.h"
 #include "channel/data.h"
@@ -45,6 +46,10 @@ struct daemon {
 	struct session *ns;
 	struct data *data;
 	struct spool *spool;
+	struct keep *keep;
+	struct orphan *orphans; /* of an earlier daemon, until their jobs open */
+	size_t orphan_count, orphan_cap;
+	dag_instant started;
 	struct job *jobs;
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	struct host *hosts;
@@ -94,9 +99,11 @@ struct job {
 	size_t file_count, file_cap;
 	bool ready;
 	char *scratch;
-	struct job_peer *peers;
+	struct job_peer *peers; /* by our own numbers, which outlive a job manager */
 	size_t peer_count, peer_cap;
-	uint32_t own_node; /* the manager's number for this node */
+	uint32_t *numbers; /* the manager's number for a node − our number */
+	size_t number_count, number_cap;
+	uint32_t own_node; /* ours for this node */
 	struct attempt *attempts;
 	struct attempt **queue; /* started by the manager, not yet here: queue[queue_first … queue_count−1] */
 	size_t queue_first, queue_count, queue_cap;
@@ -105,12 +112,14 @@ struct job {
 	uint32_t want, grant, running;
 	uint32_t hosts_hint;
 	dag_instant last_heard;
-	bool lease_over; /* nothing is started until the job manager is heard again */
+	bool lease_over;                /* nothing is started until the job manager is heard again */
 	struct waiting_reader *waiting; /* for attempts that have not started yet */
 	struct job *next_ended;
 	UT_hash_handle hh;
 };
 
+/* Our number for a node of the job manager's; UINT32_MAX for none. */
+uint32_t job_peer_of(const struct job *job, uint32_t node);
 struct job *job_find(struct daemon *d, const char *id);
 void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m);
 void job_message(struct job *job, const Dagrun__Envelope *e);
@@ -174,7 +183,7 @@ struct attempt {
 	size_t segment_count, segment_cap;
 	uint64_t stored;
 	uint32_t pins; /* readers and sends that need it to stay */
-	bool discarded, timed_out, lost;
+	bool discarded, timed_out, lost, acked;
 	dag_instant started, deadline;
 	/* What is told to the job manager: */
 	struct host_msg done;
@@ -183,6 +192,9 @@ struct attempt {
 	UT_hash_handle hh;
 };
 
+uint64_t attempt_inputs(const struct attempt *a);
+/* The segments that its index names must be its host's own (any, for NULL), and every place within them. */
+int attempt_adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index);
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
 /* From a Start message; NULL where it makes no sense. */
 struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
@@ -202,6 +214,15 @@ void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
+
+/* ---- restore.c ---- */
+
+/* Takes up what an earlier daemon had sealed, and drops the rest of its spool. */
+void restore_orphans(struct daemon *d);
+/* They become attempts of the job that has opened. */
+void restore_job(struct job *job);
+/* Drops those of the job; of all for NULL. */
+void restore_drop(struct daemon *d, const char *job);
 
 /* ---- host.c ---- */
 

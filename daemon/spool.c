@@ -10,9 +10,11 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CLASSES 4
+#define KEPT_SECONDS (24 * 3600)
 #define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
 
 static const uint64_t class_size[CLASSES] = {1ull << 20, 4ull << 20, 16ull << 20, 64ull << 20};
@@ -41,24 +43,62 @@ static int lock_folder(const char *folder, int *ret_fd)
 		close(fd);
 		return DAG_EBUSY;
 	}
+	futimens(fd, NULL);
 	*ret_fd = fd;
 	return 0;
 }
 
-static void remove_segments(const char *folder)
+static struct spool_segment *spool_any(const struct spool *s, uint32_t id)
+{
+	struct spool_segment *segment;
+
+	HASH_FIND(hh, s->segments, &id, sizeof(id), segment);
+	return segment;
+}
+
+/* Segments of an earlier daemon: without a reference until somebody takes them up. */
+static void scan_segments(struct spool *s, const char *folder, bool in_memory)
 {
 	DIR *dir = opendir(folder);
 	struct dirent *e;
 
 	if (!dir)
 		return;
-	while ((e = readdir(dir)))
-		if (!strncmp(e->d_name, "seg-", 4))
+	while ((e = readdir(dir))) {
+		struct spool_segment *segment;
+		struct stat st;
+		char *end;
+		unsigned long id;
+
+		if (strncmp(e->d_name, "seg-", 4) || fstatat(dirfd(dir), e->d_name, &st, 0) < 0)
+			continue;
+		id = strtoul(e->d_name + 4, &end, 10);
+		if (*end || !id || id >= UINT32_MAX || !S_ISREG(st.st_mode) || spool_any(s, (uint32_t)id)) {
 			unlinkat(dirfd(dir), e->d_name, 0);
+			continue;
+		}
+		segment = base_alloc(sizeof(*segment));
+		segment->id = (uint32_t)id;
+		segment->size = (uint64_t)st.st_size;
+		segment->in_memory = in_memory;
+		s->last_id = DAG_MAX(s->last_id, segment->id);
+		*(in_memory ? &s->memory_used : &s->disk_used) += segment->size;
+		HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
+	}
 	closedir(dir);
 }
 
-/* Removes the folders of nodes whose daemons have died: nobody holds their locks. */
+static bool is_old(const char *folder)
+{
+	char *path = base_format("%s/lock", folder);
+	struct stat st;
+	bool old = stat(path, &st) < 0 || time(NULL) - st.st_mtime > KEPT_SECONDS;
+
+	free(path);
+	return old;
+}
+
+/* Removes the folders of nodes whose daemons died a day ago: nobody holds their locks. */
 static void remove_dead_nodes(const char *parent, const char *ours)
 {
 	DIR *dir = opendir(parent);
@@ -70,7 +110,8 @@ static void remove_dead_nodes(const char *parent, const char *ours)
 		char *folder = base_format("%s/%s", parent, e->d_name);
 		int fd;
 
-		if (e->d_name[0] != '.' && strcmp(folder, ours) && lock_folder(folder, &fd) == 0) {
+		if (e->d_name[0] != '.' && strcmp(folder, ours) && is_old(folder) &&
+			lock_folder(folder, &fd) == 0) {
 			os_remove_tree(folder);
 			close(fd);
 		}
@@ -122,8 +163,8 @@ int spool_new(const char *node, const char *folder, uint64_t memory_budget, stru
 		free(s);
 		return r;
 	}
-	remove_segments(s->folder);
-	remove_segments(s->memory_folder);
+	scan_segments(s, s->memory_folder, true);
+	scan_segments(s, s->folder, false);
 	*ret_spool = s;
 	return 0;
 }
@@ -154,6 +195,24 @@ static void remove_segment(struct spool *s, struct spool_segment *segment)
 	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= segment->size;
 	HASH_DEL(s->segments, segment);
 	free(segment);
+}
+
+struct spool_segment *spool_take_up(struct spool *s, uint32_t id)
+{
+	struct spool_segment *segment = spool_any(s, id);
+
+	if (segment)
+		segment->refs++;
+	return segment;
+}
+
+void spool_drop_rest(struct spool *s)
+{
+	struct spool_segment *segment, *next;
+
+	HASH_ITER(hh, s->segments, segment, next)
+		if (!segment->refs)
+			remove_segment(s, segment);
 }
 
 void spool_destroy(struct spool **spool)

@@ -28,12 +28,17 @@ struct spool_segment {
 
 /*
  * node: names the folder in shared memory. folder: on disk, made if missing. DAG_EBUSY where another daemon
- * has it, DAG_EIO where it cannot be made. What a dead daemon left in either is removed.
+ * has it, DAG_EIO where it cannot be made. What an earlier daemon left in either may be taken up; then
+ * spool_drop_rest.
  */
 int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool,
 	struct dag_diag *diag);
 /* Removes all segments. */
 void spool_destroy(struct spool **spool);
+/* A segment of an earlier daemon, with one more reference; NULL where there is none. */
+struct spool_segment *spool_take_up(struct spool *spool, uint32_t id);
+/* Removes those of an earlier daemon that were not taken up. */
+void spool_drop_rest(struct spool *spool);
 const char *spool_folder(const struct spool *spool);
 
 /* A segment of at least `size` bytes with one reference. DAG_ENOSPC. */

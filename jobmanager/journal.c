@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A queue of facts, and a thread that turns all that is in it into one transaction. */
 #include "journal.h"
+#include "base/hash.h"
 #include "os/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define APPLICATION_ID 0x64616772 /* "dagr" */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define RETRY_MS 1000
+#define TABLE_JOB                                                                                            \
+	"CREATE TABLE job(name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID"
+#define TABLE_FACTS "CREATE TABLE facts(seq INTEGER PRIMARY KEY, fact TEXT NOT NULL, sum INTEGER NOT NULL)"
 
 struct journal {
 	struct journal_config config;
-	char *path, *job, *graph_name, *graph_file;
+	char *path;
+	struct graph_pair *meta;
+	uint64_t sum; /* of the last fact */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
@@ -50,16 +59,36 @@ static int run_sql(struct journal *j, const char *sql)
 	return sqlite3_exec(j->db, sql, NULL, NULL, NULL);
 }
 
-static int put_meta(struct journal *j, const char *key, const char *value)
+static int64_t meta_sum(const char *name, const char *value)
+{
+	char *text = base_format("%s=%s", name, value);
+	int64_t sum = (int64_t)hash_128(text, strlen(text)).low;
+
+	free(text);
+	return sum;
+}
+
+/* Each fact's sum covers the one before, so that none can be missing or changed unseen. */
+static uint64_t fact_sum(uint64_t before, const char *fact)
+{
+	char *text = base_format("%016llx %s", (unsigned long long)before, fact);
+	uint64_t sum = hash_128(text, strlen(text)).low;
+
+	free(text);
+	return sum;
+}
+
+static int put_meta(sqlite3 *db, const char *name, const char *value)
 {
 	sqlite3_stmt *stmt;
 	int r = sqlite3_prepare_v2(
-		j->db, "INSERT OR REPLACE INTO job(key, value) VALUES(?, ?)", -1, &stmt, NULL);
+		db, "INSERT OR REPLACE INTO job(name, value, sum) VALUES(?, ?, ?)", -1, &stmt, NULL);
 
 	if (r != SQLITE_OK)
 		return r;
-	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
 	sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 3, meta_sum(name, value));
 	r = sqlite3_step(stmt);
 	sqlite3_finalize(stmt);
 	return r == SQLITE_DONE ? SQLITE_OK : r;
@@ -67,43 +96,42 @@ static int put_meta(struct journal *j, const char *key, const char *value)
 
 static int open_database(struct journal *j)
 {
-	char epoch[16], *setup;
+	char *setup;
 	int r = sqlite3_open_v2(j->path, &j->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
 		NULL);
 
 	if (r != SQLITE_OK)
 		return r;
-	snprintf(epoch, sizeof(epoch), "%u", j->config.epoch);
 	setup = base_format(
 		"PRAGMA trusted_schema=OFF; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
-		"PRAGMA application_id=%d; PRAGMA user_version=%d;"
-		"CREATE TABLE IF NOT EXISTS job(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-		"CREATE TABLE IF NOT EXISTS facts(seq INTEGER PRIMARY KEY, fact TEXT NOT NULL);",
+		"PRAGMA application_id=%d; PRAGMA user_version=%d;" TABLE_JOB ";" TABLE_FACTS ";",
 		APPLICATION_ID, SCHEMA_VERSION);
+	if (j->config.first) {
+		free(setup);
+		return run_sql(j, "PRAGMA trusted_schema=OFF; PRAGMA synchronous=FULL;");
+	}
 	r = run_sql(j, setup);
 	free(setup);
-	if (r == SQLITE_OK)
-		r = put_meta(j, "job", j->job);
-	if (r == SQLITE_OK)
-		r = put_meta(j, "graph", j->graph_name);
-	if (r == SQLITE_OK)
-		r = put_meta(j, "file", j->graph_file);
-	if (r == SQLITE_OK)
-		r = put_meta(j, "epoch", epoch);
+	for (size_t i = 0; i < j->config.meta_count && r == SQLITE_OK; i++)
+		r = put_meta(j->db, j->meta[i].name, j->meta[i].value);
 	return r == SQLITE_OK ? run_sql(j, "COMMIT") : r;
 }
 
 static int write_group(struct journal *j, char **facts, size_t n, uint64_t first)
 {
 	sqlite3_stmt *stmt = NULL;
+	uint64_t sum = j->sum;
 	int r = run_sql(j, "BEGIN");
 
 	if (r == SQLITE_OK)
-		r = sqlite3_prepare_v2(j->db, "INSERT INTO facts(seq, fact) VALUES(?, ?)", -1, &stmt, NULL);
+		r = sqlite3_prepare_v2(
+			j->db, "INSERT INTO facts(seq, fact, sum) VALUES(?, ?, ?)", -1, &stmt, NULL);
 	for (size_t i = 0; i < n && r == SQLITE_OK; i++) {
 		sqlite3_bind_int64(stmt, 1, (sqlite3_int64)(first + i));
 		sqlite3_bind_text(stmt, 2, facts[i], -1, SQLITE_STATIC);
+		sum = fact_sum(sum, facts[i]);
+		sqlite3_bind_int64(stmt, 3, (sqlite3_int64)sum);
 		r = sqlite3_step(stmt);
 		r = r == SQLITE_DONE ? SQLITE_OK : r;
 		sqlite3_reset(stmt);
@@ -111,6 +139,8 @@ static int write_group(struct journal *j, char **facts, size_t n, uint64_t first
 	sqlite3_finalize(stmt);
 	if (r == SQLITE_OK)
 		r = run_sql(j, "COMMIT");
+	if (r == SQLITE_OK)
+		j->sum = sum;
 	if (r != SQLITE_OK && !sqlite3_get_autocommit(j->db))
 		run_sql(j, "ROLLBACK");
 	return r;
@@ -144,7 +174,7 @@ static bool wait_for_room(struct journal *j, int r)
 static void *run_journal(void *arg)
 {
 	struct journal *j = arg;
-	uint64_t next = 1;
+	uint64_t next = j->config.first + 1;
 	int r;
 
 	while ((r = open_database(j)) != SQLITE_OK) {
@@ -226,9 +256,12 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 	j = base_alloc(sizeof(*j));
 	j->config = *config;
 	j->path = base_format("%s/journal.db", config->folder);
-	j->job = base_strdup(config->job);
-	j->graph_name = base_strdup(config->graph_name);
-	j->graph_file = base_strdup(config->graph_file ? config->graph_file : "");
+	j->meta = base_alloc((config->meta_count + 1) * sizeof(*j->meta));
+	for (size_t i = 0; i < config->meta_count; i++)
+		j->meta[i] = (struct graph_pair){
+			base_strdup(config->meta[i].name), base_strdup(config->meta[i].value)};
+	j->appended = j->durable = config->first;
+	j->sum = config->first_sum;
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->more, NULL);
 	uv_async_init(loop, &j->wake, on_wake);
@@ -238,13 +271,14 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 	return 0;
 }
 
-uint64_t journal_append(struct journal *j, const char *fact)
+uint64_t journal_append(struct journal *j, const char *const *facts, size_t n)
 {
 	uint64_t seq;
 
 	pthread_mutex_lock(&j->lock);
-	*DAG_APPEND(j->queue, j->count, j->cap) = base_strdup(fact);
-	seq = ++j->appended;
+	for (size_t i = 0; i < n; i++)
+		*DAG_APPEND(j->queue, j->count, j->cap) = base_strdup(facts[i]);
+	seq = j->appended += n;
 	pthread_cond_signal(&j->more);
 	pthread_mutex_unlock(&j->lock);
 	return seq;
@@ -269,9 +303,11 @@ static void on_closed(uv_handle_t *handle)
 	free(j->queue);
 	free(j->trouble);
 	free(j->path);
-	free(j->job);
-	free(j->graph_name);
-	free(j->graph_file);
+	for (size_t i = 0; i < j->config.meta_count; i++) {
+		free((char *)j->meta[i].name);
+		free((char *)j->meta[i].value);
+	}
+	free(j->meta);
 	pthread_mutex_destroy(&j->lock);
 	pthread_cond_destroy(&j->more);
 	free(j);
@@ -290,4 +326,187 @@ void journal_destroy(struct journal **journal)
 	pthread_join(j->thread, NULL);
 	uv_close((uv_handle_t *)&j->wake, on_closed);
 	*journal = NULL;
+}
+
+/* ---- of an earlier run ---- */
+
+int journal_lock(const char *folder, int *ret_fd)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return DAG_EMISSING;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		return DAG_EBUSY;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int64_t read_number(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *stmt;
+	int64_t n = -1;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+		n = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return n;
+}
+
+/* Only our two tables, word for word, and pages that are whole. NULL, or what is wrong. */
+static const char *check_database(sqlite3 *db)
+{
+	sqlite3_stmt *stmt;
+	const char *wrong = NULL;
+
+	if (read_number(db, "PRAGMA application_id") != APPLICATION_ID)
+		return "it is not a journal of dagrun";
+	if (read_number(db, "PRAGMA user_version") != SCHEMA_VERSION)
+		return "it was written by another version of dagrun";
+	if (read_number(db, "SELECT count(*) FROM sqlite_schema WHERE sql IN ('" TABLE_JOB "', '" TABLE_FACTS
+			    "')") != 2 ||
+		read_number(db, "SELECT count(*) FROM sqlite_schema") != 2)
+		return "its tables are not those of a journal";
+	if (sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &stmt, NULL) != SQLITE_OK ||
+		sqlite3_step(stmt) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(stmt, 0), "ok"))
+		wrong = "its pages are damaged";
+	sqlite3_finalize(stmt);
+	return wrong;
+}
+
+static char *load_meta(sqlite3 *db, struct journal_saved *saved)
+{
+	sqlite3_stmt *stmt;
+	char *wrong = NULL;
+	int r = sqlite3_prepare_v2(db, "SELECT name, value, sum FROM job ORDER BY name", -1, &stmt, NULL);
+
+	while (r == SQLITE_OK && !wrong && (r = sqlite3_step(stmt)) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(stmt, 0),
+			   *value = (const char *)sqlite3_column_text(stmt, 1);
+
+		r = SQLITE_OK;
+		if (!name || !value || meta_sum(name, value) != sqlite3_column_int64(stmt, 2)) {
+			wrong = base_format("row '%s' of table job is damaged", name ? name : "?");
+			break;
+		}
+		*DAG_APPEND(saved->meta, saved->meta_count, saved->meta_cap) =
+			(struct graph_pair){base_strdup(name), base_strdup(value)};
+		if (!strcmp(name, "epoch"))
+			saved->epoch = (uint32_t)strtoul(value, NULL, 10);
+	}
+	if (!wrong && r != SQLITE_DONE)
+		wrong = base_format("table job cannot be read: %s", sqlite3_errmsg(db));
+	sqlite3_finalize(stmt);
+	return wrong ? wrong : saved->epoch ? NULL : base_strdup("table job has no epoch");
+}
+
+static char *load_facts(sqlite3 *db, bool all, struct journal_saved *saved)
+{
+	sqlite3_stmt *stmt;
+	uint64_t sum = 0, seq = 0;
+	char *wrong = NULL;
+	int r = sqlite3_prepare_v2(db,
+		all ? "SELECT seq, fact, sum FROM facts ORDER BY seq"
+		    : "SELECT seq, fact, sum FROM facts ORDER BY seq DESC LIMIT 1",
+		-1, &stmt, NULL);
+
+	while (r == SQLITE_OK && !wrong && (r = sqlite3_step(stmt)) == SQLITE_ROW) {
+		const char *fact = (const char *)sqlite3_column_text(stmt, 1);
+
+		r = SQLITE_OK;
+		seq++;
+		sum = fact && all ? fact_sum(sum, fact) : 0;
+		if (all && (sqlite3_column_int64(stmt, 0) != (sqlite3_int64)seq || !fact ||
+				   (uint64_t)sqlite3_column_int64(stmt, 2) != sum))
+			wrong = base_format(
+				"row %llu of table facts is damaged or missing", (unsigned long long)seq);
+		else
+			*DAG_APPEND(saved->facts, saved->fact_count, saved->fact_cap) =
+				base_strdup(fact ? fact : "");
+	}
+	if (!wrong && r != SQLITE_DONE)
+		wrong = base_format("table facts cannot be read after row %llu: %s", (unsigned long long)seq,
+			sqlite3_errmsg(db));
+	sqlite3_finalize(stmt);
+	saved->last_sum = sum;
+	return wrong;
+}
+
+int journal_load(const char *folder, bool with_facts, struct journal_saved *ret, struct dag_diag *diag)
+{
+	char *path = base_format("%s/journal.db", folder), *wrong = NULL;
+	const char *plain;
+	sqlite3 *db = NULL;
+	struct stat st;
+	int r = 0;
+
+	*ret = (struct journal_saved){0};
+	if (stat(path, &st) < 0) {
+		free(path);
+		return DAG_EMISSING;
+	}
+	/* Not read-only: what the write-ahead log holds is a part of it. */
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+		    NULL) != SQLITE_OK ||
+		sqlite3_exec(db, "PRAGMA trusted_schema=OFF", NULL, NULL, NULL) != SQLITE_OK)
+		wrong = base_format("it cannot be opened: %s", sqlite3_errmsg(db));
+	sqlite3_busy_timeout(db, 2000);
+	plain = wrong ? NULL : check_database(db);
+	if (plain)
+		wrong = base_strdup(plain);
+	if (!wrong)
+		wrong = load_meta(db, ret);
+	if (!wrong)
+		wrong = load_facts(db, with_facts, ret);
+	if (wrong) {
+		dag_diag_add(diag, NULL, 0, 0, "the journal %s is refused: %s", path, wrong);
+		journal_saved_fini(ret);
+		r = DAG_ECORRUPT;
+	}
+	sqlite3_close(db);
+	free(wrong);
+	free(path);
+	return r;
+}
+
+void journal_saved_fini(struct journal_saved *saved)
+{
+	for (size_t i = 0; i < saved->meta_count; i++) {
+		free((char *)saved->meta[i].name);
+		free((char *)saved->meta[i].value);
+	}
+	for (size_t i = 0; i < saved->fact_count; i++)
+		free(saved->facts[i]);
+	free(saved->meta);
+	free(saved->facts);
+	*saved = (struct journal_saved){0};
+}
+
+const char *journal_meta(const struct journal_saved *saved, const char *name)
+{
+	for (size_t i = 0; i < saved->meta_count; i++)
+		if (!strcmp(saved->meta[i].name, name))
+			return saved->meta[i].value;
+	return NULL;
+}
+
+int journal_set_epoch(const char *folder, uint32_t epoch, struct dag_diag *diag)
+{
+	char *path = base_format("%s/journal.db", folder), text[16];
+	sqlite3 *db = NULL;
+	int r = sqlite3_open_v2(
+		path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+
+	snprintf(text, sizeof(text), "%u", epoch);
+	if (r == SQLITE_OK)
+		r = sqlite3_exec(db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
+	if (r == SQLITE_OK)
+		r = put_meta(db, "epoch", text);
+	sqlite3_close(db);
+	if (r != SQLITE_OK)
+		dag_diag_add(diag, NULL, 0, 0, "cannot write the journal %s: %s", path, sqlite3_errstr(r));
+	free(path);
+	return r == SQLITE_OK ? 0 : DAG_EIO;
 }

@@ -6,15 +6,17 @@
  * whatever has come together meanwhile. An effect that could not be undone waits until its fact is durable.
  */
 #include "base/diag.h"
+#include "graph/graph.h"
 
 #include <uv.h>
 
 struct journal;
 
 struct journal_config {
-	const char *folder; /* of the job; made if missing */
-	const char *job, *graph_name, *graph_file;
-	uint32_t epoch;
+	const char *folder;            /* of the job; made if missing */
+	const struct graph_pair *meta; /* what is known of the job: kept in the file */
+	size_t meta_count;
+	uint64_t first, first_sum; /* facts that are in the file already, and the last one's sum */
 	/* In the loop: everything up to `seq` is on disk. */
 	void (*on_durable)(void *ctx, uint64_t seq);
 	/* In the loop: the journal cannot be written now (full disk) and is tried again; NULL text: it works
@@ -27,10 +29,34 @@ struct journal_config {
  * meanwhile. */
 int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal,
 	struct dag_diag *diag);
-/* Adds a fact; its number, from 1. */
-uint64_t journal_append(struct journal *journal, const char *fact);
+/* Adds facts that are written together or not at all; the number of the last one, counted from 1. */
+uint64_t journal_append(struct journal *journal, const char *const *facts, size_t n);
 uint64_t journal_durable(struct journal *journal);
 /* Writes what is left, as far as that is possible, and ends the thread. */
 void journal_destroy(struct journal **journal);
+
+/* ---- of an earlier run ---- */
+
+struct journal_saved {
+	struct graph_pair *meta; /* sorted by name */
+	size_t meta_count, meta_cap;
+	char **facts;
+	size_t fact_count, fact_cap;
+	uint64_t last_sum;
+	uint32_t epoch;
+};
+
+/*
+ * Reads a journal. DAG_EMISSING where there is none; DAG_ECORRUPT for one that is damaged or not ours, with
+ * the row named. Half of it is never given out. with_facts: all of them, checked; otherwise only the last
+ * one.
+ */
+int journal_load(const char *folder, bool with_facts, struct journal_saved *ret, struct dag_diag *diag);
+void journal_saved_fini(struct journal_saved *saved);
+const char *journal_meta(const struct journal_saved *saved, const char *name); /* NULL: not said */
+/* Makes the epoch durable. DAG_EIO. */
+int journal_set_epoch(const char *folder, uint32_t epoch, struct dag_diag *diag);
+/* The right to run the job, for as long as the descriptor is open. DAG_EBUSY where another process has it. */
+int journal_lock(const char *folder, int *ret_fd);
 
 #endif

@@ -7,6 +7,7 @@
 #include "os/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -18,8 +19,21 @@
 
 /* ---- effects ---- */
 
+/* Others see without opening the journal that the job needs nobody any more. */
+static void mark_ended(struct manager *m)
+{
+	char *path = base_format("%s/ended", m->job_folder);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+}
+
 static void begin_end(struct manager *m, int error, const char *text)
 {
+	if (!m->fenced)
+		mark_ended(m);
 	m->ending = true;
 	m->end_error = error;
 	m->end_text = base_strdup(text);
@@ -69,10 +83,6 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 {
 	struct deferred now = {0, e->kind, e->node, e->vertex, e->attempt, e->error, (char *)e->text};
 
-	if (e->kind == JM_JOURNAL) {
-		m->journaled = journal_append(m->journal, e->text);
-		return;
-	}
 	if (e->durable &&
 		(m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
 		/* A job that fails because its journal cannot be written would wait for ever. */
@@ -108,6 +118,20 @@ static void on_wake(uv_timer_t *wake)
 	manager_step(wake->data, &(struct jm_event){.kind = JM_TICK});
 }
 
+/* The facts of a step are one unit: all of them outlive a crash, or none. */
+static void append_facts(struct manager *m, const struct jm_effect *effects, size_t n)
+{
+	const char **facts = base_alloc((n + 1) * sizeof(*facts));
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (effects[i].kind == JM_JOURNAL)
+			facts[count++] = effects[i].text;
+	if (count && !m->fenced) /* then the journal is another's */
+		m->journaled = journal_append(m->journal, facts, count);
+	free(facts);
+}
+
 /* A step's effects, copied, since carrying one out may lead to the next step. */
 void manager_step(struct manager *m, const struct jm_event *event)
 {
@@ -132,8 +156,10 @@ void manager_step(struct manager *m, const struct jm_event *event)
 
 		uv_timer_start(&m->wake, on_wake, wait > 0 ? (uint64_t)(wait / DAG_MS) + 1 : 0, 0);
 	}
+	append_facts(m, copy, effects.count);
 	for (size_t i = 0; i < effects.count; i++) {
-		run_effect(m, &copy[i]);
+		if (copy[i].kind != JM_JOURNAL)
+			run_effect(m, &copy[i]);
 		free((char *)copy[i].text);
 	}
 	free(copy);
@@ -255,16 +281,20 @@ static int start_embedded(struct manager *m, struct dag_diag *diag)
 	return r;
 }
 
+static int take_lock(struct manager *m, struct dag_diag *diag)
+{
+	if (os_make_folders(m->job_folder) < 0 || journal_lock(m->job_folder, &m->lock_fd) < 0) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot make the job's folder %s: %s", m->job_folder,
+			strerror(errno));
+		return DAG_EIO;
+	}
+	return 0;
+}
+
 static int start(struct manager *m, struct dag_diag *diag)
 {
-	struct journal_config journal = {.job = m->job,
-		.graph_name = m->graph->name,
-		.graph_file = m->graph->file,
-		.epoch = 1,
-		.on_durable = on_durable,
-		.on_trouble = on_trouble,
-		.ctx = m};
-	struct jm_config core = {.graph = m->graph, .epoch = 1};
+	struct journal_config journal = {.on_durable = on_durable, .on_trouble = on_trouble, .ctx = m};
+	const struct journal_saved *saved = m->config->saved;
 	int r = 0;
 
 	m->state_folder = os_state_folder();
@@ -276,20 +306,39 @@ static int start(struct manager *m, struct dag_diag *diag)
 	m->job_folder = base_format("%s/jobs/%s", m->state_folder, m->job);
 	m->spool_folder = base_format("%s/spool/run-%s", m->state_folder, m->job);
 	journal.folder = m->job_folder;
+	m->epoch = saved ? saved->epoch + 1 : 1;
+	jm_new(&m->jm, &(struct jm_config){.graph = m->graph, .epoch = m->epoch});
+	judge_init(&m->judge, m->started);
+	if (saved) { /* nothing is touched before it is clear that the job can be resumed */
+		r = ship_prepare(m, diag);
+		resume_describe(m);
+		if (r == 0)
+			r = resume_replay(m, diag);
+		journal.first = saved->fact_count;
+		journal.first_sum = saved->last_sum;
+	}
 	/* The daemon first: its hosts start while the journal is opened. */
-	if (!m->config->nameserver)
+	if (r == 0 && !m->config->nameserver)
 		r = start_embedded(m, diag);
 	if (r == 0)
 		r = outputs_prepare(m, diag);
-	if (r == 0)
+	if (r == 0 && !saved) {
 		r = ship_prepare(m, diag);
+		resume_describe(m);
+		if (r == 0)
+			r = take_lock(m, diag);
+		journal.meta = m->meta;
+		journal.meta_count = m->meta_count;
+	}
 	if (r == 0)
 		r = journal_new(&m->loop, &journal, &m->journal, diag);
 	if (r == 0)
 		r = data_new(&m->loop, m->config->keys, NULL, false, outputs_on_data, m, &m->data, NULL);
 	if (r < 0)
 		return r;
-	jm_new(&m->jm, &core);
+	if (saved)
+		progress_say(m, "resuming job %s of '%s' in epoch %u: %zu facts", m->job, m->graph->name,
+			m->epoch, saved->fact_count);
 	return nodes_start(m);
 }
 
@@ -327,7 +376,7 @@ static void finish(struct manager *m)
 	while (uv_run(&m->loop, UV_RUN_NOWAIT) != 0)
 		;
 	uv_loop_close(&m->loop);
-	if (m->spool_folder && !m->config->nameserver)
+	if (m->spool_folder && !m->config->nameserver && (m->ending || m->signal))
 		os_remove_tree(m->spool_folder);
 	jm_destroy(&m->jm);
 	progress_destroy(m);
@@ -335,6 +384,13 @@ static void finish(struct manager *m)
 		free(m->deferred[i].text);
 	free(m->deferred);
 	free(m->counters);
+	for (size_t i = 0; i < m->meta_count; i++) {
+		free((char *)m->meta[i].name);
+		free((char *)m->meta[i].value);
+	}
+	free(m->meta);
+	if (m->lock_fd >= 0)
+		close(m->lock_fd);
 	free(m->state_folder);
 	free(m->job_folder);
 	free(m->spool_folder);
@@ -363,7 +419,11 @@ int manager_run(const struct manager_config *given)
 
 	if (!config.slots)
 		config.slots = (uint32_t)os_cores();
-	make_job_id(&m);
+	if (config.saved)
+		snprintf(m.job, sizeof(m.job), "%s", config.job);
+	else
+		make_job_id(&m);
+	m.lock_fd = config.saved ? config.lock_fd : -1;
 	m.incarnation = os_random();
 	m.started = m.last_tick = m.last_node = os_now();
 	uv_loop_init(&m.loop);

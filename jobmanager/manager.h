@@ -6,13 +6,20 @@
 #include "graph/graph.h"
 #include "wire/keys.h"
 
+struct journal_saved;
+
 struct manager_config {
 	const struct graph *graph;
 	const char *nameserver; /* endpoint; NULL: everything runs in this process */
 	const struct wire_keys *keys;
-	uint32_t slots;           /* embedded: 0 for one a core */
-	const char *host_program; /* embedded */
-	bool quiet;               /* no progress on stderr */
+	uint32_t slots;                /* embedded: 0 for one a core */
+	const char *host_program;      /* embedded */
+	bool quiet;                    /* no progress on stderr */
+	const struct graph_pair *meta; /* what `resume` needs to make the same graph again */
+	size_t meta_count;
+	const char *job;                   /* resume: its id, */
+	const struct journal_saved *saved; /* its journal, */
+	int lock_fd;                       /* and the right to run it */
 };
 
 enum manager_result {
@@ -24,6 +31,8 @@ enum manager_result {
 
 /* Returns the process's exit code; messages went to stderr. */
 int manager_run(const struct manager_config *config);
+/* Tells the daemons of a cluster that a job is over, whoever ran it. DAG_EUNREACHABLE. */
+int manager_discard(const char *nameserver, const char *keys, const char *job);
 /* What would keep the job from starting: outputs that cannot be written. Reports into diag. */
 int manager_check_outputs(const struct graph *graph, struct dag_diag *diag);
 

@@ -69,7 +69,10 @@ static void on_ready(struct node *node, const Dagrun__JobReady *ready)
 				.memory = node->memory,
 				.labels = node->labels,
 				.label_count = node->label_count,
-				.shares = ready->slots});
+				.shares = ready->slots,
+				.found = node->found,
+				.found_count = node->found_count});
+	resume_tick(m);
 }
 
 static void add_counter(struct manager *m, uint32_t stage, const Dagrun__Counter *c)
@@ -117,7 +120,8 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 			.bytes_in = d->bytes_in,
 			.records_out = d->records_out,
 			.bytes_out = d->bytes_out,
-			.run_ns = d->run_ns};
+			.run_ns = d->run_ns,
+			.inputs = d->inputs};
 
 		add_counters(node->manager, node, d);
 		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
@@ -125,6 +129,16 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 						    .vertex = d->vertex,
 						    .attempt = d->attempt,
 						    .outcome = &outcome});
+	}
+}
+
+static void on_inventory(struct node *node, const Dagrun__Inventory *m)
+{
+	for (size_t i = 0; i < m->n_held; i++) {
+		const Dagrun__Held *h = m->held[i];
+
+		*DAG_APPEND(node->found, node->found_count, node->found_cap) = (struct jm_found){
+			h->vertex, h->attempt, h->sealed, h->hash_low, h->hash_high, h->inputs};
 	}
 }
 
@@ -142,6 +156,16 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 		return;
 	case DAGRUN__ENVELOPE__BODY_JOB_READY:
 		on_ready(node, e->job_ready);
+		return;
+	case DAGRUN__ENVELOPE__BODY_INVENTORY:
+		on_inventory(node, e->inventory);
+		return;
+	case DAGRUN__ENVELOPE__BODY_FENCED:
+		m->fenced = true;
+		manager_abort(m, DAG_EBUSY,
+			"another job manager runs this job now, in epoch %u; this one, of epoch %u, has "
+			"stopped",
+			e->fenced->epoch, m->epoch);
 		return;
 	case DAGRUN__ENVELOPE__BODY_SOURCE_REQUEST:
 		sources_serve(m, node, e->source_request);
@@ -192,6 +216,7 @@ static void node_gone(struct node *node, const char *why, bool died)
 	if (node->gone)
 		return;
 	node->gone = true;
+	node->gone_at = os_now();
 	if (!node->up)
 		return;
 	progress_say(m, "node %s: %s", node->id, why);
@@ -272,33 +297,44 @@ static const struct session_handlers node_handlers = {
 
 static void judge(struct manager *m, dag_instant now)
 {
-	uint32_t all = 0, silent = 0;
+	struct judge_node *judged = NULL;
+	struct node **nodes = NULL;
+	size_t n = 0, cap = 0, node_cap = 0, count;
 
-	for (struct node *n = m->nodes; n; n = n->next) {
-		if (n->gone || !n->session)
+	for (struct node *node = m->nodes; node; node = node->next) {
+		if (node->gone || !node->session)
 			continue;
-		all++;
-		silent += now - DAG_MAX(session_last_heard(n->session), n->heard_floor) > NODE_SUSPECT;
+		if (node->lost_at && session_last_heard(node->session) > node->lost_at)
+			node->lost_at = 0;
+		if (node->lost_at)
+			probe_node(node);
+		count = n;
+		*DAG_APPEND(nodes, count, node_cap) = node;
+		*DAG_APPEND(judged, n, cap) =
+			(struct judge_node){session_last_heard(node->session), !node->listed, JUDGE_LIVES};
 	}
-	for (struct node *n = m->nodes; n; n = n->next) {
-		dag_instant quiet, dead = silent > 1 && silent * 3 > all ? NODE_DEAD_MANY : NODE_DEAD;
+	judge_look(&m->judge, now, m->ns ? session_last_heard(m->ns) : DAG_NEVER, judged, n);
+	if (m->judge.cut_off != m->cut_off) {
+		m->cut_off = m->judge.cut_off;
+		progress_say(
+			m, m->cut_off ? "nobody is heard, neither the name server nor any node: this machine "
+					"seems to be cut off; the job waits"
+				      : "somebody is heard again; the job goes on");
+	}
+	for (size_t i = 0; i < n && !m->ending; i++) {
+		bool suspect = judged[i].verdict != JUDGE_LIVES;
 
-		if (n->gone || !n->session)
-			continue;
-		if (n->lost_at && session_last_heard(n->session) > n->lost_at)
-			n->lost_at = 0;
-		if (n->lost_at)
-			probe_node(n);
-		quiet = now - DAG_MAX(session_last_heard(n->session), n->heard_floor);
-		if (n->up && n->suspect != (quiet > NODE_SUSPECT)) {
-			n->suspect = !n->suspect;
-			manager_step(
-				m, &(struct jm_event){
-					   .kind = JM_NODE_SUSPECT, .node = n->number, .flag = n->suspect});
+		if (nodes[i]->up && nodes[i]->suspect != suspect) {
+			nodes[i]->suspect = suspect;
+			manager_step(m,
+				&(struct jm_event){
+					.kind = JM_NODE_SUSPECT, .node = nodes[i]->number, .flag = suspect});
 		}
-		if (quiet > dead)
-			node_gone(n, "no sign of life", false);
+		if (judged[i].verdict == JUDGE_IS_DEAD)
+			node_gone(nodes[i], "no sign of life", false);
 	}
+	free(judged);
+	free(nodes);
 }
 
 /* ---- dialling ---- */
@@ -319,6 +355,7 @@ static void free_node(struct node *n)
 		free((char *)n->labels[i].value);
 	}
 	free(n->labels);
+	free(n->found);
 	free(n->starts);
 	free(n->acks);
 	free(n->kills);
@@ -342,7 +379,6 @@ static struct node *add_node(
 	n->rack = base_strdup("");
 	n->incarnation = incarnation;
 	n->number = JM_NODE_NONE;
-	n->heard_floor = os_now();
 	while (*at)
 		at = &(*at)->next;
 	*at = n;
@@ -354,6 +390,29 @@ static struct node *add_node(
 	else
 		n->gone = true;
 	return n;
+}
+
+/* One that was given up may only have been out of reach. Its daemon still has what it sealed. */
+static void dial_again(struct manager *m, dag_instant now)
+{
+	for (struct node **at = &m->nodes; *at; at = &(*at)->next) {
+		struct node *old = *at, *n;
+
+		if (!old->gone || !old->listed || now - old->gone_at < DIAL_AGAIN)
+			continue;
+		n = add_node(m, old->id, old->incarnation, old->control, old->data);
+		n->listed = true;
+		free(n->rack);
+		n->rack = base_strdup(old->rack);
+		n->memory = old->memory;
+		n->labels = old->labels;
+		n->label_count = old->label_count;
+		old->labels = NULL;
+		old->label_count = 0;
+		*at = old->next;
+		free_node(old);
+		return; /* one a tick */
+	}
 }
 
 static bool is_known(const struct manager *m, const Dagrun__Register *info)
@@ -369,6 +428,13 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 	if (!m->ns_answered)
 		m->last_node = os_now();
 	m->ns_answered = true;
+	for (struct node *n = m->nodes; n; n = n->next)
+		n->listed = false;
+	for (size_t i = 0; i < nodes->n_nodes; i++)
+		for (struct node *n = m->nodes; n; n = n->next)
+			if (nodes->nodes[i]->info && !strcmp(n->id, nodes->nodes[i]->info->node) &&
+				n->incarnation == nodes->nodes[i]->info->incarnation)
+				n->listed = !nodes->nodes[i]->suspect;
 	for (size_t i = 0; i < nodes->n_nodes; i++) {
 		const Dagrun__Register *info = nodes->nodes[i]->info;
 		struct node *n;
@@ -378,6 +444,7 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 		n = add_node(m, info->node, info->incarnation, info->control, info->data);
 		free(n->rack);
 		n->rack = base_strdup(info->rack);
+		n->listed = true;
 		n->memory = info->memory;
 		n->labels = base_alloc((info->n_labels + 1) * sizeof(*n->labels));
 		for (size_t j = 0; j < info->n_labels; j++)
@@ -450,10 +517,6 @@ static bool any_up(const struct manager *m)
 
 void nodes_tick(struct manager *m, dag_instant now)
 {
-	/* Our own stall is nobody's silence. */
-	if (now - m->last_tick > DAG_SECOND)
-		for (struct node *n = m->nodes; n; n = n->next)
-			n->heard_floor = now;
 	if (m->ns)
 		session_tick(m->ns, now);
 	for (struct node *n = m->nodes; n; n = n->next)
@@ -461,8 +524,11 @@ void nodes_tick(struct manager *m, dag_instant now)
 			session_tick(n->session, now);
 	if (m->ending)
 		return;
-	if (!m->daemon)
+	resume_tick(m);
+	if (!m->daemon) {
 		judge(m, now);
+		dial_again(m, now);
+	}
 	if (any_up(m)) {
 		m->last_node = now;
 		return;
@@ -499,7 +565,7 @@ static void flush_starts(struct node *n)
 
 	if (!n->start_count)
 		return;
-	batch.epoch = 1;
+	batch.epoch = n->manager->epoch;
 	batch.n_starts = n->start_count;
 	batch.starts = n->starts;
 	e.start = &batch;

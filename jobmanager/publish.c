@@ -135,6 +135,12 @@ int output_open_temporary(const struct manager *m, struct output_file *f)
 	return f->fd < 0 ? DAG_EIO : 0;
 }
 
+/* An earlier run of the job manager has decided to publish. */
+static bool is_decided(const struct manager *m)
+{
+	return jm_fate(m->jm) == JM_FATE_DECIDED;
+}
+
 static int prepare_output(struct manager *m, struct output *o, struct dag_diag *diag)
 {
 	const struct graph_stage *s = m->graph->stages[o->spec->stage];
@@ -169,7 +175,10 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 		return DAG_EIO;
 	}
 	r = lock_output(m, o, diag);
-	if (r == 0 && !o->spec->per_vertex) {
+	/* Their files are whole, and some may have their names already. */
+	for (uint32_t i = 0; i < o->file_count && is_decided(m); i++)
+		o->files[i].temporary = temporary_path(m, o->files[i].path);
+	if (r == 0 && !o->spec->per_vertex && !is_decided(m)) {
 		r = output_open_temporary(m, &o->files[0]);
 		if (r < 0)
 			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
@@ -238,7 +247,8 @@ static void publish(uv_work_t *work)
 		for (uint32_t j = 0; j < o->file_count && !p->error && !o->to_stdout; j++) {
 			struct output_file *f = &o->files[j];
 
-			if (rename(f->temporary, f->path) < 0)
+			if (rename(f->temporary, f->path) < 0 &&
+				!(errno == ENOENT && is_decided(m) && access(f->path, F_OK) == 0))
 				p->error = base_format("cannot publish %s: %s", f->path, strerror(errno));
 			else {
 				free(f->temporary);

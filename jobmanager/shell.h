@@ -6,6 +6,7 @@
  *
  *   manager.c   the loop: events into the core, effects out, signals, the end
  *   nodes.c     sessions with the name server and the daemons, who lives, what is sent to whom
+ *   resume.c    what makes a job the same one; the facts of its earlier run
  *   ship.c      a job's description and files for daemons
  *   sources.c   inputs that only this machine has, read for daemons
  *   outputs.c   the job's outputs, fetched
@@ -15,16 +16,17 @@
  */
 #include "manager.h"
 #include "core/jm.h"
+#include "core/judge.h"
 #include "journal.h"
 #include "channel/data.h"
 #include "daemon/daemon.h"
 #include "wire/session.h"
 
-#define NODE_SUSPECT (3 * DAG_SECOND)
-#define NODE_DEAD (10 * DAG_SECOND)
-#define NODE_DEAD_MANY (20 * DAG_SECOND) /* when more than a third are suspect at once */
 #define NAMESERVER_PATIENCE (5 * DAG_SECOND)
 #define CLUSTER_PATIENCE (20 * DAG_SECOND) /* without any node */
+
+#define RESUME_PATIENCE (3 * DAG_SECOND) /* for nodes to say what they hold */
+#define DIAL_AGAIN (5 * DAG_SECOND)      /* a node that was given up and may only have been out of reach */
 
 struct manager;
 
@@ -38,9 +40,12 @@ struct node {
 	struct session *session;
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
 	bool up, suspect, gone;
-	dag_instant lost_at;     /* the connection broke then, and nothing was heard since; 0 */
-	struct probe *probe;     /* sees whether its daemon still listens */
-	dag_instant heard_floor; /* our own stalls are not the node's silence */
+	bool listed; /* by the name server, and heard of there */
+	dag_instant gone_at;
+	struct jm_found *found; /* what it holds, before it is ready */
+	size_t found_count, found_cap;
+	dag_instant lost_at; /* the connection broke then, and nothing was heard since; 0 */
+	struct probe *probe; /* sees whether its daemon still listens */
 	/* What goes out together, before the loop sleeps: */
 	Dagrun__Start **starts;
 	size_t start_count, start_cap, start_bytes;
@@ -83,6 +88,12 @@ struct manager {
 	struct jm *jm;
 	struct journal *journal;
 	uint64_t journaled;
+	uint32_t epoch;
+	int lock_fd; /* of the job's folder */
+	bool resuming, fenced, cut_off;
+	struct judge judge;
+	struct graph_pair *meta;
+	size_t meta_count, meta_cap;
 	bool paused;
 	struct deferred *deferred;
 	size_t deferred_first, deferred_count, deferred_cap;
@@ -128,6 +139,13 @@ void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares);
 void nodes_end_job(struct manager *m);
 bool nodes_quiet(const struct manager *m);
 void nodes_destroy(struct manager *m);
+
+/* ---- resume.c ---- */
+/* Fills m->meta. */
+void resume_describe(struct manager *m);
+/* DAG_ECHANGED where the graph is another one; DAG_ECORRUPT, DAG_EIO. */
+int resume_replay(struct manager *m, struct dag_diag *diag);
+void resume_tick(struct manager *m);
 
 /* ---- ship.c ---- */
 /* Hashes what will be shipped; DAG_EIO with a message. */

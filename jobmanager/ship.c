@@ -252,7 +252,7 @@ void ship_open(struct manager *m, struct node *node)
 	SESSION_ENVELOPE(e, JOB_OPEN);
 
 	open.job = m->job;
-	open.epoch = 1;
+	open.epoch = m->epoch;
 	open.n_stages = m->graph->stage_count;
 	open.stages = arena_alloc(&arena, (m->graph->stage_count + 1) * sizeof(*open.stages));
 	for (size_t i = 0; i < m->graph->stage_count; i++) {

@@ -155,8 +155,8 @@ static void check_inner_files(const struct graph *graph, struct dag_diag *diag)
 }
 
 /*
- * Nor may they lead from one member out of the gang and back to another. Gangs are taken in the order in which they
- * could start, as the scheduler would; those that are left wait for their own ends.
+ * Nor may they lead from one member out of the gang and back to another. Gangs are taken in the order in
+ * which they could start, as the scheduler would; those that are left wait for their own ends.
  */
 struct order {
 	const struct graph *graph;
@@ -233,7 +233,8 @@ static void check_order(const struct graph *graph, struct dag_diag *diag)
 		if (is_gang_edge(e) || c == e->to_width)
 			continue;
 		graph_report(diag, e->place,
-			"'%s' starts together with what pipes join it to, and waits here for '%s', which waits for "
+			"'%s' starts together with what pipes join it to, and waits here for '%s', which "
+			"waits for "
 			"one of these to end; use pipes on the whole way, or on none of it",
 			graph->stages[e->to]->name, graph->stages[e->from]->name);
 		break;

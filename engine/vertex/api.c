@@ -85,7 +85,7 @@ const char *task_scratch(struct dag_vertex *v)
 {
 	if (v->scratch)
 		return v->scratch;
-	v->scratch = base_format("%s/%u-%u-%u", v->stage->spec.scratch, v->epoch, v->vertex, v->attempt);
+	v->scratch = base_format("%s/%u-%u", v->stage->spec.scratch, v->vertex, v->attempt);
 	if (os_make_folders(v->scratch) < 0) {
 		task_fail(v, errno == ENOSPC ? DAG_ENOSPC : DAG_EIO,
 			base_format("cannot make the scratch folder %s: %s", v->scratch, strerror(errno)));

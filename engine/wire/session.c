@@ -147,7 +147,8 @@ static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 
 		if (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED || restarted) {
 			s->refused = true;
-			s->handlers->on_refused(s->ctx, s, restarted ? "it was started anew" : e->refused->reason);
+			s->handlers->on_refused(
+				s->ctx, s, restarted ? "it was started anew" : e->refused->reason);
 			dagrun__envelope__free_unpacked(e, NULL);
 			return;
 		}

@@ -4,6 +4,7 @@
 /* dagrun's subcommands: one file each, one line each in the table of main.c. */
 #include "os/options.h"
 #include "os/startup.h"
+#include "jobmanager/journal.h"
 #include "jobmanager/manager.h"
 #include "jobmanager/plugins.h"
 #include "lang/graph_file.h"
@@ -16,7 +17,8 @@ struct cli_command {
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
 };
 
-extern const struct cli_command cli_run, cli_check, cli_plan, cli_nodes, cli_keygen;
+extern const struct cli_command cli_run, cli_resume, cli_jobs, cli_clean, cli_check, cli_plan, cli_nodes,
+	cli_keygen;
 
 /* What run, check and plan share: the graph file with its parameters and plugins. */
 struct cli_graph {
@@ -27,6 +29,7 @@ struct cli_graph {
 	size_t plugin_path_count;
 	char *host_program;
 	char *stdin_path; /* where stdin was kept for an input "-" */
+	bool stdin_kept;  /* of an earlier run: not read again */
 	struct plugins *plugins;
 	struct graph *graph;
 };
@@ -49,5 +52,21 @@ const char *cli_operand(const struct cli_command *command, int argc, char **argv
 void cli_print(struct dag_diag *diag);
 /* The plan as text on stdout. */
 void cli_print_plan(const struct graph *graph);
+
+/* ---- jobs.c: what lies in the state folder ---- */
+
+enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_UNFINISHED, JOB_DAMAGED };
+
+struct job_info {
+	char *id, *folder;
+	enum job_state state;
+	struct journal_saved saved; /* without facts but the last */
+	char *problem;              /* JOB_DAMAGED */
+	int lock_fd;                /* held where it does not run */
+};
+
+/* All jobs, oldest first; only unfinished ones where `unfinished`. */
+struct job_info *jobs_scan(bool unfinished, size_t *ret_count);
+void jobs_free(struct job_info *jobs, size_t n);
 
 #endif

@@ -97,7 +97,7 @@ int cli_graph_load(struct cli_graph *g, bool read_stdin)
 	/* Only a graph that is right is worth reading stdin for; then its splits are known. */
 	if (r == 0 && read_stdin && reads_stdin(g->graph)) {
 		graph_destroy(&g->graph);
-		r = keep_stdin(g);
+		r = g->stdin_kept ? 0 : keep_stdin(g);
 		options.stdin_path = g->stdin_path;
 		if (r == 0)
 			r = graph_file_load(g->path, &options, &g->graph, &diag);

@@ -5,6 +5,7 @@
 #include "os/os.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, DRY_RUN, QUIET, HELP };
 
@@ -85,6 +86,65 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 	return 0;
 }
 
+static void note(struct settings *s, size_t *cap, const char *name, const char *value)
+{
+	struct graph_pair *meta = (struct graph_pair *)s->config.meta;
+
+	*DAG_APPEND(meta, s->config.meta_count, *cap) = (struct graph_pair){name, base_strdup(value)};
+	s->config.meta = meta;
+}
+
+/* What `dagrun resume` needs to make the same graph again. */
+static void note_origin(struct settings *s)
+{
+	char *cwd = getcwd(NULL, 0), *path = realpath(s->graph.path, NULL);
+	size_t cap = 0;
+	static char names[CLI_PARAMS_MAX + CLI_PATHS_MAX][24];
+	size_t n = 0;
+
+	note(s, &cap, "cwd", cwd ? cwd : "/");
+	note(s, &cap, "path", path ? path : s->graph.path);
+	free(path);
+	for (size_t i = 0; i < s->graph.param_count; i++) {
+		char *pair = base_format("%s=%s", s->graph.params[i].name, s->graph.params[i].value);
+
+		snprintf(names[n], sizeof(names[n]), "param %zu", i);
+		note(s, &cap, names[n++], pair);
+		free(pair);
+	}
+	for (size_t i = 0; i < s->graph.plugin_path_count; i++) {
+		snprintf(names[n], sizeof(names[n]), "plugin-path %zu", i);
+		note(s, &cap, names[n++], s->graph.plugin_paths[i]);
+	}
+	if (s->config.nameserver)
+		note(s, &cap, "nameserver", s->config.nameserver);
+	if (s->keys)
+		note(s, &cap, "keys", s->keys);
+	if (s->graph.stdin_path)
+		note(s, &cap, "stdin", s->graph.stdin_path);
+	free(cwd);
+}
+
+/* A job of this graph whose job manager died can go on where it was. */
+static void say_unfinished(const struct settings *s)
+{
+	size_t n;
+	struct job_info *jobs = jobs_scan(true, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *file = journal_meta(&jobs[i].saved, "file");
+
+		if (jobs[i].state == JOB_UNFINISHED && file && s->graph.graph->file &&
+			!strcmp(file, s->graph.graph->file))
+			fprintf(stderr,
+				"dagrun: job %s of this graph did not end; 'dagrun resume %s' would go on "
+				"with it, "
+				"'dagrun clean %s' removes it. This run is a new job.\n",
+				jobs[i].id, jobs[i].id, jobs[i].id);
+	}
+	jobs_free(jobs, n);
+}
+
 static int run_graph(struct settings *s)
 {
 	struct wire_keys *keys = NULL;
@@ -109,10 +169,15 @@ static int run_graph(struct settings *s)
 		}
 	}
 	s->config.keys = keys;
+	note_origin(s);
 	s->config.graph = s->graph.graph;
 	s->config.host_program = s->graph.host_program;
+	say_unfinished(s);
 	r = manager_run(&s->config);
 	keys_destroy(&keys);
+	while (s->config.meta_count)
+		free((char *)s->config.meta[--s->config.meta_count].value);
+	free((void *)s->config.meta);
 	return r;
 }
 

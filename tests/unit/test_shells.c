@@ -354,13 +354,14 @@ static void test_journal_keeps_facts_in_order(void **state)
 	char folder[64], *path;
 	uint64_t durable = 0;
 	struct journal_config config = {.folder = unit_folder(folder),
-		.job = "j",
-		.graph_name = "g",
+		.meta = (struct graph_pair[]){{"epoch", "1"}, {"job", "j"}},
+		.meta_count = 2,
 		.on_durable = on_durable,
 		.on_trouble = on_trouble,
 		.ctx = &durable};
 	struct dag_diag diag = {0};
 	struct journal *journal;
+	struct journal_saved saved;
 	sqlite3 *db;
 	int count = 0;
 
@@ -368,9 +369,10 @@ static void test_journal_keeps_facts_in_order(void **state)
 	assert_int_equal(journal_new(&loop, &config, &journal, &diag), 0);
 	for (int i = 1; i <= 1000; i++) {
 		char fact[32];
+		const char *facts[] = {fact};
 
 		snprintf(fact, sizeof(fact), "fact %d", i);
-		assert_int_equal(journal_append(journal, fact), i);
+		assert_int_equal(journal_append(journal, facts, 1), i);
 	}
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(durable, 1000);
@@ -380,8 +382,29 @@ static void test_journal_keeps_facts_in_order(void **state)
 				 &count, NULL),
 		SQLITE_OK);
 	assert_int_equal(count, 1000);
-	sqlite3_close(db);
 	journal_destroy(&journal);
+	assert_int_equal(journal_load(folder, true, &saved, &diag), 0);
+	assert_int_equal(saved.fact_count, 1000);
+	assert_int_equal(saved.epoch, 1);
+	assert_string_equal(saved.facts[999], "fact 1000");
+	journal_saved_fini(&saved);
+	/* A row that was changed, or is missing, is named. */
+	assert_int_equal(
+		sqlite3_exec(db, "UPDATE facts SET fact = 'fact 0' WHERE seq = 700", NULL, NULL, NULL),
+		SQLITE_OK);
+	assert_int_equal(journal_load(folder, true, &saved, &diag), DAG_ECORRUPT);
+	assert_non_null(strstr(diag.items[0].text, "row 700 of table facts"));
+	assert_int_equal(sqlite3_exec(db, "DELETE FROM facts WHERE seq = 70", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(journal_load(folder, true, &saved, &diag), DAG_ECORRUPT);
+	assert_non_null(strstr(diag.items[1].text, "row 70 of table facts"));
+	/* A table that is not ours. */
+	assert_int_equal(sqlite3_exec(db, "CREATE TRIGGER t AFTER INSERT ON job BEGIN DELETE FROM facts; END",
+				 NULL, NULL, NULL),
+		SQLITE_OK);
+	assert_int_equal(journal_load(folder, true, &saved, &diag), DAG_ECORRUPT);
+	assert_non_null(strstr(diag.items[2].text, "tables are not those"));
+	dag_diag_fini(&diag);
+	sqlite3_close(db);
 	free(path);
 	os_remove_tree(folder);
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DAEMON_KEEP_H
+#define DAEMON_KEEP_H
+/*
+ * Which sealed attempts lie in the spool, in a file beside it, so that a daemon that is started again still
+ * has them. Records are appended and not synced: after a power cut what is not there, or does not verify, is
+ * a lost output. The file is written anew when the daemon starts.
+ */
+#include "base/base.h"
+#include "channel/block.h"
+
+enum keep_kind { KEEP_SEALED = 1, KEEP_ACKED, KEEP_GONE, KEEP_JOB_GONE };
+
+struct keep_record {
+	uint64_t check; /* XXH3 of what follows */
+	uint32_t kind;
+	uint32_t vertex, attempt;
+	uint32_t acked; /* after keep_load */
+	struct block_ref index;
+	char job[40];
+};
+
+struct keep;
+
+/* The sealed attempts of an earlier daemon, in an array that the caller frees; torn records end the file. */
+struct keep_record *keep_load(const char *folder, size_t *ret_count);
+/* Begins the file anew with these. NULL with errno. */
+struct keep *keep_new(const char *folder, const struct keep_record *records, size_t n);
+/* Removes the file: the daemon ends, and its spool with it. */
+void keep_destroy(struct keep **keep);
+void keep_note(struct keep *keep, enum keep_kind kind, const char *job, uint32_t vertex, uint32_t attempt,
+	const struct block_ref *index);
+
+#endif

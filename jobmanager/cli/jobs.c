@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dagrun jobs: what lies in the state folder. */
+#include "cli.h"
+#include "os/os.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const state_names[] = {"running", "done", "failed", "unfinished", "damaged"};
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct job_info *)a)->id, ((const struct job_info *)b)->id);
+}
+
+static void look_at(struct job_info *job)
+{
+	struct dag_diag diag = {0};
+	int r = journal_lock(job->folder, &job->lock_fd);
+	const char *last;
+
+	if (r < 0)
+		job->lock_fd = -1;
+	if (journal_load(job->folder, false, &job->saved, &diag) < 0) {
+		job->state = JOB_DAMAGED;
+		job->problem = base_strdup(diag.count ? diag.items[0].text : "it has no journal");
+		dag_diag_fini(&diag);
+		return;
+	}
+	last = job->saved.fact_count ? job->saved.facts[0] : "";
+	job->state = r == DAG_EBUSY                 ? JOB_RUNNING
+		     : !strncmp(last, "ended 0", 7) ? JOB_DONE
+		     : !strncmp(last, "ended", 5)   ? JOB_FAILED
+						    : JOB_UNFINISHED;
+}
+
+struct job_info *jobs_scan(bool unfinished, size_t *ret_count)
+{
+	char *state = os_state_folder(), *parent = base_format("%s/jobs", state ? state : "");
+	DIR *dir = opendir(parent);
+	struct job_info *jobs = NULL;
+	struct dirent *e;
+	size_t cap = 0;
+
+	*ret_count = 0;
+	while (dir && (e = readdir(dir))) {
+		char *ended = base_format("%s/%s/ended", parent, e->d_name);
+
+		if (e->d_name[0] != '.' && (!unfinished || access(ended, F_OK) < 0))
+			*DAG_APPEND(jobs, *ret_count, cap) = (struct job_info){.id = base_strdup(e->d_name),
+				.folder = base_format("%s/%s", parent, e->d_name),
+				.lock_fd = -1};
+		free(ended);
+	}
+	if (dir)
+		closedir(dir);
+	if (*ret_count)
+		qsort(jobs, *ret_count, sizeof(*jobs), by_id);
+	for (size_t i = 0; i < *ret_count; i++)
+		look_at(&jobs[i]);
+	free(state);
+	free(parent);
+	return jobs;
+}
+
+void jobs_free(struct job_info *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(jobs[i].id);
+		free(jobs[i].folder);
+		free(jobs[i].problem);
+		journal_saved_fini(&jobs[i].saved);
+		if (jobs[i].lock_fd >= 0)
+			close(jobs[i].lock_fd);
+	}
+	free(jobs);
+}
+
+enum option { JSON, HELP };
+
+static const struct option_spec options[] = {
+	[JSON] = {"json", 'j', NULL, "prints JSON"},
+	[HELP] = {"help", 'h', NULL, "this text"},
+};
+
+struct settings {
+	bool json, help;
+};
+
+static int on_option(void *ctx, size_t option, const char *value)
+{
+	struct settings *s = ctx;
+
+	(void)value;
+	if (option == JSON)
+		s->json = true;
+	else
+		s->help = true;
+	return 0;
+}
+
+static long long age_of(const struct job_info *job)
+{
+	const char *began = journal_meta(&job->saved, "began");
+
+	return began ? (long long)time(NULL) - strtoll(began, NULL, 10) : -1;
+}
+
+static char *format_age(long long age)
+{
+	if (age < 0)
+		return base_strdup("-");
+	if (age < 120)
+		return base_format("%lld s", age);
+	if (age < 7200)
+		return base_format("%lld min", age / 60);
+	return age < 48 * 3600 ? base_format("%lld h", age / 3600) : base_format("%lld days", age / 86400);
+}
+
+static void print_table(const struct job_info *jobs, size_t n)
+{
+	if (!n)
+		printf("no jobs\n");
+	else
+		printf("%-24s %-11s %9s  %s\n", "job", "state", "age", "graph");
+	for (size_t i = 0; i < n; i++) {
+		const struct job_info *j = &jobs[i];
+		const char *file = journal_meta(&j->saved, "path");
+		char *age = format_age(age_of(j));
+
+		printf("%-24s %-11s %9s  %s\n", j->id, state_names[j->state], age,
+			j->problem ? j->problem
+			: file     ? file
+				   : "");
+		if (j->state == JOB_FAILED && j->saved.fact_count)
+			printf("%24s %s\n", "", j->saved.facts[0] + strcspn(j->saved.facts[0], " ") + 1);
+		free(age);
+	}
+}
+
+static void print_json(const struct job_info *jobs, size_t n)
+{
+	json_t *root = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		const struct job_info *j = &jobs[i];
+		const char *file = journal_meta(&j->saved, "file"), *graph = journal_meta(&j->saved, "graph");
+
+		json_array_append_new(root,
+			json_pack("{s:s, s:s, s:I, s:i, s:s, s:s}", "job", j->id, "state",
+				state_names[j->state], "age_s", (json_int_t)age_of(j), "epoch",
+				(int)j->saved.epoch, "graph", graph ? graph : "", "file", file ? file : ""));
+	}
+	json_dumpf(root, stdout, JSON_INDENT(2));
+	printf("\n");
+	json_decref(root);
+}
+
+static int run(int argc, char **argv)
+{
+	struct settings s = {0};
+	int r = options_parse("dagrun jobs", &cli_jobs.spec, argc, argv, on_option, &s);
+	struct job_info *jobs;
+	size_t n;
+
+	if (r < 0)
+		return EXIT_USAGE;
+	if (s.help) {
+		options_help("dagrun jobs", &cli_jobs.spec);
+		return 0;
+	}
+	if (r < argc) {
+		fprintf(stderr, "dagrun: unexpected '%s'; see 'dagrun jobs --help'\n", argv[r]);
+		return EXIT_USAGE;
+	}
+	jobs = jobs_scan(false, &n);
+	if (s.json)
+		print_json(jobs, n);
+	else
+		print_table(jobs, n);
+	jobs_free(jobs, n);
+	return 0;
+}
+
+const struct cli_command cli_jobs = {
+	{"jobs", "", "Lists the jobs of this machine with their states and ages.", options,
+		DAG_LENGTH(options)},
+	run};
