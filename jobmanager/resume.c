@@ -105,6 +105,12 @@ void resume_describe(struct manager *m)
 		return;
 	for (size_t i = 0; i < m->config->meta_count; i++)
 		add(m, m->config->meta[i].name, m->config->meta[i].value);
+	for (size_t i = 0; i < g->output_count; i++) {
+		char *name = base_format("output %zu", i);
+
+		add(m, name, g->outputs[i].path);
+		free(name);
+	}
 	add(m, "job", m->job);
 	add(m, "graph", g->name);
 	add(m, "file", g->file ? g->file : "");

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job manager is killed, at chosen and at random moments, and the job goes on."""
+import glob
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+
+from harness import Cluster, SLOW, check, main, program, test
+
+SLOW_MAP = """
+name: slow
+inputs: {t: {files: text.txt, split: 64KiB}}
+stages:
+  map: {sh: "cat; echo $DAGRUN_INDEX >> RAN; sleep 0.3"}
+  sum: {sh: "sort -n", width: 1}
+flow: [t >= map >> sum]
+outputs: {sum: {file: sorted.txt}}
+"""
+
+
+def prepare(case, lines=120000):
+    case.write("text.txt", case.shell(f"seq {lines}"))
+    case.write("slow.yaml", SLOW_MAP.replace("RAN", case.path("ran")))
+    case.write("ran", "")
+
+
+def jobs(case):
+    return json.loads(case.dagrun("jobs", "--json").stdout)
+
+
+def job_id(case):
+    return os.path.basename(glob.glob(os.path.join(case.state, "dagrun/jobs/*"))[0])
+
+
+def crash(case, *args, after):
+    """Starts a run and kills it when so many map vertices have run."""
+    p = case.start(program("dagrun"), "run", *args, "slow.yaml", stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: case.read("ran").count(b"\n") >= after, f"{after} vertices", timeout=30)
+    time.sleep(0.1)
+    p.kill()
+    p.wait()
+
+
+def check_result(case):
+    check(case.read("sorted.txt") == case.read("text.txt"), "the bytes differ")
+    check([j["state"] for j in jobs(case)] == ["done"], jobs(case))
+
+
+@test
+def F12_resume_here(case):
+    prepare(case)
+    crash(case, "-s", "2", after=5)
+    check(jobs(case)[0]["state"] == "unfinished", jobs(case))
+    r = case.dagrun("resume", job_id(case))
+    check(b"resumed:" in r.stderr, r.stderr)
+    check_result(case)
+    ran = case.read("ran").split()
+    check(len(ran) - len(set(ran)) <= 2, "vertices that were committed ran again")
+
+
+@test
+def F12_resume_on_a_cluster_adopts_what_runs(case):
+    prepare(case)
+    cluster = Cluster(case, nodes=2)
+    crash(case, "-n", cluster.endpoint, after=5)
+    r = case.dagrun("resume", job_id(case))
+    check(b" still run" in r.stderr and b" 0 still run" not in r.stderr, r.stderr)
+    check_result(case)
+    ran = case.read("ran").split()
+    check(len(ran) == len(set(ran)), "vertices that had begun ran again")
+
+
+@test
+def F12_resume_of_a_gang(case):
+    case.write("text.txt", case.shell("seq 300000"))
+    case.write("p.yaml", """
+inputs: {t: {files: text.txt}}
+stages:
+  a: {program: [cat]}
+  b: {sh: "cat; sleep 2"}
+  c: {program: [cat]}
+flow: [t >= a, {from: a, to: b, channel: pipe}, {from: b, to: c, channel: pipe}]
+outputs: {c: {file: out.txt}}
+""")
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "p.yaml", stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: len(case.hosts()) >= 3, "hosts")
+    time.sleep(0.7 * SLOW)
+    p.kill()
+    p.wait()
+    case.dagrun("resume", job_id(case))
+    check(case.read("out.txt") == case.read("text.txt"), "the bytes differ")
+
+
+@test
+def F12_killed_at_random_again_and_again(case):
+    prepare(case)
+    draw = random.Random(7)
+    p = case.start(program("dagrun"), "run", "-s", "2", "slow.yaml", stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: glob.glob(os.path.join(case.state, "dagrun/jobs/*/journal.db")), "a journal")
+    for _ in range(12):
+        time.sleep(draw.uniform(0.05, 0.8) * SLOW)
+        p.kill()
+        p.wait()
+        p = case.start(program("dagrun"), "resume", job_id(case))
+    err = p.communicate(timeout=60 * SLOW)[1]
+    check(p.returncode == 0, err)
+    check_result(case)
+
+
+@test
+def F15_everything_dies(case):
+    prepare(case)
+    cluster = Cluster(case, nodes=2)
+    crash(case, "-n", cluster.endpoint, after=6)
+    for d in cluster.daemons:
+        d.kill()
+        d.wait()
+    cluster.daemons = [cluster.add(0), cluster.add(1)]
+    r = case.dagrun("resume", job_id(case))
+    check(b"resumed: 0 vertices" not in r.stderr, r.stderr)
+    check_result(case)
+
+
+@test
+def F14_two_job_managers(case):
+    prepare(case)
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "slow.yaml")
+    case.wait_for(lambda: case.read("ran").count(b"\n") >= 2, "vertices")
+    r = case.dagrun("resume", job_id(case), rc=3)
+    check(b"is running already" in r.stderr, r.stderr)
+    finish = p.communicate(timeout=60 * SLOW)
+    check(p.returncode == 0, finish)
+
+
+@test
+def F14_a_copy_of_the_journal(case):
+    """The daemons know the later epoch, and the job manager of the earlier one stops."""
+    prepare(case)
+    case.write("slow.yaml", case.read("slow.yaml").decode().replace("sorted.txt", '"-"'))
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "slow.yaml")
+    case.wait_for(lambda: case.read("ran").count(b"\n") >= 2, "vertices")
+    other = case.path("other")
+    subprocess.run(["cp", "-r", case.state, other], check=True)
+    r = case.dagrun("resume", job_id(case), env=dict(case.env, XDG_STATE_HOME=other))
+    check(r.stdout == case.read("text.txt"), "the bytes differ")
+    out, err = p.communicate(timeout=60 * SLOW)
+    check(p.returncode == 1 and b"another job manager runs this job now" in err and not out, err)
+
+
+@test
+def F65_a_damaged_journal_is_refused(case):
+    prepare(case)
+    crash(case, "-s", "2", after=3)
+    path = os.path.join(case.state, "dagrun/jobs", job_id(case), "journal.db")
+    db = sqlite3.connect(path)
+    db.execute("UPDATE facts SET fact = replace(fact, 'hash=', 'hash=f') WHERE seq = 4")
+    db.commit()
+    db.close()
+    r = case.dagrun("resume", job_id(case), rc=3)
+    check(b"row 4 of table facts is damaged" in r.stderr, r.stderr)
+    check(b"row 4" in case.dagrun("jobs").stdout or b"unfinished" in case.dagrun("jobs").stdout, "jobs")
+    case.dagrun("clean", job_id(case))
+    check(jobs(case) == [], jobs(case))
+
+
+@test
+def F84_a_changed_job_is_refused(case):
+    prepare(case)
+    crash(case, "-s", "2", after=3)
+    case.write("text.txt", case.shell("seq 120001"))
+    r = case.dagrun("resume", job_id(case), rc=1)
+    check(b"input 't' is not what it was" in r.stderr, r.stderr)
+    case.dagrun("clean", "--all")
+
+
+@test
+def jobs_and_clean(case):
+    prepare(case, 20000)
+    check(b"no jobs" in case.dagrun("jobs").stdout, "jobs")
+    crash(case, "-s", "2", after=1)
+    r = case.dagrun("run", "-s", "2", "slow.yaml")
+    check(b"did not end; 'dagrun resume " in r.stderr, r.stderr)
+    table = case.dagrun("jobs").stdout
+    check(b"unfinished" in table and b"done" in table, table)
+    check(b"nothing to remove" in case.dagrun("clean").stdout, "young jobs stay")
+    check(b"there is no job 'x'" in case.dagrun("clean", "x", rc=3).stderr, "clean x")
+    case.dagrun("clean", "--all")
+    check(jobs(case) == [], jobs(case))
+
+
+@test
+def clean_frees_what_daemons_hold(case):
+    prepare(case)
+    cluster = Cluster(case, nodes=2)
+    crash(case, "-n", cluster.endpoint, after=6)
+    time.sleep(3.5)  # until the daemons take the job manager for gone
+    case.dagrun("clean", "--all")
+    case.wait_for(lambda: not case.hosts(), "the hosts to end")
+
+
+@test
+def F52_a_publication_that_was_cut_is_completed(case):
+    """The journal says that it was decided; one output has its name, the other has not."""
+    prepare(case, 20000)
+    case.write("two.yaml", """
+inputs: {t: {files: text.txt}}
+stages: {a: {program: [cat]}, b: {sh: "wc -l"}}
+flow: [t >= a, a >= b]
+outputs: {a: {file: a.txt}, b: {file: b.txt}}
+""")
+    draw = random.Random(3)
+    for _ in range(8):
+        p = case.start(program("dagrun"), "run", "two.yaml", stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(0.0, 0.06) * SLOW)
+        p.kill()
+        p.wait()
+        for job in jobs(case):
+            if job["state"] == "unfinished":
+                case.dagrun("resume", job["job"])
+                check(case.read("a.txt") == case.read("text.txt") and case.read("b.txt").split() == [b"20000"], "bytes")
+        case.dagrun("clean", "--all")
+        for name in ("a.txt", "b.txt"):
+            if os.path.exists(case.path(name)):
+                os.unlink(case.path(name))
+
+
+if __name__ == "__main__":
+    main()
