@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "use", "width", "timeout",
-	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "exit_ok", "env",
+	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "duplicates", "exit_ok", "env",
 	"files", "params", "format"};
 
 /* Words of the file that a later release brings: named as such, instead of as unknown. */
@@ -183,7 +183,7 @@ static void load_deterministic(struct loader *l, const struct yaml_node *node, s
 	if (!text)
 		return;
 	if (!strcmp(text, "accept"))
-		not_yet(l, node, "deterministic: accept", "use true or false");
+		stage->deterministic = GRAPH_ACCEPT;
 	else if (!strcmp(text, "true"))
 		stage->deterministic = GRAPH_DETERMINISTIC;
 	else if (!strcmp(text, "false"))
@@ -232,6 +232,7 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	const struct yaml_node *timeout = yaml_get(node, "timeout");
 	const char *text = timeout ? loader_text(l, timeout, "timeout") : NULL;
 	uint64_t retries = (uint64_t)stage->retries;
+	bool duplicates = true;
 
 	if (text && (size_parse_duration(text, &stage->timeout) < 0 || !stage->timeout))
 		loader_error(l, timeout, "timeout must be a time such as 30s or 5m, not '%s'", text);
@@ -242,6 +243,8 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	stage->retries = (int32_t)retries;
 	loader_bool(l, yaml_get(node, "isolate"), "isolate", &stage->isolate);
 	load_deterministic(l, yaml_get(node, "deterministic"), stage);
+	loader_bool(l, yaml_get(node, "duplicates"), "duplicates", &duplicates);
+	stage->no_copies = !duplicates;
 	if (yaml_get(node, "skip_records"))
 		not_yet(l, yaml_get(node, "skip_records"), "skip_records", "");
 }

@@ -254,6 +254,25 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 	}
 }
 
+/* Another output of a rerun is as good only where nobody else has read the first one. */
+static void check_accept(const struct graph *graph, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		const struct graph_stage *s = graph->stages[i];
+		uint32_t readers = 0;
+
+		for (size_t j = 0; j < graph->edge_count; j++)
+			if (graph->edges[j]->from == s->id)
+				readers += graph->edges[j]->to_width;
+		for (size_t j = 0; j < graph->output_count; j++)
+			readers += graph->outputs[j].stage == s->id;
+		if (s->deterministic == GRAPH_ACCEPT && readers > 1)
+			graph_report(diag, s->place,
+				"'deterministic: accept' needs a stage that one vertex reads; '%s' has %u readers",
+				s->name, readers);
+	}
+}
+
 int graph_finish(struct graph *graph, struct dag_diag *diag)
 {
 	size_t errors = diag->count + diag->dropped;
@@ -262,6 +281,7 @@ int graph_finish(struct graph *graph, struct dag_diag *diag)
 	graph_finish_ports(graph, diag);
 	order = graph_finish_order(graph, diag);
 	graph_finish_widths(graph, diag);
+	check_accept(graph, diag);
 	if (order)
 		graph_finish_streams(graph, order, diag);
 	if (diag->count + diag->dropped > errors)

@@ -143,12 +143,12 @@ static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 	if (!e)
 		return;
 	if (e->session == s->link.session && !s->refused) {
-		bool restarted = s->peer_incarnation && e->server != s->peer_incarnation;
+		bool is_refusal = e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED;
 
-		if (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED || restarted) {
+		if (is_refusal || (s->peer_incarnation && e->server != s->peer_incarnation)) {
 			s->refused = true;
 			s->handlers->on_refused(
-				s->ctx, s, restarted ? "it was started anew" : e->refused->reason);
+				s->ctx, s, is_refusal ? e->refused->reason : "it was started anew");
 			dagrun__envelope__free_unpacked(e, NULL);
 			return;
 		}

@@ -451,7 +451,7 @@ static void on_start(struct sim *s, uint32_t self, const Dagrun__Start *m)
 					.node = source ? 0 : in->nodes[i],
 					.part = in->part,
 					.source = source,
-					.live = in->channel == GRAPH_PIPE};
+					.live = in->channel == GRAPH_PIPE || in->channel == GRAPH_FIFO};
 		}
 	HASH_ADD(hh, n->attempts, key, sizeof(a->key), a);
 	*DAG_APPEND(n->queue, n->queue_count, n->queue_cap) = a;
