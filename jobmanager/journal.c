@@ -107,7 +107,7 @@ static int open_database(struct journal *j)
 		"PRAGMA trusted_schema=OFF; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
 		"PRAGMA application_id=%d; PRAGMA user_version=%d;" TABLE_JOB ";" TABLE_FACTS ";",
 		APPLICATION_ID, SCHEMA_VERSION);
-	if (j->config.first) {
+	if (j->config.existing) {
 		free(setup);
 		return run_sql(j, "PRAGMA trusted_schema=OFF; PRAGMA synchronous=FULL;");
 	}

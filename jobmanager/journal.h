@@ -16,6 +16,7 @@ struct journal_config {
 	const char *folder;            /* of the job; made if missing */
 	const struct graph_pair *meta; /* what is known of the job: kept in the file */
 	size_t meta_count;
+	bool existing;             /* the file is there, with */
 	uint64_t first, first_sum; /* facts that are in the file already, and the last one's sum */
 	/* In the loop: everything up to `seq` is on disk. */
 	void (*on_durable)(void *ctx, uint64_t seq);

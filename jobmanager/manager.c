@@ -314,6 +314,7 @@ static int start(struct manager *m, struct dag_diag *diag)
 		resume_describe(m);
 		if (r == 0)
 			r = resume_replay(m, diag);
+		journal.existing = true;
 		journal.first = saved->fact_count;
 		journal.first_sum = saved->last_sum;
 	}
