@@ -42,6 +42,7 @@ static void free_attempt(struct attempt *a)
 		free(in->channels);
 	}
 	free(a->inputs);
+	free(a->index_copy);
 	free(a->text);
 	free(a->stderr_tail);
 	HASH_DEL(job->attempts, a);
@@ -252,7 +253,12 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 		index->offset % BLOCK_ALIGN)
 		return DAG_ENOTSEALED;
 	base = spool_map(spool, segment);
-	if (!base || index_check(base + index->offset, index->length, &a->view) < 0)
+	if (!base)
+		return DAG_ENOTSEALED;
+	a->index_len = index->length;
+	a->index_copy = base_alloc(index->length + 1u);
+	memcpy(a->index_copy, base + index->offset, index->length);
+	if (index_check(a->index_copy, index->length, &a->view) < 0)
 		return DAG_ENOTSEALED;
 	if (a->view.header->streams != a->stream_count)
 		return DAG_ENOTSEALED;
@@ -315,6 +321,7 @@ struct verification {
 	struct job *job;
 	struct attempt *attempt;
 	const unsigned char **blocks;
+	const unsigned char *index; /* as readers on this node see it */
 	int result;
 };
 
@@ -324,6 +331,8 @@ static void verify(uv_work_t *work)
 	const struct index_view *index = &v->attempt->view;
 	struct hash_state *state = hash_state_new();
 
+	if (memcmp(v->index, v->attempt->index_copy, v->attempt->index_len))
+		v->result = DAG_ECORRUPT;
 	for (uint32_t i = 0; i < index->header->parts && v->result == 0; i++) {
 		const struct index_part *p = &index->parts[i];
 
@@ -388,6 +397,7 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 		}
 		v->blocks[i] = base + a->view.blocks[i].offset;
 	}
+	v->index = spool_map(job->daemon->spool, a->segments[0]) + a->done.u.done.index.offset;
 	attempt_pin(a);
 	uv_queue_work(job->daemon->loop, &v->work, verify, on_verified);
 }

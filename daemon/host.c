@@ -4,8 +4,10 @@
  * vertex; it is killed after a failure, so that the next attempt meets a fresh one.
  */
 #include "node.h"
+#include "base/size.h"
 #include "os/os.h"
 #include "os/spawn.h"
+#include "os/strays.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -317,10 +319,51 @@ static char *death_text(struct host *host, struct attempt *a, int signal, int co
 	return text;
 }
 
+static char *memory_text(const struct attempt *a)
+{
+	char had[SIZE_TEXT_LEN], may[SIZE_TEXT_LEN];
+
+	return base_format("killed: %s > memory %s", size_format(a->too_much, had),
+		size_format(a->job->stages[a->stage].memory, may));
+}
+
+/* Threads of one host share what their stages may have. */
+void host_check_memory(struct job *job)
+{
+	for (struct host *h = job->daemon->hosts; h; h = h->next) {
+		uint64_t may = 0, has;
+		bool limited = h->task_count > 0 && h->job == job;
+
+		for (size_t i = 0; i < h->task_count && limited; i++) {
+			may += job->stages[h->tasks[i]->stage].memory;
+			limited = job->stages[h->tasks[i]->stage].memory > 0;
+		}
+		has = limited && !h->retiring ? strays_memory(h->pid) : 0;
+		if (has <= may)
+			continue;
+		for (size_t i = 0; i < h->task_count; i++)
+			h->tasks[i]->too_much = has;
+		host_kill(h);
+	}
+}
+
+/* What its vertices had started, in whatever session. */
+static void end_strays(struct daemon *d)
+{
+	pid_t *pids = NULL;
+	size_t n = 0, cap = 0;
+
+	for (struct host *h = d->hosts; h; h = h->next)
+		*DAG_APPEND(pids, n, cap) = h->pid;
+	strays_kill(pids, n);
+	free(pids);
+}
+
 static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 {
 	struct host *host = poll->data;
 	struct job *job = host->job;
+	struct daemon *d;
 	siginfo_t info = {0};
 	int signal, code;
 
@@ -340,13 +383,17 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 		if (a->lost)
 			attempt_fail(a, DAG_ELOST, 0,
 				base_strdup("the job manager was not heard, and its lease here ended"));
+		else if (a->too_much)
+			attempt_fail(a, DAG_ELIMIT, 0, memory_text(a));
 		else if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));
 		else
 			attempt_fail(a, signal ? DAG_ESIGNAL : DAG_ENOTSEALED, signal,
 				death_text(host, a, signal, code));
 	}
+	d = host->daemon;
 	bury(host);
+	end_strays(d);
 	if (!job->daemon->stopping)
 		job_run(job);
 }
@@ -375,6 +422,7 @@ void host_end_all(struct daemon *d)
 		}
 		bury(h);
 	}
+	end_strays(d);
 }
 
 /* ---- its start ---- */

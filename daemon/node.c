@@ -3,6 +3,7 @@
 #include "node.h"
 #include "core/slots.h"
 #include "os/os.h"
+#include "os/strays.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -231,6 +232,7 @@ static void on_tick(uv_timer_t *tick)
 			job->last_heard =
 				DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
 		check_deadlines(job, now);
+		host_check_memory(job);
 		send_progress(job);
 		job->lease_over = boot - job->last_heard > JOB_LEASE;
 		if (job->lease_over)
@@ -345,6 +347,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->keys = c->keys;
 	d->id = c->node ? base_strdup(c->node) : make_id();
 	d->incarnation = os_random();
+	strays_adopt();
 	d->rack = base_strdup(c->rack ? c->rack : "");
 	d->host_program = base_strdup(c->host_program);
 	d->slots = c->slots;

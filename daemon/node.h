@@ -70,6 +70,7 @@ struct job_stage {
 	struct stage_spec spec;
 	uint32_t first_vertex;
 	bool isolate;
+	uint64_t memory; /* bytes that a vertex may have; 0: not said */
 	dag_instant timeout;
 	int spec_fd; /* a memfd with the encoded spec; −1 until a host needs it */
 	size_t spec_size;
@@ -178,12 +179,15 @@ struct attempt {
 	struct live_stream *streams;
 	uint32_t stream_count;
 	/* SEALED: */
-	struct index_view view;
+	struct index_view view; /* of our own copy: the segment can be written to by its host, and damaged */
+	unsigned char *index_copy;
+	uint32_t index_len;
 	struct spool_segment **segments; /* that its data lies in, one reference each */
 	size_t segment_count, segment_cap;
 	uint64_t stored;
 	uint32_t pins; /* readers and sends that need it to stay */
 	bool discarded, timed_out, lost, acked;
+	uint64_t too_much; /* bytes that it had when it was stopped for them */
 	dag_instant started, deadline;
 	/* What is told to the job manager: */
 	struct host_msg done;
@@ -268,6 +272,8 @@ int host_get(struct job *job, bool isolate, struct host **ret_host);
 void host_prepare(struct job *job, uint32_t count);
 /* Gives the host attempts to run together; they get its tasks' numbers. */
 int host_run(struct host *host, struct attempt **attempts, size_t n);
+/* Ends the hosts whose vertices have more memory than their stages said. */
+void host_check_memory(struct job *job);
 /* Ends the host; what runs in it ends without a word. */
 void host_kill(struct host *host);
 /* Kills all hosts and waits for their ends: they must not outlive their daemon. */

@@ -377,7 +377,7 @@ static void finish(struct manager *m)
 	while (uv_run(&m->loop, UV_RUN_NOWAIT) != 0)
 		;
 	uv_loop_close(&m->loop);
-	if (m->spool_folder && !m->config->nameserver && (m->ending || m->signal))
+	if (m->spool_folder && !m->config->nameserver && (m->ending || m->signal || !m->config->saved))
 		os_remove_tree(m->spool_folder);
 	jm_destroy(&m->jm);
 	progress_destroy(m);

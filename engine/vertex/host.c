@@ -5,8 +5,10 @@
  */
 #include "task.h"
 #include "os/os.h"
+#include "os/strays.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -490,6 +492,18 @@ static bool group_is_whole(const struct host *host)
 	return host->start_count && host->start_count >= host->starts[0].msg.u.start.group_size;
 }
 
+/* When the machine is out of memory, a vertex goes before a daemon. */
+static void prefer_to_die(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (write(fd, "800", 3) < 0)
+		errno = 0; /* it is only a wish */
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static struct host host;
@@ -506,6 +520,8 @@ int main(int argc, char **argv)
 	}
 	setrlimit(RLIMIT_CORE, &no_core);
 	signal(SIGPIPE, SIG_IGN);
+	strays_adopt();
+	prefer_to_die();
 	host.sock = HOST_SOCKET_FD;
 	host.status = mmap(NULL, sizeof(*host.status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
 	host.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

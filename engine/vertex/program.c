@@ -6,6 +6,7 @@
  */
 #include "task.h"
 #include "os/spawn.h"
+#include "os/strays.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -483,6 +484,16 @@ static int judge_exit(struct program *prog, const siginfo_t *info)
 		v, DAG_EFAILED, base_format("%s ended with exit code %d", prog->argv[0], info->si_status));
 }
 
+static void end_strays(struct host *host, pid_t pid)
+{
+	pthread_mutex_lock(&host->lock);
+	for (size_t i = 0; i < host->program_count; i++)
+		if (host->programs[i] == pid)
+			host->programs[i] = host->programs[--host->program_count];
+	strays_kill(host->programs, host->program_count);
+	pthread_mutex_unlock(&host->lock);
+}
+
 static int start_and_wait(struct program *prog)
 {
 	struct dag_vertex *v = prog->v;
@@ -497,7 +508,12 @@ static int start_and_wait(struct program *prog)
 	int pidfd, r;
 	pid_t pid;
 
+	/* Under the lock, or a thread whose program ends would take it for a stray. */
+	pthread_mutex_lock(&v->host->lock);
 	r = spawn_process(&spawn, &pid, &pidfd);
+	if (r == 0)
+		v->host->programs[v->host->program_count++] = pid;
+	pthread_mutex_unlock(&v->host->lock);
 	for (int i = 0; i < 2; i++)
 		if (prog->child_fds[i] >= 0)
 			close(prog->child_fds[i]);
@@ -517,8 +533,9 @@ static int start_and_wait(struct program *prog)
 		DAG_ASSERT(pthread_create(&prog->pumps[i].thread, NULL, run_pump, &prog->pumps[i]) == 0);
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
 		;
-	/* What the program left behind in its group would hold its pipes open, and outlive its attempt. */
+	/* What the program left behind would hold its pipes open, and outlive its attempt. */
 	kill(-pid, SIGKILL);
+	end_strays(v->host, pid);
 	join_pumps(prog);
 	pthread_mutex_lock(&v->host->lock);
 	v->host->threads -= (int)prog->pump_count;
