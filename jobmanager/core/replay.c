@@ -84,13 +84,12 @@ static int replay_reset(struct jm *jm, unsigned vertex, unsigned attempt)
 	uint32_t gang = jm->graph->gang_of[vertex];
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
-	gang_reset(jm, gang, false);
 	for (uint32_t i = 0; i < g->count; i++) {
 		struct jm_vertex *v = &jm->vertices[jm->graph->gang_members[g->first + i]];
 
 		v->highest = DAG_MAX(v->highest, attempt);
-		v->fenced = v->highest;
 	}
+	gang_reset(jm, gang, false);
 	gang_try_ready(jm, gang);
 	return 0;
 }

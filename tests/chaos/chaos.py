@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -190,22 +191,47 @@ class Chaos:
         self.busy[i] = time.time() + wait
         self.later(wait, lambda: os.path.exists(path) and os.unlink(path))
 
+    def sealed(self, i):
+        """(file, offset, length) of each index and block that the daemon has sealed."""
+        places = []
+        where = lambda segment: next((p for p in (f"/dev/shm/dagrun-{os.getuid()}/{self.tag}n{i}/seg-{segment}",
+                                                  f"{self.dir}/spool{i}/seg-{segment}") if os.path.exists(p)), None)
+        try:
+            with open(f"{self.dir}/spool{i}/sealed", "rb") as f:
+                records = f.read()
+            for at in range(0, len(records) - 87, 88):
+                kind, segment, offset, length = struct.unpack_from("<8xI12xI4xQI", records, at)
+                path = where(segment)
+                if kind != 1 or not path:
+                    continue
+                places.append((path, offset, length))
+                with open(path, "rb") as f:
+                    f.seek(offset)
+                    index = f.read(length)
+                magic, _, streams, parts, blocks, _ = struct.unpack_from("<6I", index)
+                for b in range(blocks if magic == 0x64616769 else 0):
+                    segment, _, offset, length, _ = struct.unpack_from("<IIQII", index, 24 + 8 * streams + 40 * parts + 24 * b)
+                    if where(segment):
+                        places.append((where(segment), offset, length))
+        except (OSError, struct.error):
+            pass
+        return places
+
     def damage(self, i):
-        files = self.node_files(i)
-        if not files:
+        """Bits of what is sealed: before that a flipped bit is the vertex's own, as in any program's memory."""
+        places = self.sealed(i)
+        if not places:
             return
-        path = self.draw.choice(files)
-        self.note("damage", i, path)
+        path, offset, length = self.draw.choice(places)
+        self.note("damage", i, f"{path} {offset} {length}")
         try:
             with open(path, "r+b") as f:
-                for _ in range(3):
-                    at = self.draw.randrange(1 << 20)
-                    f.seek(at)
-                    byte = f.read(1)
-                    if byte:
-                        f.seek(at)
-                        f.write(bytes([byte[0] ^ 1 << self.draw.randrange(8)]))
-        except OSError:
+                at = offset + self.draw.randrange(max(length, 1))
+                f.seek(at)
+                byte = f.read(1)
+                f.seek(at)
+                f.write(bytes([byte[0] ^ 1 << self.draw.randrange(8)]))
+        except (OSError, IndexError):
             pass
 
     def delete(self, i):

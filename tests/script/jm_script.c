@@ -315,7 +315,8 @@ static void run_command(struct script *s)
 	else if (!strcmp(name, "edge"))
 		add_edge(s);
 	else if (!strcmp(name, "output"))
-		graph_add_output(s->graph, graph_find_stage(s->graph, word(s, 1))->id, 0, "/out");
+		graph_add_output(s->graph, graph_find_stage(s->graph, word(s, 1))->id, 0,
+			arena_format(&s->graph->arena, "/out/%s", word(s, 1)));
 	else if (!strcmp(name, "begin"))
 		begin(s);
 	else if (!s->jm)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plants small bugs in the cores, one at a time, in a copy of the tree, and says which of the fast tests catches each: the scripts,
+the units, the simulator's seeds and crash points. A test suite that a planted bug passes has a hole.
+
+  sabotage.py [NAME…]        with names: only those"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CORE = "jobmanager/core/"
+BUGS = [
+    # name, file, what is there, what is put in its place
+    ("late ends count", CORE + "jm.c", "	if (!jm_is_live(jm, event->vertex, event->attempt, event->node)) {", "	if (jm->vertices[event->vertex].state != JM_RUNNING) {"),
+    ("acknowledge before the commit is durable", CORE + "jm.c", "e->durable = kind == JM_ACK || kind == JM_PUBLISH", "e->durable = kind == JM_PUBLISH"),
+    ("publish before the intent is durable", CORE + "jm.c", "kind == JM_ACK || kind == JM_PUBLISH || kind == JM_END", "kind == JM_ACK || kind == JM_END"),
+    ("end before it is durable", CORE + "jm.c", "kind == JM_PUBLISH || kind == JM_END", "kind == JM_PUBLISH"),
+    ("publish while vertices are missing", CORE + "jm.c", "|| (jm->vertices_left && !jm->decided))", "|| (jm->vertices_left > 1 && !jm->decided))"),
+    ("a fetch of an old attempt counts", CORE + "jm.c", "jm->vertices[event->vertex].attempt != event->attempt)\n		return;", "false)\n		return;"),
+    ("the end is forgotten", CORE + "jm.c", '	jm_fact(jm, "ended %d %s", error, text);\n', ""),
+    ("the same attempt number again", CORE + "place.c", "	return attempt + 1;", "	return attempt ? attempt : 1;"),
+    ("no epoch in attempt numbers", CORE + "place.c", "uint32_t attempt = JM_ATTEMPT(jm->epoch, 0);", "uint32_t attempt = 0;"),
+    ("suspects get work", CORE + "place.c", "	return node->up && !node->suspect && jm->now", "	return node->up && jm->now"),
+    ("memory is oversubscribed", CORE + "place.c", "(!memory || !node->memory || node->memory_used + memory <= node->memory)", "true"),
+    ("labels are ignored", CORE + "place.c", "	       has_labels(node, s) &&", "	      "),
+    ("no slot is given back", CORE + "vertices.c", "	if (!jm->replaying)\n		node_release(jm, vertex);", "	(void)0;"),
+    ("consumers are not told of a loss", CORE + "vertices.c", "		if (was_done)\n			count_for_consumers(jm, vertex, false);", "		(void)was_done;"),
+    ("a reset does not fence", CORE + "vertices.c", "		v->fenced = v->highest;", "		(void)0;"),
+    ("reset is not journaled", CORE + "vertices.c", "	if (highest && gang->state != JM_WAITING)", "	if (false)"),
+    ("upstream is not made again", CORE + "vertices.c", "p->state == JM_DONE && !jm->nodes[p->node].up", "false && p->state == JM_DONE"),
+    ("other bytes are not seen", CORE + "vertices.c", "(v->hash_low != o->hash_low || v->hash_high != o->hash_high);", "false;"),
+    ("failures are not charged", CORE + "failure.c", "	v->failures++;\n	if (o->error == DAG_ENOEXEC", "	if (o->error == DAG_ENOEXEC"),
+    ("a reader's complaint is believed unseen", CORE + "failure.c", "		if (error && jm->vertices[vertex].state == JM_DONE &&", "		if (jm->vertices[vertex].state == JM_DONE &&"),
+    ("a lost output is not needed", CORE + "failure.c", "	vertex_each_consumer(jm, vertex, look_at_consumer, &need);\n", ""),
+    ("a gang is not told of its broken member", CORE + "failure.c", "		if (at != DAG_NEVER)\n			gang_rerun(jm, gang);", "		(void)at;"),
+    ("a dead node's work goes on", CORE + "failure.c", "			if (!jm->ended)\n				run_again(jm, v);", "			(void)0;"),
+    ("adoption does not look at inputs", CORE + "resume.c", "	same = r.whole &&", "	same = true ||"),
+    ("held data is not looked for", CORE + "resume.c", "	return !jm->vertices[vertex].held;", "	return false;"),
+    ("what is found and unknown stays", CORE + "resume.c", "		else\n			kill_found(jm, node, f);", "		else\n			(void)0;"),
+    ("commits are replayed under any number", CORE + "replay.c", "	v->attempt = attempt;\n	v->node = jm_node_number(jm, node);", "	v->node = jm_node_number(jm, node);"),
+    ("the intent is not replayed", CORE + "replay.c", "		jm->decided = true;\n		jm->fate = JM_FATE_DECIDED;", "		jm->fate = JM_FATE_OPEN;"),
+    ("no copy is ever started", CORE + "copy.c", "		if (!may_copy(&jm->stages[i], s))\n			continue;", "		continue;"),
+    ("the loser of two copies runs on", CORE + "copy.c", "	kill_attempt(jm, vertex, copy->attempt, copy->node);\n", ""),
+    ("silence is never death", CORE + "judge.c", "			nodes[i].verdict = JUDGE_IS_DEAD;", "			(void)0;"),
+    ("the judge's own stall kills", CORE + "judge.c", "	if (now - judge->last_look > JUDGE_STALL)\n		judge->floor = now;\n", ""),
+    ("a judge that is cut off condemns all", CORE + "judge.c", "		if (judge->cut_off || quiet <= JUDGE_DEAD)", "		if (quiet <= JUDGE_DEAD)"),
+    ("repeats are delivered twice", "engine/wire/link.c", "	return seq <= link->received ? LINK_DUPLICATE : LINK_GAP;", "	return seq <= link->received && seq ? LINK_DELIVER : LINK_GAP;"),
+    ("gaps are passed over", "engine/wire/link.c", "	if (seq == link->received + 1) {", "	if (seq > link->received) {"),
+    ("nothing is repeated", "engine/wire/link.c", "	if (link->first == link->count || now - link->last_progress < LINK_REPEAT)", "	if (true)"),
+    ("a forgotten node is never heard", "nameserver/core/registry.c", "		if (now - n->heard > REGISTRY_EXPIRY) {", "		if (false) {"),
+    ("more slots than there are", "daemon/core/slots.c", "	uint32_t left = total;", "	uint32_t left = total * 2;"),
+    ("end of stream is ignored", "engine/channel/core/fetch.c", "	if (blocks != f->next)\n		return FETCH_ASK_AGAIN;", "	(void)blocks;"),
+    ("a block out of order is taken", "engine/channel/core/fetch.c", "	if (seq > f->next)\n		return FETCH_ASK_AGAIN;\n", ""),
+    ("a pipe's block goes before all have read it", "engine/channel/core/live.c", "			least = DAG_MIN(least, part->readers[i].consumed);", "			least = DAG_MAX(least, part->readers[i].consumed);"),
+    ("an index out of bounds is taken", "engine/channel/block.c", "		if (p->first_block > v.header->blocks || p->block_count > v.header->blocks - p->first_block)\n			return DAG_ECORRUPT;", "		(void)p;"),
+]
+
+
+def run(args, cwd, timeout=300):
+    try:
+        return subprocess.run(args, cwd=cwd, capture_output=True, timeout=timeout).returncode
+    except subprocess.TimeoutExpired:
+        return 124
+
+
+def catcher(tree):
+    """The first test that fails, or None."""
+    b = os.path.join(tree, "build")
+    if run(["ninja", "-C", b, "tests/jm_script", "tests/dagrun-sim", "tests/test_channel", "tests/test_graph"], tree):
+        return "the compiler"
+    scripts = sorted(os.path.join(tree, "tests/script", n) for n in os.listdir(os.path.join(tree, "tests/script")) if n.endswith(".txt"))
+    checks = [("scripts", [b + "/tests/jm_script", *scripts]), ("unit channel", [b + "/tests/test_channel"]),
+              ("unit graph", [b + "/tests/test_graph"]), ("simulator", [b + "/tests/dagrun-sim", "--seeds", "500"]),
+              ("crash points", [b + "/tests/dagrun-sim", "--crash-points"])]
+    for name, args in checks:
+        if run(args, tree, 90):
+            return name
+    return None
+
+
+def main():
+    wanted = sys.argv[1:]
+    tree = tempfile.mkdtemp(prefix="dagrun-sabotage-")
+    caught = tried = 0
+    try:
+        names = subprocess.run(["git", "ls-files"], cwd=SOURCE, capture_output=True, check=True, text=True).stdout.split("\n")
+        for name in filter(None, names):
+            os.makedirs(os.path.join(tree, os.path.dirname(name)), exist_ok=True)
+            shutil.copy2(os.path.join(SOURCE, name), os.path.join(tree, name))
+        subprocess.run(["meson", "setup", "build", "-Doptimization=1"], cwd=tree, check=True, capture_output=True)
+        first = catcher(tree)
+        if first:
+            print(f"the tree as it is fails: {first}")
+            return 2
+        for name, file, there, instead in BUGS:
+            if wanted and name not in wanted:
+                continue
+            path = os.path.join(tree, file)
+            with open(path) as f:
+                text = f.read()
+            if there not in text:
+                print(f"not planted  {name}: its place in {file} is not there any more")
+                tried += 1
+                continue
+            with open(path, "w") as f:
+                f.write(text.replace(there, instead, 1))
+            by = catcher(tree)
+            with open(path, "w") as f:
+                f.write(text)
+            tried += 1
+            caught += by is not None
+            print(f"{'caught' if by else 'MISSED':12} {name}{': ' + by if by else ''}", flush=True)
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+    print(f"{caught} of {tried} planted bugs were caught")
+    return caught < tried - 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
