@@ -15,6 +15,6 @@ build() { # folder, meson options…
 build build-asan -Db_sanitize=address,undefined -Db_lundef=false || failed_builds=$((failed_builds + 1))
 build build-tsan -Db_sanitize=thread -Db_lundef=false || failed_builds=$((failed_builds + 1))
 meson test -C build --print-errorlogs --no-rebuild
-meson test -C build-asan --print-errorlogs --no-rebuild --no-suite tidy -t 4
+meson test -C build-asan --print-errorlogs --no-rebuild --no-suite tidy --no-suite chaos -t 4
 meson test -C build-tsan --print-errorlogs --no-rebuild --suite threads -t 4
 python3 tests/count.py "$failed_builds" build build-asan build-tsan

@@ -41,6 +41,7 @@ class Chaos:
         self.tag = f"dc{os.getpid() % 10000}"
         self.env = dict(os.environ, XDG_STATE_HOME=os.path.join(self.dir, "state"))
         self.did = collections.Counter()
+        self.number = 0
         self.begin = time.time()
         self.log_file = open(args.log or os.path.join(self.dir, "log"), "w")
         self.daemons = [None] * args.nodes
@@ -315,7 +316,7 @@ class Chaos:
 
     def is_over(self):
         if self.args.faults:
-            return sum(self.did.values()) >= self.args.faults and all(self.did[k] >= n for k, n in self.args.least.items())
+            return self.number >= self.args.jobs and sum(self.did.values()) >= self.args.faults and all(self.did[k] >= n for k, n in self.args.least.items())
         return time.time() - self.begin > self.args.seconds
 
     # ---- the end ----
@@ -371,6 +372,7 @@ class Chaos:
         while not wrong and (not number or not self.is_over()):
             wrong = self.run_job(number)
             number += not wrong
+            self.number = number
         left = self.stop()
         return number, wrong, left
 
@@ -379,6 +381,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--faults", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="with --faults: so many jobs at least")
     parser.add_argument("--least", default="", help="kind=N,…: so many of a kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nodes", type=int, default=4)

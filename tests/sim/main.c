@@ -6,7 +6,21 @@
 #include <stdio.h>
 #include <time.h>
 
-enum option { SEED, SEEDS, NODES, KILL, VERTICES, CALM, TRACE, OFF, CRASH_POINTS, SEEDS_FILE, TAP, HELP };
+enum option {
+	SEED,
+	SEEDS,
+	NODES,
+	KILL,
+	VERTICES,
+	CALM,
+	TRACE,
+	OFF,
+	CRASH_POINTS,
+	SEEDS_FILE,
+	ALL_PROBES,
+	TAP,
+	HELP
+};
 
 static const struct option_spec option_specs[] = {
 	[SEED] = {"seed", 's', "N", "the first seed (default: 1)"},
@@ -20,6 +34,7 @@ static const struct option_spec option_specs[] = {
 	[CRASH_POINTS] = {"crash-points", 0, NULL,
 		"every point of a job of 12 vertices, each process, before, after and torn"},
 	[SEEDS_FILE] = {"seeds-file", 0, "FILE", "lines of a seed and the fault classes that are left out"},
+	[ALL_PROBES] = {"all-probes", 0, NULL, "a situation that was not met is a failure"},
 	[TAP] = {"tap", 0, NULL, "one line of a test protocol for all"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
@@ -32,7 +47,7 @@ struct settings {
 	struct sim_options sim;
 	uint64_t seeds;
 	const char *file;
-	bool crash_points, tap, help;
+	bool crash_points, all_probes, tap, help;
 };
 
 struct totals {
@@ -76,6 +91,9 @@ static int on_option(void *ctx, size_t option, const char *value)
 		break;
 	case SEEDS_FILE:
 		s->file = value;
+		break;
+	case ALL_PROBES:
+		s->all_probes = true;
 		break;
 	case TAP:
 		s->tap = true;
@@ -248,5 +266,10 @@ int main(int argc, char **argv)
 			s.crash_points ? "crash points"
 			: s.file       ? "seeds that failed once"
 				       : "seeds");
+	for (uint32_t p = 0; p < PROBE_COUNT && s.all_probes; p++)
+		if (!t.probes[p]) {
+			printf("# never met: %s\n", sim_probe_texts[p]);
+			t.failed++;
+		}
 	return t.failed > 0;
 }
