@@ -210,6 +210,9 @@ void spool_drop_rest(struct spool *s)
 {
 	struct spool_segment *segment, *next;
 
+	/* Those that were taken up and given back are in the pool. */
+	memset(s->free, 0, sizeof(s->free));
+	s->pooled = 0;
 	HASH_ITER(hh, s->segments, segment, next)
 		if (!segment->refs)
 			remove_segment(s, segment);
