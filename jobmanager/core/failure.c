@@ -69,6 +69,14 @@ static void run_again(struct jm *jm, uint32_t vertex)
 	gang_rerun(jm, jm->graph->gang_of[vertex]);
 }
 
+static bool has_elsewhere(const struct jm *jm, uint32_t vertex)
+{
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		if (i != jm->vertices[vertex].node && could_run(jm, &jm->nodes[i], vertex))
+			return true;
+	return false;
+}
+
 /* Rule 1. */
 static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
@@ -76,7 +84,9 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 	const char *name = jm_attempt_name(jm, vertex),
 		   *text = o->text && *o->text ? o->text : dag_strerror(o->error);
-	bool alike = v->last_failure && is_alike(&jm->failures[v->last_failure - 1], o);
+	/* Twice on one node may be the node's fault, where there is another to try. */
+	bool alike = v->last_failure && is_alike(&jm->failures[v->last_failure - 1], o) &&
+		     (jm->failures[v->last_failure - 1].node != v->node || !has_elsewhere(jm, vertex));
 
 	jm->stages[s->id].failures++;
 	jm_fact(jm, "failed %u %u error=%d signal=%d %s", vertex, v->attempt, o->error, o->signal, text);
