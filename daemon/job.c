@@ -322,6 +322,11 @@ static void take_manager(struct job *job, struct session *s, uint32_t epoch)
 	session_set_owner(s, job);
 }
 
+static int by_id(const struct job *a, const struct job *b)
+{
+	return strcmp(a->id, b->id);
+}
+
 void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 {
 	struct job *job = job_find(d, m->job);
@@ -335,7 +340,7 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 		if (job->manager && job->manager != s && m->epoch > job->epoch)
 			send_fenced(job->manager, m->epoch);
 		take_manager(job, s, m->epoch);
-		job->want = job->grant = 0;
+		job->want = job->least = job->grant = 0;
 		if (job->ready)
 			reopen(job);
 		else
@@ -353,6 +358,7 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	for (size_t i = 0; i < m->n_stages; i++)
 		job->stages[i].spec_fd = -1;
 	HASH_ADD_KEYPTR(hh, d->jobs, job->id, strlen(job->id), job);
+	HASH_SORT(d->jobs, by_id); /* every node gives gangs their slots in the same order */
 	take_manager(job, s, m->epoch);
 	for (size_t i = 0; i < m->n_stages && ok; i++)
 		ok = m->stages[i]->id == i && copy_stage(job, &job->stages[i], m->stages[i]);
@@ -564,6 +570,7 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 		break;
 	case DAGRUN__ENVELOPE__BODY_WANT:
 		job->want = e->want->slots;
+		job->least = e->want->least;
 		break;
 	case DAGRUN__ENVELOPE__BODY_PEERS:
 		on_peers(job, e->peers);

@@ -127,12 +127,15 @@ static void divide_slots(struct daemon *d)
 {
 	size_t n = HASH_COUNT(d->jobs), i = 0;
 	uint32_t *wants = base_alloc((n + 1) * sizeof(*wants)),
+		 *leasts = base_alloc((n + 1) * sizeof(*leasts)),
 		 *grants = base_alloc((n + 1) * sizeof(*grants));
 	struct job *job, *next;
 
-	HASH_ITER(hh, d->jobs, job, next)
-		wants[i++] = job->want;
-	slots_divide(d->slots * GRAPH_CPU_SHARES, wants, grants, n);
+	HASH_ITER(hh, d->jobs, job, next) {
+		wants[i] = job->want;
+		leasts[i++] = job->least;
+	}
+	slots_divide(d->slots * GRAPH_CPU_SHARES, wants, leasts, grants, n);
 	i = 0;
 	HASH_ITER(hh, d->jobs, job, next) {
 		Dagrun__Grant m = DAGRUN__GRANT__INIT;
@@ -148,6 +151,7 @@ static void divide_slots(struct daemon *d)
 		i++;
 	}
 	free(wants);
+	free(leasts);
 	free(grants);
 }
 

@@ -110,7 +110,7 @@ struct job {
 	size_t queue_first, queue_count, queue_cap;
 	struct attempt **ended; /* to be told: owned by `attempts` */
 	size_t ended_count, ended_cap;
-	uint32_t want, grant, running;
+	uint32_t want, least, grant, running;
 	uint32_t hosts_hint;
 	dag_instant last_heard;
 	bool lease_over;                /* nothing is started until the job manager is heard again */

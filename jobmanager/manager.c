@@ -100,7 +100,7 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 		nodes_send_attempt(m, e->kind, e->node, e->vertex, e->attempt);
 		break;
 	case JM_WANT:
-		nodes_send_want(m, e->node, e->shares);
+		nodes_send_want(m, e->node, e->shares, e->least);
 		break;
 	case JM_FETCH:
 		outputs_fetch(m, e);

@@ -545,7 +545,7 @@ void nodes_tick(struct manager *m, dag_instant now)
 
 /* ---- what goes out ---- */
 
-void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares)
+void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares, uint32_t least)
 {
 	struct node *node = nodes_find(m, number);
 	Dagrun__Want want = DAGRUN__WANT__INIT;
@@ -554,6 +554,7 @@ void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares)
 	if (!node)
 		return;
 	want.slots = shares;
+	want.least = least;
 	e.want = &want;
 	session_send(node->session, &e);
 }

@@ -134,7 +134,7 @@ struct node *nodes_find(struct manager *m, uint32_t number);
 void nodes_send_start(struct manager *m, const struct jm_effect *e);
 void nodes_send_attempt(
 	struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
-void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares);
+void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares, uint32_t least);
 /* Tells all daemons that the job has ended. */
 void nodes_end_job(struct manager *m);
 bool nodes_quiet(const struct manager *m);

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 
 static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "use", "width", "timeout",
-	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "duplicates", "exit_ok", "env",
-	"files", "params", "format"};
+	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "duplicates",
+	"exit_ok", "env", "files", "params", "format"};
 
 /* Words of the file that a later release brings: named as such, instead of as unknown. */
 static void not_yet(struct loader *l, const struct yaml_node *node, const char *what, const char *instead)

@@ -3,11 +3,14 @@
 #include "daemon/core/slots.h"
 #include "graph/graph.h"
 
-void slots_divide(uint32_t total, const uint32_t *wants, uint32_t *grants, size_t n)
+void slots_divide(uint32_t total, const uint32_t *wants, const uint32_t *leasts, uint32_t *grants, size_t n)
 {
 	uint32_t left = total;
 
-	memset(grants, 0, n * sizeof(*grants));
+	for (size_t i = 0; i < n; i++) {
+		grants[i] = DAG_MIN(DAG_MIN(leasts[i], wants[i]), left);
+		left -= grants[i];
+	}
 	for (;;) {
 		uint32_t hungry = 0, share;
 

@@ -8,7 +8,8 @@
 #include "base/base.h"
 
 /* grants[i] <= wants[i], and their sum <= total. Whole slots are given out as long as there are enough of
- * them. */
-void slots_divide(uint32_t total, const uint32_t *wants, uint32_t *grants, size_t n);
+ * them. leasts[i] is of no use in parts, and goes to the first that
+ * need it before anything is shared. */
+void slots_divide(uint32_t total, const uint32_t *wants, const uint32_t *leasts, uint32_t *grants, size_t n);
 
 #endif

@@ -268,7 +268,8 @@ static void check_accept(const struct graph *graph, struct dag_diag *diag)
 			readers += graph->outputs[j].stage == s->id;
 		if (s->deterministic == GRAPH_ACCEPT && readers > 1)
 			graph_report(diag, s->place,
-				"'deterministic: accept' needs a stage that one vertex reads; '%s' has %u readers",
+				"'deterministic: accept' needs a stage that one vertex reads; '%s' has %u "
+				"readers",
 				s->name, readers);
 	}
 }

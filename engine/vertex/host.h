@@ -56,7 +56,7 @@ struct host {
 	struct host_status *status;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	int threads; /* that may be in host_wait */
+	int threads;                    /* that may be in host_wait */
 	pid_t programs[HOST_TASKS_MAX]; /* that run now */
 	size_t program_count;
 	bool leader; /* one of them is reading the socket */

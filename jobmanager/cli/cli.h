@@ -17,8 +17,8 @@ struct cli_command {
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
 };
 
-extern const struct cli_command cli_run, cli_resume, cli_jobs, cli_clean, cli_simulate, cli_check, cli_plan, cli_nodes,
-	cli_keygen;
+extern const struct cli_command cli_run, cli_resume, cli_jobs, cli_clean, cli_simulate, cli_check, cli_plan,
+	cli_nodes, cli_keygen;
 
 /* What run, check and plan share: the graph file with its parameters and plugins. */
 struct cli_graph {

@@ -85,9 +85,9 @@ static int simulate(const struct sim_options *o, const struct graph *graph)
 
 	for (size_t i = 0; i < graph->stage_count; i++)
 		vertices += graph->stages[i]->kind == GRAPH_INPUT ? 0 : graph->stages[i]->width;
-	printf("seed %llu: %u vertices on %u nodes of %u slots, %.3g s a vertex%s\n", (unsigned long long)o->seed,
-		vertices, o->nodes, o->slots, (double)o->vertex_time / (double)DAG_SECOND,
-		o->quiet_faults ? "" : ", with faults");
+	printf("seed %llu: %u vertices on %u nodes of %u slots, %.3g s a vertex%s\n",
+		(unsigned long long)o->seed, vertices, o->nodes, o->slots,
+		(double)o->vertex_time / (double)DAG_SECOND, o->quiet_faults ? "" : ", with faults");
 	fflush(stdout);
 	sim_run(o, &r);
 	if (r.violation) {
@@ -97,7 +97,8 @@ static int simulate(const struct sim_options *o, const struct graph *graph)
 		printf("the job would fail after %.1f s: %s\n", (double)r.time / (double)DAG_SECOND, r.text);
 		code = EXIT_FAILURE;
 	} else {
-		printf("the job would be done after %.1f s: %llu attempts, %llu of them again, %llu messages\n",
+		printf("the job would be done after %.1f s: %llu attempts, %llu of them again, %llu "
+		       "messages\n",
 			(double)r.time / (double)DAG_SECOND, (unsigned long long)r.attempts,
 			(unsigned long long)(r.attempts > vertices ? r.attempts - vertices : 0),
 			(unsigned long long)r.messages);
@@ -142,7 +143,7 @@ static int run(int argc, char **argv)
 	return r;
 }
 
-const struct cli_command cli_simulate = {{"simulate", "GRAPH.yaml",
-						 "Says what a job would do on a cluster that is only pretended.",
-						 options, DAG_LENGTH(options)},
+const struct cli_command cli_simulate = {
+	{"simulate", "GRAPH.yaml", "Says what a job would do on a cluster that is only pretended.", options,
+		DAG_LENGTH(options)},
 	run};

@@ -351,7 +351,7 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 
 	n->up = false;
 	n->granted = 0;
-	n->want = 0;
+	n->want = n->least = 0;
 	jm->nodes_changed = true;
 	node_update_open(jm, node);
 	n->downs++;

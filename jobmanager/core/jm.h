@@ -109,7 +109,7 @@ enum jm_effect_kind {
 	JM_ACK,     /* node, vertex, attempt; durable */
 	JM_KILL,    /* node, vertex, attempt: forget it, running or not */
 	JM_VERIFY,  /* node, vertex, attempt */
-	JM_WANT,    /* node, shares */
+	JM_WANT,    /* node, shares, least */
 	JM_FETCH,   /* output, vertex, attempt, node */
 	JM_PUBLISH, /* durable */
 	JM_NOTE,    /* text for people */
@@ -120,6 +120,7 @@ struct jm_effect {
 	enum jm_effect_kind kind;
 	bool durable;
 	uint32_t node, vertex, attempt, output, shares;
+	uint32_t least; /* WANT: that are of no use in parts */
 	uint32_t group; /* START: members of one number share a host; 0: a host of its own */
 	uint32_t group_size;
 	int error;

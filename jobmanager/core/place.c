@@ -214,6 +214,10 @@ static void account(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex
 	n->used += sign > 0 ? shares : -shares;
 	n->memory_used += sign > 0 ? memory : -memory;
 	n->running += sign > 0 ? 1 : -1;
+	if (jm->graph->gangs[gang].count > 1 || shares > GRAPH_CPU_SHARES) {
+		n->gangs += sign > 0 ? shares : -shares;
+		jm->gangs_changed = true;
+	}
 	jm->used += sign > 0 ? shares : -(uint64_t)shares;
 }
 

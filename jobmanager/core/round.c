@@ -79,20 +79,52 @@ static void tell_want(struct jm *jm)
 
 	/* Rounded up, so that it does not change with every vertex. */
 	want = want > 1 ? 1u << (32 - __builtin_clz(want - 1)) : want;
-	if (want == jm->want && !jm->nodes_changed)
+	if (want == jm->want && !jm->nodes_changed && !jm->gangs_changed)
 		return;
 	jm->want = want;
+	jm->gangs_changed = false;
 	for (uint32_t i = 0; i < jm->node_count; i++) {
 		struct jm_node *n = &jm->nodes[i];
+		uint32_t least = DAG_MIN(n->gangs + DAG_MIN(jm->starving, n->total), want);
 		struct jm_effect *e;
 
-		if (!n->up || n->want == want)
+		if (!n->up || (n->want == want && n->least == least))
 			continue;
 		n->want = want;
+		n->least = least;
 		e = jm_emit(jm, JM_WANT);
 		e->node = i;
 		e->shares = want;
+		e->least = least;
 	}
+}
+
+/*
+ * A gang that needs more than all that is granted would wait for ever beside another job's that does too.
+ * Every node gives such slots to the oldest job first, so one of them gets all that it needs.
+ */
+static void look_for_starving(struct jm *jm)
+{
+	uint64_t granted = 0, most = 0, starving = 0;
+
+	for (uint32_t d = jm->queue_count; d-- > 0 && !starving;) {
+		uint32_t gang = jm->queues[d].first;
+		uint64_t need = gang == GRAPH_NONE ? 0 : graph_gang_shares(jm->graph, gang);
+		bool alone = gang != GRAPH_NONE && jm->graph->gangs[gang].count == 1;
+
+		if (!need || (alone && need <= GRAPH_CPU_SHARES))
+			continue;
+		for (uint32_t i = 0; i < jm->node_count && !granted; i++)
+			most = DAG_MAX(most, jm->nodes[i].granted);
+		for (uint32_t i = 0; i < jm->node_count; i++)
+			granted += jm->nodes[i].granted;
+		if (need > (alone ? most : granted))
+			starving = need;
+	}
+	if (starving == jm->starving)
+		return;
+	jm->starving = (uint32_t)starving;
+	jm->gangs_changed = true;
 }
 
 /* Nodes may still be on their way: what nobody can run is hopeless only after a while. */
@@ -172,6 +204,7 @@ void place_ready(struct jm *jm)
 		if (jm->steal_at > jm->now && jm->steal_at < DAG_NEVER)
 			jm_wake(jm, jm->steal_at);
 	}
+	look_for_starving(jm);
 	tell_want(jm);
 	jm->nodes_changed = false;
 }

@@ -85,7 +85,8 @@ struct jm_node {
 	uint32_t granted;      /* shares that the job may use */
 	uint32_t used;         /* shares of gangs that run there, ahead ones too */
 	uint32_t running;      /* vertices */
-	uint32_t want;         /* told */
+	uint32_t gangs;        /* shares in use that are of no use in parts */
+	uint32_t want, least;  /* told */
 	uint64_t memory, memory_used;
 	uint32_t complaints;
 	uint32_t open_at;      /* position + 1 in jm.open; 0: has no room */
@@ -144,7 +145,8 @@ struct jm {
 	uint32_t short_stages;
 	uint64_t used; /* shares on all nodes */
 	uint32_t want; /* told to all */
-	bool nodes_changed;
+	bool nodes_changed, gangs_changed;
+	uint32_t starving; /* shares that a ready gang needs and that all grants together do not give */
 	dag_instant steal_at, usable_until, hopeless_checked;
 	uint32_t ready_count;  /* gangs in any queue */
 	uint64_t ready_shares; /* that they ask for */

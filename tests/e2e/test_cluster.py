@@ -183,5 +183,50 @@ def labels_choose_nodes(case):
     check(b"r1" in case.dagrun("nodes", "-n", cluster.endpoint).stdout, "no rack")
 
 
+@test
+def two_gangs_that_want_two_thirds_each(case):
+    """Equal shares would give neither of them what it needs, for ever."""
+    case.write("p.yaml", """
+params: {out: {}}
+stages:
+  a: {sh: "seq 100000; sleep 1", cpus: 1}
+  b: {program: [cat], cpus: 1}
+  c: {program: [cat], cpus: 1}
+  d: {program: [md5sum], cpus: 1}
+flow: [{from: a, to: b, channel: pipe}, {from: b, to: c, channel: pipe}, {from: c, to: d, channel: pipe}]
+outputs: {d: {file: "${out}"}}
+""")
+    cluster = Cluster(case, nodes=2, slots=3)
+    both = [case.start(program("dagrun"), "run", "-n", cluster.endpoint, "p.yaml", "-p", f"out=sum{i}") for i in range(2)]
+    for p in both:
+        finish(case, p)
+    check(case.read("sum0") == case.read("sum1") == case.shell("seq 100000 | md5sum"), "the bytes differ")
+
+
+@test
+def F08_what_a_vertex_leaves_behind_ends(case):
+    mark = f"9{os.getpid()}"
+    case.write("p.yaml", f"""
+stages: {{a: {{sh: "setsid sleep {mark} & (setsid sh -c 'sleep {mark} & sleep {mark}' &); sleep 0.2; echo hi"}}}}
+outputs: {{a: {{file: out.txt}}}}
+""")
+    cluster = Cluster(case, nodes=1)
+    cluster.run("p.yaml")
+    check(case.read("out.txt") == b"hi\n", "its output")
+    left = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True).stdout.split()
+    check(not [p for p in left if int(p) != os.getpid()], left)
+
+
+@test
+def F75_memory(case):
+    case.write("p.yaml", """
+stages: {hog: {sh: "python3 -c 'import time; x = bytearray(300 << 20); time.sleep(20)'", memory: 100MiB, retries: 0}}
+outputs: {hog: {file: out.txt}}
+""")
+    cluster = Cluster(case, nodes=1)
+    r = cluster.run("p.yaml", rc=1)
+    check(b"MiB > memory 100.0 MiB" in r.stderr, r.stderr)
+
+
 if __name__ == "__main__":
     main()

@@ -171,6 +171,8 @@ static void print_effect(struct script *s, const struct jm_effect *e)
 		break;
 	case JM_WANT:
 		buffer_format(s->out, " %u on %u", e->shares, e->node);
+		if (e->least)
+			buffer_format(s->out, " at least %u", e->least);
 		break;
 	case JM_END:
 		buffer_format(s->out, " %d", e->error);

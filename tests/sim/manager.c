@@ -236,6 +236,7 @@ static void send_want(struct sim *s, const struct jm_effect *e)
 	if (!n)
 		return;
 	want.slots = e->shares;
+	want.least = e->least;
 	envelope.want = &want;
 	sim_send(s, SIM_MANAGER, &n->session, &envelope);
 }

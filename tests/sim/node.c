@@ -52,7 +52,7 @@ struct sim_node {
 	struct sim_session manager, names;
 	uint32_t slots;
 	bool open, full;
-	uint32_t epoch, want, grant, used;
+	uint32_t epoch, want, least, grant, used;
 	dag_instant last_heard;
 	struct attempt *attempts;
 	struct attempt **queue;
@@ -520,14 +520,15 @@ static void on_job_open(struct sim *s, uint32_t self, const Dagrun__JobOpen *m)
 	send_inventory(s, self);
 }
 
-static void on_want(struct sim *s, uint32_t self, uint32_t want)
+static void on_want(struct sim *s, uint32_t self, uint32_t want, uint32_t least)
 {
 	struct sim_node *n = node_of(s, self);
 	Dagrun__Grant grant = DAGRUN__GRANT__INIT;
 	SIM_ENVELOPE(e, GRANT);
 
 	n->want = want;
-	slots_divide(n->slots * GRAPH_CPU_SHARES, &n->want, &n->grant, 1);
+	n->least = least;
+	slots_divide(n->slots * GRAPH_CPU_SHARES, &n->want, &n->least, &n->grant, 1);
 	grant.slots = n->grant;
 	e.grant = &grant;
 	sim_send(s, self, &n->manager, &e);
@@ -584,14 +585,14 @@ static void on_manager(struct sim *s, uint32_t self, const Dagrun__Envelope *e)
 	struct sim_node *n = node_of(s, self);
 
 	n->last_heard = s->now;
-	slots_divide(n->slots * GRAPH_CPU_SHARES, &n->want, &n->grant, 1);
+	slots_divide(n->slots * GRAPH_CPU_SHARES, &n->want, &n->least, &n->grant, 1);
 	if (e->body_case == DAGRUN__ENVELOPE__BODY_JOB_OPEN)
 		on_job_open(s, self, e->job_open);
 	if (!n->open)
 		return;
 	switch (e->body_case) {
 	case DAGRUN__ENVELOPE__BODY_WANT:
-		on_want(s, self, e->want->slots);
+		on_want(s, self, e->want->slots, e->want->least);
 		break;
 	case DAGRUN__ENVELOPE__BODY_PEERS:
 		on_peers(s, self, e->peers);

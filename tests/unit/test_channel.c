@@ -160,6 +160,7 @@ static void test_link_over_a_bad_wire(void **state)
 
 static void test_slots_are_shared_equally(void **state)
 {
+	uint32_t both[2];
 	static const struct {
 		uint32_t total, wants[3], grants[3];
 	} cases[] = {{32, {100, 100, 0}, {16, 16, 0}}, {32, {16, 100, 0}, {16, 16, 0}},
@@ -168,11 +169,15 @@ static void test_slots_are_shared_equally(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < DAG_LENGTH(cases); i++) {
-		uint32_t grants[3];
+		uint32_t grants[3], nothing[3] = {0};
 
-		slots_divide(cases[i].total, cases[i].wants, grants, 3);
+		slots_divide(cases[i].total, cases[i].wants, nothing, grants, 3);
 		assert_memory_equal(grants, cases[i].grants, sizeof(grants));
 	}
+	/* What is of no use in parts goes to the first who needs it, whole. */
+	slots_divide(48, (uint32_t[]){32, 32}, (uint32_t[]){32, 32}, (uint32_t *)&both, 2);
+	assert_int_equal(both[0], 32);
+	assert_int_equal(both[1], 16);
 }
 
 static void test_registry_forgets_the_silent(void **state)
