@@ -43,6 +43,9 @@ static void free_attempt(struct attempt *a)
 	}
 	free(a->inputs);
 	free(a->index_copy);
+	for (size_t i = 0; i < a->skipped_count; i++)
+		dagrun__record__free_unpacked(a->skipped[i], NULL);
+	free(a->skipped);
 	free(a->text);
 	free(a->stderr_tail);
 	HASH_DEL(job->attempts, a);
@@ -152,6 +155,10 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->group = m->group;
 	a->group_size = m->group ? m->group_size : 1;
 	a->shares = m->shares;
+	a->skip_count = (uint32_t)DAG_MIN(m->n_skips, (size_t)HOST_SKIPS_MAX);
+	for (uint32_t i = 0; i < a->skip_count; i++)
+		a->skips[i] =
+			(struct host_skip){m->skips[i]->port, m->skips[i]->producer, m->skips[i]->number};
 	a->input_count = (uint32_t)m->n_inputs;
 	a->inputs = base_alloc((a->input_count + 1) * sizeof(*a->inputs));
 	HASH_ADD(hh, job->attempts, key, sizeof(a->key), a);

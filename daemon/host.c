@@ -4,10 +4,8 @@
  * vertex; it is killed after a failure, so that the next attempt meets a fresh one.
  */
 #include "node.h"
-#include "base/size.h"
 #include "os/os.h"
 #include "os/spawn.h"
-#include "os/strays.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +91,31 @@ static void on_live(struct host *host, struct attempt *a, const struct host_msg 
 		}
 }
 
+static void note_skipped(struct attempt *a, const struct host_msg *msg, const void *bytes, size_t len)
+{
+	Dagrun__Record *r = base_alloc(sizeof(*r));
+
+	dagrun__record__init(r);
+	r->port = msg->u.data.port;
+	r->producer = msg->u.data.producer;
+	r->number = msg->u.data.bytes;
+	r->data.data = base_alloc(len + 1);
+	r->data.len = len;
+	memcpy(r->data.data, bytes, len);
+	*DAG_APPEND(a->skipped, a->skipped_count, a->skipped_cap) = r;
+}
+
+/* The record that a plugin was at; programs read ahead, so theirs is not known. */
+static void note_position(struct host *host, struct attempt *a)
+{
+	if (a->job->stages[a->stage].spec.kind != GRAPH_PLUGIN || a->group_size > 1 ||
+		!atomic_load(&host->status->reading) || atomic_load(&host->status->vertex) != a->key.vertex)
+		return;
+	a->at_record = true;
+	a->at = (struct host_skip){atomic_load(&host->status->port), atomic_load(&host->status->producer),
+		atomic_load(&host->status->record)};
+}
+
 static void on_host_message(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
 {
 	struct attempt *a;
@@ -125,12 +148,17 @@ static void on_host_message(struct host *host, const struct host_msg *msg, const
 	case HOST_LIVE:
 		on_live(host, a, msg, tail, tail_len / sizeof(struct block_ref));
 		break;
+	case HOST_SKIPPED:
+		note_skipped(a, msg, tail, tail_len);
+		break;
 	case HOST_LOG:
 		job_log(host->job, a->key.vertex, tail, tail_len);
 		break;
 	case HOST_DONE:
 		/* It may be freed at its end: the host must have let go of it. */
 		remove_task(host, a);
+		if (msg->u.done.error == DAG_EFAILED)
+			note_position(host, a);
 		attempt_on_done(a, host, msg, tail, tail_len);
 		if (msg->u.done.error || host->isolate)
 			host->retiring = true;
@@ -319,46 +347,6 @@ static char *death_text(struct host *host, struct attempt *a, int signal, int co
 	return text;
 }
 
-static char *memory_text(const struct attempt *a)
-{
-	char had[SIZE_TEXT_LEN], may[SIZE_TEXT_LEN];
-
-	return base_format("killed: %s > memory %s", size_format(a->too_much, had),
-		size_format(a->job->stages[a->stage].memory, may));
-}
-
-/* Threads of one host share what their stages may have. */
-void host_check_memory(struct job *job)
-{
-	for (struct host *h = job->daemon->hosts; h; h = h->next) {
-		uint64_t may = 0, has;
-		bool limited = h->task_count > 0 && h->job == job;
-
-		for (size_t i = 0; i < h->task_count && limited; i++) {
-			may += job->stages[h->tasks[i]->stage].memory;
-			limited = job->stages[h->tasks[i]->stage].memory > 0;
-		}
-		has = limited && !h->retiring ? strays_memory(h->pid) : 0;
-		if (has <= may)
-			continue;
-		for (size_t i = 0; i < h->task_count; i++)
-			h->tasks[i]->too_much = has;
-		host_kill(h);
-	}
-}
-
-/* What its vertices had started, in whatever session. */
-static void end_strays(struct daemon *d)
-{
-	pid_t *pids = NULL;
-	size_t n = 0, cap = 0;
-
-	for (struct host *h = d->hosts; h; h = h->next)
-		*DAG_APPEND(pids, n, cap) = h->pid;
-	strays_kill(pids, n);
-	free(pids);
-}
-
 static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 {
 	struct host *host = poll->data;
@@ -380,11 +368,13 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 
 		a->stderr_tail = host_stderr(host);
 		remove_task(host, a);
+		if (!a->lost && !a->too_much)
+			note_position(host, a);
 		if (a->lost)
 			attempt_fail(a, DAG_ELOST, 0,
 				base_strdup("the job manager was not heard, and its lease here ended"));
 		else if (a->too_much)
-			attempt_fail(a, DAG_ELIMIT, 0, memory_text(a));
+			attempt_fail(a, DAG_ELIMIT, 0, host_memory_text(a));
 		else if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));
 		else
@@ -393,7 +383,7 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 	}
 	d = host->daemon;
 	bury(host);
-	end_strays(d);
+	host_end_strays(d);
 	if (!job->daemon->stopping)
 		job_run(job);
 }
@@ -422,7 +412,7 @@ void host_end_all(struct daemon *d)
 		}
 		bury(h);
 	}
-	end_strays(d);
+	host_end_strays(d);
 }
 
 /* ---- its start ---- */
@@ -554,6 +544,8 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 	msg.u.start.group_size = (uint32_t)group_size;
 	msg.u.start.in_ports = a->input_count;
 	msg.u.start.window = PIPE_WINDOW;
+	msg.u.start.skip_count = a->skip_count;
+	memcpy(msg.u.start.skips, a->skips, sizeof(a->skips));
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		const struct input_port *in = &a->inputs[p];
 		struct host_port port = {in->count, 0, in->stream, in->part};

@@ -6,6 +6,9 @@
  *
  *   node.c      sessions, registration, heartbeats, who gets which slots
  *   job.c       a job here: stages, shipped files, which attempts run
+ *   tell.c      what its job manager is told
+ *   limits.c    memory, and what vertices leave behind
+ *   restore.c   what an earlier daemon had sealed
  *   attempt.c   an attempt from its start to its discard
  *   host.c      host processes and what they say
  *   input.c     the channels that attempts here read
@@ -189,6 +192,12 @@ struct attempt {
 	bool discarded, timed_out, lost, acked;
 	uint64_t too_much; /* bytes that it had when it was stopped for them */
 	dag_instant started, deadline;
+	struct host_skip skips[HOST_SKIPS_MAX]; /* bad records, which it does not get to see */
+	uint32_t skip_count;
+	Dagrun__Record **skipped; /* that it met */
+	size_t skipped_count, skipped_cap;
+	bool at_record; /* it died there: */
+	struct host_skip at;
 	/* What is told to the job manager: */
 	struct host_msg done;
 	char *text, *stderr_tail;
@@ -218,6 +227,13 @@ void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
+
+/* ---- tell.c ---- */
+
+/* error: NULL, or why this node cannot take the job. */
+void job_send_ready(struct job *job, const char *error);
+/* To a job manager that has opened the job: what is here, and what has ended and was not acknowledged. */
+void job_tell_all(struct job *job);
 
 /* ---- restore.c ---- */
 
@@ -272,6 +288,10 @@ int host_get(struct job *job, bool isolate, struct host **ret_host);
 void host_prepare(struct job *job, uint32_t count);
 /* Gives the host attempts to run together; they get its tasks' numbers. */
 int host_run(struct host *host, struct attempt **attempts, size_t n);
+/* Kills what vertices had started and that is nobody's any more. */
+void host_end_strays(struct daemon *d);
+/* "killed: 612 MiB > memory 512 MiB" */
+char *host_memory_text(const struct attempt *a);
 /* Ends the hosts whose vertices have more memory than their stages said. */
 void host_check_memory(struct job *job);
 /* Ends the host; what runs in it ends without a word. */

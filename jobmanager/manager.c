@@ -125,8 +125,10 @@ static void append_facts(struct manager *m, const struct jm_effect *effects, siz
 	size_t count = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (effects[i].kind == JM_JOURNAL)
+		if (effects[i].kind == JM_JOURNAL) {
 			facts[count++] = effects[i].text;
+			quarantine_fact(m, effects[i].text);
+		}
 	if (count && !m->fenced) /* then the journal is another's */
 		m->journaled = journal_append(m->journal, facts, count);
 	free(facts);
@@ -385,6 +387,7 @@ static void finish(struct manager *m)
 		free(m->deferred[i].text);
 	free(m->deferred);
 	free(m->counters);
+	quarantine_destroy(m);
 	for (size_t i = 0; i < m->meta_count; i++) {
 		free((char *)m->meta[i].name);
 		free((char *)m->meta[i].value);

@@ -6,8 +6,6 @@
 #include <netdb.h>
 #include <stdio.h>
 
-#define BATCH_BYTES (400u << 10) /* of one StartBatch, well below the frame limit */
-
 struct node *nodes_find(struct manager *m, uint32_t number)
 {
 	for (struct node *n = m->nodes; n; n = n->next)
@@ -123,12 +121,23 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 			.run_ns = d->run_ns,
 			.inputs = d->inputs};
 
+		struct jm_record *skipped = base_alloc((d->n_skipped + 1) * sizeof(*skipped));
+
+		for (size_t j = 0; j < d->n_skipped; j++)
+			skipped[j] = (struct jm_record){d->skipped[j]->port, d->skipped[j]->producer,
+				d->skipped[j]->number, d->skipped[j]->data.data, d->skipped[j]->data.len};
+		outcome.skipped = skipped;
+		outcome.skipped_count = d->n_skipped;
+		outcome.has_at = d->at != NULL;
+		if (d->at)
+			outcome.at = (struct jm_record){d->at->port, d->at->producer, d->at->number, NULL, 0};
 		add_counters(node->manager, node, d);
 		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
 						    .node = node->number,
 						    .vertex = d->vertex,
 						    .attempt = d->attempt,
 						    .outcome = &outcome});
+		free(skipped);
 	}
 }
 
@@ -541,137 +550,6 @@ void nodes_tick(struct manager *m, dag_instant now)
 		manager_abort(m, DAG_EUNREACHABLE,
 			"no node is there to run the job: the name server at %s knows of none that answers",
 			m->config->nameserver);
-}
-
-/* ---- what goes out ---- */
-
-void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares, uint32_t least)
-{
-	struct node *node = nodes_find(m, number);
-	Dagrun__Want want = DAGRUN__WANT__INIT;
-	SESSION_ENVELOPE(e, WANT);
-
-	if (!node)
-		return;
-	want.slots = shares;
-	want.least = least;
-	e.want = &want;
-	session_send(node->session, &e);
-}
-
-static void flush_starts(struct node *n)
-{
-	Dagrun__StartBatch batch = DAGRUN__START_BATCH__INIT;
-	SESSION_ENVELOPE(e, START);
-
-	if (!n->start_count)
-		return;
-	batch.epoch = n->manager->epoch;
-	batch.n_starts = n->start_count;
-	batch.starts = n->starts;
-	e.start = &batch;
-	session_send(n->session, &e);
-	for (size_t i = 0; i < n->start_count; i++)
-		ship_free_start(n->starts[i]);
-	n->start_count = 0;
-	n->start_bytes = 0;
-}
-
-static void flush_attempts(
-	struct node *n, Dagrun__Attempt **items, size_t *count, Dagrun__Envelope__BodyCase body)
-{
-	Dagrun__AttemptBatch batch = DAGRUN__ATTEMPT_BATCH__INIT;
-	Dagrun__Envelope e = DAGRUN__ENVELOPE__INIT;
-
-	for (size_t at = 0; at < *count; at += batch.n_attempts) {
-		batch.n_attempts = DAG_MIN(*count - at, (size_t)10000);
-		batch.attempts = items + at;
-		e.body_case = body;
-		e.ack_done = &batch;
-		session_send(n->session, &e);
-	}
-	for (size_t i = 0; i < *count; i++)
-		free(items[i]);
-	*count = 0;
-}
-
-/* Kills before starts: what is freed may be taken. */
-void nodes_flush(struct manager *m)
-{
-	for (struct node *n = m->nodes; n; n = n->next) {
-		if (n->gone || !n->session)
-			continue;
-		flush_attempts(n, n->kills, &n->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
-		flush_starts(n);
-		flush_attempts(n, n->acks, &n->ack_count, DAGRUN__ENVELOPE__BODY_ACK_DONE);
-	}
-}
-
-void nodes_send_start(struct manager *m, const struct jm_effect *effect)
-{
-	struct node *node = nodes_find(m, effect->node);
-	Dagrun__Start *start;
-
-	if (!node)
-		return;
-	flush_attempts(node, node->kills, &node->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
-	start = ship_start(m, effect);
-	*DAG_APPEND(node->starts, node->start_count, node->start_cap) = start;
-	node->start_bytes += dagrun__start__get_packed_size(start);
-	if (node->start_bytes > BATCH_BYTES)
-		flush_starts(node);
-}
-
-void nodes_send_attempt(
-	struct manager *m, enum jm_effect_kind kind, uint32_t number, uint32_t vertex, uint32_t attempt)
-{
-	struct node *node = nodes_find(m, number);
-	Dagrun__Attempt *item;
-
-	if (!node)
-		return;
-	if (kind == JM_VERIFY) {
-		Dagrun__Verify verify = DAGRUN__VERIFY__INIT;
-		SESSION_ENVELOPE(e, VERIFY);
-
-		verify.vertex = vertex;
-		verify.attempt = attempt;
-		e.verify = &verify;
-		session_send(node->session, &e);
-		return;
-	}
-	item = base_alloc(sizeof(*item));
-	dagrun__attempt__init(item);
-	item->vertex = vertex;
-	item->attempt = attempt;
-	if (kind == JM_ACK)
-		*DAG_APPEND(node->acks, node->ack_count, node->ack_cap) = item;
-	else {
-		/* A start that has not left yet must leave first, or it would arrive after its kill. */
-		flush_starts(node);
-		*DAG_APPEND(node->kills, node->kill_count, node->kill_cap) = item;
-	}
-}
-
-void nodes_end_job(struct manager *m)
-{
-	Dagrun__JobEnd end = DAGRUN__JOB_END__INIT;
-	SESSION_ENVELOPE(e, JOB_END);
-
-	nodes_flush(m);
-	end.job = m->job;
-	e.job_end = &end;
-	for (struct node *n = m->nodes; n; n = n->next)
-		if (n->session && !n->gone)
-			session_send(n->session, &e);
-}
-
-bool nodes_quiet(const struct manager *m)
-{
-	for (struct node *n = m->nodes; n; n = n->next)
-		if (n->session && !n->gone && !session_all_acknowledged(n->session))
-			return false;
-	return true;
 }
 
 void nodes_destroy(struct manager *m)

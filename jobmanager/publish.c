@@ -241,6 +241,7 @@ static void publish(uv_work_t *work)
 	struct publication *p = work->data;
 	struct manager *m = p->manager;
 
+	p->error = quarantine_write(m);
 	for (size_t i = 0; i < m->graph->output_count && !p->error; i++) {
 		struct output *o = &m->outputs[i];
 

@@ -151,6 +151,8 @@ int resume_replay(struct manager *m, struct dag_diag *diag)
 				m->job, i + 1, saved->facts[i]);
 			return DAG_ECORRUPT;
 		}
+	for (size_t i = 0; i < saved->fact_count; i++)
+		quarantine_fact(m, saved->facts[i]);
 	jm_replayed(m->jm);
 	m->resuming = true;
 	m->journaled = saved->fact_count;

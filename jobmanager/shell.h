@@ -5,7 +5,8 @@
  * Inside of the manager:
  *
  *   manager.c   the loop: events into the core, effects out, signals, the end
- *   nodes.c     sessions with the name server and the daemons, who lives, what is sent to whom
+ *   nodes.c     sessions with the name server and the daemons, who lives
+ *   send.c      what is sent to whom
  *   resume.c    what makes a job the same one; the facts of its earlier run
  *   ship.c      a job's description and files for daemons
  *   sources.c   inputs that only this machine has, read for daemons
@@ -13,6 +14,7 @@
  *   publish.c   where they are written, and their publication
  *   progress.c  what a person sees
  *   journal.c   facts on disk
+ *   quarantine.c  records that were passed over
  */
 #include "manager.h"
 #include "core/jm.h"
@@ -92,6 +94,8 @@ struct manager {
 	int lock_fd; /* of the job's folder */
 	bool resuming, fenced, cut_off;
 	struct judge judge;
+	char **quarantined; /* facts about records that were passed over */
+	size_t quarantined_count, quarantined_cap;
 	struct graph_pair *meta;
 	size_t meta_count, meta_cap;
 	bool paused;
@@ -170,6 +174,13 @@ void outputs_publish(struct manager *m);
 /* Removes what was not published. */
 void outputs_destroy(struct manager *m);
 uint64_t outputs_bytes(const struct manager *m);
+
+/* ---- quarantine.c ---- */
+/* Keeps a fact, if it is about a record that was passed over. */
+void quarantine_fact(struct manager *m, const char *fact);
+/* Writes the file beside the job's first output. NULL, or what went wrong. */
+char *quarantine_write(struct manager *m);
+void quarantine_destroy(struct manager *m);
 
 /* ---- progress.c ---- */
 void progress_new(struct manager *m);

@@ -341,6 +341,22 @@ static uint32_t count_readers(
 	return n;
 }
 
+static void put_skips(struct manager *m, Dagrun__Start *start, uint32_t vertex)
+{
+	struct jm_record record;
+	size_t cap = 0;
+
+	while (jm_skip(m->jm, vertex, (uint32_t)start->n_skips, &record)) {
+		Dagrun__Record *r = base_alloc(sizeof(*r));
+
+		dagrun__record__init(r);
+		r->port = record.port;
+		r->producer = record.producer;
+		r->number = record.number;
+		*DAG_APPEND(start->skips, start->n_skips, cap) = r;
+	}
+}
+
 Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *effect)
 {
 	const struct graph_stage *s = m->graph->stages[m->graph->vertex_stage[effect->vertex]];
@@ -358,6 +374,7 @@ Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *effect)
 	start->inputs = base_alloc((s->in_count + 1) * sizeof(*start->inputs));
 	for (uint32_t p = 0; p < s->in_count; p++)
 		start->inputs[p] = input_message(m, s, index, p);
+	put_skips(m, start, effect->vertex);
 	start->n_readers = s->stream_count;
 	start->readers = base_alloc((s->stream_count + 1) * sizeof(*start->readers));
 	for (uint32_t i = 0; i < s->stream_count; i++)
@@ -378,6 +395,9 @@ void ship_free_start(Dagrun__Start *start)
 		free(in->nodes);
 		free(in);
 	}
+	for (size_t i = 0; i < start->n_skips; i++)
+		free(start->skips[i]);
+	free(start->skips);
 	free(start->inputs);
 	free(start->readers);
 	free(start);

@@ -233,6 +233,7 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	const char *text = timeout ? loader_text(l, timeout, "timeout") : NULL;
 	uint64_t retries = (uint64_t)stage->retries;
 	bool duplicates = true;
+	uint64_t skip = 0;
 
 	if (text && (size_parse_duration(text, &stage->timeout) < 0 || !stage->timeout))
 		loader_error(l, timeout, "timeout must be a time such as 30s or 5m, not '%s'", text);
@@ -245,8 +246,8 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	load_deterministic(l, yaml_get(node, "deterministic"), stage);
 	loader_bool(l, yaml_get(node, "duplicates"), "duplicates", &duplicates);
 	stage->no_copies = !duplicates;
-	if (yaml_get(node, "skip_records"))
-		not_yet(l, yaml_get(node, "skip_records"), "skip_records", "");
+	loader_number(l, yaml_get(node, "skip_records"), "skip_records", 0, 1000000, &skip);
+	stage->skip_records = (uint32_t)skip;
 }
 
 static void load_stage(struct loader *l, const struct yaml_node *node)

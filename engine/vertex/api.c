@@ -98,3 +98,39 @@ const char *dag_scratch(struct dag_vertex *v)
 {
 	return task_scratch(v);
 }
+
+bool task_skips(struct dag_vertex *v, const struct dag_record *r)
+{
+	struct host_msg msg = {.kind = HOST_SKIPPED, .task = v->task};
+	bool found = false;
+
+	for (uint32_t i = 0; i < v->skip_count && !found; i++)
+		found = v->skips[i].port == r->port && v->skips[i].producer == r->producer &&
+			v->skips[i].number == r->number;
+	if (!found)
+		return false;
+	msg.u.data.port = r->port;
+	msg.u.data.producer = r->producer;
+	msg.u.data.bytes = r->number;
+	host_send(v->host, &msg, r->data, DAG_MIN((size_t)r->len, (size_t)1024));
+	return true;
+}
+
+int dag_read_batch(struct dag_vertex *v, uint32_t port, struct dag_record r[], size_t n)
+{
+	size_t count = 0;
+	int got = n ? dag_read(v, port, &r[0]) : 0;
+
+	/* All spans of a batch must live together, so a batch never leaves the block or the bytes at hand. */
+	while (got > 0 && ++count < n) {
+		struct in_channel *ch = &v->in[port].channels[v->in[port].current];
+
+		if (ch->source ? !source_has_record(ch->source) : ch->at == ch->end)
+			break;
+		got = reader_next(v, port, v->in[port].current, &r[count]);
+	}
+	/* Which of several it died at is not known. */
+	if (count > 1)
+		atomic_store_explicit(&v->host->status->reading, 0, memory_order_relaxed);
+	return got < 0 ? got : (int)count;
+}

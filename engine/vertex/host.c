@@ -372,6 +372,8 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	v->attempt = start->msg.u.start.attempt;
 	v->epoch = start->msg.u.start.epoch;
 	v->window = start->msg.u.start.window;
+	v->skip_count = DAG_MIN(start->msg.u.start.skip_count, HOST_SKIPS_MAX);
+	memcpy(v->skips, start->msg.u.start.skips, v->skip_count * sizeof(*v->skips));
 	pthread_mutex_init(&v->lock, NULL);
 	for (uint32_t p = 0; p < stage->spec.in_count; p++) {
 		v->in[p].producers = ports[p].producers;

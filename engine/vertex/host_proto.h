@@ -41,7 +41,8 @@ enum host_msg_kind {
 	HOST_RETIRE,   /* nothing more is written to a segment */
 	HOST_LIVE,     /* tail: block_refs, appended to a part of a live stream */
 	HOST_DONE,     /* the attempt ended; tail: text */
-	HOST_LOG       /* tail: a line for people */
+	HOST_LOG,      /* tail: a line for people */
+	HOST_SKIPPED   /* data: port, producer, bytes (its number); tail: the record's first bytes */
 };
 
 enum host_channel_kind { HOST_CHANNEL_SEALED, HOST_CHANNEL_LIVE, HOST_CHANNEL_SOURCE, HOST_CHANNEL_ERROR };
@@ -59,6 +60,12 @@ struct host_counter {
 };
 
 #define HOST_COUNTERS_MAX 16
+#define HOST_SKIPS_MAX 32u /* bad records of one vertex */
+
+struct host_skip {
+	uint32_t port, producer;
+	uint64_t number;
+};
 
 struct host_msg {
 	uint32_t kind; /* enum host_msg_kind */
@@ -74,6 +81,8 @@ struct host_msg {
 						row */
 			uint32_t in_ports;
 			uint64_t window; /* bytes that a live part may be ahead of its readers */
+			uint32_t skip_count;
+			struct host_skip skips[HOST_SKIPS_MAX];
 		} start;
 		struct {
 			uint32_t id;

@@ -432,7 +432,7 @@ static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record
 	return 1;
 }
 
-int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
+static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
 {
 	struct in_port *p = &v->in[port];
 	struct in_channel *ch = &p->channels[producer];
@@ -465,6 +465,18 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 	r->port = port;
 	r->producer = producer;
 	r->number = ch->number++;
+	return 1;
+}
+
+int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
+{
+	int n;
+
+	do
+		n = next_record(v, port, producer, r);
+	while (n > 0 && v->skip_count && task_skips(v, r));
+	if (n <= 0)
+		return n;
 	atomic_store_explicit(&v->host->status->record, r->number, memory_order_relaxed);
 	atomic_store_explicit(&v->host->status->port, port, memory_order_relaxed);
 	atomic_store_explicit(&v->host->status->producer, producer, memory_order_relaxed);
@@ -562,22 +574,6 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		pthread_mutex_unlock(&v->host->lock);
 	}
 	return 0;
-}
-
-int dag_read_batch(struct dag_vertex *v, uint32_t port, struct dag_record r[], size_t n)
-{
-	size_t count = 0;
-	int got = n ? dag_read(v, port, &r[0]) : 0;
-
-	/* All spans of a batch must live together, so a batch never leaves the block or the bytes at hand. */
-	while (got > 0 && ++count < n) {
-		struct in_channel *ch = &v->in[port].channels[v->in[port].current];
-
-		if (ch->source ? !source_has_record(ch->source) : ch->at == ch->end)
-			break;
-		got = reader_next(v, port, v->in[port].current, &r[count]);
-	}
-	return got < 0 ? got : (int)count;
 }
 
 static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer)

@@ -94,6 +94,8 @@ struct dag_vertex {
 	struct host *host;
 	const struct host_stage *stage;
 	uint32_t task, vertex, index, attempt, epoch;
+	struct host_skip skips[HOST_SKIPS_MAX]; /* records that it does not get to see */
+	uint32_t skip_count;
 	uint64_t window;
 	struct in_port in[GRAPH_PORTS_MAX];
 	struct out_stream *streams;
@@ -118,6 +120,8 @@ struct dag_vertex {
 };
 
 /* reader.c. As dag_read_from, with the reason kept in the vertex; 1, 0 or an error. */
+/* Whether the record is a bad one; it is handed over for the quarantine. */
+bool task_skips(struct dag_vertex *v, const struct dag_record *r);
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
 /* Asks the daemon for live inputs, so that credit flows from the start. */
 void reader_open_live(struct dag_vertex *v);

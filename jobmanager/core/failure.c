@@ -41,7 +41,12 @@ static void remember(struct jm *jm, struct jm_vertex *v, const struct jm_outcome
 	}
 	f = &jm->failures[v->last_failure - 1];
 	free(f->text);
-	*f = (struct jm_failure){o->error, o->signal, base_strdup(o->text ? o->text : ""), v->node, false};
+	*f = (struct jm_failure){.error = o->error,
+		.signal = o->signal,
+		.text = base_strdup(o->text ? o->text : ""),
+		.node = v->node,
+		.has_at = o->has_at,
+		.at = {o->at.port, o->at.producer, o->at.number, NULL, 0}};
 }
 
 void blame_failed_node(struct jm *jm, uint32_t vertex)
@@ -69,6 +74,83 @@ static void run_again(struct jm *jm, uint32_t vertex)
 	gang_rerun(jm, jm->graph->gang_of[vertex]);
 }
 
+/* ---- rule 7 ---- */
+
+uint32_t add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
+{
+	uint32_t stage = jm->graph->vertex_stage[vertex], n = 0;
+
+	*DAG_APPEND(jm->bad, jm->bad_count, jm->bad_cap) = (struct jm_bad_record){
+		vertex, {record->port, record->producer, record->number, NULL, 0}, base_strdup(reason)};
+	for (size_t i = 0; i < jm->bad_count; i++)
+		n += jm->graph->vertex_stage[jm->bad[i].vertex] == stage;
+	return n;
+}
+
+bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret)
+{
+	for (size_t j = 0; j < jm->bad_count; j++)
+		if (jm->bad[j].vertex == vertex && i-- == 0) {
+			*ret = jm->bad[j].record;
+			return true;
+		}
+	return false;
+}
+
+void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record)
+{
+	struct buffer hex = {0};
+	const char *reason = "";
+
+	for (size_t i = 0; i < record->len; i++)
+		buffer_format(&hex, "%02x", ((const unsigned char *)record->data)[i]);
+	buffer_append(&hex, "", 1);
+	for (size_t i = 0; i < jm->bad_count; i++)
+		if (jm->bad[i].vertex == vertex && jm->bad[i].record.number == record->number &&
+			jm->bad[i].record.port == record->port &&
+			jm->bad[i].record.producer == record->producer)
+			reason = jm->bad[i].reason;
+	jm_fact(jm, "quarantined %u %u %u %u %llu %s %s", vertex, jm->vertices[vertex].attempt, record->port,
+		record->producer, (unsigned long long)record->number, record->len ? (char *)hex.data : "-",
+		reason);
+	buffer_fini(&hex);
+}
+
+static bool is_same_record(const struct jm_failure *f, const struct jm_outcome *o)
+{
+	return f->has_at && o->has_at && f->at.port == o->at.port && f->at.producer == o->at.producer &&
+	       f->at.number == o->at.number;
+}
+
+static uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex)
+{
+	uint32_t n = 0, own = 0;
+
+	for (size_t i = 0; i < jm->bad_count; i++) {
+		n += jm->graph->vertex_stage[jm->bad[i].vertex] == stage;
+		own += jm->bad[i].vertex == vertex;
+	}
+	return own >= JM_BAD_RECORDS_MAX ? UINT32_MAX : n;
+}
+
+/* Two attempts died on the same record: true where it may be passed over. */
+static bool skip_record(struct jm *jm, uint32_t vertex, const struct jm_outcome *o, const char *text)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+
+	if (count_bad(jm, s->id, vertex) >= s->skip_records)
+		return false;
+	jm_fact(jm, "skip %u %u %u %u %llu %s", vertex, v->attempt, o->at.port, o->at.producer,
+		(unsigned long long)o->at.number, text);
+	jm_note(jm, "%s died twice on record %llu of input port %u, which goes into quarantine: %s",
+		jm_attempt_name(jm, vertex), (unsigned long long)o->at.number, o->at.port, text);
+	add_bad_record(jm, vertex, &o->at, text);
+	jm->failures[v->last_failure - 1].has_at = false;
+	v->failures = 0;
+	return true;
+}
+
 static bool has_elsewhere(const struct jm *jm, uint32_t vertex)
 {
 	for (uint32_t i = 0; i < jm->node_count; i++)
@@ -88,11 +170,24 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	bool alike = v->last_failure && is_alike(&jm->failures[v->last_failure - 1], o) &&
 		     (jm->failures[v->last_failure - 1].node != v->node || !has_elsewhere(jm, vertex));
 
+	bool same = v->last_failure && is_same_record(&jm->failures[v->last_failure - 1], o);
+
 	jm->stages[s->id].failures++;
 	jm_fact(jm, "failed %u %u error=%d signal=%d %s", vertex, v->attempt, o->error, o->signal, text);
 	v->failures++;
 	if (o->error == DAG_ENOEXEC || o->error == DAG_EVERSION) {
 		jm_end(jm, o->error, "%s: %s%s", name, text, indent_tail(jm, o->stderr_tail));
+		return;
+	}
+	if (same && skip_record(jm, vertex, o, text)) {
+		run_again(jm, vertex);
+		return;
+	}
+	if (same) {
+		jm_end(jm, o->error, "%s: died twice on record %llu of input port %u%s: %s%s", name,
+			(unsigned long long)o->at.number, o->at.port,
+			s->skip_records ? ", and no more records may be skipped" : "", text,
+			indent_tail(jm, o->stderr_tail));
 		return;
 	}
 	if (v->failures > s->retries || alike) {

@@ -9,6 +9,8 @@
  *   failed VERTEX ATTEMPT error=E signal=S TEXT
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
  *   invalidated VERTEX ATTEMPT WHY
+ *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it
+ *   quarantined VERTEX ATTEMPT PORT PRODUCER RECORD HEX REASON    it was passed over
  *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
  *   adopted VERTEX ATTEMPT node=N
  *   died NODE VERTEX                           its daemon ended while the vertex ran there
@@ -174,6 +176,9 @@ void jm_destroy(struct jm **jmp)
 	free(jm->complaints);
 	free(jm->copies);
 	free(jm->broken);
+	for (size_t i = 0; i < jm->bad_count; i++)
+		free(jm->bad[i].reason);
+	free(jm->bad);
 	free(jm->open);
 	free(jm->adoptable);
 	for (size_t i = 0; i < jm->held_count; i++) {

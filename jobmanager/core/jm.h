@@ -64,6 +64,14 @@ enum jm_event_kind {
 	JM_TICK
 };
 
+/* A record of what a vertex reads: of a port, of its producer of that number, counted from 0. */
+struct jm_record {
+	uint32_t port, producer;
+	uint64_t number;
+	const void *data; /* its first bytes, where they are known */
+	size_t len;
+};
+
 /* What an attempt came to. */
 struct jm_outcome {
 	int error; /* 0 or a DAG_E… */
@@ -76,7 +84,11 @@ struct jm_outcome {
 	uint64_t bytes; /* stored */
 	uint64_t records_in, bytes_in, records_out, bytes_out;
 	dag_instant run_ns;
-	uint64_t inputs; /* jm_inputs_digest of what it read */
+	uint64_t inputs; /* jm_digest of what it read */
+	bool has_at;
+	struct jm_record at; /* where it died */
+	const struct jm_record *skipped;
+	size_t skipped_count;
 };
 
 /* What a node says it has of the job when it comes up. */
@@ -172,6 +184,8 @@ bool jm_ended(const struct jm *jm);
 uint32_t jm_node_number(const struct jm *jm, const char *name);
 /* Nodes that held something when the facts end, and are not up. */
 uint32_t jm_expected_nodes(const struct jm *jm);
+/* The i-th bad record that a vertex must not see; false where there are no more. */
+bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret);
 /* Whether the attempt runs there, as the current one or as a copy. */
 bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node);
 /* Digest of n pairs (vertex, attempt), in the order in which they are read. */

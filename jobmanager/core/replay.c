@@ -123,6 +123,20 @@ static int replay_copied(struct jm *jm, unsigned vertex, unsigned attempt)
 	return 0;
 }
 
+static int replay_skip(struct jm *jm, unsigned vertex, const char *rest)
+{
+	struct jm_record record = {0};
+	unsigned long long number;
+	int n = 0;
+
+	if (sscanf(rest, "%u %u %llu %n", &record.port, &record.producer, &number, &n) < 3)
+		return DAG_EFORMAT;
+	record.number = number;
+	add_bad_record(jm, vertex, &record, rest + n);
+	jm->vertices[vertex].failures = 0;
+	return 0;
+}
+
 /* Facts about a vertex: WORD VERTEX ATTEMPT …; 1 for another word. */
 static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 {
@@ -146,6 +160,10 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 		return replay_adopted(jm, vertex, attempt);
 	if (!strcmp(word, "copied"))
 		return replay_copied(jm, vertex, attempt);
+	if (!strcmp(word, "skip"))
+		return replay_skip(jm, vertex, rest);
+	if (!strcmp(word, "quarantined"))
+		return 0; /* for the file, which the shell writes */
 	return !strcmp(word, "unread") || !strcmp(word, "failed-copy") ? 0 : DAG_EFORMAT;
 }
 

@@ -18,6 +18,7 @@
 #define JM_TIMES 128
 #define JM_NODE_BAD_MAX 3               /* failures that others did not have: the node is avoided */
 #define JM_DEATHS_MAX 3                 /* daemons that a vertex may take with it */
+#define JM_BAD_RECORDS_MAX 32           /* of one vertex */
 #define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
 #define JM_FLAPS_WAIT_MAX 8             /* log2 of the longest wait after a node came back, in seconds */
 
@@ -50,6 +51,15 @@ struct jm_failure {
 	char *text;
 	uint32_t node;
 	bool blamed; /* its node was charged for it */
+	bool has_at;
+	struct jm_record at;
+};
+
+/* A record on which two attempts of a vertex died. */
+struct jm_bad_record {
+	uint32_t vertex;
+	struct jm_record record;
+	char *reason;
 };
 
 /* A second attempt of a vertex that is slow. */
@@ -157,6 +167,8 @@ struct jm {
 	struct jm_copy *copies;
 	size_t copy_count, copy_cap;
 	dag_instant copies_checked;
+	struct jm_bad_record *bad;
+	size_t bad_count, bad_cap;
 	uint32_t *broken; /* gangs with a broken_at */
 	size_t broken_count, broken_cap;
 	struct jm_adoptable *adoptable;
@@ -251,6 +263,10 @@ void on_node_down(struct jm *jm, uint32_t node, bool died);
 /* DONE vertices whose data is not reachable and is needed run again. */
 void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
 	const void *ctx, uint32_t *ret_count);
+/* Adds a bad record; its number within the stage. */
+uint32_t add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
+/* The fact about a bad record that the vertex met and passed over. */
+void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record);
 /* A commit on another node than where the vertex failed: that node is to blame. */
 void blame_failed_node(struct jm *jm, uint32_t vertex);
 

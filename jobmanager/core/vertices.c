@@ -209,6 +209,8 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		v->attempt, jm->nodes[v->node].name, (unsigned long long)o->hash_high,
 		(unsigned long long)o->hash_low, (unsigned long long)o->bytes, (unsigned long long)o->inputs,
 		(unsigned long long)o->run_ns / 1000, o->closed_early ? " closed" : "");
+	for (size_t i = 0; i < o->skipped_count; i++)
+		note_skipped(jm, vertex, &o->skipped[i]);
 	vertex_set_state(jm, vertex, JM_DONE);
 	note_run_time(jm, jm->graph->vertex_stage[vertex]);
 	if (--gang->left == 0)

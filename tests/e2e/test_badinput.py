@@ -82,10 +82,14 @@ def widths(case):
 
 @test
 def not_supported_yet_is_said(case):
-    bad(case, "stages: {a: {use: sort}, b: {sh: x, skip_records: 1, deterministic: accept, width: {per: 1MiB}}}\n"
+    bad(case, "stages: {a: {use: sort}, b: {sh: x, width: {per: 1MiB}}}\n"
         "flow: [{from: a, to: b, pattern: '>>', partition: {by: range}, compress: lz4}]\n",
-        "use: is not supported yet", "skip_records is not supported yet", "deterministic: accept is not supported yet",
-        "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet", "compress: lz4 is not supported yet")
+        "use: is not supported yet", "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet", "compress: lz4 is not supported yet")
+
+
+@test
+def accept_needs_one_reader(case):
+    bad(case, "stages: {a: {sh: x, deterministic: accept}, b: {sh: x}, c: {sh: x}}\nflow: [a >= b, a >= c]\n", "has 2 readers")
 
 
 @test

@@ -302,6 +302,42 @@ def F53_two_jobs_for_one_output(case):
 
 
 @test
+def bad_records_go_into_quarantine(case):
+    case.write("picky.c", r"""
+#include <dagrun/vertex.h>
+#include <signal.h>
+#include <string.h>
+static int eat(struct dag_vertex *v)
+{
+	struct dag_record r;
+	while (dag_read(v, 0, &r) > 0) {
+		if (r.len == 4 && !memcmp(r.data, "boom", 4)) { signal(SIGSEGV, SIG_DFL); raise(SIGSEGV); }
+		if (r.len == 3 && !memcmp(r.data, "bad", 3)) return dag_fail(v, "no number");
+		dag_write(v, 0, r.data, r.len);
+	}
+	return 0;
+}
+DAG_PLUGIN(picky, DAG_ENTRY(eat, DAG_IN(LINES), DAG_OUT(LINES), "is picky"));
+""")
+    case.shell(f"gcc -shared -fPIC -I{SOURCE}/engine/include picky.c -o picky.so")
+    case.write("n.txt", "1\n2\nboom\n3\nbad\n4\n")
+    text = "inputs: {n: {files: n.txt}}\nstages: {c: {plugin: picky, entry: eat, skip_records: LIMIT}}\nflow: [n >= c]\noutputs: {c: {file: out.txt}}\n"
+    case.write("p.yaml", text.replace("LIMIT", "2"))
+    r = case.dagrun("run", "p.yaml")
+    check(case.read("out.txt") == b"1\n2\n3\n4\n", case.read("out.txt"))
+    lines = case.read("out.txt.quarantine").split(b"\n")
+    check(len(lines) == 3 and b"c[0] port 0 producer 0 record 2\t" in lines[0] and lines[0].endswith(b"\tboom"), lines)
+    check(b"record 4\tno number" in lines[1] and lines[1].endswith(b"\tbad"), lines)
+    check(b"goes into quarantine" in r.stderr, r.stderr)
+    os.unlink(case.path("out.txt"))
+    for limit, word in (("1", b"no more records may be skipped"), ("0", b"died twice on record 2")):
+        case.write("p.yaml", text.replace("LIMIT", limit))
+        r = case.dagrun("run", "p.yaml", rc=1)
+        check(b"died twice on record" in r.stderr and word in r.stderr, r.stderr)
+        check(not os.path.exists(case.path("out.txt")), "something was published")
+
+
+@test
 def F04_crashing_plugin_names_signal_and_record(case):
     case.write("crash.c", r"""
 #include <dagrun/vertex.h>
