@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uthash.h>
 
 struct keep {
 	int fd;
@@ -18,40 +19,74 @@ static uint64_t check_of(const struct keep_record *r)
 	return hash_128((const char *)r + sizeof(r->check), sizeof(*r) - sizeof(r->check)).low;
 }
 
-static void apply(struct keep_record *records, size_t *count, const struct keep_record *r)
-{
-	for (size_t i = 0; i < *count;) {
-		bool same = !strncmp(records[i].job, r->job, sizeof(r->job));
-		bool it = same && records[i].vertex == r->vertex && records[i].attempt == r->attempt;
+/* Records by what they are about. */
+struct known {
+	struct {
+		char job[40];
+		uint32_t vertex, attempt;
+	} key;
+	struct keep_record record;
+	UT_hash_handle hh;
+};
 
-		if (it && r->kind == KEEP_ACKED)
-			records[i].acked = true;
-		if ((it && r->kind == KEEP_GONE) || (same && r->kind == KEEP_JOB_GONE)) {
-			records[i] = records[--*count];
-			continue;
-		}
-		i++;
-	}
+static struct known *find(struct known *all, const struct keep_record *r)
+{
+	struct known *k, wanted = {.key = {.vertex = r->vertex, .attempt = r->attempt}};
+
+	memcpy(wanted.key.job, r->job, sizeof(r->job));
+	HASH_FIND(hh, all, &wanted.key, sizeof(wanted.key), k);
+	return k;
+}
+
+static void forget(struct known **all, struct known *k)
+{
+	HASH_DEL(*all, k);
+	free(k);
+}
+
+static void apply(struct known **all, const struct keep_record *r)
+{
+	struct known *k = find(*all, r), *next;
+
+	if (r->kind == KEEP_SEALED && !k) {
+		k = base_alloc(sizeof(*k));
+		k->key.vertex = r->vertex;
+		k->key.attempt = r->attempt;
+		memcpy(k->key.job, r->job, sizeof(r->job));
+		k->record = *r;
+		HASH_ADD(hh, *all, key, sizeof(k->key), k);
+	} else if (r->kind == KEEP_ACKED && k)
+		k->record.acked = true;
+	else if (r->kind == KEEP_GONE && k)
+		forget(all, k);
+	else if (r->kind == KEEP_JOB_GONE)
+		HASH_ITER(hh, *all, k, next)
+			if (!memcmp(k->key.job, r->job, sizeof(r->job)))
+				forget(all, k);
 }
 
 struct keep_record *keep_load(const char *folder, size_t *ret_count)
 {
 	char *path = base_format("%s/sealed", folder);
 	FILE *f = fopen(path, "rbe");
-	struct keep_record r, *records = NULL;
-	size_t cap = 0;
+	struct keep_record r, *records;
+	struct known *all = NULL, *k, *next;
+	size_t n = 0;
 
 	free(path);
-	*ret_count = 0;
 	while (f && fread(&r, sizeof(r), 1, f) == 1 && r.check == check_of(&r)) {
 		r.job[sizeof(r.job) - 1] = 0;
-		if (r.kind == KEEP_SEALED)
-			*DAG_APPEND(records, *ret_count, cap) = r;
-		else
-			apply(records, ret_count, &r);
+		r.acked = 0;
+		apply(&all, &r);
 	}
 	if (f)
 		fclose(f);
+	records = base_alloc((HASH_COUNT(all) + 1) * sizeof(*records));
+	HASH_ITER(hh, all, k, next) {
+		records[n++] = k->record;
+		forget(&all, k);
+	}
+	*ret_count = n;
 	return records;
 }
 

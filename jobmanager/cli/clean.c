@@ -137,6 +137,39 @@ static bool is_due(const struct settings *s, const struct job_info *job)
 	       (long long)time(NULL) - strtoll(began, NULL, 10) >= s->old;
 }
 
+/* Of runs that were killed before they had a journal: nobody holds their locks. */
+static size_t remove_orphans(void)
+{
+	char *state = os_state_folder(), *parent = base_format("%s/spool", state ? state : "");
+	DIR *dir = opendir(parent);
+	struct dirent *e;
+	size_t n = 0;
+
+	while (dir && (e = readdir(dir))) {
+		char *job, *lock;
+		int fd;
+
+		if (strncmp(e->d_name, "run-", 4))
+			continue;
+		job = base_format("%s/jobs/%s", state, e->d_name + 4);
+		lock = base_format("%s/%s/lock", parent, e->d_name);
+		fd = open(lock, O_RDWR | O_CLOEXEC);
+		if (access(job, F_OK) < 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+			remove_spool(e->d_name + 4);
+			n++;
+		}
+		if (fd >= 0)
+			close(fd);
+		free(job);
+		free(lock);
+	}
+	if (dir)
+		closedir(dir);
+	free(parent);
+	free(state);
+	return n;
+}
+
 static int clean(const struct settings *s, char **names, int n)
 {
 	size_t count, removed = 0;
@@ -164,6 +197,7 @@ static int clean(const struct settings *s, char **names, int n)
 		removed++;
 		remove_job(&jobs[i]);
 	}
+	removed += n ? 0 : remove_orphans();
 	if (!removed && !code)
 		printf("nothing to remove\n");
 	jobs_free(jobs, count);

@@ -88,6 +88,11 @@ static int load_job(const char *id, struct journal_saved *saved, int *ret_lock)
 	int r = strchr(id, '/') ? DAG_EMISSING : journal_lock(folder, ret_lock);
 	const char *last;
 
+	/* One that is being killed takes a moment to go. */
+	for (int i = 0; i < 20 && r == DAG_EBUSY; i++) {
+		usleep(50000);
+		r = journal_lock(folder, ret_lock);
+	}
 	if (r == DAG_EBUSY)
 		fprintf(stderr, "dagrun: job %s is running already, in another process\n", id);
 	else if (r == 0)
