@@ -394,13 +394,13 @@ def main():
     args.build = os.path.abspath(args.build)
     args.seed = args.seed or random.SystemRandom().randrange(1, 1 << 31)
     args.least = {k: int(v) for k, v in (pair.split("=") for pair in args.least.split(",") if pair)}
-    print(f"1..1\n# seed {args.seed}", flush=True)
     if os.geteuid() == 0 and not os.environ.get("DAGRUN_CHAOS_INSIDE"):
         # Mounts of our own, which go when we do.
         inner = subprocess.run(["unshare", "-m", "--propagation", "private", "true"], capture_output=True)
         if inner.returncode == 0:
             os.environ["DAGRUN_CHAOS_INSIDE"] = "1"
             os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable, __file__, *sys.argv[1:], "--seed", str(args.seed)])
+    print(f"1..1\n# seed {args.seed}", flush=True)
     chaos = Chaos(args)
     try:
         number, wrong, left = chaos.run()
