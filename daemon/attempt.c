@@ -8,6 +8,8 @@
 #include "base/hash.h"
 #include "os/os.h"
 
+#include <unistd.h>
+
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number)
 {
 	struct attempt_key key = {vertex, number};
@@ -378,12 +380,25 @@ static void on_verified(uv_work_t *work, int status)
 	free(v);
 }
 
+/* We may have a segment mapped whose file was deleted: then nobody else can read it. */
+static bool has_files(const struct attempt *a)
+{
+	for (size_t i = 0; i < a->segment_count; i++) {
+		int fd = spool_open(a->job->daemon->spool, a->segments[i], false);
+
+		if (fd < 0)
+			return false;
+		close(fd);
+	}
+	return true;
+}
+
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 {
 	struct attempt *a = attempt_find(job, vertex, number);
 	struct verification *v;
 
-	if (!a || a->state != ATTEMPT_SEALED || a->discarded) {
+	if (!a || a->state != ATTEMPT_SEALED || a->discarded || !has_files(a)) {
 		send_verified(job, vertex, number, DAG_EMISSING);
 		return;
 	}

@@ -49,8 +49,7 @@ static int on_option(void *ctx, size_t option, const char *value)
 	return 0;
 }
 
-/* What a run without a cluster left: its spool on disk and in shared memory. */
-static void remove_spool(const char *id)
+void jobs_remove_spool(const char *id)
 {
 	char *state = os_state_folder(), *disk = base_format("%s/spool/run-%s", state ? state : "", id),
 	     *memory = base_format("/dev/shm/dagrun-%u/run-%s", (unsigned)getuid(), id);
@@ -109,7 +108,7 @@ static int remove_job(struct job_info *job)
 			nameserver, job->id);
 	if (job->state == JOB_UNFINISHED)
 		remove_outputs(job);
-	remove_spool(job->id);
+	jobs_remove_spool(job->id);
 	if (file)
 		unlink(file);
 	os_remove_tree(job->folder);
@@ -155,7 +154,7 @@ static size_t remove_orphans(void)
 		lock = base_format("%s/%s/lock", parent, e->d_name);
 		fd = open(lock, O_RDWR | O_CLOEXEC);
 		if (access(job, F_OK) < 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-			remove_spool(e->d_name + 4);
+			jobs_remove_spool(e->d_name + 4);
 			n++;
 		}
 		if (fd >= 0)

@@ -67,6 +67,8 @@ struct job_info {
 
 /* All jobs, oldest first; only unfinished ones where `unfinished`. */
 struct job_info *jobs_scan(bool unfinished, size_t *ret_count);
+/* What a run without a cluster left: its spool on disk and in shared memory. */
+void jobs_remove_spool(const char *id);
 void jobs_free(struct job_info *jobs, size_t n);
 
 #endif

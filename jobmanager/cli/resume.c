@@ -105,6 +105,8 @@ static int load_job(const char *id, struct journal_saved *saved, int *ret_lock)
 	if (r == 0 && !strncmp(last, "ended ", 6)) {
 		bool done = !strncmp(last, "ended 0", 7);
 
+		jobs_remove_spool(id); /* it may have been killed while it cleaned up */
+
 		if (done)
 			fprintf(stderr, "dagrun: job %s is done already\n", id);
 		else

@@ -128,7 +128,7 @@ def F15_everything_dies(case):
 
 @test
 def F14_two_job_managers(case):
-    prepare(case)
+    prepare(case, 600000)
     cluster = Cluster(case, nodes=2)
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "slow.yaml")
     case.wait_for(lambda: case.read("ran").count(b"\n") >= 2, "vertices")
