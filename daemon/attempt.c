@@ -189,7 +189,7 @@ uint64_t attempt_inputs(const struct attempt *a)
 
 			buffer_append(&pairs, pair, sizeof(pair));
 		}
-	digest = hash_128(pairs.data ? pairs.data : (unsigned char *)"", pairs.len).low;
+	digest = hash_pairs((uint32_t *)pairs.data, pairs.len / (2 * sizeof(uint32_t)));
 	buffer_fini(&pairs);
 	return digest;
 }

@@ -46,6 +46,11 @@ struct dag_hash hash_128(const void *data, size_t len)
 	return table()->hash_128(data, len);
 }
 
+uint64_t hash_pairs(const uint32_t *pairs, size_t n)
+{
+	return hash_128(pairs, n * 2 * sizeof(*pairs)).low;
+}
+
 uint64_t hash_64(const void *data, size_t len)
 {
 	return table()->hash_64(data, len);

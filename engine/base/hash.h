@@ -20,6 +20,8 @@ void hash_state_update(struct hash_state *state, const void *data, size_t len);
 struct dag_hash hash_state_digest(const struct hash_state *state);
 
 struct dag_hash hash_128(const void *data, size_t len);
+/* Of n pairs in their order: what a vertex reads, as (vertex, attempt); in the protocol. */
+uint64_t hash_pairs(const uint32_t *pairs, size_t n);
 uint64_t hash_64(const void *data, size_t len);
 
 static inline bool hash_equal(struct dag_hash a, struct dag_hash b)

@@ -49,23 +49,11 @@ struct jm_copy *copy_find(struct jm *jm, uint32_t vertex)
 	return NULL;
 }
 
-static void kill_attempt(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
-{
-	struct jm_effect *e;
-
-	if (!jm->nodes[node].up)
-		return;
-	e = jm_emit(jm, JM_KILL);
-	e->node = node;
-	e->vertex = vertex;
-	e->attempt = attempt;
-}
-
 void copy_drop(struct jm *jm, uint32_t vertex)
 {
 	struct jm_copy *copy = copy_find(jm, vertex);
 
-	kill_attempt(jm, vertex, copy->attempt, copy->node);
+	jm_kill(jm, copy->node, vertex, copy->attempt);
 	occupy_node(jm, copy->node, vertex, -1);
 	*copy = jm->copies[--jm->copy_count];
 	jm->vertices[vertex].copied = false;
@@ -94,7 +82,6 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	const struct graph_stage *s = vertex_stage(jm, vertex);
-	struct jm_effect *e;
 	uint32_t node = 0;
 
 	/* What it reads may be lost meanwhile; the one that runs has read it. */
@@ -114,12 +101,7 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 	jm_fact(jm, "copied %u %u node=%s", vertex, v->highest, jm->nodes[node].name);
 	jm_note(jm, "%s is slow beside its finished siblings; attempt %s runs on %s too",
 		jm_attempt_name(jm, vertex), jm_attempt_text(jm, v->highest), jm->nodes[node].name);
-	e = jm_emit(jm, JM_START);
-	e->node = node;
-	e->vertex = vertex;
-	e->attempt = v->highest;
-	e->shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
-	e->group_size = 1;
+	emit_start(jm, node, vertex, v->highest, 0, 1);
 	return true;
 }
 

@@ -76,15 +76,10 @@ static void run_again(struct jm *jm, uint32_t vertex)
 
 /* ---- rule 7 ---- */
 
-uint32_t add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
+void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
 {
-	uint32_t stage = jm->graph->vertex_stage[vertex], n = 0;
-
 	*DAG_APPEND(jm->bad, jm->bad_count, jm->bad_cap) = (struct jm_bad_record){
 		vertex, {record->port, record->producer, record->number, NULL, 0}, base_strdup(reason)};
-	for (size_t i = 0; i < jm->bad_count; i++)
-		n += jm->graph->vertex_stage[jm->bad[i].vertex] == stage;
-	return n;
 }
 
 bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret)
@@ -97,6 +92,11 @@ bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record 
 	return false;
 }
 
+static bool is_same_record(const struct jm_record *a, const struct jm_record *b)
+{
+	return a->port == b->port && a->producer == b->producer && a->number == b->number;
+}
+
 void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record)
 {
 	struct buffer hex = {0};
@@ -106,20 +106,12 @@ void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record
 		buffer_format(&hex, "%02x", ((const unsigned char *)record->data)[i]);
 	buffer_append(&hex, "", 1);
 	for (size_t i = 0; i < jm->bad_count; i++)
-		if (jm->bad[i].vertex == vertex && jm->bad[i].record.number == record->number &&
-			jm->bad[i].record.port == record->port &&
-			jm->bad[i].record.producer == record->producer)
+		if (jm->bad[i].vertex == vertex && is_same_record(&jm->bad[i].record, record))
 			reason = jm->bad[i].reason;
 	jm_fact(jm, "quarantined %u %u %u %u %llu %s %s", vertex, jm->vertices[vertex].attempt, record->port,
 		record->producer, (unsigned long long)record->number, record->len ? (char *)hex.data : "-",
 		reason);
 	buffer_fini(&hex);
-}
-
-static bool is_same_record(const struct jm_failure *f, const struct jm_outcome *o)
-{
-	return f->has_at && o->has_at && f->at.port == o->at.port && f->at.producer == o->at.producer &&
-	       f->at.number == o->at.number;
 }
 
 static uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex)
@@ -166,11 +158,11 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 	const char *name = jm_attempt_name(jm, vertex),
 		   *text = o->text && *o->text ? o->text : dag_strerror(o->error);
+	const struct jm_failure *last = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
 	/* Twice on one node may be the node's fault, where there is another to try. */
-	bool alike = v->last_failure && is_alike(&jm->failures[v->last_failure - 1], o) &&
-		     (jm->failures[v->last_failure - 1].node != v->node || !has_elsewhere(jm, vertex));
+	bool alike = last && is_alike(last, o) && (last->node != v->node || !has_elsewhere(jm, vertex));
 
-	bool same = v->last_failure && is_same_record(&jm->failures[v->last_failure - 1], o);
+	bool same = last && last->has_at && o->has_at && is_same_record(&last->at, &o->at);
 
 	jm->stages[s->id].failures++;
 	jm_fact(jm, "failed %u %u error=%d signal=%d %s", vertex, v->attempt, o->error, o->signal, text);
@@ -208,7 +200,6 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	struct jm_vertex *v = &jm->vertices[vertex], *p = &jm->vertices[o->blamed_vertex];
-	struct jm_effect *e;
 	uint32_t reader_node = v->node;
 
 	jm_fact(jm, "unread %u %u from=%u %u error=%d", vertex, v->attempt, o->blamed_vertex,
@@ -230,10 +221,7 @@ static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	*DAG_APPEND(jm->complaints, jm->complaint_count, jm->complaint_cap) =
 		(struct jm_complaint){vertex, o->blamed_vertex, o->blamed_attempt, reader_node, o->error};
 	gang_reset(jm, jm->graph->gang_of[vertex], true);
-	e = jm_emit(jm, JM_VERIFY);
-	e->node = p->node;
-	e->vertex = o->blamed_vertex;
-	e->attempt = o->blamed_attempt;
+	jm_emit_attempt(jm, JM_VERIFY, p->node, o->blamed_vertex, o->blamed_attempt);
 }
 
 static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)

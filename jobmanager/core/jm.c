@@ -7,6 +7,7 @@
  *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
  *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D
  *   failed VERTEX ATTEMPT error=E signal=S TEXT
+ *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
  *   invalidated VERTEX ATTEMPT WHY
  *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it
@@ -20,7 +21,6 @@
  *   ended ERROR TEXT
  */
 #include "state.h"
-#include "base/hash.h"
 
 struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 {
@@ -29,6 +29,23 @@ struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 	e->kind = kind;
 	e->durable = kind == JM_ACK || kind == JM_PUBLISH || kind == JM_END;
 	return e;
+}
+
+struct jm_effect *jm_emit_attempt(
+	struct jm *jm, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt)
+{
+	struct jm_effect *e = jm_emit(jm, kind);
+
+	e->node = node;
+	e->vertex = vertex;
+	e->attempt = attempt;
+	return e;
+}
+
+void jm_kill(struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt)
+{
+	if (jm->nodes[node].up)
+		jm_emit_attempt(jm, JM_KILL, node, vertex, attempt);
 }
 
 static const char *format_text(struct jm *jm, const char *format, va_list args)
@@ -84,11 +101,6 @@ const char *jm_attempt_text(struct jm *jm, uint32_t attempt)
 	if (JM_ATTEMPT_EPOCH(attempt) == 1)
 		return arena_format(&jm->texts, "%u", JM_ATTEMPT_NUMBER(attempt));
 	return arena_format(&jm->texts, "%u.%u", JM_ATTEMPT_EPOCH(attempt), JM_ATTEMPT_NUMBER(attempt));
-}
-
-uint64_t jm_digest(const uint32_t *pairs, size_t n)
-{
-	return hash_128(pairs, n * 2 * sizeof(*pairs)).low;
 }
 
 void jm_wake(struct jm *jm, dag_instant at)
@@ -261,7 +273,6 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 	const struct graph_stage *s = jm->graph->stages[o->stage];
 	struct jm_output *state = &jm->outputs[output];
 	uint32_t vertex = s->first_vertex + state->fetched;
-	struct jm_effect *e;
 
 	if (jm->ended || state->asked || state->fetched == s->width || jm->vertices[vertex].state != JM_DONE)
 		return;
@@ -270,11 +281,8 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 		return;
 	}
 	state->asked = state->fetched + 1;
-	e = jm_emit(jm, JM_FETCH);
-	e->output = output;
-	e->vertex = vertex;
-	e->attempt = jm->vertices[vertex].attempt;
-	e->node = jm->vertices[vertex].node;
+	jm_emit_attempt(jm, JM_FETCH, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt)
+		->output = output;
 }
 
 void jm_refetch(struct jm *jm, uint32_t output)
@@ -326,14 +334,8 @@ static void on_fetch_failed(struct jm *jm, const struct jm_event *event)
 
 static void acknowledge(struct jm *jm, enum jm_effect_kind kind, const struct jm_event *event)
 {
-	struct jm_effect *e;
-
-	if (jm->ended)
-		return;
-	e = jm_emit(jm, kind);
-	e->node = event->node;
-	e->vertex = event->vertex;
-	e->attempt = event->attempt;
+	if (!jm->ended)
+		jm_emit_attempt(jm, kind, event->node, event->vertex, event->attempt);
 }
 
 /* Of an attempt that is not current: it changes nothing, and is told to go. Its bytes are compared before. */
@@ -435,7 +437,8 @@ static void finish(struct jm *jm)
 {
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
 		jm_fetch_next(jm, i);
-	if (jm->ended || jm->publishing || jm->outputs_left || (jm->vertices_left && !jm->decided))
+	if (jm->ended || jm->publishing || jm->outputs_left ||
+		(jm->vertices_left && jm->fate != JM_FATE_DECIDED))
 		return;
 	jm->publishing = true;
 	jm_fact(jm, "publishing");
@@ -518,7 +521,8 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		jm_end(jm, event->error, "%s", event->text ? event->text : "done");
 		break;
 	case JM_CANCEL:
-		if (!jm->publishing && !jm->decided) /* after the intent the publication goes forward */
+		if (!jm->publishing &&
+			jm->fate != JM_FATE_DECIDED) /* after the intent the publication goes forward */
 			jm_end(jm, DAG_ECANCELED, "cancelled");
 		break;
 	case JM_ABORT:

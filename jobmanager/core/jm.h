@@ -84,7 +84,7 @@ struct jm_outcome {
 	uint64_t bytes; /* stored */
 	uint64_t records_in, bytes_in, records_out, bytes_out;
 	dag_instant run_ns;
-	uint64_t inputs; /* jm_digest of what it read */
+	uint64_t inputs; /* hash_pairs over the (vertex, attempt) of all it read */
 	bool has_at;
 	struct jm_record at; /* where it died */
 	const struct jm_record *skipped;
@@ -96,7 +96,7 @@ struct jm_found {
 	uint32_t vertex, attempt;
 	bool sealed; /* with this hash */
 	uint64_t hash_low, hash_high;
-	uint64_t inputs; /* of the attempt: jm_digest over the (vertex, attempt) of all it reads */
+	uint64_t inputs; /* of the attempt: hash_pairs over the (vertex, attempt) of all it reads */
 };
 
 struct jm_event {
@@ -188,8 +188,6 @@ uint32_t jm_expected_nodes(const struct jm *jm);
 bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret);
 /* Whether the attempt runs there, as the current one or as a copy. */
 bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node);
-/* Digest of n pairs (vertex, attempt), in the order in which they are read. */
-uint64_t jm_digest(const uint32_t *pairs, size_t n);
 
 /* Derives every index and counter anew and compares; aborts where one is wrong. For tests. */
 void jm_check(const struct jm *jm);

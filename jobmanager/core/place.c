@@ -320,22 +320,24 @@ static void start_vertex(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t
 	v->attempt = v->highest = attempt;
 	v->node = node;
 	v->started = jm->now;
-	v->ended = false;
 	occupy(jm, node, gang, vertex, +1);
 	vertex_set_state(jm, vertex, JM_RUNNING);
 	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
 }
 
-static void emit_start(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t group, uint32_t group_size)
+void emit_start(
+	struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt, uint32_t group, uint32_t group_size)
 {
-	struct jm_effect *e = jm_emit(jm, JM_START);
+	struct jm_effect *e = jm_emit_attempt(jm, JM_START, node, vertex, attempt);
 
-	e->node = jm->vertices[vertex].node;
-	e->vertex = vertex;
-	e->attempt = jm->vertices[vertex].attempt;
-	e->shares = gang_shares_of(jm, gang, vertex);
+	e->shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
 	e->group = group;
 	e->group_size = group_size;
+}
+
+static void emit_member(struct jm *jm, uint32_t vertex, uint32_t group, uint32_t group_size)
+{
+	emit_start(jm, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt, group, group_size);
 }
 
 static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
@@ -351,11 +353,11 @@ static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
 			first = first && (j >= i || group[j] != group[i]);
 		}
 		if (!group[i])
-			emit_start(jm, gang, jm->graph->gang_members[g->first + i], 0, 1);
+			emit_member(jm, jm->graph->gang_members[g->first + i], 0, 1);
 		/* The members of a group follow each other, as the daemon expects them. */
 		for (uint32_t j = i; group[i] && first && j < g->count; j++)
 			if (group[j] == group[i])
-				emit_start(jm, gang, jm->graph->gang_members[g->first + j], group[i], size);
+				emit_member(jm, jm->graph->gang_members[g->first + j], group[i], size);
 	}
 }
 

@@ -69,12 +69,9 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 	return 0;
 }
 
-static int replay_failed(struct jm *jm, unsigned vertex, const char *rest)
+static int replay_failed(struct jm *jm, unsigned vertex)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
-
-	(void)rest;
-	v->failures++;
+	jm->vertices[vertex].failures++;
 	jm->stages[jm->graph->vertex_stage[vertex]].failures++;
 	return 0;
 }
@@ -137,7 +134,7 @@ static int replay_skip(struct jm *jm, unsigned vertex, const char *rest)
 	return 0;
 }
 
-/* Facts about a vertex: WORD VERTEX ATTEMPT …; 1 for another word. */
+/* Facts about a vertex: WORD VERTEX ATTEMPT … */
 static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 {
 	unsigned vertex, attempt;
@@ -151,7 +148,7 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 	if (!strcmp(word, "committed"))
 		return replay_committed(jm, vertex, attempt, rest);
 	if (!strcmp(word, "failed"))
-		return replay_failed(jm, vertex, rest);
+		return replay_failed(jm, vertex);
 	if (!strcmp(word, "reset"))
 		return replay_reset(jm, vertex, attempt);
 	if (!strcmp(word, "invalidated"))
@@ -199,11 +196,10 @@ int jm_replay(struct jm *jm, const char *fact)
 	else if (!strcmp(word, "fetched"))
 		r = 0; /* the files are written anew */
 	else if (!strcmp(word, "publishing")) {
-		r = jm->vertices_left && !jm->decided ? DAG_EFORMAT : 0;
-		jm->decided = true;
+		r = jm->vertices_left && jm->fate != JM_FATE_DECIDED ? DAG_EFORMAT : 0;
 		jm->fate = JM_FATE_DECIDED;
 	} else if (!strcmp(word, "published")) {
-		r = jm->decided ? 0 : DAG_EFORMAT;
+		r = jm->fate == JM_FATE_DECIDED ? 0 : DAG_EFORMAT;
 		jm->fate = JM_FATE_PUBLISHED;
 	} else if (!strcmp(word, "ended")) {
 		r = 0;
@@ -219,7 +215,7 @@ void jm_replayed(struct jm *jm)
 	jm->resuming = true;
 	jm->effect_count = 0;
 	/* After the intent every output's file is whole, but what goes to stdout was not kept. */
-	for (uint32_t i = 0; i < jm->graph->output_count && jm->decided; i++)
+	for (uint32_t i = 0; i < jm->graph->output_count && jm->fate == JM_FATE_DECIDED; i++)
 		if (strcmp(jm->graph->outputs[i].path, "-")) {
 			jm->outputs[i].fetched = jm->graph->stages[jm->graph->outputs[i].stage]->width;
 			jm->outputs_left--;

@@ -5,19 +5,7 @@
  * is the committed one.
  */
 #include "state.h"
-#include "graph/edge.h"
-
-static void kill_found(struct jm *jm, uint32_t node, const struct jm_found *f)
-{
-	struct jm_effect *e;
-
-	if (!jm->nodes[node].up)
-		return;
-	e = jm_emit(jm, JM_KILL);
-	e->node = node;
-	e->vertex = f->vertex;
-	e->attempt = f->attempt;
-}
+#include "base/hash.h"
 
 void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n)
 {
@@ -35,7 +23,7 @@ void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t
 			*DAG_APPEND(jm->adoptable, jm->adoptable_count, jm->adoptable_cap) =
 				(struct jm_adoptable){*f, node};
 		else
-			kill_found(jm, node, f);
+			jm_kill(jm, node, f->vertex, f->attempt);
 	}
 }
 
@@ -86,7 +74,8 @@ static bool reads_what_counts(struct jm *jm, const struct jm_found *f)
 	bool same;
 
 	vertex_each_producer(jm, f->vertex, note_producer, &r);
-	same = r.whole && jm_digest((uint32_t *)r.pairs.data, r.pairs.len / 8) == f->inputs;
+	same = r.whole &&
+	       hash_pairs((uint32_t *)r.pairs.data, r.pairs.len / (2 * sizeof(uint32_t))) == f->inputs;
 	buffer_fini(&r.pairs);
 	return same;
 }
@@ -172,7 +161,7 @@ void on_resumed(struct jm *jm)
 		if (v->state == JM_RUNNING && v->attempt == f->attempt && v->node == jm->adoptable[i].node)
 			adopted++;
 		else
-			kill_found(jm, jm->adoptable[i].node, f);
+			jm_kill(jm, jm->adoptable[i].node, f->vertex, f->attempt);
 	}
 	jm->adoptable_count = 0;
 	/* Gangs of which some members had ended and the others are gone. */

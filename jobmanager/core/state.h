@@ -42,7 +42,6 @@ struct jm_vertex {
 	bool copied;           /* has a second copy running: in jm.copies */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */
-	bool ended;            /* this member of a RUNNING gang is committed */
 };
 
 /* Text of a vertex's last failure, to see whether the next one is alike. */
@@ -176,7 +175,6 @@ struct jm {
 	struct jm_held *held;
 	size_t held_count, held_cap;
 	bool replaying, resuming;
-	bool decided; /* the publication was decided by an earlier run */
 	enum jm_fate fate;
 	uint32_t node_deaths;
 	uint32_t vertices_left; /* that are needed and not DONE */
@@ -193,6 +191,11 @@ struct jm {
 
 /* ---- jm.c ---- */
 struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind);
+/* One that names an attempt. */
+struct jm_effect *jm_emit_attempt(
+	struct jm *jm, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
+/* Where the node is up. */
+void jm_kill(struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt);
 void jm_fact(struct jm *jm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void jm_note(struct jm *jm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Ends the job: kills what runs; 0 is success. `text` is kept. */
@@ -241,6 +244,9 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
 void note_run_time(struct jm *jm, uint32_t stage);
 /* After anything that decides whether the node has room. */
 void node_update_open(struct jm *jm, uint32_t node);
+/* The effect that starts an attempt; group 0 of size 1: in a host of its own. */
+void emit_start(
+	struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt, uint32_t group, uint32_t group_size);
 void node_release(struct jm *jm, uint32_t vertex);
 void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
 bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex);
@@ -263,8 +269,7 @@ void on_node_down(struct jm *jm, uint32_t node, bool died);
 /* DONE vertices whose data is not reachable and is needed run again. */
 void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
 	const void *ctx, uint32_t *ret_count);
-/* Adds a bad record; its number within the stage. */
-uint32_t add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
+void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
 /* The fact about a bad record that the vertex met and passed over. */
 void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record);
 /* A commit on another node than where the vertex failed: that node is to blame. */

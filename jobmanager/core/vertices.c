@@ -197,7 +197,6 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	v->hash_low = o->hash_low;
 	v->hash_high = o->hash_high;
 	v->hashed = !o->closed_early;
-	v->ended = true;
 	blame_failed_node(jm, vertex);
 	copies_note_time(jm, vertex, o->run_ns);
 	s->bytes_in += o->bytes_in;
@@ -240,15 +239,8 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 			copy_drop(jm, vertex);
 		if (v->state == JM_RUNNING)
 			node_release(jm, vertex);
-		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE &&
-			jm->nodes[v->node].up && kill) {
-			struct jm_effect *e = jm_emit(jm, JM_KILL);
-
-			e->node = v->node;
-			e->vertex = vertex;
-			e->attempt = v->attempt;
-		}
-		v->ended = false;
+		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && kill)
+			jm_kill(jm, v->node, vertex, v->attempt);
 		v->fenced = v->highest;
 		v->node = JM_NODE_NONE;
 		vertex_set_state(jm, vertex, JM_WAITING);

@@ -14,6 +14,7 @@
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
+#include "base/hash.h"
 #include "jobmanager/core/jm.h"
 
 #include <stdio.h>
@@ -248,7 +249,7 @@ static void add_found(struct script *s)
 		pairs[n++] = vertex(s, i);
 		pairs[n++] = number(s, i + 1);
 	}
-	f->inputs = jm_digest(pairs, n / 2);
+	f->inputs = hash_pairs(pairs, n / 2);
 }
 
 /* The job manager dies; the next one replays what is in the journal, but for the last `lost` facts. */

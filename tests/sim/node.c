@@ -2,6 +2,7 @@
 /* A daemon: attempts that take a while and then seal a value, what other nodes read of them, a lease, a
  * spool. */
 #include "sim.h"
+#include "base/hash.h"
 #include "daemon/core/slots.h"
 #include "graph/graph.h"
 
@@ -175,7 +176,7 @@ static uint64_t inputs_digest(const struct attempt *a)
 		if (!a->inputs[i].source)
 			buffer_append(&pairs, pair, sizeof(pair));
 	}
-	digest = jm_digest((uint32_t *)pairs.data, pairs.len / 8);
+	digest = hash_pairs((uint32_t *)pairs.data, pairs.len / (2 * sizeof(uint32_t)));
 	buffer_fini(&pairs);
 	return digest;
 }
