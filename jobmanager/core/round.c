@@ -106,6 +106,7 @@ static void tell_want(struct jm *jm)
 static void look_for_starving(struct jm *jm)
 {
 	uint64_t granted = 0, most = 0, starving = 0;
+	bool counted = false;
 
 	for (uint32_t d = jm->queue_count; d-- > 0 && !starving;) {
 		uint32_t gang = jm->queues[d].first;
@@ -114,10 +115,11 @@ static void look_for_starving(struct jm *jm)
 
 		if (!need || (alone && need <= GRAPH_CPU_SHARES))
 			continue;
-		for (uint32_t i = 0; i < jm->node_count && !granted; i++)
+		for (uint32_t i = 0; i < jm->node_count && !counted; i++) {
 			most = DAG_MAX(most, jm->nodes[i].granted);
-		for (uint32_t i = 0; i < jm->node_count; i++)
 			granted += jm->nodes[i].granted;
+		}
+		counted = true;
 		if (need > (alone ? most : granted))
 			starving = need;
 	}
