@@ -236,6 +236,8 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 		.attempt = in->attempts[producer],
 		.stream = in->stream,
 		.part = in->part,
+		.reader = a->key.vertex,
+		.reader_port = port,
 		.live = in->channel == GRAPH_PIPE,
 		.credit = FETCH_WINDOW};
 	struct host_msg msg = {0};
@@ -325,15 +327,24 @@ void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_
 		data_consumed(a->job->daemon->data, ch->number, bytes);
 }
 
+/* failed: it may come again, in another attempt. */
+static void stop_reading(struct input_channel *ch, bool failed)
+{
+	const struct input_port *in = &ch->reader->inputs[ch->port];
+
+	if (ch->live_local)
+		serve_detach_local(ch, in->stream, in->part, failed);
+	if (ch->fetching)
+		data_stop(ch->reader->job->daemon->data, ch->number, failed);
+	ch->live_local = ch->fetching = false;
+}
+
 static void free_channel(struct input_channel *ch)
 {
 	struct attempt *a = ch->reader;
 	struct input_port *in = &a->inputs[ch->port];
 
-	if (ch->live_local)
-		serve_detach_local(ch, in->stream, in->part);
-	if (ch->fetching)
-		data_stop(a->job->daemon->data, ch->number);
+	stop_reading(ch, a->state != ATTEMPT_SEALED);
 	release_consumed(ch, UINT64_MAX);
 	free(ch->blocks);
 	HASH_DEL(a->job->daemon->fetches, ch);
@@ -356,13 +367,8 @@ void input_close(struct attempt *a, uint32_t port, uint32_t producer)
 		input_open(a, port, producer);
 		ch = find_channel(a, port, producer);
 	}
-	if (!ch)
-		return;
-	if (ch->live_local)
-		serve_detach_local(ch, a->inputs[port].stream, a->inputs[port].part);
-	if (ch->fetching)
-		data_stop(a->job->daemon->data, ch->number);
-	ch->live_local = ch->fetching = false;
+	if (ch)
+		stop_reading(ch, false);
 }
 
 void input_close_all(struct attempt *a)

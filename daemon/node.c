@@ -367,6 +367,8 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	uv_timer_init(loop, &d->tick);
 	uv_prepare_init(loop, &d->flush);
 	d->tick.data = d->flush.data = d;
+	d->handles = 2;
+	d->kept_max = c->spool_memory / 8;
 	r = spool_new(d->id, c->spool, c->spool_memory, &d->spool, diag);
 	if (r == 0) {
 		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
@@ -396,13 +398,10 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-	(void)handle;
-}
-
-static void free_daemon(uv_handle_t *handle)
-{
 	struct daemon *d = handle->data;
 
+	if (--d->handles)
+		return;
 	for (uint32_t i = 0; i < d->label_count; i++) {
 		free((char *)d->labels[i].name);
 		free((char *)d->labels[i].value);
@@ -446,7 +445,7 @@ void daemon_destroy(struct daemon **daemon)
 	keep_destroy(&d->keep);
 	spool_destroy(&d->spool);
 	uv_close((uv_handle_t *)&d->flush, on_handle_closed);
-	uv_close((uv_handle_t *)&d->tick, free_daemon);
+	uv_close((uv_handle_t *)&d->tick, on_handle_closed);
 	*daemon = NULL;
 }
 

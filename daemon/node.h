@@ -57,6 +57,8 @@ struct daemon {
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	struct host *hosts;
 	struct remote_reader *readers;
+	struct attempt *keepers; /* of pipes' blocks that were read, the oldest first */
+	uint64_t kept_bytes, kept_max;
 	struct input_channel *fetches; /* by number */
 	uint64_t last_fetch;
 	/* Where bytes of remote source inputs are put. */
@@ -64,6 +66,7 @@ struct daemon {
 	uint64_t stash_used;
 	uv_timer_t tick;
 	uv_prepare_t flush;
+	int handles; /* of these two that are open */
 	bool stopping;
 };
 
@@ -181,6 +184,10 @@ struct attempt {
 	uint32_t input_count;
 	struct live_stream *streams;
 	uint32_t stream_count;
+	bool keeps_pipes; /* from their first blocks; then in daemon.keepers */
+	uint64_t kept_bytes, keep_allowed;
+	dag_instant kept_at;
+	struct attempt *prev, *next;
 	/* SEALED: */
 	struct index_view view; /* of our own copy: the segment can be written to by its host, and damaged */
 	unsigned char *index_copy;
@@ -376,7 +383,8 @@ void serve_sealed(struct attempt *a);
 void serve_attach_local(
 	struct job *job, struct input_channel *ch, struct attempt_key key, uint32_t stream, uint32_t part);
 void serve_consumed_local(struct input_channel *ch, uint32_t stream, uint32_t part, uint64_t bytes);
-void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part);
+/* failed: another attempt of it may come. */
+void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part, bool failed);
 void serve_on_data(struct daemon *d, const struct data_event *event);
 void serve_forget_job(struct job *job);
 void serve_fini_streams(struct attempt *a);

@@ -6,6 +6,13 @@
  */
 #include "node.h"
 
+#include "os/os.h"
+
+#include <utlist.h>
+
+#define KEEP_AT_ONCE (8u << 20) /* of a pipe's blocks that were read */
+#define KEEP_EACH_MS (64u << 10)
+
 /* A send in flight: ZeroMQ reads from the segment until it says that it has done. */
 struct send_pin {
 	struct daemon *daemon;
@@ -29,7 +36,65 @@ void serve_init_streams(struct attempt *a, const uint32_t *readers)
 		for (uint32_t p = 0; p < s->part_count; p++)
 			live_init(&s->parts[p], readers[i],
 				spec->streams[i].elastic ? UINT64_MAX : PIPE_WINDOW);
+		a->keeps_pipes = true;
 	}
+	a->keep_allowed = KEEP_AT_ONCE;
+	if (a->keeps_pipes)
+		DL_APPEND(a->job->daemon->keepers, a);
+}
+
+/* ---- pipes that are kept from their first block ---- */
+
+static void release_blocks(struct attempt *a, struct live_part *lp)
+{
+	struct spool *spool = a->job->daemon->spool;
+	struct block_ref ref;
+
+	while (live_release(lp, &ref)) {
+		struct spool_segment *s = spool_find(spool, ref.segment);
+
+		if (s)
+			spool_unref(spool, s);
+	}
+}
+
+/* What its readers have read may go. */
+static void let_go(struct attempt *a)
+{
+	struct daemon *d = a->job->daemon;
+
+	if (!a->keeps_pipes)
+		return;
+	DL_DELETE(d->keepers, a);
+	a->keeps_pipes = false;
+	d->kept_bytes -= a->kept_bytes;
+	for (uint32_t i = 0; i < a->stream_count; i++)
+		for (uint32_t p = 0; a->streams[i].parts && p < a->streams[i].part_count; p++) {
+			a->streams[i].parts[p].kept = false;
+			release_blocks(a, &a->streams[i].parts[p]);
+		}
+}
+
+/*
+ * A fresh page costs ten times a recycled one, so what is kept may grow only as fast as nobody notices: a
+ * pipe that is faster is recycled from then on.
+ */
+static void keep(struct attempt *a, uint64_t bytes)
+{
+	struct daemon *d = a->job->daemon;
+	uint64_t allowed = a->keep_allowed + (uint64_t)((os_now() - a->kept_at) / DAG_MS) * KEEP_EACH_MS;
+
+	if (!a->keeps_pipes)
+		return;
+	a->kept_bytes += bytes;
+	d->kept_bytes += bytes;
+	a->kept_at = os_now();
+	a->keep_allowed = DAG_MIN(allowed, (uint64_t)KEEP_AT_ONCE);
+	if (a->keep_allowed < bytes)
+		let_go(a);
+	a->keep_allowed -= DAG_MIN(bytes, a->keep_allowed);
+	while (d->keepers && d->kept_bytes > d->kept_max)
+		let_go(d->keepers);
 }
 
 static struct live_part *find_live(struct attempt *a, uint32_t stream, uint32_t part)
@@ -48,19 +113,6 @@ static struct channel_end part_end(const struct attempt *a, uint32_t stream, uin
 }
 
 /* ---- live parts ---- */
-
-static void release_blocks(struct attempt *a, struct live_part *lp)
-{
-	struct spool *spool = a->job->daemon->spool;
-	struct block_ref ref;
-
-	while (live_release(lp, &ref)) {
-		struct spool_segment *s = spool_find(spool, ref.segment);
-
-		if (s)
-			spool_unref(spool, s);
-	}
-}
 
 static void update_producer(struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp)
 {
@@ -172,6 +224,7 @@ bool serve_append(struct attempt *a, uint32_t stream, uint32_t part, const struc
 		return false;
 	spool_ref(segment);
 	live_append(lp, ref);
+	keep(a, ref->length);
 	pump_part(a, stream, part);
 	update_producer(a, stream, part, lp);
 	return true;
@@ -184,6 +237,38 @@ void serve_sealed(struct attempt *a)
 			a->streams[i].parts[p].ended = true;
 			pump_part(a, i, p);
 		}
+}
+
+/* ---- readers ---- */
+
+static void end_reader(
+	struct attempt *a, uint32_t stream, uint32_t part, struct live_reader *reader, bool failed)
+{
+	struct live_part *lp = find_live(a, stream, part);
+
+	if (failed) {
+		live_leave(lp, reader);
+		return;
+	}
+	live_close(lp, reader);
+	reader->owner = NULL;
+	update_producer(a, stream, part, lp);
+}
+
+static void drop_remote(struct daemon *d, struct remote_reader *r, bool failed);
+
+/* An earlier attempt of the reader, of whose end we have not heard. */
+static void replace_reader(
+	struct attempt *a, struct live_part *lp, const void *owner, uint32_t vertex, uint32_t port)
+{
+	struct live_reader *old = live_find_vertex(lp, vertex, port);
+
+	if (!old || !old->owner || old->owner == owner)
+		return;
+	if (*(bool *)old->owner)
+		drop_remote(a->job->daemon, old->owner, true);
+	else
+		live_leave(lp, old);
 }
 
 /* ---- readers on this node ---- */
@@ -209,7 +294,9 @@ void serve_attach_local(
 		return;
 	}
 	lp = find_live(a, stream, part);
-	r = lp ? live_attach(lp, ch, 0) : DAG_EMISSING;
+	if (lp)
+		replace_reader(a, lp, ch, ch->reader->key.vertex, ch->port);
+	r = lp ? live_attach(lp, ch, ch->reader->key.vertex, ch->port, 0) : DAG_EMISSING;
 	if (r < 0) {
 		input_push_error(ch->reader, ch->port, ch->producer, DAG_EMISSING,
 			"the pipe's blocks are not held any more");
@@ -231,7 +318,7 @@ void serve_consumed_local(struct input_channel *ch, uint32_t stream, uint32_t pa
 	update_producer(ch->producer_attempt, stream, part, lp);
 }
 
-void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part)
+void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part, bool failed)
 {
 	struct job *job = ch->reader->job;
 	struct attempt *a = ch->producer_attempt;
@@ -248,11 +335,8 @@ void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part
 		*at = w->next;
 		free(w);
 	}
-	if (reader) {
-		live_close(lp, reader);
-		reader->owner = NULL;
-		update_producer(a, stream, part, lp);
-	}
+	if (reader)
+		end_reader(a, stream, part, reader, failed);
 	if (a) {
 		ch->producer_attempt = NULL;
 		attempt_unpin(a);
@@ -261,18 +345,15 @@ void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part
 
 /* ---- readers on other nodes ---- */
 
-static void drop_remote(struct daemon *d, struct remote_reader *r)
+static void drop_remote(struct daemon *d, struct remote_reader *r, bool failed)
 {
 	struct live_part *lp = r->live ? find_live(r->attempt, r->stream, r->part) : NULL;
 	struct live_reader *reader = lp ? live_find(lp, r) : NULL;
 	struct attempt *a = r->attempt;
 
 	HASH_DEL(d->readers, r);
-	if (reader) {
-		live_close(lp, reader);
-		reader->owner = NULL;
-		update_producer(a, r->stream, r->part, lp);
-	}
+	if (reader)
+		end_reader(a, r->stream, r->part, reader, failed);
 	free(r);
 	attempt_unpin(a);
 }
@@ -330,16 +411,17 @@ static void attach_remote(
 	if (!lp) {
 		if (!index_part(&a->view, open->stream, open->part)) {
 			data_send_error(d->data, peer, DAG_EMISSING, "there is no such part");
-			drop_remote(d, r);
+			drop_remote(d, r, true);
 			return;
 		}
 		r->sent = bytes_before(a, open->stream, open->part, open->seq);
 		pump_sealed(r);
 		return;
 	}
-	if (live_attach(lp, r, open->seq) < 0) {
+	replace_reader(a, lp, r, open->reader, open->reader_port);
+	if (live_attach(lp, r, open->reader, open->reader_port, open->seq) < 0) {
 		data_send_error(d->data, peer, DAG_EMISSING, "the pipe's blocks are not held any more");
-		drop_remote(d, r);
+		drop_remote(d, r, true);
 		return;
 	}
 	r->sent = open->seq == lp->first_seq + (lp->count - lp->first) ? lp->bytes
@@ -419,7 +501,7 @@ void serve_on_data(struct daemon *d, const struct data_event *event)
 	if (!r)
 		return;
 	if (event->kind == DATA_CLOSED) {
-		drop_remote(d, r);
+		drop_remote(d, r, event->error != 0);
 		return;
 	}
 	r->credit = DAG_MAX(r->credit, event->credit);
@@ -443,7 +525,7 @@ void serve_forget_job(struct job *job)
 
 	HASH_ITER(hh, d->readers, r, next)
 		if (r->attempt->job == job)
-			drop_remote(d, r);
+			drop_remote(d, r, true);
 	while (job->waiting) {
 		struct waiting_reader *w = job->waiting;
 
@@ -456,6 +538,7 @@ void serve_fini_streams(struct attempt *a)
 {
 	struct spool *spool = a->job->daemon->spool;
 
+	let_go(a);
 	for (uint32_t i = 0; i < a->stream_count; i++) {
 		for (uint32_t p = 0; a->streams[i].parts && p < a->streams[i].part_count; p++) {
 			struct live_part *lp = &a->streams[i].parts[p];

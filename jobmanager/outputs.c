@@ -20,7 +20,7 @@ static void tell_failed(struct manager *m, struct output *o, int error, const ch
 		.error = error,
 		.text = text};
 
-	data_stop(m->data, o->channel);
+	data_stop(m->data, o->channel, false);
 	o->channel = 0;
 	manager_step(m, &event);
 }
@@ -248,7 +248,7 @@ static void on_end(struct manager *m, struct output *o, const struct data_event 
 		write_failed(m, o, DAG_ECORRUPT);
 		return;
 	}
-	data_stop(m->data, o->channel);
+	data_stop(m->data, o->channel, false);
 	o->channel = 0;
 	/* Synced before it is told: the intent to publish comes after the last of these. */
 	if (o->to_stdout || (!o->spec->per_vertex && !last)) {

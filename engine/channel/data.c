@@ -165,6 +165,8 @@ static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 		event.open.attempt = m->attempt;
 		event.open.stream = m->stream;
 		event.open.part = m->part;
+		event.open.reader = m->reader;
+		event.open.reader_port = m->reader_port;
 		event.open.live = m->live;
 		event.open.seq = m->seq;
 		event.open.credit = m->credit;
@@ -174,6 +176,7 @@ static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 		data_post_event(d, &event);
 	} else if (m->kind == DAGRUN__DATA_KIND__CLOSE) {
 		event.kind = DATA_CLOSED;
+		event.error = m->error;
 		data_post_event(d, &event);
 	}
 	dagrun__data__free_unpacked(m, NULL);
@@ -230,7 +233,7 @@ static void run_command(struct data *d, struct command *c)
 		data_read_consumed(d, c->channel, c->count);
 		break;
 	case COMMAND_STOP:
-		data_read_stop(d, c->channel);
+		data_read_stop(d, c->channel, c->error);
 		break;
 	case COMMAND_GIVE:
 		data_read_give(d, c);
@@ -372,9 +375,10 @@ void data_consumed(struct data *d, uint64_t channel, uint64_t bytes)
 	post_command(d, &(struct command){.kind = COMMAND_CONSUMED, .channel = channel, .count = bytes});
 }
 
-void data_stop(struct data *d, uint64_t channel)
+void data_stop(struct data *d, uint64_t channel, bool failed)
 {
-	post_command(d, &(struct command){.kind = COMMAND_STOP, .channel = channel});
+	post_command(d, &(struct command){
+				.kind = COMMAND_STOP, .channel = channel, .error = failed ? DAG_EFAILED : 0});
 }
 
 void data_give_segment(struct data *d, uint32_t segment, void *base, uint64_t size)

@@ -24,6 +24,7 @@ struct data_peer {
 struct data_open {
 	char job[40];
 	uint32_t vertex, attempt, stream, part;
+	uint32_t reader, reader_port; /* a vertex */
 	bool live;
 	uint64_t seq, credit;
 };
@@ -32,7 +33,7 @@ enum data_event_kind {
 	/* as a server */
 	DATA_OPENED,   /* a peer wants a channel: peer, open */
 	DATA_CREDITED, /* peer, credit and bytes consumed */
-	DATA_CLOSED,   /* peer */
+	DATA_CLOSED,   /* peer; error: not because it has enough, but because it failed */
 	DATA_SENT,     /* a block's bytes are not needed any more: pin */
 	/* as a reader */
 	DATA_BLOCK,        /* channel, ref: it lies in a segment that was given */
@@ -75,7 +76,8 @@ void data_send_error(struct data *data, const struct data_peer *peer, int error,
 /* reader: `channel` is the owner's number, never used again */
 void data_fetch(struct data *data, uint64_t channel, const char *endpoint, const struct data_open *open);
 void data_consumed(struct data *data, uint64_t channel, uint64_t bytes);
-void data_stop(struct data *data, uint64_t channel);
+/* failed: the reader has not had enough, and another attempt of it may come. */
+void data_stop(struct data *data, uint64_t channel, bool failed);
 /* Memory to put blocks into, after DATA_NEED_SEGMENT; base NULL: there is none, and channels that need it
  * fail. */
 void data_give_segment(struct data *data, uint32_t segment, void *base, uint64_t size);

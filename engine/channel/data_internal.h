@@ -106,7 +106,7 @@ void data_make_frame(zmq_msg_t *frame, const Dagrun__Data *m);
 /* data_read.c */
 void data_read_start(struct data *d, const struct command *c);
 void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes);
-void data_read_stop(struct data *d, uint64_t channel);
+void data_read_stop(struct data *d, uint64_t channel, int error);
 void data_read_give(struct data *d, const struct command *c);
 void data_read_tick(struct data *d);
 void data_read_close(struct data *d);

@@ -21,7 +21,7 @@ static void fail_reading(struct data *d, struct reading *r, int error, const cha
 	forget_reading(d, r);
 }
 
-static void send_request(struct reading *r, Dagrun__DataKind kind)
+static void send_request(struct reading *r, Dagrun__DataKind kind, int error)
 {
 	Dagrun__Data m = DAGRUN__DATA__INIT;
 	zmq_msg_t frame;
@@ -30,12 +30,15 @@ static void send_request(struct reading *r, Dagrun__DataKind kind)
 	m.channel = r->channel;
 	m.credit = r->fetch.credit;
 	m.bytes = r->fetch.consumed;
+	m.error = error;
 	if (kind == DAGRUN__DATA_KIND__OPEN) {
 		m.job = r->open.job;
 		m.vertex = r->open.vertex;
 		m.attempt = r->open.attempt;
 		m.stream = r->open.stream;
 		m.part = r->open.part;
+		m.reader = r->open.reader;
+		m.reader_port = r->open.reader_port;
 		m.live = r->open.live;
 		m.seq = r->fetch.next;
 	}
@@ -85,7 +88,7 @@ static void on_block(
 	memcpy(&header, zmq_msg_data(header_frame), sizeof(header));
 	if (block_header_check(&header) < 0 || header.length != zmq_msg_size(payload) || header.seq != seq ||
 		header.checksum != hash_64(zmq_msg_data(payload), header.length)) {
-		send_request(r, DAGRUN__DATA_KIND__OPEN); /* damaged on its way: once more */
+		send_request(r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
 		return;
 	}
 	switch (fetch_on_block(&r->fetch, seq, header.length, os_now())) {
@@ -94,7 +97,7 @@ static void on_block(
 	case FETCH_ASK_AGAIN:
 		/* Blocks that follow the gap would each ask; the silence that comes now asks once. */
 		if (r->fetch.last_progress + DAG_SECOND / 10 < os_now())
-			send_request(r, DAGRUN__DATA_KIND__OPEN);
+			send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
 		return;
 	case FETCH_TAKE:
 		break;
@@ -119,7 +122,7 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 
 	switch (fetch_on_end(&r->fetch, m->blocks, os_now())) {
 	case FETCH_ASK_AGAIN:
-		send_request(r, DAGRUN__DATA_KIND__OPEN);
+		send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
 		return;
 	case FETCH_IGNORE:
 		return;
@@ -238,7 +241,7 @@ void data_read_start(struct data *d, const struct command *c)
 	r->dealer = find_dealer(d, c->text);
 	fetch_init(&r->fetch, c->open.credit, c->open.live, os_now());
 	HASH_ADD(hh, d->readings, channel, sizeof(r->channel), r);
-	send_request(r, DAGRUN__DATA_KIND__OPEN);
+	send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
 }
 
 void data_read_tick(struct data *d)
@@ -248,7 +251,7 @@ void data_read_tick(struct data *d)
 	HASH_ITER(hh, d->readings, r, next)
 		switch (fetch_tick(&r->fetch, os_now())) {
 		case FETCH_OPEN:
-			send_request(r, DAGRUN__DATA_KIND__OPEN);
+			send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
 			break;
 		case FETCH_UNREACHABLE:
 			fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
@@ -263,16 +266,16 @@ void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes)
 	struct reading *r = find_reading(d, channel);
 
 	if (r && fetch_consumed(&r->fetch, bytes) == FETCH_CREDIT)
-		send_request(r, DAGRUN__DATA_KIND__CREDIT);
+		send_request(r, DAGRUN__DATA_KIND__CREDIT, 0);
 }
 
-void data_read_stop(struct data *d, uint64_t channel)
+void data_read_stop(struct data *d, uint64_t channel, int error)
 {
 	struct reading *r = find_reading(d, channel);
 
 	if (!r)
 		return;
-	send_request(r, DAGRUN__DATA_KIND__CLOSE);
+	send_request(r, DAGRUN__DATA_KIND__CLOSE, error);
 	forget_reading(d, r);
 }
 

@@ -439,7 +439,7 @@ static void *run_task(void *arg)
 	fflush(NULL);
 	/* The output first, then the inputs: a reader that is done must find its producers still committed to
 	 * it. */
-	reader_close_all(v);
+	reader_close_all(v, r != 0);
 	send_done(v, r, &index);
 	return NULL;
 }

@@ -19,6 +19,7 @@
 
 #define PUMP_BUFFER (128u << 10)
 #define PUMP_FLUSH_MS 20 /* a slow program's records become readable at least this often */
+#define PUMP_END_MS 250  /* between a program's closing of its stdin and its end, where that is why */
 #define ALL_PRODUCERS UINT32_MAX
 
 /* Carries records between one port and one descriptor. */
@@ -42,6 +43,7 @@ struct program {
 	char **env;
 	size_t env_count, env_cap;
 	int child_fds[3];
+	int pidfd;
 };
 
 /* The record API is not for several threads: pumps take turns where they touch the vertex. */
@@ -105,30 +107,44 @@ static bool block_ended(const struct pump *p)
 	return port->channels[producer].at == port->channels[producer].end;
 }
 
+/* The program does not read any more: it has ended, or will need this input no longer. */
+static void stop_feeding(struct pump *p)
+{
+	struct pollfd ended = {p->program->pidfd, POLLIN, 0};
+
+	if (errno != EPIPE) {
+		task_fail(p->v, errno == ENOSPC ? DAG_ENOSPC : DAG_EIO,
+			base_format("cannot hand on input port %u: %s", p->port, strerror(errno)));
+		return;
+	}
+	/* If it has failed, another attempt may want to read from the start; its end tells which it is. Of a
+	 * port read by several paths the others may go on. */
+	if (p->producer == ALL_PRODUCERS && poll(&ended, 1, PUMP_END_MS) == 0)
+		dag_close(p->v, p->port);
+}
+
 static void pump_in(struct pump *p)
 {
 	enum dag_format_kind format = p->v->in[p->port].format.kind;
 	struct buffer b = {0};
 	struct dag_record r;
+	bool ok = true;
 	int n = 0;
 
-	while ((n = next_of(p, &r)) > 0) {
+	while (ok && (n = next_of(p, &r)) > 0) {
 		if ((format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES) &&
 			check_text(p->v, p->port, &r) < 0)
 			break;
 		put_record(&b, format, &r);
 		if (b.len < PUMP_BUFFER && !block_ended(p))
 			continue;
-		if (write_all(p->fd, (char *)b.data, b.len) < 0)
-			break;
+		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
 		b.len = 0;
 	}
-	if (n == 0 && b.len)
-		write_all(p->fd, (char *)b.data, b.len);
-	/* A program that stopped reading does not need the rest. Of a port read by several paths others may.
-	 */
-	if (p->producer == ALL_PRODUCERS)
-		dag_close(p->v, p->port);
+	if (ok && n == 0 && b.len)
+		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
+	if (!ok)
+		stop_feeding(p);
 	close(p->fd);
 	buffer_fini(&b);
 }
@@ -524,7 +540,7 @@ static int start_and_wait(struct program *prog)
 		return task_fail(
 			v, r, base_format("cannot start program '%s': %s", prog->argv[0], strerror(errno)));
 	}
-	close(pidfd);
+	prog->pidfd = pidfd;
 	/* Threads of this program may wait for each other as well as for the daemon. */
 	pthread_mutex_lock(&v->host->lock);
 	v->host->threads += (int)prog->pump_count;
@@ -537,6 +553,7 @@ static int start_and_wait(struct program *prog)
 	kill(-pid, SIGKILL);
 	end_strays(v->host, pid);
 	join_pumps(prog);
+	close(pidfd);
 	pthread_mutex_lock(&v->host->lock);
 	v->host->threads -= (int)prog->pump_count;
 	pthread_mutex_unlock(&v->host->lock);
@@ -545,7 +562,7 @@ static int start_and_wait(struct program *prog)
 
 int program_run(struct dag_vertex *v)
 {
-	struct program prog = {.v = v};
+	struct program prog = {.v = v, .pidfd = -1};
 	const struct stage_spec *spec = &v->stage->spec;
 	int r = 0;
 

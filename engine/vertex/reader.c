@@ -576,10 +576,10 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 	return 0;
 }
 
-static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer)
+static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer, bool failed)
 {
 	struct in_channel *ch = &v->in[port].channels[producer];
-	struct host_msg msg = {.kind = HOST_CLOSE, .task = v->task};
+	struct host_msg msg = {.kind = HOST_CLOSE, .task = v->task, .u.data = {port, producer}};
 
 	if (ch->state == CHANNEL_ENDED)
 		return;
@@ -589,27 +589,30 @@ static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer
 		ch->state = CHANNEL_ENDED;
 		writer_leave_fifo(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
 		pthread_mutex_unlock(&v->host->lock);
-	} else {
-		msg.u.data.port = port;
-		msg.u.data.producer = producer;
+	} else if (!failed) {
 		host_send(v->host, &msg, NULL, 0);
 	}
 	ch->state = CHANNEL_ENDED;
 }
 
-void dag_close(struct dag_vertex *v, uint32_t port)
+static void close_port(struct dag_vertex *v, uint32_t port, bool failed)
 {
-	struct in_port *p;
+	struct in_port *p = &v->in[port];
 
-	if (bad_port(v, port) || v->in[port].closed)
+	if (p->closed)
 		return;
-	p = &v->in[port];
 	p->closed = true;
 	for (uint32_t i = 0; i < p->producers; i++) {
 		release_current(v, port, i, &p->channels[i]);
 		if (p->channels[i].state != CHANNEL_NEW || (p->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO)))
-			close_channel(v, port, i);
+			close_channel(v, port, i, failed);
 	}
+}
+
+void dag_close(struct dag_vertex *v, uint32_t port)
+{
+	if (!bad_port(v, port))
+		close_port(v, port, false);
 }
 
 uint32_t dag_producers(const struct dag_vertex *v, uint32_t port)
@@ -617,10 +620,10 @@ uint32_t dag_producers(const struct dag_vertex *v, uint32_t port)
 	return port < v->stage->spec.in_count ? v->in[port].producers : 0;
 }
 
-void reader_close_all(struct dag_vertex *v)
+void reader_close_all(struct dag_vertex *v, bool failed)
 {
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
-		dag_close(v, port);
+		close_port(v, port, failed);
 		for (uint32_t i = 0; i < v->in[port].producers; i++) {
 			v->records_in += v->in[port].channels[i].number;
 			v->bytes_in += v->in[port].channels[i].bytes;

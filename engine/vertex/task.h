@@ -133,8 +133,8 @@ void reader_on_blocks(
 void reader_on_end(struct dag_vertex *v, const struct host_msg *msg);
 /* Hands a live channel its next block; the caller holds host.lock. */
 void reader_push_block(struct in_channel *ch, struct queued_block block);
-/* Closes what was not read to its end. */
-void reader_close_all(struct dag_vertex *v);
+/* Closes what was not read to its end; the producers are told, unless the vertex failed. */
+void reader_close_all(struct dag_vertex *v, bool failed);
 /* Frees, once no other task of the group can look at these channels. */
 void reader_fini(struct dag_vertex *v);
 /* Removes the fifo blocks that one consumer will never read; the caller holds host.lock. */

@@ -68,10 +68,11 @@ void blame_failed_node(struct jm *jm, uint32_t vertex)
 		n->name, n->bad, vertex_stage(jm, vertex)->name, graph_index(jm->graph, vertex), f->text);
 }
 
-/* The gang that the vertex is in starts anew; what it lost is looked for first. */
+/* Alone, or with its whole gang; what that lost is looked for first. */
 static void run_again(struct jm *jm, uint32_t vertex)
 {
-	gang_rerun(jm, jm->graph->gang_of[vertex]);
+	if (!run_alone(jm, vertex))
+		gang_rerun(jm, jm->graph->gang_of[vertex]);
 }
 
 /* ---- rule 7 ---- */
@@ -323,7 +324,11 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	else if (o->blamed && o->blamed_vertex < jm->graph->vertex_count && input_error &&
 		 jm->graph->gang_of[o->blamed_vertex] != jm->graph->gang_of[vertex])
 		complain(jm, vertex, o);
-	else if (o->blamed && input_error)
+	else if (o->blamed && input_error && is_alone(jm, vertex, o->blamed_vertex)) {
+		jm_note(jm, "%s cannot read %s from its first block; their gang runs again",
+			jm_attempt_name(jm, vertex), jm_attempt_name(jm, o->blamed_vertex));
+		gang_rerun(jm, jm->graph->gang_of[vertex]);
+	} else if (o->blamed && input_error)
 		break_gang(jm, jm->graph->gang_of[vertex]);
 	else if (o->error == DAG_ELOST) { /* its daemon gave it up: uncharged, as if the node were gone */
 		jm_note(jm, "%s was lost and runs again: %s", jm_attempt_name(jm, vertex),

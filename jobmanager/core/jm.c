@@ -5,6 +5,7 @@
  *
  *   started VERTEX ATTEMPT node=N count=C      a gang, by its first member
  *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
+ *   alone VERTEX ATTEMPT node=N                a member of a gang, which reads the others' attempts anew
  *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D
  *   failed VERTEX ATTEMPT error=E signal=S TEXT
  *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on

@@ -110,6 +110,17 @@ static int replay_adopted(struct jm *jm, unsigned vertex, unsigned attempt)
 	return 0;
 }
 
+static int replay_alone(struct jm *jm, unsigned vertex, unsigned attempt)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (v->state == JM_DONE || attempt <= v->highest)
+		return DAG_EFORMAT;
+	v->fenced = v->highest;
+	v->attempt = v->highest = attempt;
+	return 0;
+}
+
 static int replay_copied(struct jm *jm, unsigned vertex, unsigned attempt)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
@@ -155,6 +166,8 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 		return replay_invalidated(jm, vertex);
 	if (!strcmp(word, "adopted"))
 		return replay_adopted(jm, vertex, attempt);
+	if (!strcmp(word, "alone"))
+		return replay_alone(jm, vertex, attempt);
 	if (!strcmp(word, "copied"))
 		return replay_copied(jm, vertex, attempt);
 	if (!strcmp(word, "skip"))

@@ -41,68 +41,73 @@ void forget_found(struct jm *jm, uint32_t node)
 
 /* ---- adoption ---- */
 
-static struct jm_adoptable *find_adoptable(struct jm *jm, uint32_t vertex, uint32_t attempt)
+/* The newest attempt of the vertex that a node has; they are sorted. */
+static struct jm_adoptable *newest_of(struct jm *jm, uint32_t vertex)
 {
-	for (size_t i = 0; i < jm->adoptable_count; i++)
-		if (jm->adoptable[i].found.vertex == vertex && jm->adoptable[i].found.attempt == attempt &&
-			jm->nodes[jm->adoptable[i].node].up)
-			return &jm->adoptable[i];
-	return NULL;
+	size_t low = 0, high = jm->adoptable_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (jm->adoptable[mid].found.vertex < vertex)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < jm->adoptable_count && jm->adoptable[low].found.vertex == vertex ? &jm->adoptable[low]
+										      : NULL;
 }
 
 struct reading {
 	struct buffer pairs;
-	uint32_t gang, attempt;
-	bool whole; /* every producer is committed, or in the gang */
+	uint32_t gang, limit;
+	bool whole; /* every producer is committed, or in the gang and found */
 };
 
 static void note_producer(struct jm *jm, uint32_t producer, void *ctx)
 {
 	struct reading *r = ctx;
-	uint32_t pair[2] = {producer, jm->vertices[producer].attempt};
+	const struct jm_vertex *v = &jm->vertices[producer];
+	uint32_t pair[2] = {producer, v->attempt};
+	struct jm_adoptable *a = NULL;
 
-	if (jm->graph->gang_of[producer] == r->gang && jm->vertices[producer].state != JM_DONE)
-		pair[1] = r->attempt;
-	else if (jm->vertices[producer].state != JM_DONE)
-		r->whole = false;
+	if (v->state != JM_DONE) {
+		a = jm->graph->gang_of[producer] == r->gang ? newest_of(jm, producer) : NULL;
+		pair[1] = a ? a->found.attempt : 0;
+		r->whole = r->whole && a && pair[1] <= r->limit;
+	}
 	buffer_append(&r->pairs, pair, sizeof(pair));
 }
 
-static bool reads_what_counts(struct jm *jm, const struct jm_found *f)
+/* A running member must read what is committed or found; a committed one can have read no later attempt. */
+static bool reads_what_counts(struct jm *jm, uint32_t vertex)
 {
-	struct reading r = {.gang = jm->graph->gang_of[f->vertex], .attempt = f->attempt, .whole = true};
+	const struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_adoptable *a = v->state == JM_DONE ? NULL : newest_of(jm, vertex);
+	struct reading r = {
+		.gang = jm->graph->gang_of[vertex], .limit = a ? UINT32_MAX : v->attempt, .whole = true};
 	bool same;
 
-	vertex_each_producer(jm, f->vertex, note_producer, &r);
-	same = r.whole &&
-	       hash_pairs((uint32_t *)r.pairs.data, r.pairs.len / (2 * sizeof(uint32_t))) == f->inputs;
+	if (!a && v->state != JM_DONE)
+		return false;
+	vertex_each_producer(jm, vertex, note_producer, &r);
+	same = r.whole && (!a || hash_pairs((uint32_t *)r.pairs.data, r.pairs.len / (2 * sizeof(uint32_t))) ==
+					  a->found.inputs);
 	buffer_fini(&r.pairs);
 	return same;
 }
 
-/* All members that are not committed must have been found under one number, reading what counts. */
-static bool can_adopt(struct jm *jm, uint32_t gang, uint32_t attempt)
+static bool can_adopt(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
-	for (uint32_t i = 0; i < g->count; i++) {
-		uint32_t vertex = jm->graph->gang_members[g->first + i];
-		const struct jm_vertex *v = &jm->vertices[vertex];
-		struct jm_adoptable *a;
-
-		if (v->state == JM_DONE) {
-			if (v->attempt != attempt)
-				return false;
-			continue;
-		}
-		a = find_adoptable(jm, vertex, attempt);
-		if (!a || !reads_what_counts(jm, &a->found))
+	for (uint32_t i = 0; i < g->count; i++)
+		if (!reads_what_counts(jm, jm->graph->gang_members[g->first + i]))
 			return false;
-	}
 	return true;
 }
 
-static void adopt(struct jm *jm, uint32_t gang, uint32_t attempt)
+static void adopt(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
@@ -113,17 +118,18 @@ static void adopt(struct jm *jm, uint32_t gang, uint32_t attempt)
 	for (uint32_t i = 0; i < g->count; i++) {
 		uint32_t vertex = jm->graph->gang_members[g->first + i];
 		struct jm_vertex *v = &jm->vertices[vertex];
+		const struct jm_adoptable *a = newest_of(jm, vertex);
 
 		if (v->state == JM_DONE)
 			continue;
 		jm->gangs[gang].left++;
-		v->node = find_adoptable(jm, vertex, attempt)->node;
-		v->attempt = attempt;
-		v->highest = DAG_MAX(v->highest, attempt);
+		v->node = a->node;
+		v->attempt = a->found.attempt;
+		v->highest = DAG_MAX(v->highest, v->attempt);
 		v->started = jm->now;
 		occupy_node(jm, v->node, vertex, +1);
 		vertex_set_state(jm, vertex, JM_RUNNING);
-		jm_fact(jm, "adopted %u %u node=%s", vertex, attempt, jm->nodes[v->node].name);
+		jm_fact(jm, "adopted %u %u node=%s", vertex, v->attempt, jm->nodes[v->node].name);
 	}
 }
 
@@ -156,8 +162,8 @@ void on_resumed(struct jm *jm)
 
 		/* Numbers go on above all that any node names. */
 		v->highest = DAG_MAX(v->highest, f->attempt);
-		if (v->state != JM_RUNNING && v->state != JM_DONE && can_adopt(jm, gang, f->attempt))
-			adopt(jm, gang, f->attempt);
+		if (v->state != JM_RUNNING && v->state != JM_DONE && can_adopt(jm, gang))
+			adopt(jm, gang);
 		if (v->state == JM_RUNNING && v->attempt == f->attempt && v->node == jm->adoptable[i].node)
 			adopted++;
 		else

@@ -10,6 +10,7 @@
  *   round.c     which gang is started where
  *   failure.c   what a failure means
  *   copy.c      second copies of slow vertices
+ *   alone.c     members of gangs that run again alone
  *   replay.c    the facts of an earlier run
  *   resume.c    what nodes hold when they come up, and what is adopted
  */
@@ -283,6 +284,13 @@ void copy_drop(struct jm *jm, uint32_t vertex);
 /* The copy becomes the current attempt; the one before is killed. */
 void copy_promote(struct jm *jm, uint32_t vertex);
 void copies_start(struct jm *jm);
+
+/* ---- alone.c ---- */
+/* Starts the running vertex anew while the others of its gang go on; false where they must start again too.
+ */
+bool run_alone(struct jm *jm, uint32_t vertex);
+/* Whether it was, and reads `other` of its gang in an earlier attempt. */
+bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other);
 
 /* ---- resume.c ---- */
 void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);

@@ -86,11 +86,68 @@ def F10_stopped_daemon_returns(case):
     check(case.read("words.tsv") == reference(case), "the counts differ")
 
 
+ALONE = """
+stages:
+  a: {sh: "echo $DAGRUN_ATTEMPT >> A; seq 300000", retries: 20}
+  b: {sh: "echo $DAGRUN_ATTEMPT $$ >> B; head -c 200000; sleep SLEEP; if mkdir FLAG 2>/dev/null; then WAIT; fi; cat", retries: 20}
+flow: [{from: a, to: b, channel: pipe}]
+outputs: {b: {file: out.txt}}
+"""
+
+
+def prepare_alone(case, wait, sleep="0"):
+    text = ALONE.replace("FLAG", case.path("flag")).replace("WAIT", wait).replace("SLEEP", sleep)
+    for name in "AB":
+        case.write(name, "")
+        text = text.replace(f">> {name}", ">> " + case.path(name))
+    case.write("alone.yaml", text)
+
+
+def check_alone(case, err):
+    check(case.read("out.txt") == case.shell("seq 300000"), "the bytes differ")
+    check(case.read("A").count(b"\n") == 1 and case.read("B").count(b"\n") == 2, [case.read("A"), case.read("B"), err])
+
+
+@test
+def rule4_last_of_a_pipeline_runs_again_alone(case):
+    prepare_alone(case, "kill -9 $$")
+    check_alone(case, case.dagrun("run", "alone.yaml").stderr)
+
+
+@test
+def rule4_between_daemons(case):
+    """Slots of one each, so that the two members run on different nodes."""
+    prepare_alone(case, "sleep 60")
+    cluster = Cluster(case, nodes=3, slots=1)
+    case.write("alone.yaml", case.read("alone.yaml").decode().replace(", retries: 20}", ", retries: 20, cpus: 1}"))
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "alone.yaml")
+    case.wait_for(lambda: os.path.exists(case.path("flag")), "the consumer to be half way")
+    pid = int(case.read("B").split()[1])
+    with open(f"/proc/{pid}/stat") as f:
+        host = int(f.read().rsplit(")", 1)[1].split()[1])
+    with open(f"/proc/{host}/stat") as f:
+        daemon = int(f.read().rsplit(")", 1)[1].split()[1])
+    [d for d in cluster.daemons if d.pid == daemon][0].kill()
+    err = p.communicate(timeout=60 * SLOW)[1]
+    check(p.returncode == 0, err)
+    check_alone(case, err)
+
+
+@test
+def rule4_whole_gang_where_the_first_blocks_are_gone(case):
+    """An eighth of a quarter of the node's memory is 2 MiB; the consumer fails after more."""
+    prepare_alone(case, "head -c 4000000 > x; kill -9 $$")
+    case.write("alone.yaml", case.read("alone.yaml").decode().replace("seq 300000", "seq 2000000"))
+    Cluster(case, nodes=1, slots=1, extra=("--memory", "64MiB")).run("alone.yaml")
+    check(case.read("out.txt") == case.shell("seq 2000000"), "the bytes differ")
+    check(case.read("A").count(b"\n") == 2, case.read("A"))
+
+
 @test
 def F07_killed_consumer_of_a_pipe(case):
     case.write("p.yaml", """
 stages:
-  a: {sh: "seq 3000000"}
+  a: {sh: "seq 20000000"}
   b: {program: [cat]}
   c: {program: [md5sum]}
 flow: [{from: a, to: b, channel: pipe}, {from: b, to: c, channel: pipe}]
@@ -102,7 +159,7 @@ outputs: {c: {file: "-"}}
     time.sleep(0.2)
     os.kill(max(case.hosts()), signal.SIGKILL)
     out, err = finish(case, p)
-    check(out == case.shell("seq 3000000 | md5sum"), "the bytes differ")
+    check(out == case.shell("seq 20000000 | md5sum"), "the bytes differ")
 
 
 @test

@@ -57,6 +57,7 @@ struct sim_manager {
 	bool resuming, dead;
 	uint64_t last_fetch, steps, invalidated_at;
 	uint32_t *copies;   /* the last one of each vertex */
+	uint32_t *alone;    /* likewise */
 	uint32_t published; /* outputs that are renamed, all in all */
 };
 
@@ -66,6 +67,7 @@ void manager_init(struct sim *s)
 
 	s->manager = m;
 	m->copies = base_alloc((s->use->vertex_count + 1) * sizeof(*m->copies));
+	m->alone = base_alloc((s->use->vertex_count + 1) * sizeof(*m->alone));
 	m->by_number = base_alloc((s->node_count + 1) * sizeof(struct manager_node *));
 	m->nodes = base_alloc(s->node_count * sizeof(*m->nodes));
 	m->outputs = base_alloc((s->use->output_count + 1) * sizeof(*m->outputs));
@@ -162,6 +164,8 @@ static void probe_fact(struct sim *s, const char *fact)
 	} else if (sscanf(fact, "committed %u %u", &vertex, &attempt) == 2) {
 		if (m->copies[vertex] == attempt)
 			sim_probe(s, PROBE_copy_won);
+		if (m->alone[vertex] == attempt)
+			sim_probe(s, PROBE_alone_done);
 		if (JM_ATTEMPT_EPOCH(attempt) < m->epoch)
 			sim_probe(s, PROBE_sealed_adopted);
 	} else if (!strncmp(fact, "invalidated", 11)) {
@@ -171,8 +175,11 @@ static void probe_fact(struct sim *s, const char *fact)
 		m->invalidated_at = m->steps;
 	} else if (!strncmp(fact, "adopted", 7))
 		sim_probe(s, PROBE_adopted);
-	else if (sscanf(fact, "started %*u %u node=%*s count=%u", &attempt, &count) == 2 && count > 1 &&
-		 JM_ATTEMPT_NUMBER(attempt) > 1)
+	else if (sscanf(fact, "alone %u %u", &vertex, &attempt) == 2) {
+		sim_probe(s, PROBE_alone);
+		m->alone[vertex] = attempt;
+	} else if (sscanf(fact, "started %*u %u node=%*s count=%u", &attempt, &count) == 2 && count > 1 &&
+		   JM_ATTEMPT_NUMBER(attempt) > 1)
 		sim_probe(s, PROBE_gang_again);
 }
 
@@ -935,6 +942,7 @@ void manager_fini(struct sim *s)
 	free(m->deferred);
 	free(m->steps_end);
 	free(m->copies);
+	free(m->alone);
 	free(m->outputs);
 	free(m->nodes);
 	free(m->by_number);

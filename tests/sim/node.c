@@ -25,8 +25,15 @@ struct input {
 	uint64_t value;
 };
 
+/* Of a pipe: who reads it. */
+struct live_reader {
+	uint64_t key, channel;
+};
+
 struct attempt {
 	struct key key;
+	struct live_reader *readers;
+	size_t reader_count, reader_cap;
 	enum state state;
 	bool acked, damaged, computed, wedged;
 	uint32_t shares, tries;
@@ -101,6 +108,7 @@ static void forget(struct sim_node *n, struct attempt *a)
 	if (a->state == RUNNING)
 		n->used -= a->shares;
 	HASH_DEL(n->attempts, a);
+	free(a->readers);
 	free(a->inputs);
 	free(a);
 }
@@ -142,11 +150,35 @@ static void wake_parked(struct sim *s, uint32_t self, struct key key, const stru
 	}
 }
 
+/* A pipe's blocks may be gone when another attempt of a reader comes for them. */
+static bool is_held(struct sim *s, struct attempt *a, const Dagrun__Data *d)
+{
+	struct prng p = {s->options.seed ^ a->instance << 16};
+
+	for (size_t i = 0; i < a->reader_count; i++) {
+		struct live_reader *r = &a->readers[i];
+
+		if (r->key >> 32 != d->seq >> 32 || r->channel != d->channel)
+			continue;
+		if (r->key != d->seq && prng_below(&p, 2))
+			return false;
+		r->key = d->seq;
+		return true;
+	}
+	*DAG_APPEND(a->readers, a->reader_count, a->reader_cap) = (struct live_reader){d->seq, d->channel};
+	return true;
+}
+
 static void on_open(struct sim *s, uint32_t self, uint32_t from, const Dagrun__Data *d)
 {
 	struct sim_node *n = node_of(s, self);
 	struct attempt *a = find(n, d->vertex, d->attempt);
 
+	if (a && d->live && !is_held(s, a, d)) {
+		sim_probe(s, PROBE_alone_gone);
+		answer(s, self, from, d->seq, d->channel, d->part, NULL);
+		return;
+	}
 	if (a && a->state == SEALED) {
 		answer(s, self, from, d->seq, d->channel, d->part, a);
 		return;

@@ -45,6 +45,9 @@
 	X(consumer_again, "a consumer of other bytes ran again")                                             \
 	X(corrupt_found, "damaged data was found by its holder")                                             \
 	X(intact, "a complaint about intact data")                                                           \
+	X(alone, "a member of a gang ran again alone")                                                       \
+	X(alone_done, "and was committed beside the others' earlier attempts")                               \
+	X(alone_gone, "and did not find the others' first blocks any more")                                  \
 	X(gang_again, "a gang started again")                                                                \
 	X(fenced, "a message of an older epoch was refused")                                                 \
 	X(lease_over, "a daemon's lease ended and it stopped its vertices")                                  \

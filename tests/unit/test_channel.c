@@ -70,25 +70,57 @@ static void test_live_part_waits_for_all_readers(void **state)
 
 	(void)state;
 	live_init(&p, 2, 100);
-	assert_int_equal(live_attach(&p, &a, 0), 0);
+	p.kept = false;
+	assert_int_equal(live_attach(&p, &a, 1, 0, 0), 0);
 	append(&p, 60);
 	append(&p, 60);
 	assert_true(live_next(&p, live_find(&p, &a), &ref, &seq) && seq == 0);
 	live_consumed(&p, live_find(&p, &a), 60);
 	assert_false(live_release(&p, &ref));
 	assert_false(live_limit_changed(&p, &limit));
-	assert_int_equal(live_attach(&p, &b, 0), 0);
+	assert_int_equal(live_attach(&p, &b, 2, 0, 0), 0);
 	live_consumed(&p, live_find(&p, &b), 120);
 	assert_true(live_release(&p, &ref));
 	assert_false(live_release(&p, &ref));
 	assert_true(live_limit_changed(&p, &limit) && limit == 160);
-	assert_int_equal(live_attach(&p, &state, 0), DAG_EMISSING);
-	assert_int_equal(live_attach(&p, &state, 1), DAG_ELIMIT);
+	assert_int_equal(live_attach(&p, &state, 3, 0, 0), DAG_EMISSING);
+	assert_int_equal(live_attach(&p, &state, 3, 0, 1), DAG_ELIMIT);
 	assert_false(live_all_closed(&p));
 	live_close(&p, live_find(&p, &a));
 	assert_true(live_release(&p, &ref));
 	live_close(&p, live_find(&p, &b));
 	assert_true(live_all_closed(&p));
+	live_fini(&p);
+}
+
+/* A reader that failed is waited for again, and finds everything while the part is kept. */
+static void test_kept_part_is_read_again(void **state)
+{
+	struct live_part p;
+	struct block_ref ref;
+	uint64_t seq, limit;
+	int first, second;
+
+	(void)state;
+	live_init(&p, 1, 100);
+	assert_int_equal(live_attach(&p, &first, 7, 0, 0), 0);
+	append(&p, 60);
+	assert_true(live_next(&p, live_find(&p, &first), &ref, &seq));
+	live_consumed(&p, live_find(&p, &first), 60);
+	assert_false(live_release(&p, &ref));
+	assert_true(live_limit_changed(&p, &limit) && limit == 160);
+	assert_ptr_equal(live_find_vertex(&p, 7, 0), live_find(&p, &first));
+	live_leave(&p, live_find(&p, &first));
+	assert_null(live_find_vertex(&p, 7, 0));
+	assert_false(live_all_closed(&p));
+	assert_int_equal(live_attach(&p, &second, 7, 0, 0), 0);
+	assert_true(live_next(&p, live_find(&p, &second), &ref, &seq) && seq == 0 && ref.length == 60);
+	assert_false(live_limit_changed(&p, &limit));
+	live_consumed(&p, live_find(&p, &second), 60);
+	p.kept = false;
+	assert_true(live_release(&p, &ref));
+	live_leave(&p, live_find(&p, &second));
+	assert_int_equal(live_attach(&p, &first, 7, 0, 0), DAG_EMISSING);
 	live_fini(&p);
 }
 
@@ -294,6 +326,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_index_believes_nothing),
 		cmocka_unit_test(test_block_header), cmocka_unit_test(test_live_part_waits_for_all_readers),
+		cmocka_unit_test(test_kept_part_is_read_again),
 		cmocka_unit_test(test_elastic_part_never_limits), cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_link_over_a_bad_wire), cmocka_unit_test(test_slots_are_shared_equally),
 		cmocka_unit_test(test_registry_forgets_the_silent),

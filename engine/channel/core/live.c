@@ -4,7 +4,7 @@
 
 void live_init(struct live_part *part, uint32_t expected, uint64_t window)
 {
-	*part = (struct live_part){.expected = expected, .window = window, .limit = window};
+	*part = (struct live_part){.expected = expected, .window = window, .limit = window, .kept = true};
 }
 
 void live_fini(struct live_part *part)
@@ -22,7 +22,7 @@ void live_append(struct live_part *part, const struct block_ref *ref)
 	*DAG_APPEND(part->blocks, part->count, part->cap) = (struct live_block){*ref, part->bytes};
 }
 
-int live_attach(struct live_part *part, void *owner, uint64_t from)
+int live_attach(struct live_part *part, void *owner, uint32_t vertex, uint32_t port, uint64_t from)
 {
 	struct live_reader *r = live_find(part, owner);
 
@@ -35,7 +35,7 @@ int live_attach(struct live_part *part, void *owner, uint64_t from)
 	if (part->reader_count == part->expected)
 		return DAG_ELIMIT;
 	*DAG_APPEND(part->readers, part->reader_count, part->reader_cap) =
-		(struct live_reader){.owner = owner, .next = from};
+		(struct live_reader){.owner = owner, .vertex = vertex, .port = port, .next = from};
 	return 0;
 }
 
@@ -43,6 +43,14 @@ struct live_reader *live_find(struct live_part *part, const void *owner)
 {
 	for (size_t i = 0; i < part->reader_count; i++)
 		if (part->readers[i].owner == owner)
+			return &part->readers[i];
+	return NULL;
+}
+
+struct live_reader *live_find_vertex(struct live_part *part, uint32_t vertex, uint32_t port)
+{
+	for (size_t i = 0; i < part->reader_count; i++)
+		if (part->readers[i].vertex == vertex && part->readers[i].port == port)
 			return &part->readers[i];
 	return NULL;
 }
@@ -69,6 +77,11 @@ void live_close(struct live_part *part, struct live_reader *reader)
 	reader->closed = true;
 }
 
+void live_leave(struct live_part *part, struct live_reader *reader)
+{
+	*reader = part->readers[--part->reader_count];
+}
+
 /* Bytes that every reader which still reads has consumed. */
 static uint64_t consumed_by_all(const struct live_part *part)
 {
@@ -84,7 +97,7 @@ static uint64_t consumed_by_all(const struct live_part *part)
 
 bool live_release(struct live_part *part, struct block_ref *ret)
 {
-	if (part->first == part->count || part->blocks[part->first].end > consumed_by_all(part))
+	if (part->kept || part->first == part->count || part->blocks[part->first].end > consumed_by_all(part))
 		return false;
 	*ret = part->blocks[part->first++].ref;
 	part->first_seq++;
