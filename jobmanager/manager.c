@@ -4,6 +4,7 @@
  * thread at once; an effect that must not outrun them is deferred until they are durable.
  */
 #include "shell.h"
+#include "verify.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -128,6 +129,8 @@ static void append_facts(struct manager *m, const struct jm_effect *effects, siz
 		if (effects[i].kind == JM_JOURNAL) {
 			facts[count++] = effects[i].text;
 			quarantine_fact(m, effects[i].text);
+			if (m->config->verify)
+				verify_fact(m->config->verify, effects[i].text);
 		}
 	if (count && !m->fenced) /* then the journal is another's */
 		m->journaled = journal_append(m->journal, facts, count);
@@ -293,10 +296,20 @@ static int take_lock(struct manager *m, struct dag_diag *diag)
 	return 0;
 }
 
+static int describe(struct manager *m, struct dag_diag *diag)
+{
+	int r = ship_prepare(m, diag);
+
+	if (r == 0)
+		resume_describe(m);
+	return r;
+}
+
 static int start(struct manager *m, struct dag_diag *diag)
 {
 	struct journal_config journal = {.on_durable = on_durable, .on_trouble = on_trouble, .ctx = m};
 	const struct journal_saved *saved = m->config->saved;
+	struct verify *verify = m->config->verify;
 	int r = 0;
 
 	m->state_folder = os_state_folder();
@@ -309,13 +322,18 @@ static int start(struct manager *m, struct dag_diag *diag)
 	m->spool_folder = base_format("%s/spool/run-%s", m->state_folder, m->job);
 	journal.folder = m->job_folder;
 	m->epoch = saved ? saved->epoch + 1 : 1;
-	jm_new(&m->jm, &(struct jm_config){.graph = m->graph, .epoch = m->epoch});
 	judge_init(&m->judge, m->started);
-	if (saved) { /* nothing is touched before it is clear that the job can be resumed */
-		r = ship_prepare(m, diag);
-		resume_describe(m);
-		if (r == 0)
-			r = resume_replay(m, diag);
+	if (saved || verify) { /* nothing is touched before it is clear that the job is the same */
+		r = describe(m, diag);
+		if (r == 0 && verify)
+			r = resume_check_same(m, verify_saved(verify), m->config->verified, "verified", diag);
+		m->graph = verify ? verify_graph(verify) : m->graph;
+	}
+	jm_new(&m->jm, &(struct jm_config){.graph = m->graph,
+			       .epoch = m->epoch,
+			       .skipped = verify ? verify_skipped(verify) : NULL});
+	if (saved) {
+		r = r == 0 ? resume_replay(m, diag) : r;
 		journal.existing = true;
 		journal.first = saved->fact_count;
 		journal.first_sum = saved->last_sum;
@@ -326,8 +344,7 @@ static int start(struct manager *m, struct dag_diag *diag)
 	if (r == 0)
 		r = outputs_prepare(m, diag);
 	if (r == 0 && !saved) {
-		r = ship_prepare(m, diag);
-		resume_describe(m);
+		r = verify ? 0 : describe(m, diag);
 		if (r == 0)
 			r = take_lock(m, diag);
 		journal.meta = m->meta;
@@ -381,6 +398,8 @@ static void finish(struct manager *m)
 	uv_loop_close(&m->loop);
 	if (m->spool_folder && !m->config->nameserver && (m->ending || m->signal || !m->config->saved))
 		os_remove_tree(m->spool_folder);
+	if (m->config->verify && m->job_folder)
+		os_remove_tree(m->job_folder);
 	jm_destroy(&m->jm);
 	progress_destroy(m);
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
@@ -452,7 +471,9 @@ int manager_run(const struct manager_config *given)
 			progress_say(
 				&m, "job %s failed: %s", m.job, m.end_text ? m.end_text : "it did not end");
 	} else {
-		code = r == DAG_EUNREACHABLE ? MANAGER_UNREACHABLE : MANAGER_FAILED;
+		code = r == DAG_EUNREACHABLE ? MANAGER_UNREACHABLE
+		       : r == DAG_ECHANGED   ? MANAGER_INVALID
+					     : MANAGER_FAILED;
 	}
 	dag_diag_fini(&diag);
 	finish(&m);

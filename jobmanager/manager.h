@@ -7,6 +7,7 @@
 #include "wire/keys.h"
 
 struct journal_saved;
+struct verify;
 
 struct manager_config {
 	const struct graph *graph;
@@ -20,11 +21,14 @@ struct manager_config {
 	const char *job;                   /* resume: its id, */
 	const struct journal_saved *saved; /* its journal, */
 	int lock_fd;                       /* and the right to run it */
+	struct verify *verify;             /* instead: an earlier job is compared; of it, */
+	const char *verified;              /* its id */
 };
 
 enum manager_result {
 	MANAGER_DONE = 0,
 	MANAGER_FAILED = 1,      /* the job failed */
+	MANAGER_INVALID = 3,     /* the graph is not the one that an earlier job had */
 	MANAGER_UNREACHABLE = 4, /* no cluster, or none any more */
 	MANAGER_SIGNALLED = 128  /* + the signal that ended it */
 };

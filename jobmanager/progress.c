@@ -125,7 +125,7 @@ void progress_summary(struct manager *m)
 	uint32_t stages = 0;
 
 	erase(m->progress);
-	if (m->config->quiet)
+	if (m->config->quiet || m->config->verify)
 		return;
 	for (uint32_t i = 0; i < m->graph->stage_count; i++) {
 		struct jm_stage_view v;

@@ -76,6 +76,8 @@ char *quarantine_write(struct manager *m)
 	char *path = m->quarantined_count ? path_of(m) : NULL, *temporary, *error = NULL;
 	FILE *f;
 
+	if (m->config->verify)
+		return NULL;
 	if (!path) {
 		for (size_t i = 0; i < m->quarantined_count; i++)
 			put_line(m, stderr, m->quarantined[i]);

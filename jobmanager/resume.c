@@ -119,18 +119,17 @@ void resume_describe(struct manager *m)
 	add_number(m, "epoch", 1);
 }
 
-/* The graph must be the one that the facts speak of. */
-static int check_same(struct manager *m, struct dag_diag *diag)
+int resume_check_same(struct manager *m, const struct journal_saved *saved, const char *job, const char *what,
+	struct dag_diag *diag)
 {
 	for (size_t i = 0; i < m->meta_count; i++) {
-		const char *was = journal_meta(m->config->saved, m->meta[i].name);
+		const char *was = journal_meta(saved, m->meta[i].name);
 
-		if (was && !strcmp(was, m->meta[i].value))
+		if (strncmp(m->meta[i].name, "is: ", 4) || (was && !strcmp(was, m->meta[i].value)))
 			continue;
 		dag_diag_add(diag, NULL, 0, 0,
-			"job %s cannot be resumed: %s is not what it was when the job began; run the graph "
-			"anew",
-			m->job, m->meta[i].name + strlen("is: "));
+			"job %s cannot be %s: %s is not what it was when the job began; run the graph anew",
+			job, what, m->meta[i].name + strlen("is: "));
 		return DAG_ECHANGED;
 	}
 	return 0;
@@ -139,7 +138,7 @@ static int check_same(struct manager *m, struct dag_diag *diag)
 int resume_replay(struct manager *m, struct dag_diag *diag)
 {
 	const struct journal_saved *saved = m->config->saved;
-	int r = check_same(m, diag);
+	int r = resume_check_same(m, saved, m->job, "resumed", diag);
 
 	if (r < 0)
 		return r;

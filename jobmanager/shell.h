@@ -15,6 +15,7 @@
  *   progress.c  what a person sees
  *   journal.c   facts on disk
  *   quarantine.c  records that were passed over
+ *   verify.c    a job that ran, compared
  */
 #include "manager.h"
 #include "core/jm.h"
@@ -147,7 +148,10 @@ void nodes_destroy(struct manager *m);
 /* ---- resume.c ---- */
 /* Fills m->meta. */
 void resume_describe(struct manager *m);
-/* DAG_ECHANGED where the graph is another one; DAG_ECORRUPT, DAG_EIO. */
+/* DAG_ECHANGED where the graph is another one than the journal speaks of; `what` could not be done. */
+int resume_check_same(struct manager *m, const struct journal_saved *saved, const char *job, const char *what,
+	struct dag_diag *diag);
+/* DAG_ECHANGED; DAG_ECORRUPT, DAG_EIO. */
 int resume_replay(struct manager *m, struct dag_diag *diag);
 void resume_tick(struct manager *m);
 

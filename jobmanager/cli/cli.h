@@ -17,8 +17,8 @@ struct cli_command {
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
 };
 
-extern const struct cli_command cli_run, cli_resume, cli_jobs, cli_clean, cli_simulate, cli_check, cli_plan,
-	cli_nodes, cli_keygen;
+extern const struct cli_command cli_run, cli_resume, cli_verify, cli_jobs, cli_clean, cli_simulate, cli_check,
+	cli_plan, cli_nodes, cli_keygen;
 
 /* What run, check and plan share: the graph file with its parameters and plugins. */
 struct cli_graph {
@@ -52,6 +52,20 @@ const char *cli_operand(const struct cli_command *command, int argc, char **argv
 void cli_print(struct dag_diag *diag);
 /* The plan as text on stdout. */
 void cli_print_plan(const struct graph *graph);
+
+/* ---- earlier.c: what a job was started with, from its journal ---- */
+
+struct cli_earlier {
+	struct cli_graph graph;
+	struct wire_keys *keys;
+	struct manager_config config;
+};
+
+/* Loads a job's journal and takes the job's lock. The exit code; messages went to stderr. */
+int cli_journal_load(const char *id, struct journal_saved *saved, int *ret_lock);
+/* The exit code; 0 where config can be run. Goes to the folder where the job was started. */
+int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal_saved *saved);
+void cli_earlier_fini(struct cli_earlier *e);
 
 /* ---- jobs.c: what lies in the state folder ---- */
 

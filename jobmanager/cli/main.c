@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-static const struct cli_command *const commands[] = {&cli_run, &cli_resume, &cli_jobs, &cli_clean,
-	&cli_simulate, &cli_check, &cli_plan, &cli_nodes, &cli_keygen};
+static const struct cli_command *const commands[] = {&cli_run, &cli_resume, &cli_verify, &cli_jobs,
+	&cli_clean, &cli_simulate, &cli_check, &cli_plan, &cli_nodes, &cli_keygen};
 
 static void print_help(void)
 {

@@ -99,7 +99,7 @@ static void note_origin(struct settings *s)
 {
 	char *cwd = getcwd(NULL, 0), *path = realpath(s->graph.path, NULL);
 	size_t cap = 0;
-	static char names[CLI_PARAMS_MAX + CLI_PATHS_MAX][24];
+	static char names[CLI_PARAMS_MAX + CLI_PATHS_MAX][40];
 	size_t n = 0;
 
 	note(s, &cap, "cwd", cwd ? cwd : "/");

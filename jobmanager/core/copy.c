@@ -110,7 +110,7 @@ void copies_start(struct jm *jm)
 {
 	bool any = false;
 
-	if (jm->ended || jm->publishing || jm->ready_count || jm->node_count < 2)
+	if (jm->ended || jm->publishing || jm->partial || jm->ready_count || jm->node_count < 2)
 		return;
 	for (size_t i = 0; i < jm->graph->stage_count && !any; i++)
 		any = may_copy(&jm->stages[i], jm->graph->stages[i]);

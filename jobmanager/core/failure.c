@@ -345,7 +345,7 @@ static void rerun_consumer(struct jm *jm, uint32_t consumer, void *ctx)
 	const struct jm_vertex *v = &jm->vertices[consumer];
 	uint32_t producer = *(const uint32_t *)ctx;
 
-	if (jm->graph->gang_of[consumer] == jm->graph->gang_of[producer] ||
+	if (v->skipped || jm->graph->gang_of[consumer] == jm->graph->gang_of[producer] ||
 		(v->state != JM_RUNNING && v->state != JM_DONE))
 		return;
 	jm_note(jm, "%s runs again: it read other bytes than %s has now", jm_attempt_name(jm, consumer),

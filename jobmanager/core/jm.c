@@ -150,7 +150,8 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 	for (uint32_t i = 0; i < jm->queue_count; i++)
 		jm->queues[i].first = jm->queues[i].last = GRAPH_NONE;
 	jm->outputs_left = (uint32_t)g->output_count;
-	vertices_init(jm);
+	jm->partial = config->skipped != NULL;
+	vertices_init(jm, config->skipped);
 	for (uint32_t i = 0; i < g->gang_count; i++)
 		gang_try_ready(jm, i);
 	*ret_jm = jm;

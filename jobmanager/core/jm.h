@@ -37,6 +37,7 @@ struct jm;
 struct jm_config {
 	const struct graph *graph; /* finished; outlives the jm */
 	uint32_t epoch;
+	const bool *skipped; /* vertices that are not to be run, and nobody who is reads; NULL: none */
 };
 
 /* ---- events ---- */

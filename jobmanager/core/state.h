@@ -38,6 +38,7 @@ struct jm_vertex {
 	uint8_t source_failures;
 	uint8_t deaths; /* of daemons that it ran on */
 	bool hashed;
+	bool skipped;          /* not to be run */
 	bool held;             /* after a resume: its node has its data */
 	uint8_t copies;        /* that were started */
 	bool copied;           /* has a second copy running: in jm.copies */
@@ -175,7 +176,7 @@ struct jm {
 	size_t adoptable_count, adoptable_cap;
 	struct jm_held *held;
 	size_t held_count, held_cap;
-	bool replaying, resuming;
+	bool replaying, resuming, partial; /* partial: some vertices are skipped */
 	enum jm_fate fate;
 	uint32_t node_deaths;
 	uint32_t vertices_left; /* that are needed and not DONE */
@@ -213,7 +214,8 @@ const char *jm_attempt_text(struct jm *jm, uint32_t attempt);
 struct jm_node *jm_add_node(struct jm *jm, const char *name);
 
 /* ---- vertices.c ---- */
-void vertices_init(struct jm *jm);
+/* skipped: of each vertex, or NULL. */
+void vertices_init(struct jm *jm, const bool *skipped);
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
 void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state);
 /* Everything that it waits for is committed. */

@@ -11,9 +11,10 @@ const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex)
 	return jm->graph->stages[jm->graph->vertex_stage[vertex]];
 }
 
-static bool is_source(const struct jm *jm, uint32_t vertex)
+/* An input of the job, or one that is not to be run. */
+static bool is_idle(const struct jm *jm, uint32_t vertex)
 {
-	return vertex_stage(jm, vertex)->kind == GRAPH_INPUT;
+	return vertex_stage(jm, vertex)->kind == GRAPH_INPUT || jm->vertices[vertex].skipped;
 }
 
 /* Edges inside a gang are never waited for. */
@@ -22,16 +23,17 @@ static bool is_waited_for(const struct graph_edge *e)
 	return e->channel != GRAPH_PIPE && e->channel != GRAPH_FIFO;
 }
 
-void vertices_init(struct jm *jm)
+void vertices_init(struct jm *jm, const bool *skipped)
 {
 	const struct graph *g = jm->graph;
 
 	for (uint32_t v = 0; v < g->vertex_count; v++) {
 		jm->vertices[v].node = JM_NODE_NONE;
-		jm->vertices[v].state = is_source(jm, v) ? JM_DONE : JM_WAITING;
-		*(is_source(jm, v) ? &jm->stages[g->vertex_stage[v]].done
-				   : &jm->stages[g->vertex_stage[v]].waiting) += 1;
-		jm->vertices_left += !is_source(jm, v);
+		jm->vertices[v].skipped = skipped && skipped[v];
+		jm->vertices[v].state = is_idle(jm, v) ? JM_DONE : JM_WAITING;
+		*(is_idle(jm, v) ? &jm->stages[g->vertex_stage[v]].done
+				 : &jm->stages[g->vertex_stage[v]].waiting) += 1;
+		jm->vertices_left += !is_idle(jm, v);
 	}
 	for (size_t i = 0; i < g->edge_count; i++) {
 		const struct graph_edge *e = g->edges[i];
@@ -48,7 +50,7 @@ void vertices_init(struct jm *jm)
 	}
 	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
 		jm->gangs[gang].state =
-			is_source(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
+			is_idle(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
 		jm->gangs[gang].broken_at = DAG_NEVER;
 		jm->gangs[gang].next = jm->gangs[gang].previous = GRAPH_NONE;
 	}
@@ -265,6 +267,8 @@ void gang_rerun(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
+	if (is_idle(jm, jm->graph->gang_members[g->first]))
+		return;
 	gang_reset(jm, gang, true);
 	for (uint32_t i = 0; i < g->count && !jm->replaying; i++)
 		vertex_each_producer(jm, jm->graph->gang_members[g->first + i], invalidate_if_gone, NULL);
@@ -276,7 +280,7 @@ void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
 	struct jm_vertex *v = &jm->vertices[vertex];
 	uint32_t gang = jm->graph->gang_of[vertex];
 
-	if (v->state != JM_DONE || is_source(jm, vertex))
+	if (v->state != JM_DONE || is_idle(jm, vertex))
 		return;
 	if (++v->reruns > JM_RERUNS_MAX) {
 		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s",

@@ -112,6 +112,58 @@ def F12_killed_at_random_again_and_again(case):
     check_result(case)
 
 
+VERIFIED = """
+inputs: {t: {files: text.txt, split: 64KiB}}
+stages:
+  map: {sh: "cat; echo $DAGRUN_INDEX >> RAN"}
+  odd: {sh: "cat; [ $DAGRUN_INDEX != 3 ] || date +%N"}
+  sum: {sh: "sort -n", width: 1}
+  end: {sh: "sort -n | md5sum"}
+flow: [t >= map >= odd, map >> sum, {from: odd, to: end, pattern: ">>", channel: pipe}]
+outputs: {sum: {file: sorted.txt}, end: {file: "-"}}
+"""
+
+
+def verify(case, *args, **options):
+    r = case.dagrun("verify", job_id(case), *args, **options)
+    return r.stdout.decode()
+
+
+@test
+def verify_compares_a_sample(case):
+    prepare(case)
+    case.write("v.yaml", VERIFIED.replace("RAN", case.path("ran")))
+    case.dagrun("run", "v.yaml")
+    whole, published = case.read("ran").count(b"\n"), case.read("sorted.txt")
+    check(whole > 5, "too few vertices")
+    case.write("sorted.txt", "not touched")
+    check("1 vertices drawn, 1 run with all that they read from, 1 compared: all gave the same" in verify(case, "map[2]"), "map[2]")
+    check(case.read("ran").count(b"\n") == whole + 1, "more ran than was asked for")
+    check("all gave the same" in verify(case, "sum", "--quiet"), "sum")
+    check(case.read("ran").count(b"\n") == 2 * whole + 1, "all of map feeds sum")
+    text = verify(case, "--sample", "100", rc=1)
+    check("odd[3] gave other bytes, and read the same" in text and "end[0] gave" not in text and "2 gave other bytes" in text, text)
+    a, b = (case.dagrun("verify", job_id(case), "-s", "1", "--seed", "5", rc=None).stdout for _ in range(2))
+    check(a.splitlines()[-1] == b.splitlines()[-1], (a, b))
+    check(case.read("sorted.txt") == b"not touched" and published, "verification published")
+    check(len(jobs(case)) == 1, "verification left a job")
+    check(b"no stage or vertex" in case.dagrun("verify", job_id(case), "map[99]", rc=3).stderr, "map[99]")
+    case.write("v.yaml", case.read("v.yaml").replace(b"sort -n\"", b"sort -n; true\""))
+    check(b"cannot be verified: stage 'sum'" in case.dagrun("verify", job_id(case), rc=3).stderr, "changed")
+
+
+@test
+def verify_on_a_cluster_of_a_job_that_died(case):
+    prepare(case)
+    cluster = Cluster(case, nodes=2)
+    crash(case, "-n", cluster.endpoint, after=5)
+    check("all gave the same" in verify(case, "map[0]"), "map[0]")
+    check(b"did not come to commit" in case.dagrun("verify", job_id(case), "sum", rc=3).stderr, "sum")
+    case.dagrun("resume", job_id(case))
+    check_result(case)
+    check("all gave the same" in verify(case, "-s", "30%"), "30%")
+
+
 @test
 def F15_everything_dies(case):
     prepare(case)
@@ -175,7 +227,7 @@ def F84_a_changed_job_is_refused(case):
     prepare(case)
     crash(case, "-s", "2", after=3)
     case.write("text.txt", case.shell("seq 120001"))
-    r = case.dagrun("resume", job_id(case), rc=1)
+    r = case.dagrun("resume", job_id(case), rc=3)
     check(b"input 't' is not what it was" in r.stderr, r.stderr)
     case.dagrun("clean", "--all")
 
