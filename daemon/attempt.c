@@ -240,10 +240,11 @@ void attempt_lose_all(struct job *job)
 	struct attempt *a, *next;
 
 	HASH_ITER(hh, job->attempts, a, next)
-		if (a->state == ATTEMPT_RUNNING && !a->lost) {
-			a->lost = true;
-			attempt_kill(a);
-		}
+		a->lost = a->lost || a->state == ATTEMPT_RUNNING;
+	for (struct host *h = job->daemon->hosts; h; h = h->next)
+		if (h->job == job && !h->retiring)
+			host_kill(h);
+	job_close_specs(job);
 }
 
 static struct spool_segment *find_segment(struct spool *spool, const struct host *host, uint32_t id)

@@ -329,6 +329,15 @@ void job_destroy(struct job **jobp)
 	*jobp = NULL;
 }
 
+void job_close_specs(struct job *job)
+{
+	for (uint32_t i = 0; i < job->stage_count; i++) {
+		if (job->stages[i].spec_fd >= 0)
+			close(job->stages[i].spec_fd);
+		job->stages[i].spec_fd = -1;
+	}
+}
+
 bool job_try_free(struct job *job)
 {
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
@@ -336,9 +345,7 @@ bool job_try_free(struct job *job)
 			return false;
 	if (job->attempts)
 		return false;
-	for (uint32_t i = 0; i < job->stage_count; i++)
-		if (job->stages[i].spec_fd >= 0)
-			close(job->stages[i].spec_fd);
+	job_close_specs(job);
 	for (size_t i = 0; i < job->file_count; i++)
 		if (job->files[i].fd >= 0) {
 			close(job->files[i].fd);

@@ -140,6 +140,7 @@ void job_run(struct job *job);
 /* Sends what has ended since. */
 void job_flush(struct job *job);
 void job_log(struct job *job, uint32_t vertex, const char *text, size_t len);
+void job_close_specs(struct job *job);
 /* The memfd of a stage's spec; negative on failure. */
 int job_stage_fd(struct job *job, uint32_t stage);
 
@@ -224,7 +225,8 @@ void attempt_on_done(
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
-/* The job manager was silent for too long: what runs is killed, and that is told when it is heard again. */
+/* The job manager was silent for too long: what runs is killed, and that is told when it is heard again. Idle
+ * hosts go too. */
 void attempt_lose_all(struct job *job);
 /* Forgets it, now or when its last pin goes. */
 void attempt_discard(struct attempt *a);

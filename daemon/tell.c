@@ -47,7 +47,7 @@ static void send_inventory(struct job *job)
 		/* Committed ones are not compared by what they read. */
 		h->inputs = a->acked ? 0 : attempt_inputs(a);
 		m.held[m.n_held++] = h;
-		if (m.n_held == HELD_BATCH_MAX || !next) {
+		if (m.n_held == HELD_BATCH_MAX) {
 			session_send(job->manager, &e);
 			m.n_held = 0;
 		}

@@ -330,15 +330,18 @@ void journal_destroy(struct journal **journal)
 
 /* ---- of an earlier run ---- */
 
-int journal_lock(const char *folder, int *ret_fd)
+int journal_lock(const char *folder, bool patient, int *ret_fd)
 {
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), tries = patient ? 20 : 0;
 
 	if (fd < 0)
 		return DAG_EMISSING;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		close(fd);
-		return DAG_EBUSY;
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (!tries--) {
+			close(fd);
+			return DAG_EBUSY;
+		}
+		usleep(50000);
 	}
 	*ret_fd = fd;
 	return 0;

@@ -57,7 +57,8 @@ void journal_saved_fini(struct journal_saved *saved);
 const char *journal_meta(const struct journal_saved *saved, const char *name); /* NULL: not said */
 /* Makes the epoch durable. DAG_EIO. */
 int journal_set_epoch(const char *folder, uint32_t epoch, struct dag_diag *diag);
-/* The right to run the job, for as long as the descriptor is open. DAG_EBUSY where another process has it. */
-int journal_lock(const char *folder, int *ret_fd);
+/* The right to run the job, for as long as the descriptor is open. DAG_EBUSY where another process has it;
+ * patient: where it still has it after a second, since one that is being killed takes a moment to go. */
+int journal_lock(const char *folder, bool patient, int *ret_fd);
 
 #endif

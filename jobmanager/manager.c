@@ -288,7 +288,7 @@ static int start_embedded(struct manager *m, struct dag_diag *diag)
 
 static int take_lock(struct manager *m, struct dag_diag *diag)
 {
-	if (os_make_folders(m->job_folder) < 0 || journal_lock(m->job_folder, &m->lock_fd) < 0) {
+	if (os_make_folders(m->job_folder) < 0 || journal_lock(m->job_folder, true, &m->lock_fd) < 0) {
 		dag_diag_add(diag, NULL, 0, 0, "cannot make the job's folder %s: %s", m->job_folder,
 			strerror(errno));
 		return DAG_EIO;

@@ -37,6 +37,8 @@ enum manager_result {
 int manager_run(const struct manager_config *config);
 /* Tells the daemons of a cluster that a job is over, whoever ran it. DAG_EUNREACHABLE. */
 int manager_discard(const char *nameserver, const char *keys, const char *job);
+/* Removes what a job that does not run had written beside an output, and the lock. */
+void outputs_remove(const char *path, const char *job);
 /* What would keep the job from starting: outputs that cannot be written. Reports into diag. */
 int manager_check_outputs(const struct graph *graph, struct dag_diag *diag);
 

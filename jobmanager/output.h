@@ -49,6 +49,8 @@ struct outputs_state {
 	size_t made_count, made_cap;
 };
 
+/* Where an output is written before it is published. */
+char *output_temporary(const char *path, const char *job);
 /* Makes and opens the file that a vertex's records go to before they are published. DAG_EIO with errno. */
 int output_open_temporary(const struct manager *m, struct output_file *f);
 void outputs_free_segments(struct manager *m);

@@ -17,11 +17,16 @@
 
 /* ---- files ---- */
 
-static char *temporary_path(const struct manager *m, const char *path)
+char *output_temporary(const char *path, const char *job)
 {
 	const char *slash = strrchr(path, '/');
 
-	return base_format("%.*s/.%s.dagrun-%s", (int)(slash - path), path, slash + 1, m->job);
+	return base_format("%.*s/.%s.dagrun-%s", (int)(slash - path), path, slash + 1, job);
+}
+
+static char *lock_path(const char *path)
+{
+	return output_temporary(path, "lock");
 }
 
 static char *folder_of(const char *path)
@@ -65,23 +70,96 @@ static int make_folder(struct manager *m, const char *path, struct dag_diag *dia
 	return 0;
 }
 
-/* What a job that died left beside the destination: its lock is ours now, so it cannot live. */
-static void remove_stale(struct manager *m, const struct output *o)
+/* The job that `name` in the output's folder is a temporary of, or NULL. */
+static const char *job_of(const struct output *o, const char *name)
 {
-	char *folder = folder_of(o->spec->path),
-	     *prefix = base_format(".%s.dagrun-", strrchr(o->spec->path, '/') + 1);
+	const char *base = strrchr(o->spec->path, '/') + 1,
+		   *index = o->spec->per_vertex ? strstr(base, "{index}") : NULL;
+	size_t len = index ? (size_t)(index - base) : strlen(base);
+
+	if (*name++ != '.' || strncmp(name, base, len))
+		return NULL;
+	name += len;
+	if (index) {
+		base = index + strlen("{index}");
+		name += strspn(name, "0123456789");
+		if (strncmp(name, base, strlen(base)))
+			return NULL;
+		name += strlen(base);
+	}
+	return strncmp(name, ".dagrun-", 8) ? NULL : name + 8;
+}
+
+/* Its publication was cut between two files: only it can go forward. */
+static bool has_decided(const struct manager *m, const char *job)
+{
+	char *folder = base_format("%s/jobs/%s", m->state_folder, job);
+	struct journal_saved saved = {0};
+	struct dag_diag diag = {0};
+	bool decided = false;
+
+	if (journal_load(folder, true, &saved, &diag) == 0) {
+		for (size_t i = 0; i < saved.fact_count && !decided; i++)
+			decided = !strcmp(saved.facts[i], "publishing");
+		for (size_t i = 0; i < saved.fact_count && decided; i++)
+			decided = strcmp(saved.facts[i], "published") && strncmp(saved.facts[i], "ended", 5);
+	}
+	dag_diag_fini(&diag);
+	journal_saved_fini(&saved);
+	free(folder);
+	return decided;
+}
+
+/* What jobs that died left beside the destination: its lock is ours now, so they cannot live. */
+static int remove_stale(struct manager *m, const struct output *o, struct dag_diag *diag)
+{
+	char *folder = folder_of(o->spec->path);
 	DIR *dir = opendir(folder);
 	struct dirent *e;
+	int r = 0;
 
-	while (dir && (e = readdir(dir)))
-		if (!strncmp(e->d_name, prefix, strlen(prefix)) &&
-			strcmp(e->d_name + strlen(prefix), "lock") &&
-			strcmp(e->d_name + strlen(prefix), m->job))
+	while (r == 0 && dir && (e = readdir(dir))) {
+		const char *job = job_of(o, e->d_name);
+
+		if (!job || !strcmp(job, "lock") || !strcmp(job, m->job))
+			continue;
+		if (has_decided(m, job)) {
+			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+				"job %s was stopped while it published the output '%s': 'dagrun resume %s' "
+				"completes that, 'dagrun clean %s' gives it up",
+				job, o->spec->path, job, job);
+			r = DAG_EBUSY;
+		} else
 			unlinkat(dirfd(dir), e->d_name, 0);
+	}
 	if (dir)
 		closedir(dir);
 	free(folder);
-	free(prefix);
+	return r;
+}
+
+void outputs_remove(const char *path, const char *job)
+{
+	char *folder = folder_of(path), *lock = lock_path(path), *end = base_format(".dagrun-%s", job);
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+	int fd;
+
+	/* By its end: of an output with {index} each vertex has one. */
+	while (dir && (e = readdir(dir)))
+		if (strlen(e->d_name) > strlen(end) &&
+			!strcmp(e->d_name + strlen(e->d_name) - strlen(end), end))
+			unlinkat(dirfd(dir), e->d_name, 0);
+	if (dir)
+		closedir(dir);
+	fd = open(lock, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		unlink(lock);
+	if (fd >= 0)
+		close(fd);
+	free(folder);
+	free(lock);
+	free(end);
 }
 
 /*
@@ -90,12 +168,10 @@ static void remove_stale(struct manager *m, const struct output *o)
  */
 static int lock_output(struct manager *m, struct output *o, struct dag_diag *diag)
 {
-	const char *slash = strrchr(o->spec->path, '/');
 	struct stat held, there;
 	char holder[64] = {0};
 
-	o->lock_path =
-		base_format("%.*s/.%s.dagrun-lock", (int)(slash - o->spec->path), o->spec->path, slash + 1);
+	o->lock_path = lock_path(o->spec->path);
 	for (;;) {
 		o->lock_fd = open(o->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (o->lock_fd < 0) {
@@ -110,8 +186,7 @@ static int lock_output(struct manager *m, struct output *o, struct dag_diag *dia
 			o->locked = true;
 			if (ftruncate(o->lock_fd, 0) < 0 || pwrite(o->lock_fd, m->job, strlen(m->job), 0) < 0)
 				errno = 0; /* only a name for others to read */
-			remove_stale(m, o);
-			return 0;
+			return remove_stale(m, o, diag);
 		}
 		close(o->lock_fd);
 	}
@@ -130,7 +205,7 @@ int output_open_temporary(const struct manager *m, struct output_file *f)
 
 	if (stat(f->path, &st) == 0)
 		mode = st.st_mode & 0777;
-	f->temporary = temporary_path(m, f->path);
+	f->temporary = output_temporary(f->path, m->job);
 	f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	return f->fd < 0 ? DAG_EIO : 0;
 }
@@ -177,7 +252,7 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 	r = lock_output(m, o, diag);
 	/* Their files are whole, and some may have their names already. */
 	for (uint32_t i = 0; i < o->file_count && is_decided(m); i++)
-		o->files[i].temporary = temporary_path(m, o->files[i].path);
+		o->files[i].temporary = output_temporary(o->files[i].path, m->job);
 	if (r == 0 && !o->spec->per_vertex && !is_decided(m)) {
 		r = output_open_temporary(m, &o->files[0]);
 		if (r < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records that were passed over, in a file beside the job's first output: where each was, why, and its first
  * bytes. */
-#include "shell.h"
+#include "output.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -83,7 +83,7 @@ char *quarantine_write(struct manager *m)
 			put_line(m, stderr, m->quarantined[i]);
 		return NULL;
 	}
-	temporary = base_format("%s.dagrun-%s", path, m->job);
+	temporary = output_temporary(path, m->job);
 	f = fopen(temporary, "we");
 	for (size_t i = 0; f && i < m->quarantined_count; i++)
 		put_line(m, f, m->quarantined[i]);

@@ -61,41 +61,7 @@ void jobs_remove_spool(const char *id)
 	free(memory);
 }
 
-/* What the job had written beside its destinations, and their locks. */
-static void remove_outputs(const struct job_info *job)
-{
-	char *end = base_format(".dagrun-%s", job->id);
-
-	for (size_t i = 0; i < job->saved.meta_count; i++) {
-		const char *path = job->saved.meta[i].value, *slash = strrchr(path, '/');
-		char *folder, *lock;
-		struct dirent *e;
-		DIR *dir;
-		int fd;
-
-		if (strncmp(job->saved.meta[i].name, "output ", 7) || !slash)
-			continue;
-		folder = base_strndup(path, (size_t)(slash - path + 1));
-		lock = base_format("%s.%s.dagrun-lock", folder, slash + 1);
-		dir = opendir(folder);
-		while (dir && (e = readdir(dir)))
-			if (strlen(e->d_name) > strlen(end) &&
-				!strcmp(e->d_name + strlen(e->d_name) - strlen(end), end))
-				unlinkat(dirfd(dir), e->d_name, 0);
-		if (dir)
-			closedir(dir);
-		fd = open(lock, O_RDWR | O_CLOEXEC);
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			unlink(lock);
-		if (fd >= 0)
-			close(fd);
-		free(folder);
-		free(lock);
-	}
-	free(end);
-}
-
-static int remove_job(struct job_info *job)
+static void remove_job(struct job_info *job)
 {
 	const char *nameserver = journal_meta(&job->saved, "nameserver"),
 		   *file = journal_meta(&job->saved, "stdin");
@@ -106,14 +72,14 @@ static int remove_job(struct job_info *job)
 			"dagrun: the cluster at %s does not answer; what its daemons hold for job %s goes "
 			"after a day\n",
 			nameserver, job->id);
-	if (job->state == JOB_UNFINISHED)
-		remove_outputs(job);
+	for (size_t i = 0; i < job->saved.meta_count && job->state == JOB_UNFINISHED; i++)
+		if (!strncmp(job->saved.meta[i].name, "output ", 7) && *job->saved.meta[i].value == '/')
+			outputs_remove(job->saved.meta[i].value, job->id);
 	jobs_remove_spool(job->id);
 	if (file)
 		unlink(file);
 	os_remove_tree(job->folder);
 	printf("removed %s\n", job->id);
-	return 0;
 }
 
 static bool is_named(const struct job_info *job, char **names, int n)

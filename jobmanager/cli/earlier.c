@@ -28,13 +28,8 @@ int cli_journal_load(const char *id, struct journal_saved *saved, int *ret_lock)
 {
 	char *state = os_state_folder(), *folder = base_format("%s/jobs/%s", state ? state : "", id);
 	struct dag_diag diag = {0};
-	int r = strchr(id, '/') ? DAG_EMISSING : journal_lock(folder, ret_lock);
+	int r = strchr(id, '/') ? DAG_EMISSING : journal_lock(folder, true, ret_lock);
 
-	/* One that is being killed takes a moment to go. */
-	for (int i = 0; i < 20 && r == DAG_EBUSY; i++) {
-		usleep(50000);
-		r = journal_lock(folder, ret_lock);
-	}
 	if (r == DAG_EBUSY)
 		fprintf(stderr, "dagrun: job %s is running already, in another process\n", id);
 	else if (r == 0)

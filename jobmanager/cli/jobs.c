@@ -16,14 +16,12 @@ static int by_id(const void *a, const void *b)
 	return strcmp(((const struct job_info *)a)->id, ((const struct job_info *)b)->id);
 }
 
-static void look_at(struct job_info *job)
+/* r: what became of locking its folder. */
+static void look_at(struct job_info *job, int r)
 {
 	struct dag_diag diag = {0};
-	int r = journal_lock(job->folder, &job->lock_fd);
 	const char *last;
 
-	if (r < 0)
-		job->lock_fd = -1;
 	if (journal_load(job->folder, false, &job->saved, &diag) < 0) {
 		job->state = JOB_DAMAGED;
 		job->problem = base_strdup(diag.count ? diag.items[0].text : "it has no journal");
@@ -47,20 +45,25 @@ struct job_info *jobs_scan(bool unfinished, size_t *ret_count)
 
 	*ret_count = 0;
 	while (dir && (e = readdir(dir))) {
-		char *ended = base_format("%s/%s/ended", parent, e->d_name);
+		char *folder = base_format("%s/%s", parent, e->d_name),
+		     *ended = base_format("%s/ended", folder);
+		int lock_fd = -1, r = e->d_name[0] == '.' || (unfinished && access(ended, F_OK) == 0)
+					      ? DAG_EMISSING
+					      : journal_lock(folder, false, &lock_fd);
 
-		if (e->d_name[0] != '.' && (!unfinished || access(ended, F_OK) < 0))
-			*DAG_APPEND(jobs, *ret_count, cap) = (struct job_info){.id = base_strdup(e->d_name),
-				.folder = base_format("%s/%s", parent, e->d_name),
-				.lock_fd = -1};
 		free(ended);
+		if (r == DAG_EMISSING || (unfinished && r == DAG_EBUSY)) {
+			free(folder);
+			continue;
+		}
+		*DAG_APPEND(jobs, *ret_count, cap) = (struct job_info){
+			.id = base_strdup(e->d_name), .folder = folder, .lock_fd = r < 0 ? -1 : lock_fd};
+		look_at(&jobs[*ret_count - 1], r);
 	}
 	if (dir)
 		closedir(dir);
 	if (*ret_count)
 		qsort(jobs, *ret_count, sizeof(*jobs), by_id);
-	for (size_t i = 0; i < *ret_count; i++)
-		look_at(&jobs[i]);
 	free(state);
 	free(parent);
 	return jobs;

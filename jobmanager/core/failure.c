@@ -152,6 +152,15 @@ static bool has_elsewhere(const struct jm *jm, uint32_t vertex)
 	return false;
 }
 
+/* A full disk stays full for a while: the node rests, longer each time, until something is committed there.
+ */
+static void rest_node(struct jm *jm, struct jm_node *n)
+{
+	n->usable_at = DAG_MAX(n->usable_at, jm->now + (DAG_SECOND << n->full));
+	n->full = DAG_MIN(n->full + 1, (uint32_t)JM_FULL_WAIT_MAX);
+	jm->usable_until = DAG_MAX(jm->usable_until, n->usable_at);
+}
+
 /* Rule 1. */
 static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
@@ -168,6 +177,8 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	jm->stages[s->id].failures++;
 	jm_fact(jm, "failed %u %u error=%d signal=%d %s", vertex, v->attempt, o->error, o->signal, text);
 	v->failures++;
+	if (o->error == DAG_ENOSPC)
+		rest_node(jm, &jm->nodes[v->node]);
 	if (o->error == DAG_ENOEXEC || o->error == DAG_EVERSION) {
 		jm_end(jm, o->error, "%s: %s%s", name, text, indent_tail(jm, o->stderr_tail));
 		return;

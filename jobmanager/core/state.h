@@ -22,6 +22,7 @@
 #define JM_BAD_RECORDS_MAX 32           /* of one vertex */
 #define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
 #define JM_FLAPS_WAIT_MAX 8             /* log2 of the longest wait after a node came back, in seconds */
+#define JM_FULL_WAIT_MAX 4              /* likewise, after it had no space */
 
 struct jm_vertex {
 	uint32_t attempt; /* the current one; 0: none yet */
@@ -91,7 +92,8 @@ struct jm_node {
 	bool avoided;  /* fails what others can do */
 	uint32_t bad;  /* such failures */
 	uint32_t downs;
-	dag_instant usable_at; /* after it came back */
+	uint32_t full;         /* times that it had no space, since its last commit */
+	dag_instant usable_at; /* after it came back, or had no space */
 	uint32_t total;        /* shares that the node has */
 	uint32_t granted;      /* shares that the job may use */
 	uint32_t used;         /* shares of gangs that run there, ahead ones too */

@@ -258,6 +258,33 @@ def clean_frees_what_daemons_hold(case):
 
 
 @test
+def F52_what_was_decided_is_not_swept_away_by_the_next_run(case):
+    """The journal ends with the intent, as if dagrun had been killed then; one output has its name, the other has not."""
+    case.write("text.txt", "1\n2\n")
+    case.write("two.yaml", """
+inputs: {t: {files: text.txt}}
+stages: {a: {program: [cat]}, b: {sh: "wc -l"}}
+flow: [t >= a, a >= b]
+outputs: {a: {file: "a{index}.txt"}, b: {file: b.txt}}
+""")
+    case.dagrun("run", "two.yaml")
+    job = job_id(case)
+    folder = os.path.join(case.state, "dagrun/jobs", job)
+    with sqlite3.connect(os.path.join(folder, "journal.db")) as db:
+        db.execute("DELETE FROM facts WHERE rowid > (SELECT rowid FROM facts WHERE fact = 'publishing')")
+    os.unlink(os.path.join(folder, "ended"))
+    for name in ("a0.txt", "b.txt"):
+        os.rename(case.path(name), case.path(f".{name}.dagrun-{job}"))
+    case.write("a0.txt", case.read(f".a0.txt.dagrun-{job}"))
+    os.unlink(case.path(f".a0.txt.dagrun-{job}"))
+    r = case.dagrun("run", "two.yaml", rc=1)
+    check(b"was stopped while it published" in r.stderr and b"two.yaml:5:" in r.stderr, r.stderr)
+    case.dagrun("resume", job)
+    check(case.read("a0.txt") == b"1\n2\n" and case.read("b.txt").split() == [b"2"], "bytes")
+    case.dagrun("run", "two.yaml")
+
+
+@test
 def F52_a_publication_that_was_cut_is_completed(case):
     """The journal says that it was decided; one output has its name, the other has not."""
     prepare(case, 20000)

@@ -53,7 +53,7 @@ struct sim_manager {
 	bool syncing, full;
 	struct deferred *deferred;
 	size_t deferred_first, deferred_count, deferred_cap;
-	dag_instant booted, last_tick;
+	dag_instant booted;
 	bool resuming, dead;
 	uint64_t last_fetch, steps, invalidated_at;
 	uint32_t *copies;   /* the last one of each vertex */
@@ -867,7 +867,7 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 		jm_replayed(m->jm);
 		jm_check(m->jm);
 	}
-	m->booted = m->last_tick = s->now;
+	m->booted = s->now;
 	judge_init(&m->judge, s->now);
 	m->names.open = false;
 	if (jm_fate(m->jm) >= JM_FATE_PUBLISHED) {

@@ -128,7 +128,6 @@ struct sim_session {
 	uint32_t peer;
 	uint64_t peer_incarnation;
 	bool dialled, open;
-	void *owner;
 };
 
 struct sim_message {
@@ -174,7 +173,7 @@ struct sim {
 	bool faults[FAULT_COUNT];
 	uint32_t rate[FAULT_COUNT]; /* per mille, or how hard */
 	bool calm;                  /* the second phase */
-	dag_instant faults_end, started;
+	dag_instant faults_end;
 	uint32_t probes[PROBE_COUNT];
 	uint64_t trace_hash, trace_lines;
 	struct graph *graph;
