@@ -196,9 +196,36 @@ uint64_t attempt_inputs(const struct attempt *a)
 
 /* ---- its end ---- */
 
+void attempt_log(struct attempt *a, const void *text, size_t len)
+{
+	if (a->log_lines++ < LOG_LINES_MAX) {
+		job_log(a->job, a->key.vertex, text, len);
+		return;
+	}
+	if (!a->log.tail_max)
+		excerpt_init(&a->log, 0, LOG_TAIL);
+	excerpt_add(&a->log, text, len);
+	excerpt_add(&a->log, "\n", 1);
+}
+
+static void log_rest(struct attempt *a)
+{
+	char *rest = excerpt_text(&a->log),
+	     *line = rest ? base_format("after %u lines:%s%s", LOG_LINES_MAX, *rest == '\n' ? "" : "\n", rest)
+			  : NULL;
+
+	if (line)
+		job_log(a->job, a->key.vertex, line, strlen(line));
+	free(rest);
+	free(line);
+	excerpt_fini(&a->log);
+}
+
 static void end_attempt(struct attempt *a, enum attempt_state state)
 {
 	struct job *job = a->job;
+
+	log_rest(a);
 
 	if (a->state == ATTEMPT_RUNNING) {
 		job->running -= a->shares;

@@ -152,7 +152,7 @@ static void on_host_message(struct host *host, const struct host_msg *msg, const
 		note_skipped(a, msg, tail, tail_len);
 		break;
 	case HOST_LOG:
-		job_log(host->job, a->key.vertex, tail, tail_len);
+		attempt_log(a, tail, tail_len);
 		break;
 	case HOST_DONE:
 		/* It may be freed at its end: the host must have let go of it. */
@@ -251,22 +251,8 @@ static void drain_stderr(struct host *host)
 
 	/* One chunk a turn: a vertex that writes without end costs time, never memory. */
 	n = read(host->stderr_fd, chunk, sizeof(chunk));
-	if (n <= 0)
-		return;
-	host->stderr_total += (uint64_t)n;
-	if ((size_t)n >= STDERR_TAIL) {
-		memcpy(host->stderr_tail, chunk + n - STDERR_TAIL, STDERR_TAIL);
-		host->stderr_len = STDERR_TAIL;
-		return;
-	}
-	if (host->stderr_len + (size_t)n > STDERR_TAIL) {
-		size_t drop = host->stderr_len + (size_t)n - STDERR_TAIL;
-
-		memmove(host->stderr_tail, host->stderr_tail + drop, host->stderr_len - drop);
-		host->stderr_len -= drop;
-	}
-	memcpy(host->stderr_tail + host->stderr_len, chunk, (size_t)n);
-	host->stderr_len += (size_t)n;
+	if (n > 0)
+		excerpt_add(&host->errors, chunk, (size_t)n);
 }
 
 static void on_stderr(uv_poll_t *poll, int status, int events)
@@ -280,7 +266,7 @@ char *host_stderr(struct host *host)
 {
 	for (int i = 0; i < 4; i++)
 		drain_stderr(host);
-	return host->stderr_len ? base_strndup(host->stderr_tail, host->stderr_len) : NULL;
+	return excerpt_text(&host->errors);
 }
 
 /* ---- its end ---- */
@@ -295,6 +281,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	close(host->pidfd);
 	close(host->stderr_fd);
 	munmap(host->status, sizeof(*host->status));
+	excerpt_fini(&host->errors);
 	free(host->tasks);
 	free(host->grants);
 	free(host->out);
@@ -308,6 +295,7 @@ static void bury(struct host *host)
 	struct known_segment *k, *next;
 
 	host->dead = true;
+	host_free_cpus(host);
 	for (struct host **at = &d->hosts; *at; at = &(*at)->next)
 		if (*at == host) {
 			*at = host->next;
@@ -477,6 +465,7 @@ out:
 	host->job = job;
 	host->isolate = isolate;
 	host->sock = socks[0];
+	excerpt_init(&host->errors, STDERR_HEAD, STDERR_TAIL);
 	host->stderr_fd = errs[0];
 	host->stages = base_alloc((job->stage_count + 1) * sizeof(uint32_t));
 	uv_poll_init(d->loop, &host->sock_poll, host->sock);
@@ -567,7 +556,8 @@ int host_run(struct host *host, struct attempt **attempts, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (send_stage(host, attempts[i]->stage) < 0)
 			return DAG_EBUSY;
-	host->stderr_len = 0;
+	excerpt_clear(&host->errors);
+	host_limit_cpus(host, attempts, n);
 	for (size_t i = 0; i < n; i++) {
 		struct attempt *a = attempts[i];
 

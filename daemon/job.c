@@ -123,6 +123,7 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	stage->isolate = m->isolate;
 	stage->timeout = m->timeout_ns;
 	stage->memory = m->memory;
+	stage->cpu_shares = m->cpu_shares;
 	stage->spec_fd = -1;
 	return true;
 }

@@ -15,6 +15,7 @@
  *   serve.c     the channels that are read from attempts here
  */
 #include "daemon.h"
+#include "core/excerpt.h"
 #include "keep.h"
 #include "spool.h"
 #include "channel/core/live.h"
@@ -23,11 +24,16 @@
 #include "vertex/spec.h"
 #include "wire/session.h"
 
+#include <sched.h>
+
 #define JOB_LEASE (30 * DAG_SECOND) /* without a word of the job manager: its vertices are stopped */
 #define DATA_KEPT (24 * 3600 * DAG_SECOND)
 #define PIPE_WINDOW (4ull << 20)
 #define FETCH_WINDOW (8ull << 20)
+#define STDERR_HEAD 1024u
 #define STDERR_TAIL 4096u
+#define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
+#define LOG_TAIL 2048u
 #define DONE_BATCH_MAX 128u
 
 struct host;
@@ -56,6 +62,7 @@ struct daemon {
 	struct job *jobs;
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	struct host *hosts;
+	uint16_t bound[CPU_SETSIZE]; /* hosts bound to each CPU */
 	struct remote_reader *readers;
 	struct attempt *keepers; /* of pipes' blocks that were read, the oldest first */
 	uint64_t kept_bytes, kept_max;
@@ -76,7 +83,8 @@ struct job_stage {
 	struct stage_spec spec;
 	uint32_t first_vertex;
 	bool isolate;
-	uint64_t memory; /* bytes that a vertex may have; 0: not said */
+	uint64_t memory;     /* bytes that a vertex may have; 0: not said */
+	uint32_t cpu_shares; /* sixteenths of a CPU; 0: not said */
 	dag_instant timeout;
 	int spec_fd; /* a memfd with the encoded spec; −1 until a host needs it */
 	size_t spec_size;
@@ -209,6 +217,8 @@ struct attempt {
 	/* What is told to the job manager: */
 	struct host_msg done;
 	char *text, *stderr_tail;
+	uint32_t log_lines;
+	struct excerpt log; /* of those beyond LOG_LINES_MAX */
 	dag_instant run_ns;
 	UT_hash_handle hh;
 };
@@ -225,6 +235,8 @@ void attempt_on_done(
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
+/* A line that the vertex logged. */
+void attempt_log(struct attempt *a, const void *text, size_t len);
 /* The job manager was silent for too long: what runs is killed, and that is told when it is heard again. Idle
  * hosts go too. */
 void attempt_lose_all(struct job *job);
@@ -285,10 +297,10 @@ struct host {
 	size_t grant_count, grant_cap;
 	struct host_out *out; /* that the socket has no room for yet */
 	size_t out_count, out_cap;
-	uint32_t *stages; /* sent to it: a flag each */
-	char stderr_tail[STDERR_TAIL];
-	size_t stderr_len;
-	uint64_t stderr_total;
+	uint32_t *stages;      /* sent to it: a flag each */
+	struct excerpt errors; /* of what is written to stderr */
+	uint32_t cpus;         /* that it is bound to; 0: all */
+	cpu_set_t cpu_set;
 };
 
 /* An idle host of the job, or a new one. DAG_ENOEXEC, DAG_EBUSY. */
@@ -297,6 +309,10 @@ int host_get(struct job *job, bool isolate, struct host **ret_host);
 void host_prepare(struct job *job, uint32_t count);
 /* Gives the host attempts to run together; they get its tasks' numbers. */
 int host_run(struct host *host, struct attempt **attempts, size_t n);
+/* Binds the host to as many CPUs as its vertices' stages said; all, where one did not. */
+void host_limit_cpus(struct host *host, struct attempt **attempts, size_t n);
+/* The host is gone. */
+void host_free_cpus(struct host *host);
 /* Kills what vertices had started and that is nobody's any more. */
 void host_end_strays(struct daemon *d);
 /* "killed: 612 MiB > memory 512 MiB" */

@@ -151,6 +151,42 @@ def programs_that_cannot_start_fail_or_are_killed(case):
 
 
 @test
+def F79_floods_of_messages_keep_head_and_tail(case):
+    case.write("s.yaml", 'stages: {a: {sh: "seq 500000 >&2; false", retries: 0}}\noutputs: {a: {file: "-"}}\n')
+    err = case.dagrun("run", "s.yaml", rc=1).stderr
+    check(b"    1\n    2\n" in err and b"bytes are left out" in err and b"    500000\n" in err and len(err) < 20000, err[-3000:])
+    case.write("chatty.c", """
+#include <dagrun/vertex.h>
+static int talk(struct dag_vertex *v)
+{
+	for (int i = 0; i < 100000; i++)
+		dag_log(v, "line %d", i);
+	return 0;
+}
+DAG_PLUGIN(chatty, DAG_ENTRY(talk, "says a lot"));
+""")
+    case.shell(f"gcc -shared -fPIC -I{SOURCE}/engine/include chatty.c -o chatty.so")
+    case.write("c.yaml", 'stages: {a: {plugin: chatty, entry: talk}, b: {sh: "echo done"}}\noutputs: {b: {file: "-"}}\n')
+    err = case.dagrun("run", "c.yaml").stderr
+    check(b"line 0\n" in err and b"line 99\n" in err and b"after 100 lines:" in err and b"line 99999\n" in err and len(err) < 20000, err[-3000:])
+
+
+@test
+def cpus_bind_a_vertex_and_its_programs(case):
+    case.write("c.yaml", """
+stages:
+  one: {sh: "nproc", cpus: 1}
+  half: {sh: "nproc", cpus: 0.5}
+  any: {sh: "nproc"}
+  all: {sh: "cat {in.0} {in.1} {in.2}"}
+flow: [one >= all, half >= all, any >= all]
+outputs: {all: {file: "-"}}
+""")
+    out = case.dagrun("run", "-s", "1", "c.yaml").stdout.split()
+    check(out == [b"1", b"1", str(len(os.sched_getaffinity(0))).encode()], out)
+
+
+@test
 def F79_endless_stderr_is_capped(case):
     r = fails(case, "sh: 'head -c 200000000 /dev/zero | tr \"\\\\0\" x >&2; exit 1', retries: 0", "exit code 1")
     check(len(r.stderr) < 20000, f"{len(r.stderr)} bytes of stderr were passed on")

@@ -3,6 +3,7 @@
 #include "unit.h"
 #include "channel/core/fetch.h"
 #include "channel/core/live.h"
+#include "daemon/core/excerpt.h"
 #include "daemon/core/slots.h"
 #include "jobmanager/core/judge.h"
 #include "nameserver/core/registry.h"
@@ -212,6 +213,32 @@ static void test_slots_are_shared_equally(void **state)
 	assert_int_equal(both[1], 16);
 }
 
+static void test_excerpt_keeps_head_and_tail(void **state)
+{
+	struct excerpt e;
+	char *text;
+
+	(void)state;
+	excerpt_init(&e, 4, 6);
+	assert_null(excerpt_text(&e));
+	excerpt_add(&e, "abcd", 4);
+	excerpt_add(&e, "efghij", 6);
+	text = excerpt_text(&e);
+	assert_string_equal(text, "abcdefghij");
+	free(text);
+	excerpt_add(&e, "k", 1);
+	excerpt_add(&e, "lmnopqrstuvw", 12);
+	text = excerpt_text(&e);
+	assert_string_equal(text, "abcd\n… 13 bytes are left out …\nrstuvw");
+	free(text);
+	excerpt_clear(&e);
+	excerpt_add(&e, "xy", 2);
+	text = excerpt_text(&e);
+	assert_string_equal(text, "xy");
+	free(text);
+	excerpt_fini(&e);
+}
+
 static void test_registry_forgets_the_silent(void **state)
 {
 	struct registry r;
@@ -329,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_kept_part_is_read_again),
 		cmocka_unit_test(test_elastic_part_never_limits), cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_link_over_a_bad_wire), cmocka_unit_test(test_slots_are_shared_equally),
+		cmocka_unit_test(test_excerpt_keeps_head_and_tail),
 		cmocka_unit_test(test_registry_forgets_the_silent),
 		cmocka_unit_test(test_the_judge_tells_silence_from_its_own),
 		cmocka_unit_test(test_the_judge_waits_when_many_are_silent),
