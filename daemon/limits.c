@@ -45,7 +45,7 @@ static void bind_threads(pid_t pid, const cpu_set_t *cpus)
 
 	while (dir && (e = readdir(dir)))
 		if (e->d_name[0] != '.')
-			sched_setaffinity(atoi(e->d_name), sizeof(*cpus), cpus);
+			sched_setaffinity((pid_t)strtol(e->d_name, NULL, 10), sizeof(*cpus), cpus);
 	if (dir)
 		closedir(dir);
 	free(path);

@@ -5,6 +5,7 @@
 #include "os/os.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -102,7 +103,28 @@ static bool is_due(const struct settings *s, const struct job_info *job)
 	       (long long)time(NULL) - strtoll(began, NULL, 10) >= s->old;
 }
 
-/* Of runs that were killed before they had a journal: nobody holds their locks. */
+/* Nobody holds the spool's lock, or will: one that is not there yet may be that of a run that begins. */
+static bool is_abandoned(const char *spool)
+{
+	char *lock = base_format("%s/lock", spool);
+	bool ours = false;
+	int fd = -1;
+
+	for (int i = 0; i < 20 && !ours; i++) {
+		if (i)
+			usleep(50000);
+		if (fd < 0)
+			fd = open(lock, O_RDWR | O_CLOEXEC);
+		ours = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+	}
+	ours = ours || (fd < 0 && errno == ENOENT);
+	if (fd >= 0)
+		close(fd);
+	free(lock);
+	return ours;
+}
+
+/* Of runs that were killed before they had a journal. */
 static size_t remove_orphans(void)
 {
 	char *state = os_state_folder(), *parent = base_format("%s/spool", state ? state : "");
@@ -111,22 +133,16 @@ static size_t remove_orphans(void)
 	size_t n = 0;
 
 	while (dir && (e = readdir(dir))) {
-		char *job, *lock;
-		int fd;
+		char *job = base_format(
+			     "%s/jobs/%s", state, e->d_name + DAG_MIN(strlen(e->d_name), (size_t)4)),
+		     *spool = base_format("%s/%s", parent, e->d_name);
 
-		if (strncmp(e->d_name, "run-", 4))
-			continue;
-		job = base_format("%s/jobs/%s", state, e->d_name + 4);
-		lock = base_format("%s/%s/lock", parent, e->d_name);
-		fd = open(lock, O_RDWR | O_CLOEXEC);
-		if (access(job, F_OK) < 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		if (!strncmp(e->d_name, "run-", 4) && access(job, F_OK) < 0 && is_abandoned(spool)) {
 			jobs_remove_spool(e->d_name + 4);
 			n++;
 		}
-		if (fd >= 0)
-			close(fd);
 		free(job);
-		free(lock);
+		free(spool);
 	}
 	if (dir)
 		closedir(dir);
