@@ -26,6 +26,7 @@
 #define JM_SOURCE_TRIES 3               /* of reading an input of the job */
 #define JM_NODE_COMPLAINTS_MAX 3        /* of one node about data that is intact */
 #define JM_LOCALITY_WAIT (500 * DAG_MS) /* a ready vertex waits so long for the node that holds its input */
+#define JM_RACK_WAIT (250 * DAG_MS)     /* and so long for one of the same rack */
 #define JM_HOPELESS_WAIT                                                                                     \
 	(5 * DAG_SECOND)       /* no node has what a vertex asks for: so long, another may come              \
 				*/

@@ -63,6 +63,11 @@ static uint32_t preferred_node(struct jm *jm, uint32_t gang)
 	return p.best + 1;
 }
 
+dag_instant first_wait(const struct jm_node *holder)
+{
+	return !holder->up ? 0 : *holder->rack ? JM_RACK_WAIT : JM_LOCALITY_WAIT;
+}
+
 void queue_gang(struct jm *jm, uint32_t gang)
 {
 	struct jm_gang *g = &jm->gangs[gang];
@@ -84,8 +89,7 @@ void queue_gang(struct jm *jm, uint32_t gang)
 	if (!g->queue)
 		return;
 	/* Others may take it later, or at once where its node is gone. */
-	jm->steal_at =
-		DAG_MIN(jm->steal_at, jm->nodes[g->queue - 1].up ? jm->now + JM_LOCALITY_WAIT : jm->now);
+	jm->steal_at = DAG_MIN(jm->steal_at, jm->now + first_wait(&jm->nodes[g->queue - 1]));
 	jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
 }
 

@@ -2,7 +2,7 @@
 /*
  * Rounds over the nodes that may have room. A node takes from its own queue, then from the common ones
  * (deeper first, so that a graph drains), then from other nodes' queues what has waited long enough for them
- * (delay scheduling, Zaharia et al., EuroSys 2010).
+ * (delay scheduling, Zaharia et al., EuroSys 2010): nodes of the same rack first, then anybody.
  */
 #include "state.h"
 
@@ -40,14 +40,25 @@ static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_ins
 	return false;
 }
 
+/* Gangs that were ready before this may leave the node that holds their input for another. */
+static dag_instant may_leave(const struct jm *jm, const struct jm_node *holder, const struct jm_node *taker)
+{
+	if (!holder->up)
+		return DAG_NEVER;
+	return jm->now -
+	       (*holder->rack && !strcmp(holder->rack, taker->rack) ? JM_RACK_WAIT : JM_LOCALITY_WAIT);
+}
+
 /* From other nodes' queues. */
 static bool steal(struct jm *jm, uint32_t node)
 {
-	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && jm->nodes[i].queue.count &&
-			start_from(jm, &jm->nodes[i].queue, node,
-				jm->nodes[i].up ? jm->now - JM_LOCALITY_WAIT : DAG_NEVER))
+	for (uint32_t i = 0; i < jm->node_count; i++) {
+		struct jm_node *n = &jm->nodes[i];
+
+		if (i != node && n->queue.count &&
+			start_from(jm, &n->queue, node, may_leave(jm, n, &jm->nodes[node])))
 			return true;
+	}
 	return false;
 }
 
@@ -58,7 +69,8 @@ static dag_instant next_steal(const struct jm *jm)
 
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		if (jm->nodes[i].queue.count)
-			next = DAG_MIN(next, jm->gangs[jm->nodes[i].queue.first].ready_at + JM_LOCALITY_WAIT);
+			next = DAG_MIN(next,
+				jm->gangs[jm->nodes[i].queue.first].ready_at + first_wait(&jm->nodes[i]));
 	return DAG_MAX(next, jm->now + STEAL_AGAIN);
 }
 

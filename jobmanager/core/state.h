@@ -240,6 +240,8 @@ void vertex_each_consumer(
 
 /* ---- place.c ---- */
 void queue_gang(struct jm *jm, uint32_t gang);
+/* So long a gang waits for the node that holds its input before anybody else may take it. */
+dag_instant first_wait(const struct jm_node *holder);
 void unqueue_gang(struct jm *jm, uint32_t gang);
 bool is_shunned(const struct jm *jm, const struct jm_node *node);
 /* Whether the vertex could ever run on the node, with all its slots free. */

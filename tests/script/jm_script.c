@@ -6,11 +6,11 @@
  *
  *   input NAME WIDTH        stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
  * [deterministic=W] edge FROM >=|>> TO [pipe|fifo]              output STAGE                     begin node
- * NAME SHARES [label=K=V] [memory=BYTES]    grant NODE SHARES    suspect NODE 0|1    down NODE    died NODE
- *   done VERTEX ATTEMPT NODE [bytes=N] [ms=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT…
- *   unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX ATTEMPT CODE
- *   fetched OUTPUT VERTEX ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel    after MS
- *   crash [FACTS-LOST]               found VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
+ * NAME SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES    suspect NODE 0|1    down NODE died
+ * NODE done VERTEX ATTEMPT NODE [bytes=N] [ms=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT… unread
+ * VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX ATTEMPT CODE fetched OUTPUT VERTEX
+ * ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel    after MS crash [FACTS-LOST] found
+ * VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
@@ -295,6 +295,7 @@ static void add_node(struct script *s)
 	event.labels = label(s, &event.label_count);
 	if (option(s, "memory"))
 		event.memory = strtoull(option(s, "memory"), NULL, 10);
+	event.rack = option(s, "rack");
 	step(s, &event);
 	s->found_count = 0;
 }
