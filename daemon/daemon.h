@@ -30,6 +30,7 @@ struct daemon_config {
 	uint32_t label_count;
 	const struct wire_keys *keys;
 	const char *host_program; /* path of daghost */
+	const char *cgroup;       /* folder of a control group that is ours to use, "own", or NULL */
 	bool embedded;            /* no thread of its own, no message at start */
 	const char *cache;        /* folder of shipped files; NULL: in the spool */
 };

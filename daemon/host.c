@@ -296,6 +296,7 @@ static void bury(struct host *host)
 
 	host->dead = true;
 	host_free_cpus(host);
+	host_end_group(host);
 	for (struct host **at = &d->hosts; *at; at = &(*at)->next)
 		if (*at == host) {
 			*at = host->next;
@@ -356,6 +357,8 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 
 		a->stderr_tail = host_stderr(host);
 		remove_task(host, a);
+		if (signal == SIGKILL && host->cgroup && !a->too_much && cgroup_out_of_memory(host->cgroup))
+			a->too_much = UINT64_MAX; /* the kernel saw it */
 		if (!a->lost && !a->too_much)
 			note_position(host, a);
 		if (a->lost)
@@ -379,6 +382,8 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 void host_kill(struct host *host)
 {
 	host->retiring = true;
+	if (host->cgroup)
+		cgroup_kill(host->cgroup);
 	kill(-host->pid, SIGKILL);
 	kill(host->pid, SIGKILL);
 }
@@ -463,6 +468,7 @@ out:
 	}
 	host->daemon = d;
 	host->job = job;
+	host->cgroup = d->cgroup ? cgroup_add(d->cgroup, host->pid) : NULL;
 	host->isolate = isolate;
 	host->sock = socks[0];
 	excerpt_init(&host->errors, STDERR_HEAD, STDERR_TAIL);
@@ -557,7 +563,7 @@ int host_run(struct host *host, struct attempt **attempts, size_t n)
 		if (send_stage(host, attempts[i]->stage) < 0)
 			return DAG_EBUSY;
 	excerpt_clear(&host->errors);
-	host_limit_cpus(host, attempts, n);
+	host_limit(host, attempts, n);
 	for (size_t i = 0; i < n; i++) {
 		struct attempt *a = attempts[i];
 

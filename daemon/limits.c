@@ -10,22 +10,50 @@ char *host_memory_text(const struct attempt *a)
 {
 	char had[SIZE_TEXT_LEN], may[SIZE_TEXT_LEN];
 
+	if (a->too_much == UINT64_MAX)
+		return base_format(
+			"killed: more than memory %s", size_format(a->job->stages[a->stage].memory, may));
 	return base_format("killed: %s > memory %s", size_format(a->too_much, had),
 		size_format(a->job->stages[a->stage].memory, may));
 }
 
-/* Threads of one host share what their stages may have. */
+/* Threads of one host share what their stages may have; 0 where one may have all. */
+static uint64_t memory_of(const struct job *job, struct attempt **attempts, size_t n)
+{
+	uint64_t may = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t said = job->stages[attempts[i]->stage].memory;
+
+		if (!said)
+			return 0;
+		may += said;
+	}
+	return may;
+}
+
+/* Likewise, in sixteenths of a CPU. */
+static uint32_t shares_of(const struct job *job, struct attempt **attempts, size_t n)
+{
+	uint32_t shares = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t said = job->stages[attempts[i]->stage].cpu_shares;
+
+		if (!said)
+			return 0;
+		shares += said;
+	}
+	return shares;
+}
+
 void host_check_memory(struct job *job)
 {
 	for (struct host *h = job->daemon->hosts; h; h = h->next) {
-		uint64_t may = 0, has;
-		bool limited = h->task_count > 0 && h->job == job;
+		bool by_kernel = h->cgroup && cgroup_limits_memory(job->daemon->cgroup);
+		uint64_t may = h->job == job && !by_kernel ? memory_of(job, h->tasks, h->task_count) : 0,
+			 has = may && !h->retiring ? strays_memory(h->pid) : 0;
 
-		for (size_t i = 0; i < h->task_count && limited; i++) {
-			may += job->stages[h->tasks[i]->stage].memory;
-			limited = job->stages[h->tasks[i]->stage].memory > 0;
-		}
-		has = limited && !h->retiring ? strays_memory(h->pid) : 0;
 		if (has <= may)
 			continue;
 		for (size_t i = 0; i < h->task_count; i++)
@@ -34,7 +62,7 @@ void host_check_memory(struct job *job)
 	}
 }
 
-/* ---- CPUs ---- */
+/* ---- CPUs, where no group limits them ---- */
 
 /* Programs inherit it. A thread that ends meanwhile needs nothing. */
 static void bind_threads(pid_t pid, const cpu_set_t *cpus)
@@ -84,16 +112,10 @@ void host_free_cpus(struct host *h)
 	h->cpus = 0;
 }
 
-void host_limit_cpus(struct host *h, struct attempt **attempts, size_t n)
+static void limit_cpus(struct host *h, uint32_t shares)
 {
-	uint32_t shares = 0, cpus;
+	uint32_t cpus = (shares + GRAPH_CPU_SHARES - 1) / GRAPH_CPU_SHARES;
 
-	for (size_t i = 0; i < n; i++) {
-		uint32_t said = h->job->stages[attempts[i]->stage].cpu_shares;
-
-		shares = said && shares != UINT32_MAX ? shares + said : UINT32_MAX;
-	}
-	cpus = shares == UINT32_MAX || !n ? 0 : (shares + GRAPH_CPU_SHARES - 1) / GRAPH_CPU_SHARES;
 	if (cpus == h->cpus)
 		return;
 	host_free_cpus(h);
@@ -106,7 +128,42 @@ void host_limit_cpus(struct host *h, struct attempt **attempts, size_t n)
 	bind_threads(h->pid, &h->cpu_set);
 }
 
-/* ---- memory ---- */
+void host_limit(struct host *h, struct attempt **attempts, size_t n)
+{
+	struct cgroup *group = h->cgroup ? h->daemon->cgroup : NULL;
+	uint32_t shares = shares_of(h->job, attempts, n);
+	uint64_t memory = memory_of(h->job, attempts, n);
+
+	if (group && (memory != h->memory || shares != h->shares))
+		cgroup_limit(group, h->cgroup, memory, shares * 100 / GRAPH_CPU_SHARES);
+	h->memory = memory;
+	h->shares = shares;
+	if (!cgroup_limits_cpu(group))
+		limit_cpus(h, shares);
+}
+
+/* ---- the end ---- */
+
+void limits_tick(struct daemon *d)
+{
+	for (size_t i = 0; i < d->dead_group_count;)
+		if (cgroup_remove(d->dead_groups[i])) {
+			free(d->dead_groups[i]);
+			d->dead_groups[i] = d->dead_groups[--d->dead_group_count];
+		} else
+			i++;
+}
+
+void host_end_group(struct host *h)
+{
+	struct daemon *d = h->daemon;
+
+	if (!h->cgroup)
+		return;
+	cgroup_kill(h->cgroup);
+	*DAG_APPEND(d->dead_groups, d->dead_group_count, d->dead_group_cap) = h->cgroup;
+	h->cgroup = NULL;
+}
 
 /* What its vertices had started, in whatever session. */
 void host_end_strays(struct daemon *d)

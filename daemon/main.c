@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum option { NAMESERVER, LISTEN, ADVERTISE, SLOTS, SPOOL, MEMORY, RACK, LABEL, NODE, KEYS, HELP };
+enum option { NAMESERVER, LISTEN, ADVERTISE, SLOTS, SPOOL, MEMORY, RACK, LABEL, NODE, CGROUP, KEYS, HELP };
 
 static const struct option_spec options[] = {
 	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT",
@@ -28,6 +28,10 @@ static const struct option_spec options[] = {
 	[RACK] = {"rack", 'r', "NAME", "the rack that this node is in"},
 	[LABEL] = {"label", 'L', "K=V", "a label that stages can ask for; may be repeated"},
 	[NODE] = {"node", 0, "NAME", "this node's name (default: the host's name and a number)"},
+	[CGROUP] = {"cgroup", 0, "DIR",
+		"a control group (version 2) for its vertices, whose limits the kernel then keeps; 'own': "
+		"the "
+		"daemon's"},
 	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys (see dagrun keygen); needed off loopback"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
@@ -78,6 +82,9 @@ static int on_option(void *ctx, size_t option, const char *value)
 		return size_parse_bytes(value, &s->memory) < 0 || s->memory < (64u << 20)
 			       ? bad("memory", value)
 			       : 0;
+	case CGROUP:
+		s->config.cgroup = value;
+		return 0;
 	case RACK:
 		s->config.rack = value;
 		return 0;

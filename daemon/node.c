@@ -245,6 +245,7 @@ static void on_tick(uv_timer_t *tick)
 			job_destroy(&job);
 	}
 	free_ended_jobs(d);
+	limits_tick(d);
 	if (d->orphan_count && boot - d->started > DATA_KEPT)
 		restore_drop(d, NULL);
 }
@@ -369,7 +370,9 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->tick.data = d->flush.data = d;
 	d->handles = 2;
 	d->kept_max = c->spool_memory / 8;
-	r = spool_new(d->id, c->spool, c->spool_memory, &d->spool, diag);
+	r = c->cgroup ? cgroup_new(&d->cgroup, strcmp(c->cgroup, "own") ? c->cgroup : NULL, diag) : 0;
+	if (r == 0)
+		r = spool_new(d->id, c->spool, c->spool_memory, &d->spool, diag);
 	if (r == 0) {
 		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
 		spool_on_removed(d->spool, on_segment_removed, d);
@@ -444,6 +447,14 @@ void daemon_destroy(struct daemon **daemon)
 	restore_drop(d, NULL);
 	keep_destroy(&d->keep);
 	spool_destroy(&d->spool);
+	for (int i = 0; i < 100 && d->dead_group_count; i++) {
+		limits_tick(d);
+		usleep(d->dead_group_count ? 1000 : 0);
+	}
+	for (size_t i = 0; i < d->dead_group_count; i++)
+		free(d->dead_groups[i]);
+	free(d->dead_groups);
+	cgroup_destroy(&d->cgroup);
 	uv_close((uv_handle_t *)&d->flush, on_handle_closed);
 	uv_close((uv_handle_t *)&d->tick, on_handle_closed);
 	*daemon = NULL;

@@ -20,6 +20,7 @@
 #include "spool.h"
 #include "channel/core/live.h"
 #include "channel/data.h"
+#include "os/cgroup.h"
 #include "vertex/host_proto.h"
 #include "vertex/spec.h"
 #include "wire/session.h"
@@ -63,6 +64,9 @@ struct daemon {
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	struct host *hosts;
 	uint16_t bound[CPU_SETSIZE]; /* hosts bound to each CPU */
+	struct cgroup *cgroup;       /* that hosts' groups are in; NULL: none */
+	char **dead_groups;          /* of hosts that are gone */
+	size_t dead_group_count, dead_group_cap;
 	struct remote_reader *readers;
 	struct attempt *keepers; /* of pipes' blocks that were read, the oldest first */
 	uint64_t kept_bytes, kept_max;
@@ -301,6 +305,9 @@ struct host {
 	struct excerpt errors; /* of what is written to stderr */
 	uint32_t cpus;         /* that it is bound to; 0: all */
 	cpu_set_t cpu_set;
+	char *cgroup;    /* NULL: none */
+	uint64_t memory; /* that it is held to */
+	uint32_t shares;
 };
 
 /* An idle host of the job, or a new one. DAG_ENOEXEC, DAG_EBUSY. */
@@ -309,10 +316,13 @@ int host_get(struct job *job, bool isolate, struct host **ret_host);
 void host_prepare(struct job *job, uint32_t count);
 /* Gives the host attempts to run together; they get its tasks' numbers. */
 int host_run(struct host *host, struct attempt **attempts, size_t n);
-/* Binds the host to as many CPUs as its vertices' stages said; all, where one did not. */
-void host_limit_cpus(struct host *host, struct attempt **attempts, size_t n);
-/* The host is gone. */
+/* Holds the host to the memory and the CPUs that its vertices' stages said; to none, where one did not. */
+void host_limit(struct host *host, struct attempt **attempts, size_t n);
+/* The host is gone: */
 void host_free_cpus(struct host *host);
+void host_end_group(struct host *host);
+/* Removes the groups of hosts that are gone. */
+void limits_tick(struct daemon *d);
 /* Kills what vertices had started and that is nobody's any more. */
 void host_end_strays(struct daemon *d);
 /* "killed: 612 MiB > memory 512 MiB" */

@@ -283,8 +283,10 @@ static void probe_node(struct node *node)
 		p->connect.data = p->tcp.data = p;
 		node->probe = p;
 		uv_tcp_init(&node->manager->loop, &p->tcp);
-		if (uv_tcp_connect(&p->connect, &p->tcp, found->ai_addr, on_probed) < 0)
+		if (uv_tcp_connect(&p->connect, &p->tcp, found->ai_addr, on_probed) < 0) {
+			node->probe = NULL;
 			uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
+		}
 		freeaddrinfo(found);
 	}
 	free(name);

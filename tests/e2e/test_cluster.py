@@ -86,6 +86,38 @@ def F10_stopped_daemon_returns(case):
     check(case.read("words.tsv") == reference(case), "the counts differ")
 
 
+def cgroup2():
+    with open("/proc/mounts") as f:
+        return [line.split()[1] for line in f if line.split()[2] == "cgroup2"]
+
+
+@test
+def cgroup_holds_all_that_a_vertex_starts(case):
+    """Each host in a group of its own; what left its session is killed with it, and the groups are removed."""
+    group = os.path.join((cgroup2() or ["/none"])[0], f"dagrun-test-{os.getpid()}")
+    try:
+        os.mkdir(group)
+    except OSError as e:
+        raise Skip(f"no control groups of version 2 to make one in: {e}")
+    try:
+        case.write("s.yaml", """
+stages:
+  a: {sh: "cat /proc/self/cgroup > GROUP; setsid sh -c 'echo $$ > PID; sleep 100' < /dev/null > /dev/null 2>&1 & while [ ! -s PID ]; do sleep 0.01; done; cat PID"}
+outputs: {a: {file: pid.txt}}
+""".replace("GROUP", case.path("group")).replace("PID", case.path("pid")))
+        cluster = Cluster(case, nodes=1, extra=("--cgroup", group))
+        cluster.run("s.yaml")
+        check(f"dagrun-test-{os.getpid()}/host-" in case.read("group").decode(), case.read("group"))
+        pid = int(case.read("pid.txt"))
+        case.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the child that left its session")
+        case.wait_for(lambda: not glob.glob(group + "/host-*"), "the groups to go")
+        case.stop()
+    finally:
+        os.rmdir(group)
+    p = subprocess.run([program("dagd"), "--nameserver", "tcp://127.0.0.1:1", "--cgroup", case.dir], capture_output=True, env=case.env, timeout=20)
+    check(p.returncode != 0 and b"not of version 2" in p.stderr, p.stderr)
+
+
 ALONE = """
 stages:
   a: {sh: "echo $DAGRUN_ATTEMPT >> A; seq 300000", retries: 20}

@@ -5,12 +5,14 @@
 #include "channel/data.h"
 #include "daemon/spool.h"
 #include "jobmanager/journal.h"
+#include "os/cgroup.h"
 #include "os/os.h"
 #include "os/spawn.h"
 #include "wire/session.h"
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static uv_loop_t loop;
@@ -479,6 +481,70 @@ static void test_spawn_passes_only_what_is_meant(void **state)
 #endif
 }
 
+static void put(const char *folder, const char *name, const char *text)
+{
+	char *path = base_format("%s/%s", folder, name);
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	free(path);
+}
+
+static void assert_file(const char *folder, const char *name, const char *text)
+{
+	char *path = base_format("%s/%s", folder, name), got[64] = "";
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	assert_non_null(fgets(got, sizeof(got), f));
+	assert_string_equal(got, text);
+	fclose(f);
+	free(path);
+}
+
+/* What is written where: a folder with the kernel's files stands for a control group. */
+static void test_cgroup_writes_what_the_kernel_reads(void **state)
+{
+	char folder[] = "/tmp/dagrun-cgroup-XXXXXX", *child, *expected;
+	static const char *const files[] = {"cgroup.procs", "memory.max", "memory.swap.max",
+		"memory.oom.group", "cpu.max", "memory.events", "cgroup.kill"};
+	struct dag_diag diag = {0};
+	struct cgroup *g = NULL;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(cgroup_new(&g, folder, &diag), DAG_EIO);
+	assert_int_equal(diag.count, 1);
+	dag_diag_fini(&diag);
+	put(folder, "cgroup.controllers", "cpuset cpu io memory pids\n");
+	put(folder, "cgroup.subtree_control", "");
+	assert_int_equal(cgroup_new(&g, folder, &diag), 0);
+	assert_true(cgroup_limits_memory(g) && cgroup_limits_cpu(g));
+	expected = base_format("%s/host-77", folder);
+	mkdir(expected, 0700);
+	for (size_t i = 0; i < DAG_LENGTH(files); i++)
+		put(expected, files[i], "");
+	child = cgroup_add(g, 77);
+	assert_string_equal(child, expected);
+	assert_file(child, "cgroup.procs", "77");
+	cgroup_limit(g, child, 512 << 20, 150);
+	assert_file(child, "memory.max", "536870912");
+	assert_file(child, "memory.swap.max", "0");
+	assert_file(child, "memory.oom.group", "1");
+	assert_file(child, "cpu.max", "150000 100000");
+	assert_false(cgroup_out_of_memory(child));
+	put(child, "memory.events", "low 0\nhigh 0\nmax 31\noom 1\noom_kill 2\noom_group_kill 1\n");
+	assert_true(cgroup_out_of_memory(child));
+	assert_false(cgroup_remove(child));
+	os_remove_tree(folder);
+	assert_true(cgroup_remove(child));
+	free(child);
+	free(expected);
+	cgroup_destroy(&g);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -487,7 +553,8 @@ int main(void)
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
 		T(test_keys_let_only_friends_in), T(test_mover_in_a_thread), T(test_mover_on_the_loop),
 		T(test_journal_keeps_facts_in_order), cmocka_unit_test(test_spool_recycles_and_spills),
-		cmocka_unit_test(test_spawn_passes_only_what_is_meant)};
+		cmocka_unit_test(test_spawn_passes_only_what_is_meant),
+		cmocka_unit_test(test_cgroup_writes_what_the_kernel_reads)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
