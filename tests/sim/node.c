@@ -1,80 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A daemon: attempts that take a while and then seal a value, what other nodes read of them, a lease, a
  * spool. */
-#include "sim.h"
+#include "node.h"
 #include "base/hash.h"
 #include "daemon/core/slots.h"
 #include "graph/graph.h"
 
-#include <uthash.h>
-
 #define LEASE (30 * DAG_SECOND)
-#define FETCH_AGAIN (2 * DAG_SECOND)
-#define FETCH_TRIES 5u
-#define PARKED_MAX (10 * DAG_SECOND)
-
-enum state { QUEUED, RUNNING, SEALED, FAILED };
-
-struct key {
-	uint32_t vertex, number;
-};
-
-struct input {
-	uint32_t vertex, attempt, node, part;
-	bool source, live, have;
-	uint64_t value;
-};
-
-/* Of a pipe: who reads it. */
-struct live_reader {
-	uint64_t key, channel;
-};
-
-struct attempt {
-	struct key key;
-	struct live_reader *readers;
-	size_t reader_count, reader_cap;
-	enum state state;
-	bool acked, damaged, computed, wedged;
-	uint32_t shares, tries;
-	struct input *inputs;
-	size_t input_count, input_cap;
-	uint64_t value;
-	uint64_t instance; /* timers of another attempt under this key are not ours */
-	dag_instant started, run_ns;
-	int error, signal;
-	const char *text;
-	size_t blamed; /* index + 1 */
-	UT_hash_handle hh;
-};
-
-struct parked {
-	uint32_t from;
-	struct key key;
-	uint64_t reader, channel;
-	uint32_t part;
-	dag_instant since;
-};
-
-struct sim_node {
-	struct sim_session manager, names;
-	uint32_t slots;
-	bool open, full;
-	uint32_t epoch, want, least, grant, used;
-	dag_instant last_heard;
-	struct attempt *attempts;
-	struct attempt **queue;
-	size_t queue_count, queue_cap;
-	uint32_t *peers;
-	size_t peer_count, peer_cap;
-	struct parked *parked;
-	size_t parked_count, parked_cap;
-};
-
-static struct sim_node *node_of(const struct sim *s, uint32_t process)
-{
-	return &s->nodes[process - SIM_FIRST_NODE];
-}
+#define LOOK_AGAIN (500 * DAG_MS)
 
 uint32_t node_slots(const struct sim *s, uint32_t process)
 {
@@ -88,9 +21,8 @@ void nodes_init(struct sim *s)
 		s->nodes[i].slots = s->options.slots ? s->options.slots : 1 + (uint32_t)sim_draw(s, 4);
 }
 
-static struct attempt *find(struct sim_node *n, uint32_t vertex, uint32_t number)
+struct attempt *node_find(struct sim_node *n, struct key key)
 {
-	struct key key = {vertex, number};
 	struct attempt *a;
 
 	HASH_FIND(hh, n->attempts, &key, sizeof(key), a);
@@ -108,91 +40,9 @@ static void forget(struct sim_node *n, struct attempt *a)
 	if (a->state == RUNNING)
 		n->used -= a->shares;
 	HASH_DEL(n->attempts, a);
-	free(a->readers);
+	data_free(a);
 	free(a->inputs);
 	free(a);
-}
-
-/* ---- what others read ---- */
-
-static void answer(struct sim *s, uint32_t self, uint32_t to, uint64_t reader, uint64_t channel,
-	uint32_t part, const struct attempt *a)
-{
-	Dagrun__Data d = DAGRUN__DATA__INIT;
-
-	d.kind = a ? DAGRUN__DATA_KIND__END : DAGRUN__DATA_KIND__ERROR;
-	d.seq = reader;
-	d.channel = channel;
-	d.part = part;
-	d.error = a ? 0 : DAG_EMISSING;
-	if (a) {
-		d.hash_high = a->value;
-		d.hash_low = a->damaged ? a->value ^ 4 : a->value;
-		d.vertex = a->key.vertex;
-		d.attempt = a->key.number;
-	}
-	sim_send_data(s, self, to, &d);
-}
-
-static void wake_parked(struct sim *s, uint32_t self, struct key key, const struct attempt *a)
-{
-	struct sim_node *n = node_of(s, self);
-
-	for (size_t i = 0; i < n->parked_count;) {
-		struct parked p = n->parked[i];
-
-		if (p.key.vertex != key.vertex || p.key.number != key.number) {
-			i++;
-			continue;
-		}
-		n->parked[i] = n->parked[--n->parked_count];
-		answer(s, self, p.from, p.reader, p.channel, p.part, a);
-	}
-}
-
-/* A pipe's blocks may be gone when another attempt of a reader comes for them. */
-static bool is_held(struct sim *s, struct attempt *a, const Dagrun__Data *d)
-{
-	struct prng p = {s->options.seed ^ a->instance << 16};
-
-	for (size_t i = 0; i < a->reader_count; i++) {
-		struct live_reader *r = &a->readers[i];
-
-		if (r->key >> 32 != d->seq >> 32 || r->channel != d->channel)
-			continue;
-		if (r->key != d->seq && prng_below(&p, 2))
-			return false;
-		r->key = d->seq;
-		return true;
-	}
-	*DAG_APPEND(a->readers, a->reader_count, a->reader_cap) = (struct live_reader){d->seq, d->channel};
-	return true;
-}
-
-static void on_open(struct sim *s, uint32_t self, uint32_t from, const Dagrun__Data *d)
-{
-	struct sim_node *n = node_of(s, self);
-	struct attempt *a = find(n, d->vertex, d->attempt);
-
-	if (a && d->live && !is_held(s, a, d)) {
-		sim_probe(s, PROBE_alone_gone);
-		answer(s, self, from, d->seq, d->channel, d->part, NULL);
-		return;
-	}
-	if (a && a->state == SEALED) {
-		answer(s, self, from, d->seq, d->channel, d->part, a);
-		return;
-	}
-	if (!d->live || (a && a->state == FAILED)) {
-		answer(s, self, from, d->seq, d->channel, d->part, NULL);
-		return;
-	}
-	for (size_t i = 0; i < n->parked_count; i++)
-		if (n->parked[i].from == from && n->parked[i].reader == d->seq &&
-			n->parked[i].channel == d->channel)
-			return;
-	*DAG_APPEND(n->parked, n->parked_count, n->parked_cap) =
-		(struct parked){from, {d->vertex, d->attempt}, d->seq, d->channel, d->part, s->now};
 }
 
 /* ---- an attempt's life ---- */
@@ -265,7 +115,10 @@ static void end_attempt(struct sim *s, uint32_t self, struct attempt *a, int err
 		free(vertices);
 		free(attempts);
 	}
-	wake_parked(s, self, a->key, error ? NULL : a);
+	if (error)
+		data_abandon(s, self, a->key);
+	else
+		data_sealed(s, self, a);
 	tell_done(s, self, a);
 	run_queue(s, self);
 }
@@ -305,7 +158,7 @@ static void finish_if_whole(struct sim *s, uint32_t self, struct attempt *a)
 
 static struct attempt *of_timer(struct sim *s, uint32_t self, uint64_t key, uint64_t instance)
 {
-	struct attempt *a = find(node_of(s, self), (uint32_t)(key >> 32), (uint32_t)key);
+	struct attempt *a = node_find(node_of(s, self), (struct key){(uint32_t)(key >> 32), (uint32_t)key});
 
 	return a && a->state == RUNNING && a->instance == instance ? a : NULL;
 }
@@ -345,55 +198,81 @@ static void on_vertex_crash(struct sim *s, uint32_t self, uint64_t key, uint64_t
 	end_attempt(s, self, a, DAG_ESIGNAL, "killed by signal 9");
 }
 
+static void ask(struct sim *s, uint32_t self, const struct attempt *a, size_t i, bool open)
+{
+	const struct sim_node *n = node_of(s, self);
+	const struct input *in = &a->inputs[i];
+	Dagrun__Data d = DAGRUN__DATA__INIT;
+
+	d.vertex = in->vertex;
+	d.attempt = in->attempt;
+	d.channel = i;
+	d.reader = a->key.vertex;
+	d.reader_port = a->key.number;
+	if (in->node < n->peer_count && n->peers[in->node])
+		reading_ask(s, self, n->peers[in->node], &in->reading, open, &d);
+}
+
 static void on_input(struct sim *s, uint32_t self, struct attempt *a, size_t i, const Dagrun__Data *d)
 {
 	struct input *in = &a->inputs[i];
+	enum reading_verdict verdict;
 
 	if (in->have)
 		return;
-	if (d->kind == DAGRUN__DATA_KIND__END && d->vertex == in->vertex && d->attempt == in->attempt &&
-		d->hash_low == d->hash_high) {
+	verdict = reading_take(s, &in->reading, d);
+	if (verdict == READING_AGAIN || verdict == READING_CREDIT)
+		ask(s, self, a, i, verdict == READING_AGAIN);
+	if (verdict < READING_DONE)
+		return;
+	if (verdict == READING_DONE) {
 		in->have = true;
-		in->value = d->hash_low;
+		in->value = in->reading.sum;
 		finish_if_whole(s, self, a);
 		return;
 	}
 	a->blamed = i + 1;
-	end_attempt(s, self, a, d->kind == DAGRUN__DATA_KIND__END ? DAG_ECORRUPT : d->error, "its input");
+	end_attempt(s, self, a, verdict == READING_DAMAGED ? DAG_ECORRUPT : d->error, "its input");
 }
 
-static void fetch(struct sim *s, uint32_t self, uint64_t key, uint64_t instance)
+static void look_at_inputs(struct sim *s, uint32_t self, uint64_t key, uint64_t instance)
 {
-	struct sim_node *n = node_of(s, self);
 	struct attempt *a = of_timer(s, self, key, instance);
 	bool waiting = false;
 
 	for (size_t i = 0; a && i < a->input_count; i++) {
-		struct input *in = &a->inputs[i];
-		Dagrun__Data d = DAGRUN__DATA__INIT;
+		enum fetch_action action =
+			a->inputs[i].have ? FETCH_NOTHING : fetch_tick(&a->inputs[i].reading.fetch, s->now);
 
-		if (in->have)
-			continue;
-		if (a->tries >= FETCH_TRIES && !in->live) {
+		waiting = waiting || !a->inputs[i].have;
+		if (action == FETCH_OPEN)
+			ask(s, self, a, i, true);
+		if (action == FETCH_UNREACHABLE) {
 			a->blamed = i + 1;
 			end_attempt(s, self, a, DAG_EUNREACHABLE, "its input's node does not answer");
 			return;
 		}
-		waiting = true;
-		d.kind = DAGRUN__DATA_KIND__OPEN;
-		d.seq = key;
-		d.channel = i;
-		d.vertex = in->vertex;
-		d.attempt = in->attempt;
-		d.part = in->part;
-		d.live = in->live;
-		if (in->node < n->peer_count && n->peers[in->node])
-			sim_send_data(s, self, n->peers[in->node], &d);
 	}
-	if (!waiting)
-		return;
-	a->tries++;
-	sim_call(s, FETCH_AGAIN, self, true, fetch, key, instance);
+	if (waiting)
+		sim_call(s, LOOK_AGAIN, self, true, look_at_inputs, key, instance);
+}
+
+/* A block of what a pipe carries, while the vertex runs. */
+static void on_emit(struct sim *s, uint32_t self, uint64_t key, uint64_t instance)
+{
+	struct attempt *a = of_timer(s, self, key, instance);
+
+	if (a)
+		data_emit(s, self, a);
+}
+
+static bool feeds_pipe(const struct sim *s, uint32_t vertex)
+{
+	for (size_t i = 0; i < s->use->edge_count; i++)
+		if (s->use->edges[i]->from == s->use->vertex_stage[vertex] &&
+			(s->use->edges[i]->channel == GRAPH_PIPE || s->use->edges[i]->channel == GRAPH_FIFO))
+			return true;
+	return false;
 }
 
 static dag_instant draw_time(struct sim *s, uint32_t vertex)
@@ -426,12 +305,17 @@ static void start_attempt(struct sim *s, uint32_t self, struct attempt *a)
 		sim_call(s, 60 * DAG_SECOND, self, true, on_timeout, key, instance);
 	else
 		sim_call(s, time, self, true, on_computed, key, instance);
-	for (size_t i = 0; i < a->input_count; i++)
+	for (uint32_t i = 1; i < data_blocks(s, a->key.vertex) && feeds_pipe(s, a->key.vertex); i++)
+		sim_call(s, time * i / data_blocks(s, a->key.vertex), self, true, on_emit, key, instance);
+	for (size_t i = 0; i < a->input_count; i++) {
+		reading_begin(&a->inputs[i].reading, a->inputs[i].live, s->now);
 		if (a->inputs[i].source) {
 			a->inputs[i].have = true;
 			a->inputs[i].value = source_value(a->inputs[i].vertex);
-		}
-	fetch(s, self, key, instance);
+		} else
+			ask(s, self, a, i, true);
+	}
+	sim_call(s, LOOK_AGAIN, self, true, look_at_inputs, key, instance);
 }
 
 static void run_queue(struct sim *s, uint32_t self)
@@ -451,10 +335,14 @@ void node_data(struct sim *s, uint32_t self, uint32_t from, const Dagrun__Data *
 	struct attempt *a;
 
 	if (d->kind == DAGRUN__DATA_KIND__OPEN) {
-		on_open(s, self, from, d);
+		data_on_open(s, self, from, d);
 		return;
 	}
-	a = find(node_of(s, self), (uint32_t)(d->seq >> 32), (uint32_t)d->seq);
+	if (d->kind == DAGRUN__DATA_KIND__CREDIT) {
+		data_on_credit(s, self, from, d);
+		return;
+	}
+	a = node_find(node_of(s, self), (struct key){d->vertex, d->attempt});
 	if (a && a->state == RUNNING && d->channel < a->input_count)
 		on_input(s, self, a, d->channel, d);
 }
@@ -465,7 +353,7 @@ static void on_start(struct sim *s, uint32_t self, const Dagrun__Start *m)
 {
 	struct sim_node *n = node_of(s, self);
 	uint32_t vertex = s->use->stages[m->stage]->first_vertex + m->index;
-	struct attempt *a = find(n, vertex, m->attempt);
+	struct attempt *a = node_find(n, (struct key){vertex, m->attempt});
 
 	if (a)
 		return;
@@ -488,6 +376,7 @@ static void on_start(struct sim *s, uint32_t self, const Dagrun__Start *m)
 		}
 	HASH_ADD(hh, n->attempts, key, sizeof(a->key), a);
 	*DAG_APPEND(n->queue, n->queue_count, n->queue_cap) = a;
+	data_started(s, self, a);
 }
 
 static void send_inventory(struct sim *s, uint32_t self)
@@ -586,22 +475,22 @@ static void on_attempts(struct sim *s, uint32_t self, const Dagrun__AttemptBatch
 
 	for (size_t i = 0; i < m->n_attempts; i++) {
 		struct key key = {m->attempts[i]->vertex, m->attempts[i]->attempt};
-		struct attempt *a = find(n, key.vertex, key.number);
+		struct attempt *a = node_find(n, key);
 
 		if (!a)
 			continue;
 		a->acked = true;
 		if (!kill && a->state != FAILED)
 			continue;
+		data_abandon(s, self, key);
 		forget(n, a);
-		wake_parked(s, self, key, NULL);
 	}
 }
 
 static void on_verify(struct sim *s, uint32_t self, const Dagrun__Verify *m)
 {
 	struct sim_node *n = node_of(s, self);
-	struct attempt *a = find(n, m->vertex, m->attempt);
+	struct attempt *a = node_find(n, (struct key){m->vertex, m->attempt});
 	Dagrun__Verified verified = DAGRUN__VERIFIED__INIT;
 	SIM_ENVELOPE(e, VERIFIED);
 
@@ -725,16 +614,7 @@ void node_tick(struct sim *s, uint32_t self)
 	session_beat(s, self, &n->manager);
 	if (s->now - n->last_heard > LEASE)
 		end_lease(s, self);
-	for (size_t i = 0; i < n->parked_count;) {
-		struct parked p = n->parked[i];
-
-		if (s->now - p.since < PARKED_MAX || find(n, p.key.vertex, p.key.number)) {
-			i++;
-			continue;
-		}
-		n->parked[i] = n->parked[--n->parked_count];
-		answer(s, self, p.from, p.reader, p.channel, p.part, NULL);
-	}
+	data_tick(s, self);
 	run_queue(s, self);
 }
 

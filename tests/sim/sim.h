@@ -7,8 +7,9 @@
  * disks and vertices are pretended here, and one seed draws everything that they do.
  *
  *   world.c    the event queue, the network, sessions
- *   manager.c  the job manager around the scheduler's core, with a journal that loses its tail
+ *   manager*.c the job manager around the scheduler's core, with a journal that loses its tail
  *   node.c     a daemon: attempts, leases, what it keeps over a restart
+ *   data.c     channels: blocks, credit, what is asked for again
  *   names.c    the name server
  *   faults.c   what goes wrong, when
  *   workload.c random graphs
@@ -17,6 +18,7 @@
  */
 #include "base/buffer.h"
 #include "base/prng.h"
+#include "channel/core/fetch.h"
 #include "jobmanager/core/jm.h"
 #include "jobmanager/core/judge.h"
 #include "nameserver/core/registry.h"
@@ -57,6 +59,7 @@
 	X(many_dead, "many nodes died at once")                                                              \
 	X(journal_full, "the journal's disk was full")                                                       \
 	X(disk_full, "a vertex found the disk full")                                                         \
+	X(gap, "a block was missing, and asked for again")                                                   \
 	X(message_lost, "a message was lost")                                                                \
 	X(message_doubled, "a message came twice")                                                           \
 	X(repeated, "messages were repeated")                                                                \
@@ -251,6 +254,32 @@ void names_crash(struct sim *s);
 void names_tick(struct sim *s);
 void names_envelope(struct sim *s, uint32_t from, const Dagrun__Envelope *e);
 void names_fini(struct sim *s);
+
+/* ---- data.c ---- */
+
+/* One channel that is read, by a vertex or for an output. */
+struct sim_reading {
+	struct fetch fetch;
+	uint64_t sum;
+	bool live;
+};
+
+enum reading_verdict {
+	READING_GOES_ON,
+	READING_AGAIN,  /* ask from where it is */
+	READING_CREDIT, /* tell what was consumed */
+	READING_DONE,   /* `sum` is the value */
+	READING_DAMAGED,
+	READING_FAILED
+};
+
+void reading_begin(struct sim_reading *r, bool live, dag_instant now);
+/* open: asks for blocks from where it is; else tells credit. `d` says of whom, and who reads. */
+void reading_ask(
+	struct sim *s, uint32_t self, uint32_t to, const struct sim_reading *r, bool open, Dagrun__Data *d);
+enum reading_verdict reading_take(struct sim *s, struct sim_reading *r, const Dagrun__Data *d);
+/* Of the vertex's output. */
+uint32_t data_blocks(const struct sim *s, uint32_t vertex);
 
 /* ---- faults.c ---- */
 void faults_init(struct sim *s);

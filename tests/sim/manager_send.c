@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the job manager sends: each effect as its message. */
+#include "manager.h"
+#include "graph/edge.h"
+
+void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__BodyCase body)
+{
+	struct manager_node *n = node_by_number(s, e->node);
+	Dagrun__AttemptBatch batch = DAGRUN__ATTEMPT_BATCH__INIT;
+	Dagrun__Attempt item = DAGRUN__ATTEMPT__INIT, *items[] = {&item};
+	Dagrun__Envelope envelope = DAGRUN__ENVELOPE__INIT;
+
+	if (!n)
+		return;
+	item.vertex = e->vertex;
+	item.attempt = e->attempt;
+	batch.n_attempts = 1;
+	batch.attempts = items;
+	envelope.body_case = body;
+	envelope.kill = &batch;
+	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+}
+
+void send_verify(struct sim *s, const struct jm_effect *e)
+{
+	struct manager_node *n = node_by_number(s, e->node);
+	Dagrun__Verify verify = DAGRUN__VERIFY__INIT;
+	SIM_ENVELOPE(envelope, VERIFY);
+
+	if (!n)
+		return;
+	verify.vertex = e->vertex;
+	verify.attempt = e->attempt;
+	envelope.verify = &verify;
+	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+}
+
+void send_want(struct sim *s, const struct jm_effect *e)
+{
+	struct manager_node *n = node_by_number(s, e->node);
+	Dagrun__Want want = DAGRUN__WANT__INIT;
+	SIM_ENVELOPE(envelope, WANT);
+
+	if (!n)
+		return;
+	want.slots = e->shares;
+	want.least = e->least;
+	envelope.want = &want;
+	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+}
+
+static void fill_input(
+	struct sim *s, const struct graph_stage *stage, uint32_t index, uint32_t port, Dagrun__Input *in)
+{
+	const struct graph_edge *edge =
+		stage->in[port].edge == GRAPH_NONE ? NULL : s->use->edges[stage->in[port].edge];
+	const struct graph_stage *from = edge ? s->use->stages[edge->from] : NULL;
+
+	dagrun__input__init(in);
+	if (!edge)
+		return;
+	in->part = edge_part(edge, index);
+	in->channel = edge->channel;
+	in->n_vertices = edge_producers(edge, index);
+	in->vertices = base_alloc((in->n_vertices + 1) * sizeof(*in->vertices));
+	if (from->kind != GRAPH_INPUT) {
+		in->n_attempts = in->n_nodes = in->n_vertices;
+		in->attempts = base_alloc((in->n_vertices + 1) * sizeof(*in->attempts));
+		in->nodes = base_alloc((in->n_vertices + 1) * sizeof(*in->nodes));
+	}
+	for (uint32_t i = 0; i < in->n_vertices; i++) {
+		enum jm_state state;
+
+		in->vertices[i] = from->first_vertex + edge_producer(edge, index, i);
+		if (in->n_attempts)
+			jm_current(s->manager->jm, in->vertices[i], &in->attempts[i], &in->nodes[i], &state);
+	}
+}
+
+void send_start(struct sim *s, const struct jm_effect *e)
+{
+	struct manager_node *n = node_by_number(s, e->node);
+	const struct graph_stage *stage = s->use->stages[s->use->vertex_stage[e->vertex]];
+	Dagrun__StartBatch batch = DAGRUN__START_BATCH__INIT;
+	Dagrun__Start start = DAGRUN__START__INIT, *starts[] = {&start};
+	Dagrun__Input inputs[GRAPH_PORTS_MAX], *pointers[GRAPH_PORTS_MAX];
+	SIM_ENVELOPE(envelope, START);
+
+	if (!n)
+		return;
+	start.stage = stage->id;
+	start.index = e->vertex - stage->first_vertex;
+	start.attempt = e->attempt;
+	start.shares = e->shares;
+	start.n_inputs = stage->in_count;
+	start.inputs = pointers;
+	for (uint32_t p = 0; p < stage->in_count; p++) {
+		pointers[p] = &inputs[p];
+		fill_input(s, stage, start.index, p, &inputs[p]);
+	}
+	batch.epoch = s->manager->epoch;
+	batch.n_starts = 1;
+	batch.starts = starts;
+	envelope.start = &batch;
+	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+	for (uint32_t p = 0; p < stage->in_count; p++) {
+		free(inputs[p].vertices);
+		free(inputs[p].attempts);
+		free(inputs[p].nodes);
+	}
+}
