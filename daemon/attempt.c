@@ -328,6 +328,13 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 	return 0;
 }
 
+/* A program's words for a full disk, which is its node's trouble rather than its own: LC_ALL is C. */
+static bool says_no_space(const struct attempt *a)
+{
+	return a->done.u.done.error == DAG_EFAILED && a->stderr_tail &&
+	       strstr(a->stderr_tail, "No space left on device");
+}
+
 void attempt_on_done(
 	struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len)
 {
@@ -337,7 +344,7 @@ void attempt_on_done(
 		const char *sentence = dag_strerror(msg->u.done.error);
 
 		a->stderr_tail = host_stderr(host);
-		attempt_fail(a, msg->u.done.error, msg->u.done.signal,
+		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : msg->u.done.error, msg->u.done.signal,
 			text_len ? base_strndup(text, text_len) : base_strdup(sentence));
 		return;
 	}

@@ -240,6 +240,18 @@ def F58_full_disk(case):
 
 
 @test
+def F58_a_program_that_finds_the_disk_full(case):
+    """It is its node's trouble: alike failures do not end the job, and the node rests before the next try."""
+    case.write("s.yaml", """
+stages: {a: {sh: "echo x >> N; [ $(wc -l < N) -gt 2 ] || { echo 'sort: write failed: No space left on device' >&2; exit 2; }; echo done"}}
+outputs: {a: {file: "-"}}
+""".replace("N;", case.path("n") + ";").replace("< N", "< " + case.path("n")))
+    begin = time.time()
+    r = case.dagrun("run", "s.yaml")
+    check(r.stdout == b"done\n" and case.read("n") == b"x\n" * 3 and time.time() - begin > 2.9, r.stderr)
+
+
+@test
 def F40_too_few_descriptors(case):
     case.write("g.yaml", OK)
     for limit in (16, 32, 64, 100):
