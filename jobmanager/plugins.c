@@ -16,6 +16,7 @@
 
 #define DESCRIBE_BYTES_MAX (1u << 20)
 #define DESCRIBE_MS 10000
+#define ENTRIES_MAX 256
 
 struct known_plugin {
 	struct known_plugin *next;
@@ -153,7 +154,7 @@ static bool add_port(struct plugin_entry *e, bool in, const char *rest)
 /* The lines of plugin_describe in engine/vertex/plugin.c. */
 static int parse(struct plugins *p, char *text, struct plugin_info *info, char **ret_error)
 {
-	struct plugin_entry *entries = arena_alloc(&p->arena, 1024 * sizeof(*entries)), *e = NULL;
+	struct plugin_entry *entries = arena_alloc(&p->arena, ENTRIES_MAX * sizeof(*entries)), *e = NULL;
 	bool ended = false;
 
 	for (char *line, *next = text; (line = strtok_r(next, "\n", &next));) {
@@ -166,7 +167,7 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 			*ret_error = base_strdup(rest);
 			return DAG_EINVAL;
 		}
-		if (!strcmp(line, "entry") && rest && info->entry_count < 1024) {
+		if (!strcmp(line, "entry") && rest && info->entry_count < ENTRIES_MAX) {
 			char *flags = strchr(rest, ' ');
 
 			e = &entries[info->entry_count++];
@@ -176,6 +177,9 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 			e->order_blind = flags && (strtoul(flags, NULL, 10) & DAG_ORDER_BLIND);
 		} else if (e && rest && (!strcmp(line, "in") || !strcmp(line, "out"))) {
 			ok = add_port(e, line[0] == 'i', rest);
+		} else if (e && rest && !strcmp(line, "param") && e->param_count < PLUGIN_PARAMS_MAX) {
+			e->params[e->param_count++] = (struct plugin_param){arena_strdup(&p->arena, rest + 2),
+				(enum dag_param_kind)strtoul(rest, NULL, 10)};
 		} else if (e && rest && !strcmp(line, "help")) {
 			e->help = arena_strdup(&p->arena, rest);
 		} else if (!strcmp(line, "end")) {

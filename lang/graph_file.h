@@ -9,8 +9,18 @@
  */
 #include "graph/graph.h"
 
+#define PLUGIN_PARAMS_MAX 32
+
+/* "NAME=DEFAULT: what it means", or "NAME=DEFAULT|OTHER|…: …" */
+struct plugin_param {
+	const char *text;
+	enum dag_param_kind kind;
+};
+
 struct plugin_entry {
 	const char *name, *help;
+	struct plugin_param params[PLUGIN_PARAMS_MAX];
+	uint32_t param_count; /* 0: any are allowed */
 	struct graph_format in[DAG_PORTS_MAX], out[DAG_PORTS_MAX];
 	uint32_t in_count, out_count;
 	bool order_blind;

@@ -94,10 +94,59 @@ static void load_sh(struct loader *l, const struct yaml_node *node, struct graph
 	stage->argc = 3;
 }
 
+/* Where a declared parameter's name ends, and where its meaning begins. */
+static size_t name_len(const struct plugin_param *p)
+{
+	return strcspn(p->text, "=");
+}
+
+static bool fits(const struct plugin_param *p, const char *value)
+{
+	const char *choice = p->text + name_len(p) + 1, *end = choice + strcspn(choice, ":");
+	uint64_t n;
+
+	if (p->kind == DAG_PARAM_IS_NUMBER)
+		return size_parse_number(value, &n) == 0;
+	if (p->kind == DAG_PARAM_IS_SIZE)
+		return size_parse_bytes(value, &n) == 0;
+	if (!memchr(choice, '|', (size_t)(end - choice)))
+		return true;
+	for (; choice < end; choice += strcspn(choice, "|:") + 1)
+		if (strlen(value) == strcspn(choice, "|:") && !strncmp(choice, value, strlen(value)))
+			return true;
+	return false;
+}
+
+/* What a stage says to an entry that declares what it knows. */
+static void check_params(struct loader *l, const struct yaml_node *params, const struct plugin_entry *e)
+{
+	char *names[PLUGIN_PARAMS_MAX];
+
+	for (uint32_t i = 0; i < e->param_count; i++)
+		names[i] = base_strndup(e->params[i].text, name_len(&e->params[i]));
+	for (const struct yaml_node *n = params && e->param_count ? params->child : NULL; n; n = n->next) {
+		const char *nearest = dag_nearest(n->key->text, (const char *const *)names, e->param_count),
+			   *value = loader_text(l, n, n->key->text);
+		uint32_t i = 0;
+
+		while (i < e->param_count && strcmp(names[i], n->key->text))
+			i++;
+		if (i == e->param_count)
+			loader_error(l, n->key, "'%s' has no parameter '%s'%s%s%s", e->name, n->key->text,
+				nearest ? "; did you mean '" : "", nearest ? nearest : "",
+				nearest ? "'?" : "");
+		else if (value && !fits(&e->params[i], value))
+			loader_error(l, n, "'%s' does not fit: %s", value, e->params[i].text);
+	}
+	for (uint32_t i = 0; i < e->param_count; i++)
+		free(names[i]);
+}
+
 static void load_plugin(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
-	const struct yaml_node *plugin = yaml_get(node, "plugin"), *entry = yaml_get(node, "entry");
-	const char *word = loader_text(l, plugin, "plugin");
+	const struct yaml_node *use = yaml_get(node, "use"), *plugin = use ? use : yaml_get(node, "plugin"),
+			       *entry = use ? use : yaml_get(node, "entry");
+	const char *word = use ? "std" : loader_text(l, plugin, "plugin");
 	const struct plugin_info *info;
 	const char **names;
 	char *error = NULL;
@@ -133,6 +182,7 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 		}
 		for (uint32_t p = 0; p < e->out_count; p++)
 			stage->out[p].format = e->out[p];
+		check_params(l, yaml_get(node, "params"), e);
 		return;
 	}
 	names = base_alloc((info->entry_count + 1) * sizeof(*names));
@@ -140,8 +190,11 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 		names[i] = info->entries[i].name;
 	word = dag_nearest(stage->entry, names, info->entry_count);
 	free(names);
-	loader_error(l, entry, "plugin '%s' has no entry '%s'%s%s%s", info->path, stage->entry,
-		word ? "; did you mean '" : "", word ? word : "", word ? "'?" : "");
+	error = use ? base_strdup("there is no standard vertex")
+		    : base_format("plugin '%s' has no entry", info->path);
+	loader_error(l, entry, "%s '%s'%s%s%s", error, stage->entry, word ? "; did you mean '" : "",
+		word ? word : "", word ? "'?" : "");
+	free(error);
 }
 
 static void load_width(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
@@ -255,7 +308,7 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	const struct yaml_node *program = yaml_get(node, "program"), *sh = yaml_get(node, "sh");
 	const struct yaml_node *plugin = yaml_get(node, "plugin"), *use = yaml_get(node, "use");
 	struct graph_stage *stage =
-		graph_add_stage(l->graph, plugin ? GRAPH_PLUGIN : GRAPH_PROGRAM, node->key->text);
+		graph_add_stage(l->graph, plugin || use ? GRAPH_PLUGIN : GRAPH_PROGRAM, node->key->text);
 	struct graph_format format = {0};
 
 	stage->place = loader_place(l, node->key);
@@ -265,24 +318,22 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	if (!!program + !!sh + !!plugin + !!use != 1)
 		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use",
 			stage->name);
-	else if (use)
-		not_yet(l, use, "use:", "name the plugin 'std' and its entry instead");
 	else if (program)
 		load_program(l, program, stage);
 	else if (sh)
 		load_sh(l, sh, stage);
 	else
 		load_plugin(l, node, stage);
-	if (plugin && yaml_get(node, "format"))
+	if ((plugin || use) && yaml_get(node, "format"))
 		loader_error(l, yaml_get(node, "format"),
 			"format is for programs; a plugin's entry declares its own");
-	if (!plugin && yaml_get(node, "params"))
+	if (!plugin && !use && yaml_get(node, "params"))
 		loader_error(l, yaml_get(node, "params"),
 			"params are for plugins; give a program arguments or env");
 	if (!plugin && yaml_get(node, "entry"))
 		loader_error(l, yaml_get(node, "entry"), "entry goes with plugin");
 	loader_format(l, yaml_get(node, "format"), &format);
-	if (!plugin)
+	if (!plugin && !use)
 		for (uint32_t p = 0; p < GRAPH_PORTS_MAX; p++)
 			stage->out[p].format = format;
 	load_width(l, yaml_get(node, "width"), stage);

@@ -67,7 +67,7 @@ static bool is_last(const struct dag_decl *d)
 
 /*
  * One fact a line, for the program that asked: "entry NAME FLAGS", "in FORMAT SIZE", "out FORMAT SIZE",
- * "help TEXT", and "end" when all is said.
+ * "param KIND TEXT", "help TEXT", and "end" when all is said.
  */
 int plugin_describe(const char *path)
 {
@@ -88,6 +88,8 @@ int plugin_describe(const char *path)
 		for (size_t d = 0; d < DAG_LENGTH(e->decls) && !is_last(&e->decls[d]); d++) {
 			if (e->decls[d].kind == DAG_PORT_END)
 				printf("help %s\n", e->decls[d].help);
+			else if (e->decls[d].kind == DAG_PORT_PARAM)
+				printf("param %u %s\n", e->decls[d].format, e->decls[d].help);
 			else
 				printf("%s %u %u\n", e->decls[d].kind == DAG_PORT_IN ? "in" : "out",
 					e->decls[d].format, e->decls[d].size);

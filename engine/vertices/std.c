@@ -3,17 +3,40 @@
  * The standard vertices: plugin `std`. Each works on any format; what a stage's edges say decides where
  * records go.
  */
-#include <dagrun/vertex.h>
+#include "std.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-/* Writes a record as it was read. */
-static int pass(struct dag_vertex *v, uint32_t port, const struct dag_record *r)
+int std_pass(struct dag_vertex *v, uint32_t port, const struct dag_record *r)
 {
 	if (r->key)
 		return dag_write_kv(v, port, r->key, r->key_len, r->data, r->len);
 	return dag_write(v, port, r->data, r->len);
+}
+
+/* The graph file has checked what it is: a number, with K, M, G or KiB, MiB, GiB behind it where it is a
+ * size. */
+uint64_t std_number(struct dag_vertex *v, const char *name, uint64_t otherwise)
+{
+	const char *text = dag_param(v, name);
+	uint64_t scale = 1;
+	char *end;
+	double n;
+
+	if (!text)
+		return otherwise;
+	n = strtod(text, &end);
+	for (const char *units = "KMGT"; *end && *units; units++) {
+		scale *= strchr(end, 'i') ? 1024 : 1000;
+		if (*units == *end || *units + 'a' - 'A' == *end)
+			return (uint64_t)(n * (double)scale);
+	}
+	return (uint64_t)n;
+}
+
+bool std_is(struct dag_vertex *v, const char *name, const char *value)
+{
+	const char *text = dag_param(v, name);
+
+	return text && !strcmp(text, value);
 }
 
 /* All inputs of port 0, one after the other. */
@@ -23,7 +46,7 @@ static int cat(struct dag_vertex *v)
 	int n;
 
 	while ((n = dag_read(v, 0, &r)) > 0) {
-		n = pass(v, 0, &r);
+		n = std_pass(v, 0, &r);
 		if (n < 0)
 			return n;
 	}
@@ -43,7 +66,7 @@ static int tee(struct dag_vertex *v)
 	int n;
 
 	while ((n = dag_read(v, 0, &r)) > 0) {
-		int a = pass(v, 0, &r), b = pass(v, 1, &r);
+		int a = std_pass(v, 0, &r), b = std_pass(v, 1, &r);
 
 		/* One output that nobody reads any more does not end the other. */
 		if (a == DAG_ECLOSED && b == DAG_ECLOSED)
@@ -56,91 +79,44 @@ static int tee(struct dag_vertex *v)
 	return n;
 }
 
-/* ---- merge: a heap of the producers' next records ---- */
-
-struct head {
-	struct dag_record r;
-	uint32_t producer;
-};
-
-static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-	size_t n = a_len < b_len ? a_len : b_len;
-	int c = n ? memcmp(a, b, n) : 0;
-
-	return c ? c : a_len < b_len ? -1 : a_len > b_len;
-}
-
-/* By key, then bytes, then producer: so equal records keep the producers' order. */
-static int before(const struct head *a, const struct head *b)
-{
-	int c = a->r.key ? compare_bytes(a->r.key, a->r.key_len, b->r.key, b->r.key_len) : 0;
-
-	if (!c)
-		c = compare_bytes(a->r.data, a->r.len, b->r.data, b->r.len);
-	return c ? c < 0 : a->producer < b->producer;
-}
-
-static void sift_down(struct head *heap, uint32_t count, uint32_t at)
-{
-	for (;;) {
-		uint32_t least = at, left = 2 * at + 1, right = left + 1;
-		struct head swap;
-
-		if (left < count && before(&heap[left], &heap[least]))
-			least = left;
-		if (right < count && before(&heap[right], &heap[least]))
-			least = right;
-		if (least == at)
-			return;
-		swap = heap[at];
-		heap[at] = heap[least];
-		heap[least] = swap;
-		at = least;
-	}
-}
-
-static int merge_heap(struct dag_vertex *v, struct head *heap)
-{
-	uint32_t count = 0, producers = dag_producers(v, 0);
-	int n;
-
-	for (uint32_t i = 0; i < producers; i++) {
-		heap[count].producer = i;
-		n = dag_read_from(v, 0, i, &heap[count].r);
-		if (n < 0)
-			return n;
-		count += n > 0;
-	}
-	for (uint32_t i = count; i-- > 0;)
-		sift_down(heap, count, i);
-	while (count) {
-		n = pass(v, 0, &heap[0].r);
-		if (n < 0)
-			return n;
-		n = dag_read_from(v, 0, heap[0].producer, &heap[0].r);
-		if (n < 0)
-			return n;
-		if (n == 0)
-			heap[0] = heap[--count];
-		sift_down(heap, count, 0);
-	}
-	return 0;
-}
-
-/* Inputs that are sorted bytewise, into one that is. */
-static int merge(struct dag_vertex *v)
-{
-	struct head *heap = calloc(dag_producers(v, 0) + 1, sizeof(*heap));
-	int r = heap ? merge_heap(v, heap) : dag_fail(v, "out of memory");
-
-	free(heap);
-	return r;
-}
+#define KEY_PARAMS                                                                                           \
+	DAG_PARAM_NUMBER(                                                                                    \
+		"key=0: the field of the key, from 1; 0: a key-value record's key, else the whole record"),  \
+		DAG_PARAM("delimiter=: between fields, one character or 'tab'; nothing: runs of blanks, as " \
+			  "in awk"),                                                                         \
+		DAG_PARAM("type=text|number: how keys order"),                                               \
+		DAG_PARAM("order=asc|desc: which comes first")
 
 DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
 	DAG_ENTRY(partition, DAG_IN(ANY), DAG_OUT(ANY),
 		"the records as they are, for edges that partition them"),
 	DAG_ENTRY(tee, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY), "every record to both outputs"),
-	DAG_ENTRY(merge, DAG_IN(ANY), DAG_OUT(ANY),
-		"inputs that are sorted bytewise (key first), merged into one"));
+	DAG_ENTRY(sort, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+		DAG_PARAM_SIZE("memory=256MiB: for records; what is more goes to the scratch folder"),
+		"all records in the order of their keys; equal ones as they came"),
+	DAG_ENTRY(merge, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+		"inputs that are each sorted, merged into one that is"),
+	DAG_ENTRY(distinct, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, "the first record of each key"),
+	DAG_ENTRY(count, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, "(key, how many records have it)"),
+	DAG_ENTRY(sum, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
+		DAG_PARAM_NUMBER("value=0: the field that is added; 0: a key-value record's value"),
+		"(key, the sum of a number in its records)"),
+	DAG_ENTRY(top, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, DAG_PARAM_NUMBER("n=10: so many"),
+		"the first n records in the order of their keys"),
+	DAG_ENTRY(join, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
+		DAG_PARAM_NUMBER("right=0: the field of the right side's key; 0: as on the left"),
+		DAG_PARAM("kind=inner|left|semi|anti: which records of the left side are written"),
+		"(key, left TAB right) of records of ports 0 and 1 with the same key; the right side is held "
+		"in "
+		"memory"),
+	DAG_ENTRY(head, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"), "the first n records"),
+	DAG_ENTRY(sample, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000: so many"),
+		"n records drawn at random, the same ones each time"),
+	DAG_ENTRY(cut, DAG_IN(LINES), DAG_OUT(LINES), DAG_PARAM("fields=1: their numbers, such as 3,1"),
+		DAG_PARAM("delimiter=: between fields, one character or 'tab'; nothing: runs of blanks, "
+			  "written as "
+			  "one blank"),
+		"some fields of each line, in the order given"),
+	DAG_ENTRY(grep, DAG_IN(LINES), DAG_OUT(LINES),
+		DAG_PARAM("pattern=: a Perl-compatible regular expression"),
+		DAG_PARAM("invert=false|true: the lines that do not match"), "lines that match"));

@@ -82,9 +82,9 @@ def widths(case):
 
 @test
 def not_supported_yet_is_said(case):
-    bad(case, "stages: {a: {use: sort}, b: {sh: x, width: {per: 1MiB}}}\n"
+    bad(case, "stages: {a: {sh: x}, b: {sh: x, width: {per: 1MiB}}}\n"
         "flow: [{from: a, to: b, pattern: '>>', partition: {by: range}, compress: lz4}]\n",
-        "use: is not supported yet", "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet", "compress: lz4 is not supported yet")
+        "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet", "compress: lz4 is not supported yet")
 
 
 @test

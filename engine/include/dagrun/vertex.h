@@ -134,17 +134,18 @@ enum dag_format_kind {
 	DAG_FORMAT_BYTES = 3,
 	DAG_FORMAT_ANY = 4
 };
-enum dag_port_kind { DAG_PORT_END = 0, DAG_PORT_IN = 1, DAG_PORT_OUT = 2 };
+enum dag_port_kind { DAG_PORT_END = 0, DAG_PORT_IN = 1, DAG_PORT_OUT = 2, DAG_PORT_PARAM = 3 };
+enum dag_param_kind { DAG_PARAM_IS_TEXT = 0, DAG_PARAM_IS_NUMBER = 1, DAG_PARAM_IS_SIZE = 2 };
 enum dag_entry_flags { DAG_ORDER_BLIND = 1 };
 
 #define DAG_PORTS_MAX 16
 
-/* A port, or (kind DAG_PORT_END) the sentence that says what the entry does. */
+/* A port, a parameter, or (kind DAG_PORT_END) the sentence that says what the entry does. */
 struct dag_decl {
 	const char *help;
 	uint16_t kind;   /* enum dag_port_kind */
 	uint16_t format; /* enum dag_format_kind; ANY takes what the edge brings, an ANY output has its input
-			    0's format */
+			    0's format; of a parameter: enum dag_param_kind */
 	uint32_t size;   /* of a record, for FIXED */
 };
 
@@ -178,6 +179,23 @@ struct dag_plugin {
 #define DAG_OUT_FIXED(size_)                                                                                 \
 	{                                                                                                    \
 		0, DAG_PORT_OUT, DAG_FORMAT_FIXED, size_                                                     \
+	}
+
+/*
+ * A parameter that the entry knows: "NAME=DEFAULT: what it means", or "NAME=DEFAULT|OTHER|…: …" for a choice.
+ * An entry that declares any is given no others, and none that do not fit: the graph file is refused.
+ */
+#define DAG_PARAM(text_)                                                                                     \
+	{                                                                                                    \
+		text_, DAG_PORT_PARAM, DAG_PARAM_IS_TEXT, 0                                                  \
+	}
+#define DAG_PARAM_NUMBER(text_)                                                                              \
+	{                                                                                                    \
+		text_, DAG_PORT_PARAM, DAG_PARAM_IS_NUMBER, 0                                                \
+	}
+#define DAG_PARAM_SIZE(text_)                                                                                \
+	{                                                                                                    \
+		text_, DAG_PORT_PARAM, DAG_PARAM_IS_SIZE, 0                                                  \
 	}
 
 /* DAG_ENTRY(function, ports…, "what it does"); DAG_ENTRY_FLAGS(function, flags, ports…, "what it does") */

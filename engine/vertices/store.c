@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records in memory: chunks that are freed together, and a hash table over them. */
+#include "std.h"
+
+#define CHUNK (1u << 20)
+
+struct chunk {
+	struct chunk *next;
+	size_t used, size;
+	char data[];
+};
+
+char *store_reserve(struct store *s, size_t len)
+{
+	struct chunk *c = s->chunks;
+
+	if (!c || c->size - c->used < len) {
+		size_t size = len > CHUNK / 4 ? len : CHUNK;
+
+		c = malloc(sizeof(*c) + size);
+		if (!c)
+			return NULL;
+		*c = (struct chunk){s->chunks, 0, size};
+		s->chunks = c;
+		s->bytes += size;
+	}
+	c->used += len;
+	return c->data + c->used - len;
+}
+
+char *store_copy(struct store *s, const char *data, size_t len)
+{
+	char *copy = store_reserve(s, len);
+
+	if (copy && len)
+		memcpy(copy, data, len);
+	return copy;
+}
+
+void store_clear(struct store *s)
+{
+	while (s->chunks) {
+		struct chunk *c = s->chunks;
+
+		s->chunks = c->next;
+		free(c);
+	}
+	s->bytes = 0;
+}
+
+/* Eight bytes a step (after wyhash's mixing, Wang Yi, 2019). */
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	__uint128_t product = (__uint128_t)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t hash_of(struct span key)
+{
+	uint64_t h = 0x9e3779b97f4a7c15u ^ key.len, w;
+	size_t i = 0;
+
+	for (; i + 8 <= key.len; i += 8) {
+		memcpy(&w, key.data + i, 8);
+		h = mix(h ^ w, 0xe7037ed1a0b428dbu);
+	}
+	w = 0;
+	memcpy(&w, key.data + i, key.len - i);
+	return mix(h ^ w, 0x8ebc6af09c88c6e3u);
+}
+
+static uint32_t find_slot(const struct table *t, struct span key, uint64_t hash)
+{
+	uint32_t slot = (uint32_t)hash & (t->slot_count - 1);
+
+	for (;; slot = (slot + 1) & (t->slot_count - 1)) {
+		const struct table_entry *e;
+
+		if (!t->slots[slot])
+			return slot;
+		e = &t->entries[t->slots[slot] - 1];
+		if (e->hash == hash && e->key.len == key.len && !memcmp(e->key.data, key.data, key.len))
+			return slot;
+	}
+}
+
+static bool grow(struct table *t)
+{
+	uint32_t count = t->slot_count ? t->slot_count * 2 : 1024, *slots = calloc(count, sizeof(*slots));
+
+	if (!slots)
+		return false;
+	free(t->slots);
+	t->slots = slots;
+	t->slot_count = count;
+	for (uint32_t i = 0; i < t->entry_count; i++)
+		t->slots[find_slot(t, t->entries[i].key, t->entries[i].hash)] = i + 1;
+	return true;
+}
+
+struct table_entry *table_find(const struct table *t, struct span key)
+{
+	uint32_t slot = t->slot_count ? find_slot(t, key, hash_of(key)) : 0;
+
+	return t->slot_count && t->slots[slot] ? &t->entries[t->slots[slot] - 1] : NULL;
+}
+
+struct table_entry *table_at(struct table *t, struct span key, bool *ret_new)
+{
+	uint64_t hash = hash_of(key);
+	uint32_t slot;
+	char *copy;
+
+	*ret_new = false;
+	if (t->entry_count * 2u >= t->slot_count && !grow(t))
+		return NULL;
+	slot = find_slot(t, key, hash);
+	if (t->slots[slot])
+		return &t->entries[t->slots[slot] - 1];
+	if (t->entry_count == t->entry_cap) {
+		uint32_t cap = t->entry_cap ? t->entry_cap * 2 : 512;
+		struct table_entry *entries = realloc(t->entries, cap * sizeof(*entries));
+
+		if (!entries)
+			return NULL;
+		t->entries = entries;
+		t->entry_cap = cap;
+	}
+	copy = store_copy(&t->store, key.data, key.len);
+	if (!copy)
+		return NULL;
+	t->slots[slot] = ++t->entry_count;
+	t->entries[t->entry_count - 1] = (struct table_entry){.key = {copy, key.len}, .hash = hash};
+	*ret_new = true;
+	return &t->entries[t->entry_count - 1];
+}
+
+void table_fini(struct table *t)
+{
+	store_clear(&t->store);
+	free(t->entries);
+	free(t->slots);
+}

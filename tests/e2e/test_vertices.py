@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The standard vertices (`use:`), beside what coreutils, awk and Python make of the same lines."""
+import collections
+import os
+import random
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *
+
+
+def make_text(case, lines=40000, seed=1):
+    draw = random.Random(seed)
+    rows = [f"{draw.choice('abcdefgh') * draw.randrange(1, 12)}{draw.randrange(900)} {draw.randrange(-500, 500)} {draw.random():.4f} x{i % 7}"
+            for i in range(lines)]
+    case.write("a.txt", "\n".join(rows) + "\n")
+    return rows
+
+
+def use(case, vertex, params="", split="", flow="t >= s", more="", **options):
+    case.write("u.yaml", f"""
+inputs: {{t: {{files: a.txt{', split: ' + split if split else ''}}}}}
+stages:
+  s: {{use: {vertex}, params: {{{params}}}}}
+{more}
+flow: [{flow}]
+outputs: {{{'m' if more else 's'}: {{file: out.txt}}}}
+""")
+    r = case.dagrun("run", "u.yaml", **options)
+    return case.read("out.txt") if r.returncode == 0 else r.stderr
+
+
+@test
+def sort_orders_as_sort_does(case):
+    make_text(case)
+    for params, words in (("", ""), ("key: 1", "-s -k1,1"), ("key: 2, type: number", "-s -k2,2n"), ("key: 2, type: number, order: desc", "-s -k2,2nr"),
+                          ("key: 4, order: desc", "-s -k4,4r"), ("key: 3, type: number, memory: 1MiB", "-s -k3,3g"),
+                          ("memory: 1MiB", ""), ("key: 2, delimiter: x", "-s -t x -k2,2")):
+        check(use(case, "sort", params) == case.shell(f"sort {words} a.txt"), params)
+
+
+@test
+def sort_and_merge_of_many_splits(case):
+    make_text(case)
+    got = use(case, "sort", "key: 2, type: number", "100KiB", "t >= s, s >> m", "  m: {use: merge, params: {key: 2, type: number}}")
+    check(got == case.shell("sort -s -k2,2n a.txt"), "the order differs")
+
+
+@test
+def sort_of_odd_records(case):
+    case.write("a.txt", b"\n\n\0\n\xff\na\0b\na\nab\n" + b"y" * 3000000 + b"\n" + b"y" * 2999999 + b"\nlast without a line feed")
+    check(use(case, "sort", "memory: 1MiB") == case.shell("sort a.txt"), "the order differs")
+
+
+@test
+def count_sum_and_distinct(case):
+    rows = make_text(case)
+    counted = use(case, "count", "key: 4").split(b"\n")[:-1]
+    want = collections.Counter(r.split()[3] for r in rows)
+    check(dict(line.decode().split("\t") for line in counted) == {k: str(n) for k, n in want.items()}, counted)
+    summed = use(case, "sum", "key: 4, value: 2").split(b"\n")[:-1]
+    want = collections.Counter()
+    for r in rows:
+        want[r.split()[3]] += int(r.split()[1])
+    check(dict(line.decode().split("\t") for line in summed) == {k: str(n) for k, n in want.items()}, summed)
+    check(use(case, "distinct", "key: 1") == case.shell("awk '!seen[$1]++' a.txt"), "distinct")
+    check(use(case, "distinct") == case.shell("awk '!seen[$0]++' a.txt"), "distinct lines")
+    more = "  m: {use: sum}"
+    case.write("u.yaml", "")
+    got = use(case, "count", "key: 1", "100KiB", "t >= s, {from: s, to: m, pattern: '>>', partition: {by: hash}}", more)
+    check(sorted(got.split(b"\n")[:-1]) == case.shell("awk -v OFS='\\t' '{n[$1]++} END {for (k in n) print k, n[k]}' a.txt | sort").split(b"\n")[:-1], "count and sum")
+
+
+@test
+def top_head_sample_cut_grep(case):
+    rows = make_text(case)
+    check(use(case, "top", "key: 2, type: number, order: desc, n: 25") == case.shell("sort -s -k2,2nr a.txt | head -n 25"), "top")
+    check(use(case, "top", "n: 7") == case.shell("sort a.txt | head -n 7"), "top by line")
+    check(use(case, "head", "n: 3") == case.shell("head -n 3 a.txt"), "head")
+    check(use(case, "cut", "'fields': '4,2,9,1'") == case.shell("awk '{print $4, $2, $9, $1}' a.txt"), "cut")
+    check(use(case, "cut", "fields: 2, delimiter: x") == case.shell("cut -d x -f 2 a.txt"), "cut at x")
+    check(use(case, "grep", "pattern: '^(a+|b{3,5})[0-9]+ -\\d'") == case.shell(r"grep -P '^(a+|b{3,5})[0-9]+ -\d' a.txt"), "grep")
+    check(use(case, "grep", "pattern: x3, invert: true") == case.shell("grep -v x3 a.txt"), "grep -v")
+    drawn = use(case, "sample", "n: 500").decode().split("\n")[:-1]
+    check(len(drawn) == 500 and len(set(drawn)) > 490 and set(drawn) <= set(rows), "sample")
+    check(drawn == use(case, "sample", "n: 500").decode().split("\n")[:-1], "another sample of the same lines")
+    check(b"at 1: " in use(case, "grep", "pattern: '('", rc=1), "a bad pattern")
+
+
+@test
+def join_of_two_inputs(case):
+    make_text(case, 3000)
+    case.write("b.txt", "".join(f"{i % 9} name{i}\n" for i in range(4, 16)))
+    left = [line.split() for line in case.read("a.txt").decode().splitlines()]
+    right = [line.split() for line in case.read("b.txt").decode().splitlines()]
+    for kind in ("inner", "left", "semi", "anti"):
+        want = []
+        for l in left:
+            hits = [r for r in right if r[0] == l[3][1:] ]
+            if kind in ("inner", "left"):
+                want += [f"{l[3][1:]}\t{' '.join(l)}\t{' '.join(r)}" for r in hits]
+            if kind == "left" and not hits:
+                want.append(f"{l[3][1:]}\t{' '.join(l)}\t")
+            if kind == ("semi" if hits else "anti"):
+                want.append(f"{l[3][1:]}\t{' '.join(l)}")
+        case.write("j.yaml", f"""
+inputs: {{a: {{files: a.txt}}, b: {{files: b.txt}}}}
+stages:
+  j: {{use: join, params: {{key: 2, delimiter: x, kind: {kind}}}}}
+  k: {{sh: "sed 's/ /x/'", }}
+flow: [a >= j.0, b >= k, k >= j.1]
+outputs: {{j: {{file: out.txt}}}}
+""".replace("key: 2", "key: 2, right: 1"))
+        case.dagrun("run", "j.yaml")
+        got = case.read("out.txt").decode().replace("x name", " name").splitlines()
+        got = [g.replace("xname", " name") for g in got]
+        check(got == want, f"{kind}: {got[:3]} {want[:3]} {len(got)} {len(want)}")
+
+
+@test
+def the_documented_example_runs(case):
+    with open(os.path.join(SOURCE, "VERTICES.md")) as f:
+        example = f.read().split("```yaml\n")[1].split("```")[0]
+    case.write("v.yaml", example)
+    case.write("access.log", case.shell(os.path.join(SOURCE, "graphs/toppages/make_log.sh") + " 20000"))
+    got = case.dagrun("run", "v.yaml").stdout.split()
+    want = case.shell("awk '{print $1}' access.log | sort | uniq -c | sort -k1,1nr | head -n 5 | awk '{print $1}'").split()
+    check(got[1::2] == want, [got, want])
+
+
+@test
+def parameters_are_checked(case):
+    case.write("a.txt", "x\n")
+    case.write("u.yaml", """
+inputs: {t: {files: a.txt}}
+stages:
+  a: {use: sort, params: {kee: 1}}
+  b: {use: sort, params: {key: one}}
+  c: {use: sort, params: {order: down}}
+  d: {use: sort, params: {memory: much}}
+  e: {use: sourt}
+flow: [t >= a >= b >= c >= d >= e]
+outputs: {e: {file: "-"}}
+""")
+    err = case.dagrun("check", "u.yaml", rc=3).stderr
+    for words in (b"u.yaml:4:27: 'sort' has no parameter 'kee'; did you mean 'key'?", b"'one' does not fit: key=0", b"'down' does not fit: order=asc|desc",
+                  b"'much' does not fit: memory=", b"there is no standard vertex 'sourt'; did you mean 'sort'?"):
+        check(words in err, [words, err])
+
+
+if __name__ == "__main__":
+    main()
