@@ -35,8 +35,8 @@ check() { # name, command…
 check "seeds" build/tests/dagrun-sim --seed "${SEED:-$(date +%s)}" --seeds 10000 --all-probes
 check "1,800 machines" build/tests/dagrun-sim --nodes 1800 --kill 1600 --vertices 100000 --seeds 20
 check "crash points" build/tests/dagrun-sim --crash-points
-check "chaos" python3 tests/chaos/chaos.py --build build --faults 300 --nodes 8 --records 4000000 --every 0.9 --patience 900 \
-	--least kill-daemon=60,stop-daemon=40,partition=40,kill-manager=60,kill-nameserver=20,fill-disk=20,damage=20,delete=10,one-way=10 \
+check "chaos" python3 tests/chaos/chaos.py --build build --faults 300 --nodes 16 --records 4000000 --every 0.9 --patience 900 \
+	--least kill-daemon=60,stop-daemon=40,partition=40,kill-manager=60,kill-nameserver=20,fill-disk=20,damage=20,delete=10,one-way=10,cut=20 \
 	--jobs 25
 check "planted bugs" python3 tests/sabotage/sabotage.py
 for i in 1 2 3 4 5 6 7 8 9 10; do
