@@ -10,6 +10,8 @@
 
 #define MEMORY_DEFAULT (256u << 20)
 #define BATCH 256
+#define AHEAD 16
+#define RADIX_LEAST 2048
 #define INSERTION 12 /* shorter pieces are sorted by insertion */
 #define RUNS_MAX 1024
 #define RUN_BUFFER (256u << 10)
@@ -83,6 +85,71 @@ static void sort_items(const struct sorter *s, struct item *items, struct item *
 		items[k++] = j < n && compare(s, &items[j], &spare[i]) < 0 ? items[j++] : spare[i++];
 }
 
+/* Stable, by the bytes of the prefix from the last to the first; those that are the same in all are passed
+ * over. */
+static struct item *radix_sort(const struct sorter *s, struct item *items, struct item *spare, size_t n)
+{
+	uint64_t flip = s->key.descending ? UINT64_MAX : 0;
+	uint32_t(*counts)[256] = calloc(8, sizeof(*counts));
+
+	if (!counts)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		for (int b = 0; b < 8; b++)
+			counts[b][(items[i].prefix ^ flip) >> 8 * b & 0xff]++;
+	for (int b = 0; b < 8; b++) {
+		uint32_t at = 0, *count = counts[b];
+		struct item *t = spare;
+
+		if (count[(items[0].prefix ^ flip) >> 8 * b & 0xff] == n)
+			continue;
+		for (int v = 0; v < 256; v++) {
+			uint32_t here = count[v];
+
+			count[v] = at;
+			at += here;
+		}
+		for (size_t i = 0; i < n; i++)
+			spare[count[(items[i].prefix ^ flip) >> 8 * b & 0xff]++] = items[i];
+		spare = items;
+		items = t;
+	}
+	free(counts);
+	return items;
+}
+
+/* By prefix, and then those of one prefix by the rest of their keys. */
+static int sort_kept(struct sorter *s)
+{
+	struct item *spare = malloc((s->count + 1) * sizeof(*spare)), *sorted = s->items;
+
+	if (!spare)
+		return dag_fail(s->v, "out of memory");
+	if (s->count >= RADIX_LEAST && s->count < UINT32_MAX)
+		sorted = radix_sort(s, s->items, spare, s->count);
+	if (!sorted) {
+		free(spare);
+		return dag_fail(s->v, "out of memory");
+	}
+	if (sorted == spare) { /* it changes places with the other */
+		spare = s->items;
+		s->items = sorted;
+		s->cap = s->count + 1;
+	}
+	for (size_t i = 0, end; i < s->count && !s->key.number; i = end) {
+		for (end = i + 1; end < s->count && s->items[end].prefix == s->items[i].prefix; end++)
+			;
+		if (s->count < RADIX_LEAST)
+			end = s->count;
+		if (end - i > 1)
+			sort_items(s, s->items + i, spare, end - i);
+	}
+	if (s->key.number && s->count < RADIX_LEAST)
+		sort_items(s, s->items, spare, s->count);
+	free(spare);
+	return 0;
+}
+
 static bool keep(struct sorter *s, const struct dag_record *r)
 {
 	struct kept k = {r->key ? (uint32_t)r->key_len + 1 : 0, (uint32_t)r->len};
@@ -108,17 +175,6 @@ static bool keep(struct sorter *s, const struct dag_record *r)
 	if (r->len)
 		memcpy(at + sizeof(k) + (r->key ? r->key_len : 0), r->data, r->len);
 	return true;
-}
-
-static int sort_kept(struct sorter *s)
-{
-	struct item *spare = malloc((s->count / 2 + 1) * sizeof(*spare));
-
-	if (!spare)
-		return dag_fail(s->v, "out of memory");
-	sort_items(s, s->items, spare, s->count);
-	free(spare);
-	return 0;
 }
 
 /* What is in memory becomes a run in the scratch folder. */
@@ -162,8 +218,7 @@ static int read_all(struct sorter *s)
 		for (int i = 0; i < n; i++)
 			if (!keep(s, &batch[i]))
 				return dag_fail(s->v, "out of memory");
-		if (s->store.bytes + s->cap * sizeof(*s->items) + s->count * sizeof(*s->items) / 2 >
-				s->memory &&
+		if (s->store.bytes + s->cap * sizeof(*s->items) + s->count * sizeof(*s->items) > s->memory &&
 			(r = spill(s)) < 0)
 			return r;
 	}
@@ -270,7 +325,11 @@ static int write_all(struct sorter *s)
 	if (!s->run_count) {
 		r = sort_kept(s);
 		for (size_t i = 0; i < s->count && r == 0; i++) {
-			struct dag_record record = record_at(s->items[i].record);
+			struct dag_record record;
+
+			/* They lie anywhere: the next ones are on their way while this one is written. */
+			__builtin_prefetch(s->items[i + AHEAD < s->count ? i + AHEAD : i].record);
+			record = record_at(s->items[i].record);
 
 			r = std_pass(s->v, 0, &record);
 		}

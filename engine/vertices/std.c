@@ -96,6 +96,9 @@ DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after
 		"all records in the order of their keys; equal ones as they came"),
 	DAG_ENTRY(merge, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
 		"inputs that are each sorted, merged into one that is"),
+	DAG_ENTRY(range, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+		"records of port 0 to the part (`by: part`) in whose range they fall; port 1 is a sorted "
+		"sample"),
 	DAG_ENTRY(distinct, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, "the first record of each key"),
 	DAG_ENTRY(count, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, "(key, how many records have it)"),
 	DAG_ENTRY(sum, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,

@@ -11,6 +11,7 @@
 /* ---- the entries ---- */
 int sort(struct dag_vertex *v);
 int merge(struct dag_vertex *v);
+int range(struct dag_vertex *v);
 int distinct(struct dag_vertex *v);
 int count(struct dag_vertex *v);
 int sum(struct dag_vertex *v);

@@ -2,7 +2,11 @@
 /* Records in memory: chunks that are freed together, and a hash table over them. */
 #include "std.h"
 
-#define CHUNK (1u << 20)
+#include <sys/mman.h>
+
+#define CHUNK_FIRST (64u << 10)
+#define CHUNK_MAX (16u << 20)
+#define HUGE_PAGE (2u << 20)
 
 struct chunk {
 	struct chunk *next;
@@ -15,14 +19,23 @@ char *store_reserve(struct store *s, size_t len)
 	struct chunk *c = s->chunks;
 
 	if (!c || c->size - c->used < len) {
-		size_t size = len > CHUNK / 4 ? len : CHUNK;
+		size_t whole = c && c->size >= CHUNK_FIRST / 2 ? 4 * (c->size + sizeof(*c)) : CHUNK_FIRST;
 
-		c = malloc(sizeof(*c) + size);
+		if (whole > CHUNK_MAX)
+			whole = CHUNK_MAX;
+		if (len > whole - sizeof(*c))
+			whole = len + sizeof(*c);
+		/* Memory by the huge page is faulted in, and cleared, much faster. */
+		c = whole < HUGE_PAGE
+			    ? malloc(whole)
+			    : aligned_alloc(HUGE_PAGE, (whole + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
 		if (!c)
 			return NULL;
-		*c = (struct chunk){s->chunks, 0, size};
+		if (whole >= HUGE_PAGE)
+			madvise(c, whole, MADV_HUGEPAGE);
+		*c = (struct chunk){s->chunks, 0, whole - sizeof(*c)};
 		s->chunks = c;
-		s->bytes += size;
+		s->bytes += whole;
 	}
 	c->used += len;
 	return c->data + c->used - len;

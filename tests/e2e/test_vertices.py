@@ -129,6 +129,20 @@ def the_documented_example_runs(case):
 
 
 @test
+def range_partition_sorts_without_a_merge(case):
+    make_text(case, 60000)
+    with open(os.path.join(SOURCE, "VERTICES.md")) as f:
+        example = f.read().split("```yaml\n")[2].split("```")[0]
+    case.write("r.yaml", example.replace("16MiB", "300KiB"))
+    case.dagrun("run", "r.yaml")
+    check(case.read("sorted.txt") == case.shell("sort a.txt"), "the order differs")
+    key = "params: {key: 2, type: number, order: desc}"
+    case.write("r.yaml", example.replace("16MiB", "300KiB").replace("use: sort", "use: sort, " + key).replace("use: range", "use: range, " + key))
+    case.dagrun("run", "r.yaml")
+    check(case.read("sorted.txt") == case.shell("sort -s -k2,2nr a.txt"), "the order by number differs")
+
+
+@test
 def parameters_are_checked(case):
     case.write("a.txt", "x\n")
     case.write("u.yaml", """
