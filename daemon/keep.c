@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keep.h"
+#include "base/buffer.h"
 #include "base/hash.h"
 
 #include <errno.h>
@@ -9,9 +10,12 @@
 #include <unistd.h>
 #include <uthash.h>
 
+#define BUFFER_MAX (64u << 10)
+
 struct keep {
 	int fd;
 	char *path;
+	struct buffer buffer; /* not written yet */
 };
 
 static uint64_t check_of(const struct keep_record *r)
@@ -90,12 +94,22 @@ struct keep_record *keep_load(const char *folder, size_t *ret_count)
 	return records;
 }
 
+void keep_flush(struct keep *k)
+{
+	if (!k || !k->buffer.len)
+		return;
+	/* What cannot be kept is lost with the daemon, and made again. */
+	if (write(k->fd, k->buffer.data, k->buffer.len) != (ssize_t)k->buffer.len)
+		errno = 0;
+	k->buffer.len = 0;
+}
+
 static void append(struct keep *k, struct keep_record *r)
 {
 	r->check = check_of(r);
-	/* What cannot be kept is lost with the daemon, and made again. */
-	if (write(k->fd, r, sizeof(*r)) != (ssize_t)sizeof(*r))
-		errno = 0;
+	buffer_append(&k->buffer, r, sizeof(*r));
+	if (k->buffer.len >= BUFFER_MAX)
+		keep_flush(k);
 }
 
 struct keep *keep_new(const char *folder, const struct keep_record *records, size_t n)
@@ -113,9 +127,12 @@ struct keep *keep_new(const char *folder, const struct keep_record *records, siz
 		if (records[i].acked)
 			keep_note(k, KEEP_ACKED, r.job, r.vertex, r.attempt, NULL);
 	}
+	if (k->fd >= 0)
+		keep_flush(k);
 	if (k->fd < 0 || rename(temporary, path) < 0) {
 		if (k->fd >= 0)
 			close(k->fd);
+		buffer_fini(&k->buffer);
 		free(k);
 		k = NULL;
 	}
@@ -134,6 +151,7 @@ void keep_destroy(struct keep **keep)
 	close((*keep)->fd);
 	unlink((*keep)->path);
 	free((*keep)->path);
+	buffer_fini(&(*keep)->buffer);
 	free(*keep);
 	*keep = NULL;
 }

@@ -28,7 +28,9 @@ struct keep_record *keep_load(const char *folder, size_t *ret_count);
 struct keep *keep_new(const char *folder, const struct keep_record *records, size_t n);
 /* Removes the file: the daemon ends, and its spool with it. */
 void keep_destroy(struct keep **keep);
+/* Written by the next keep_flush, which comes before anybody is told of what was sealed. */
 void keep_note(struct keep *keep, enum keep_kind kind, const char *job, uint32_t vertex, uint32_t attempt,
 	const struct block_ref *index);
+void keep_flush(struct keep *keep);
 
 #endif

@@ -257,6 +257,7 @@ static void on_flush(uv_prepare_t *flush)
 	struct job *job, *next;
 
 	divide_slots(d);
+	keep_flush(d->keep); /* before anybody is told of it */
 	HASH_ITER(hh, d->jobs, job, next)
 		job_flush(job);
 	if (d->ended_jobs)
