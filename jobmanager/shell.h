@@ -16,6 +16,7 @@
  *   journal.c   facts on disk
  *   quarantine.c  records that were passed over
  *   verify.c    a job that ran, compared
+ *   history.c   what became of one
  */
 #include "manager.h"
 #include "core/jm.h"

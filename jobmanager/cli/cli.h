@@ -79,6 +79,8 @@ struct job_info {
 	int lock_fd;                /* held where it does not run */
 };
 
+/* What a fact "ended ERROR TEXT" says. */
+const char *job_end_text(const char *fact);
 /* All jobs, oldest first; only unfinished ones where `unfinished`. */
 struct job_info *jobs_scan(bool unfinished, size_t *ret_count);
 /* What a run without a cluster left: its spool on disk and in shared memory. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dagrun jobs: what lies in the state folder. */
 #include "cli.h"
+#include "jobmanager/history.h"
 #include "os/os.h"
 
 #include <dirent.h>
@@ -10,6 +11,15 @@
 #include <unistd.h>
 
 static const char *const state_names[] = {"running", "done", "failed", "unfinished", "damaged"};
+
+const char *job_end_text(const char *fact)
+{
+	for (int i = 0; i < 2; i++) {
+		fact += strcspn(fact, " ");
+		fact += *fact == ' ';
+	}
+	return fact;
+}
 
 static int by_id(const void *a, const void *b)
 {
@@ -139,7 +149,7 @@ static void print_table(const struct job_info *jobs, size_t n)
 			: file     ? file
 				   : "");
 		if (j->state == JOB_FAILED && j->saved.fact_count)
-			printf("%24s %s\n", "", j->saved.facts[0] + strcspn(j->saved.facts[0], " ") + 1);
+			printf("%24s %s\n", "", job_end_text(j->saved.facts[0]));
 		free(age);
 	}
 }
@@ -162,11 +172,44 @@ static void print_json(const struct job_info *jobs, size_t n)
 	json_decref(root);
 }
 
+static int show_job(const struct job_info *job)
+{
+	struct journal_saved saved = {0};
+	struct cli_earlier earlier = {0};
+	struct dag_diag diag = {0};
+	int r = journal_load(job->folder, true, &saved, &diag) < 0 ? EXIT_INVALID : 0;
+
+	cli_print(&diag);
+	if (r == 0)
+		r = cli_earlier_load(&earlier, job->id, &saved);
+	if (r == 0) {
+		const char *last = saved.fact_count ? saved.facts[saved.fact_count - 1] : "";
+
+		printf("job %s of '%s': %s%s%s, in epoch %u\n", job->id, earlier.graph.graph->name,
+			state_names[job->state], job->state == JOB_FAILED ? ": " : "",
+			job->state == JOB_FAILED ? job_end_text(last) : "", saved.epoch);
+		history_print(earlier.graph.graph, &saved);
+	}
+	cli_earlier_fini(&earlier);
+	journal_saved_fini(&saved);
+	return r;
+}
+
+static int show(const struct job_info *jobs, size_t n, const char *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(jobs[i].id, id))
+			return show_job(&jobs[i]);
+	fprintf(stderr, "dagrun: there is no job '%s'; 'dagrun jobs' lists them\n", id);
+	return EXIT_INVALID;
+}
+
 static int run(int argc, char **argv)
 {
 	struct settings s = {0};
 	int r = options_parse("dagrun jobs", &cli_jobs.spec, argc, argv, on_option, &s);
 	struct job_info *jobs;
+	int code = 0;
 	size_t n;
 
 	if (r < 0)
@@ -175,20 +218,24 @@ static int run(int argc, char **argv)
 		options_help("dagrun jobs", &cli_jobs.spec);
 		return 0;
 	}
-	if (r < argc) {
-		fprintf(stderr, "dagrun: unexpected '%s'; see 'dagrun jobs --help'\n", argv[r]);
+	if (r + 1 < argc) {
+		fprintf(stderr, "dagrun: unexpected '%s'; see 'dagrun jobs --help'\n", argv[r + 1]);
 		return EXIT_USAGE;
 	}
+	if (startup("dagrun", 64) < 0)
+		return 1;
 	jobs = jobs_scan(false, &n);
-	if (s.json)
+	if (r < argc)
+		code = show(jobs, n, argv[r]);
+	else if (s.json)
 		print_json(jobs, n);
 	else
 		print_table(jobs, n);
 	jobs_free(jobs, n);
-	return 0;
+	return code;
 }
 
 const struct cli_command cli_jobs = {
-	{"jobs", "", "Lists the jobs of this machine with their states and ages.", options,
-		DAG_LENGTH(options)},
+	{"jobs", "[JOB]", "Lists the jobs of this machine with their states and ages, or what became of one.",
+		options, DAG_LENGTH(options)},
 	run};

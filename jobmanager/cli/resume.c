@@ -57,7 +57,7 @@ static bool is_over(const char *id, const struct journal_saved *saved, int *ret_
 		fprintf(stderr, "dagrun: job %s is done already\n", id);
 	else
 		fprintf(stderr, "dagrun: job %s has failed, which is final; run the graph anew: %s\n", id,
-			last + strlen("ended "));
+			job_end_text(last));
 	*ret_code = done ? 0 : EXIT_FAILURE;
 	return true;
 }

@@ -112,6 +112,23 @@ def F12_killed_at_random_again_and_again(case):
     check_result(case)
 
 
+@test
+def jobs_tells_what_became_of_one(case):
+    case.write("j.yaml", """
+stages:
+  a: {sh: "mkdir FLAG$DAGRUN_INDEX 2>/dev/null && exit 3; echo $DAGRUN_INDEX", width: 3}
+  b: {sh: "sort; exit CODE", retries: 0}
+flow: [a >> b]
+outputs: {b: {file: x.txt}}
+""".replace("FLAG", case.path("flag")).replace("CODE", "4"))
+    case.dagrun("run", "j.yaml", rc=1)
+    text = case.dagrun("jobs", job_id(case)).stdout.decode()
+    check(f"job {job_id(case)} of 'j': failed: b[0] attempt 1 on " in text and "a[2] attempt 1 failed: /bin/sh ended with exit code 3" in text, text)
+    check(["a", "3", "3", "6", "3"] in [line.split()[:5] for line in text.splitlines()], text)
+    check(b"there is no job" in case.dagrun("jobs", "nobody", rc=3).stderr, "nobody")
+    check(b"exit code 4" in case.dagrun("resume", job_id(case), rc=1).stderr, "resume of a failed one")
+
+
 VERIFIED = """
 inputs: {t: {files: text.txt, split: 64KiB}}
 stages:
