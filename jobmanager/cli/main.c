@@ -9,13 +9,23 @@
 static const struct cli_command *const commands[] = {&cli_run, &cli_resume, &cli_verify, &cli_jobs,
 	&cli_clean, &cli_simulate, &cli_check, &cli_plan, &cli_nodes, &cli_keygen};
 
+/* Bytes that are not shown: all of a UTF-8 character but its first. */
+static int unseen(const char *text)
+{
+	int n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) == 0x80;
+	return n;
+}
+
 static void print_help(void)
 {
 	printf("usage: dagrun COMMAND [options] …\n\ndagrun runs a graph of programs over data, on one "
 	       "machine or many.\n\ncommands:\n");
 	for (size_t i = 0; i < DAG_LENGTH(commands); i++)
-		printf("  %-8s %-12s %s\n", commands[i]->spec.name, commands[i]->spec.arguments,
-			commands[i]->spec.help);
+		printf("  %-8s %-*s %s\n", commands[i]->spec.name, 13 + unseen(commands[i]->spec.arguments),
+			commands[i]->spec.arguments, commands[i]->spec.help);
 	printf("\n'dagrun COMMAND --help' says more. 'dagrun --man' prints a man page, 'dagrun --completion' "
 	       "a script for bash.\n"
 	       "exit codes: 0 done, 1 the job failed, 2 usage, 3 invalid graph or plugin, 4 cluster "

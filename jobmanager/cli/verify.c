@@ -132,8 +132,8 @@ static int run(int argc, char **argv)
 }
 
 const struct cli_command cli_verify = {
-	{"verify", "JOB [STAGE|STAGE[N]…]",
-		"Runs a sample of a job's vertices again, with all that they read from, and compares their "
-		"bytes.",
+	{"verify", "JOB [VERTEX…]",
+		"Runs a sample of a job's vertices again, or those named (stage or stage[n]), and compares "
+		"their bytes.",
 		options, DAG_LENGTH(options)},
 	run};
