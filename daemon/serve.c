@@ -293,17 +293,18 @@ void serve_attach_local(
 		add_waiting(job, (struct waiting_reader){.key = key, .channel = ch});
 		return;
 	}
+	attempt_pin(a);
 	lp = find_live(a, stream, part);
 	if (lp)
 		replace_reader(a, lp, ch, ch->reader->key.vertex, ch->port);
 	r = lp ? live_attach(lp, ch, ch->reader->key.vertex, ch->port, 0) : DAG_EMISSING;
 	if (r < 0) {
+		attempt_unpin(a);
 		input_push_error(ch->reader, ch->port, ch->producer, DAG_EMISSING,
 			"the pipe's blocks are not held any more");
 		return;
 	}
 	ch->producer_attempt = a;
-	attempt_pin(a);
 	pump_part(a, stream, part);
 }
 

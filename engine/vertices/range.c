@@ -14,9 +14,14 @@ struct bound {
 
 struct bounds {
 	struct store store;
-	struct bound *items; /* the whole sample, then the bounds among it */
-	uint32_t count, cap;
+	struct bound *sample, *items; /* items: one fewer than parts */
+	uint32_t sample_count, cap, count;
 };
+
+static int compare(const struct key_spec *k, const struct bound *a, const struct bound *b)
+{
+	return key_compare(k, a->key, a->prefix, b->key, b->prefix);
+}
 
 static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bounds *b)
 {
@@ -27,47 +32,45 @@ static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bo
 		struct span key = key_of(k, &r);
 		char *copy = store_copy(&b->store, key.data, key.len);
 
-		if (b->count == b->cap) {
+		if (b->sample_count == b->cap) {
 			uint32_t cap = b->cap ? b->cap * 2 : 1024;
-			struct bound *items = realloc(b->items, cap * sizeof(*items));
+			struct bound *sample = realloc(b->sample, cap * sizeof(*sample));
 
-			if (!items)
+			if (!sample)
 				return dag_fail(v, "out of memory");
-			b->items = items;
+			b->sample = sample;
 			b->cap = cap;
 		}
 		if (!copy)
 			return dag_fail(v, "out of memory");
-		b->items[b->count++] = (struct bound){{copy, key.len}, key_prefix(k, key)};
-		if (b->count > 1 && key_compare(k, b->items[b->count - 2].key, b->items[b->count - 2].prefix,
-					    b->items[b->count - 1].key, b->items[b->count - 1].prefix) > 0)
+		b->sample[b->sample_count] = (struct bound){{copy, key.len}, key_prefix(k, key)};
+		if (b->sample_count &&
+			compare(k, &b->sample[b->sample_count - 1], &b->sample[b->sample_count]) > 0)
 			return dag_fail(v, "the sample on input port 1 is not sorted by the same key");
+		b->sample_count++;
 	}
 	return got;
 }
 
-/* One fewer than parts. */
-static void choose_bounds(struct bounds *b, uint32_t parts)
+/* Quantiles; of a small sample some are the same, and parts stay empty. */
+static bool choose_bounds(struct bounds *b, uint32_t parts)
 {
-	uint32_t n = b->count;
-
-	if (!n)
-		return;
-	b->count = 0;
-	for (uint32_t i = 1; i < parts; i++)
-		b->items[b->count++] = b->items[(uint64_t)n * i / parts];
+	b->items = calloc(parts, sizeof(*b->items));
+	for (uint32_t i = 1; b->items && i < parts && b->sample_count; i++)
+		b->items[b->count++] = b->sample[(uint64_t)b->sample_count * i / parts];
+	return b->items != NULL;
 }
 
 /* The number of bounds that are not after the key. */
 static uint32_t part_of(const struct key_spec *k, const struct bounds *b, struct span key)
 {
-	uint64_t prefix = key_prefix(k, key);
+	struct bound at = {key, key_prefix(k, key)};
 	uint32_t low = 0, high = b->count;
 
 	while (low < high) {
 		uint32_t mid = (low + high) / 2;
 
-		if (key_compare(k, b->items[mid].key, b->items[mid].prefix, key, prefix) <= 0)
+		if (compare(k, &b->items[mid], &at) <= 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -82,10 +85,8 @@ static int route(struct dag_vertex *v, const struct key_spec *k, struct bounds *
 
 	if (n < 0)
 		return n;
-	if (b->count && b->count < dag_parts(v, 0))
-		return dag_fail(
-			v, "a sample of %u records gives no bounds for %u parts", b->count, dag_parts(v, 0));
-	choose_bounds(b, dag_parts(v, 0));
+	if (!choose_bounds(b, dag_parts(v, 0)))
+		return dag_fail(v, "out of memory");
 	while (r >= 0 && (n = dag_read_batch(v, 0, batch, BATCH)) > 0)
 		for (int i = 0; i < n && r >= 0; i++) {
 			const struct dag_record *x = &batch[i];
@@ -104,6 +105,7 @@ int range(struct dag_vertex *v)
 	int r = route(v, &k, &b);
 
 	store_clear(&b.store);
+	free(b.sample);
 	free(b.items);
 	return r;
 }

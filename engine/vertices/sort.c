@@ -123,11 +123,9 @@ static int sort_kept(struct sorter *s)
 {
 	struct item *spare = malloc((s->count + 1) * sizeof(*spare)), *sorted = s->items;
 
-	if (!spare)
-		return dag_fail(s->v, "out of memory");
-	if (s->count >= RADIX_LEAST && s->count < UINT32_MAX)
+	if (spare && s->count >= RADIX_LEAST && s->count < UINT32_MAX)
 		sorted = radix_sort(s, s->items, spare, s->count);
-	if (!sorted) {
+	if (!spare || (s->count && !sorted)) {
 		free(spare);
 		return dag_fail(s->v, "out of memory");
 	}

@@ -20,7 +20,7 @@ static void look_at_producer(struct jm *jm, uint32_t producer, void *ctx)
 	p->whole = p->whole && (v->state == JM_DONE || running) && jm->nodes[v->node].up;
 }
 
-static bool reads_pipes_only_and_feeds_none(const struct jm *jm, const struct graph_stage *s)
+static bool reads_pipes_and_feeds_none(const struct jm *jm, const struct graph_stage *s)
 {
 	bool reads = false;
 
@@ -63,7 +63,7 @@ bool run_alone(struct jm *jm, uint32_t vertex)
 
 	if (v->state != JM_RUNNING || jm->graph->gangs[gang].count == 1 ||
 		jm->gangs[gang].broken_at != DAG_NEVER ||
-		!reads_pipes_only_and_feeds_none(jm, vertex_stage(jm, vertex)))
+		!reads_pipes_and_feeds_none(jm, vertex_stage(jm, vertex)))
 		return false;
 	vertex_each_producer(jm, vertex, look_at_producer, &p);
 	node = p.whole ? find_node(jm, vertex) : JM_NODE_NONE;

@@ -50,6 +50,9 @@ def sort_and_merge_of_many_splits(case):
 def sort_of_odd_records(case):
     case.write("a.txt", b"\n\n\0\n\xff\na\0b\na\nab\n" + b"y" * 3000000 + b"\n" + b"y" * 2999999 + b"\nlast without a line feed")
     check(use(case, "sort", "memory: 1MiB") == case.shell("sort a.txt"), "the order differs")
+    case.write("a.txt", "")
+    for vertex in ("sort", "merge", "distinct", "count", "sum", "top", "head", "sample", "cut", "grep", "cat"):
+        check(use(case, vertex) == b"", f"{vertex} of nothing")
 
 
 @test
@@ -136,6 +139,10 @@ def range_partition_sorts_without_a_merge(case):
     case.write("r.yaml", example.replace("16MiB", "300KiB"))
     case.dagrun("run", "r.yaml")
     check(case.read("sorted.txt") == case.shell("sort a.txt"), "the order differs")
+    case.write("a.txt", "b\na\nc\n")
+    case.dagrun("run", "r.yaml")
+    check(case.read("sorted.txt") == b"a\nb\nc\n", "three lines over eight parts")
+    make_text(case, 60000)
     key = "params: {key: 2, type: number, order: desc}"
     case.write("r.yaml", example.replace("16MiB", "300KiB").replace("use: sort", "use: sort, " + key).replace("use: range", "use: range, " + key))
     case.dagrun("run", "r.yaml")
