@@ -227,10 +227,14 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 
 	log_rest(a);
 
-	if (a->state == ATTEMPT_RUNNING) {
+	if (a->state == ATTEMPT_RUNNING && !a->ahead) {
+		struct job_stage *stage = &job->stages[a->stage];
+
 		job->running -= a->shares;
 		a->run_ns = os_now() - a->started;
+		stage->run_ns = stage->run_ns ? (7 * stage->run_ns + a->run_ns) / 8 : DAG_MAX(a->run_ns, 1);
 	}
+	a->ahead = false;
 	a->state = state;
 	input_close_all(a);
 	if (a->done.u.done.scratch_used || state == ATTEMPT_FAILED) {
@@ -258,7 +262,8 @@ void attempt_fail(struct attempt *a, int error, int signal, char *text)
 
 void attempt_kill(struct attempt *a)
 {
-	if (a->state == ATTEMPT_RUNNING && a->host)
+	/* One that waits in its host is passed over when its turn has come: the one before must go on. */
+	if (a->state == ATTEMPT_RUNNING && a->host && !a->ahead)
 		host_kill(a->host);
 }
 

@@ -74,7 +74,8 @@ static void remove_task(struct host *host, struct attempt *a)
 {
 	for (size_t i = 0; i < host->task_count; i++)
 		if (host->tasks[i] == a) {
-			host->tasks[i] = host->tasks[--host->task_count];
+			memmove(host->tasks + i, host->tasks + i + 1,
+				(--host->task_count - i) * sizeof(struct attempt *));
 			a->host = NULL;
 			return;
 		}
@@ -160,8 +161,11 @@ static void on_host_message(struct host *host, const struct host_msg *msg, const
 		if (msg->u.done.error == DAG_EFAILED)
 			note_position(host, a);
 		attempt_on_done(a, host, msg, tail, tail_len);
-		if (msg->u.done.error || host->isolate)
+		if (msg->u.done.error || host->isolate) {
 			host->retiring = true;
+			host_give_back(host);
+		}
+		host_begin_next(host);
 		if (host->retiring && !host->task_count)
 			host_kill(host);
 		job_run(host->job);
@@ -349,6 +353,7 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 	if (waitid(P_PID, (id_t)host->pid, &info, WEXITED | WNOHANG) < 0 || !info.si_pid)
 		return;
 	drain_socket(host); /* it may have said DONE before it died */
+	host_give_back(host);
 	signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	code = info.si_code == CLD_EXITED ? info.si_status : 0;
 	kill(-host->pid, SIGKILL);
@@ -557,13 +562,36 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 	buffer_fini(&tail);
 }
 
+void host_begin_next(struct host *host)
+{
+	if (!host->task_count || !host->tasks[0]->ahead)
+		return;
+	excerpt_clear(&host->errors);
+	job_begin(host->tasks[0]);
+}
+
+/* In their order. Those that nobody wants any more end with the host. */
+void host_give_back(struct host *host)
+{
+	for (size_t i = host->task_count; i-- > 0;) {
+		struct attempt *a = host->tasks[i];
+
+		if (!a->ahead || a->discarded || a->lost || !a->job->ready)
+			continue;
+		remove_task(host, a);
+		job_requeue(a);
+	}
+}
+
 int host_run(struct host *host, struct attempt **attempts, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (send_stage(host, attempts[i]->stage) < 0)
 			return DAG_EBUSY;
-	excerpt_clear(&host->errors);
-	host_limit(host, attempts, n);
+	if (!attempts[0]->ahead) {
+		excerpt_clear(&host->errors);
+		host_limit(host, attempts, n);
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct attempt *a = attempts[i];
 

@@ -123,6 +123,9 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	stage->isolate = m->isolate;
 	stage->timeout = m->timeout_ns;
 	stage->memory = m->memory;
+	stage->lone = true;
+	for (size_t i = 0; i < m->n_streams; i++)
+		stage->lone = stage->lone && m->streams[i]->channel == GRAPH_FILE;
 	stage->cpu_shares = m->cpu_shares;
 	stage->spec_fd = -1;
 	return true;
@@ -382,6 +385,32 @@ static void fail_start(struct attempt *a, int error)
 }
 
 /* Starts the first of the queue, with its group. False where it must wait. */
+void job_begin(struct attempt *a)
+{
+	dag_instant timeout = a->job->stages[a->stage].timeout;
+
+	a->state = ATTEMPT_RUNNING;
+	a->ahead = false;
+	a->started = os_now();
+	a->deadline = timeout ? a->started + timeout : DAG_NEVER;
+	a->job->running += a->shares;
+}
+
+void job_requeue(struct attempt *a)
+{
+	struct job *job = a->job;
+
+	a->state = ATTEMPT_QUEUED;
+	a->ahead = false;
+	a->host = NULL;
+	if (!job->queue_first) {
+		DAG_APPEND(job->queue, job->queue_count, job->queue_cap);
+		memmove(job->queue + 1, job->queue, (job->queue_count - 1) * sizeof(struct attempt *));
+		job->queue[0] = a;
+	} else
+		job->queue[--job->queue_first] = a;
+}
+
 static bool run_first(struct job *job)
 {
 	struct attempt **group = &job->queue[job->queue_first];
@@ -406,11 +435,7 @@ static bool run_first(struct job *job)
 			fail_start(a, r);
 			continue;
 		}
-		a->state = ATTEMPT_RUNNING;
-		a->started = os_now();
-		a->deadline = job->stages[a->stage].timeout ? a->started + job->stages[a->stage].timeout
-							    : DAG_NEVER;
-		job->running += a->shares;
+		job_begin(a);
 	}
 	if (r < 0)
 		return true;
@@ -424,12 +449,51 @@ static bool run_first(struct job *job)
 	return true;
 }
 
+/* Nothing that runs at the same time waits for it, or it for that. */
+static bool is_lone(const struct attempt *a)
+{
+	for (uint32_t p = 0; p < a->input_count; p++)
+		if (a->inputs[p].channel == GRAPH_PIPE || a->inputs[p].channel == GRAPH_FIFO)
+			return false;
+	return !a->group && a->job->stages[a->stage].lone;
+}
+
+/* Short vertices wait in a host that has one of their stage, so that it need not wait for us between them. */
+static bool run_ahead(struct job *job, struct host *host)
+{
+	struct attempt *a = job->queue[job->queue_first];
+	struct job_stage *stage = &job->stages[a->stage];
+
+	if (host->job != job || host->retiring || host->isolate || !host->task_count ||
+		host->task_count >= AHEAD_MAX || host->tasks[0]->stage != a->stage || !is_lone(a) ||
+		stage->isolate || !stage->run_ns || stage->run_ns > SHORT_RUN)
+		return false;
+	job->queue_first++;
+	a->state = ATTEMPT_RUNNING;
+	a->ahead = true;
+	a->deadline = DAG_NEVER;
+	if (host_run(host, &a, 1) < 0) {
+		job_requeue(a);
+		return false;
+	}
+	serve_started(a);
+	return true;
+}
+
 void job_run(struct job *job)
 {
+	bool any = true;
+
 	if (!job->ready || job->lease_over)
 		return;
 	while (job->queue_first < job->queue_count && run_first(job))
 		;
+	while (any) {
+		any = false;
+		for (struct host *h = job->daemon->hosts; h && job->queue_first < job->queue_count;
+			h = h->next)
+			any = run_ahead(job, h) || any;
+	}
 	if (job->queue_first == job->queue_count)
 		job->queue_first = job->queue_count = 0;
 }

@@ -36,6 +36,8 @@
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
 #define LOG_TAIL 2048u
 #define DONE_BATCH_MAX 128u
+#define AHEAD_MAX 4u /* vertices that a host has at a time, where they are */
+#define SHORT_RUN (2 * DAG_MS)
 
 struct host;
 struct attempt;
@@ -87,10 +89,11 @@ struct job_stage {
 	struct stage_spec spec;
 	uint32_t first_vertex;
 	bool isolate;
-	uint64_t memory;     /* bytes that a vertex may have; 0: not said */
-	uint32_t cpu_shares; /* sixteenths of a CPU; 0: not said */
-	dag_instant timeout;
-	int spec_fd; /* a memfd with the encoded spec; −1 until a host needs it */
+	uint64_t memory;             /* bytes that a vertex may have; 0: not said */
+	uint32_t cpu_shares;         /* sixteenths of a CPU; 0: not said */
+	dag_instant timeout, run_ns; /* run_ns: of late ones, on average; 0: none yet */
+	bool lone;                   /* feeds no pipe or fifo */
+	int spec_fd;                 /* a memfd with the encoded spec; −1 until a host needs it */
 	size_t spec_size;
 };
 
@@ -149,6 +152,10 @@ void job_destroy(struct job **job);
 bool job_try_free(struct job *job);
 /* Starts what is queued and has room. */
 void job_run(struct job *job);
+/* The attempt begins to run: its time, its share of the slots. */
+void job_begin(struct attempt *a);
+/* It goes to the front of the queue again. */
+void job_requeue(struct attempt *a);
 /* Sends what has ended since. */
 void job_flush(struct job *job);
 void job_log(struct job *job, uint32_t vertex, const char *text, size_t len);
@@ -210,6 +217,7 @@ struct attempt {
 	uint64_t stored;
 	uint32_t pins; /* readers and sends that need it to stay */
 	bool discarded, timed_out, lost, acked;
+	bool ahead;        /* RUNNING: its host has another one before it */
 	uint64_t too_much; /* bytes that it had when it was stopped for them */
 	dag_instant started, deadline;
 	struct host_skip skips[HOST_SKIPS_MAX]; /* bad records, which it does not get to see */
@@ -314,7 +322,11 @@ struct host {
 int host_get(struct job *job, bool isolate, struct host **ret_host);
 /* Starts hosts ahead of the first vertices. */
 void host_prepare(struct job *job, uint32_t count);
-/* Gives the host attempts to run together; they get its tasks' numbers. */
+/* Its first vertex begins, if it was waiting in the host for the one before. */
+void host_begin_next(struct host *host);
+/* What waits in the host goes back to the queue. */
+void host_give_back(struct host *host);
+/* Gives the host attempts to run together, or one to run after what it has; they get its tasks' numbers. */
 int host_run(struct host *host, struct attempt **attempts, size_t n);
 /* Holds the host to the memory and the CPUs that its vertices' stages said; to none, where one did not. */
 void host_limit(struct host *host, struct attempt **attempts, size_t n);

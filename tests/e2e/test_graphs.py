@@ -436,6 +436,37 @@ def a_changed_input_is_an_error(case):
 
 
 @test
+def crash_among_short_vertices_charges_only_its_own(case):
+    """Short vertices wait in a host behind others: those go elsewhere when it crashes, or ends for a failure."""
+    case.write("mine.c", """
+#include <dagrun/vertex.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <sys/stat.h>
+static int work(struct dag_vertex *v)
+{
+	char path[4096], text[32];
+	uint32_t i = dag_index(v);
+	snprintf(path, sizeof(path), "%s%u", dag_param(v, "flag"), i);
+	if (i % 100 == 50 && mkdir(path, 0700) == 0)
+		abort();
+	if (i % 100 == 80 && mkdir(path, 0700) == 0)
+		return dag_fail(v, "once");
+	return dag_write(v, 0, text, (size_t)snprintf(text, sizeof(text), "%u", i));
+}
+DAG_PLUGIN(mine, DAG_ENTRY(work, DAG_OUT(LINES), "its index"));
+""")
+    case.shell(f"gcc -shared -fPIC -I{SOURCE}/engine/include mine.c -o mine.so")
+    case.write("m.yaml", """
+stages: {w: {plugin: mine, entry: work, width: 2000, params: {flag: FLAG}}}
+outputs: {w: {file: out.txt}}
+""".replace("FLAG", case.path("flag")))
+    err = case.dagrun("run", "-s", "2", "m.yaml").stderr
+    check(case.read("out.txt") == case.shell("seq 0 1999"), "the output differs")
+    check(b"2000 vertices, 2040 attempts" in err, err[-300:])
+
+
+@test
 def stalled_consumer_bounds_the_producer(case):
     case.write("s.yaml", """
 stages:
