@@ -70,7 +70,7 @@ bool host_has_grant(const struct host *host, uint32_t segment)
 	return false;
 }
 
-static void remove_task(struct host *host, struct attempt *a)
+void host_remove_task(struct host *host, struct attempt *a)
 {
 	for (size_t i = 0; i < host->task_count; i++)
 		if (host->tasks[i] == a) {
@@ -157,15 +157,15 @@ static void on_host_message(struct host *host, const struct host_msg *msg, const
 		break;
 	case HOST_DONE:
 		/* It may be freed at its end: the host must have let go of it. */
-		remove_task(host, a);
+		host_remove_task(host, a);
 		if (msg->u.done.error == DAG_EFAILED)
 			note_position(host, a);
 		attempt_on_done(a, host, msg, tail, tail_len);
 		if (msg->u.done.error || host->isolate) {
 			host->retiring = true;
-			host_give_back(host);
+			ahead_give_back(host);
 		}
-		host_begin_next(host);
+		ahead_begin_next(host);
 		if (host->retiring && !host->task_count)
 			host_kill(host);
 		job_run(host->job);
@@ -353,7 +353,7 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 	if (waitid(P_PID, (id_t)host->pid, &info, WEXITED | WNOHANG) < 0 || !info.si_pid)
 		return;
 	drain_socket(host); /* it may have said DONE before it died */
-	host_give_back(host);
+	ahead_give_back(host);
 	signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	code = info.si_code == CLD_EXITED ? info.si_status : 0;
 	kill(-host->pid, SIGKILL);
@@ -361,7 +361,7 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 		struct attempt *a = host->tasks[0];
 
 		a->stderr_tail = host_stderr(host);
-		remove_task(host, a);
+		host_remove_task(host, a);
 		if (signal == SIGKILL && host->cgroup && !a->too_much && cgroup_out_of_memory(host->cgroup))
 			a->too_much = UINT64_MAX; /* the kernel saw it */
 		if (!a->lost && !a->too_much)
@@ -405,7 +405,7 @@ void host_end_all(struct daemon *d)
 		while (h->task_count) {
 			struct attempt *a = h->tasks[0];
 
-			remove_task(h, a);
+			host_remove_task(h, a);
 			attempt_fail(a, DAG_ECANCELED, 0, base_strdup("the daemon ends"));
 		}
 		bury(h);
@@ -560,27 +560,6 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 			buffer_append(&tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));
 	host_send_msg(host, &msg, tail.data, tail.len, -1);
 	buffer_fini(&tail);
-}
-
-void host_begin_next(struct host *host)
-{
-	if (!host->task_count || !host->tasks[0]->ahead)
-		return;
-	excerpt_clear(&host->errors);
-	job_begin(host->tasks[0]);
-}
-
-/* In their order. Those that nobody wants any more end with the host. */
-void host_give_back(struct host *host)
-{
-	for (size_t i = host->task_count; i-- > 0;) {
-		struct attempt *a = host->tasks[i];
-
-		if (!a->ahead || a->discarded || a->lost || !a->job->ready)
-			continue;
-		remove_task(host, a);
-		job_requeue(a);
-	}
 }
 
 int host_run(struct host *host, struct attempt **attempts, size_t n)

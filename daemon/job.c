@@ -449,51 +449,15 @@ static bool run_first(struct job *job)
 	return true;
 }
 
-/* Nothing that runs at the same time waits for it, or it for that. */
-static bool is_lone(const struct attempt *a)
-{
-	for (uint32_t p = 0; p < a->input_count; p++)
-		if (a->inputs[p].channel == GRAPH_PIPE || a->inputs[p].channel == GRAPH_FIFO)
-			return false;
-	return !a->group && a->job->stages[a->stage].lone;
-}
-
-/* Short vertices wait in a host that has one of their stage, so that it need not wait for us between them. */
-static bool run_ahead(struct job *job, struct host *host)
-{
-	struct attempt *a = job->queue[job->queue_first];
-	struct job_stage *stage = &job->stages[a->stage];
-
-	if (host->job != job || host->retiring || host->isolate || !host->task_count ||
-		host->task_count >= AHEAD_MAX || host->tasks[0]->stage != a->stage || !is_lone(a) ||
-		stage->isolate || !stage->run_ns || stage->run_ns > SHORT_RUN)
-		return false;
-	job->queue_first++;
-	a->state = ATTEMPT_RUNNING;
-	a->ahead = true;
-	a->deadline = DAG_NEVER;
-	if (host_run(host, &a, 1) < 0) {
-		job_requeue(a);
-		return false;
-	}
-	serve_started(a);
-	return true;
-}
-
 void job_run(struct job *job)
 {
-	bool any = true;
-
 	if (!job->ready || job->lease_over)
 		return;
-	while (job->queue_first < job->queue_count && run_first(job))
-		;
-	while (any) {
-		any = false;
-		for (struct host *h = job->daemon->hosts; h && job->queue_first < job->queue_count;
-			h = h->next)
-			any = run_ahead(job, h) || any;
-	}
+	do
+		while (job->queue_first < job->queue_count && run_first(job))
+			;
+	while (job->queue_first == job->queue_count && ahead_take_back(job));
+	ahead_send(job);
 	if (job->queue_first == job->queue_count)
 		job->queue_first = job->queue_count = 0;
 }

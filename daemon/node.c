@@ -236,6 +236,7 @@ static void on_tick(uv_timer_t *tick)
 			job->last_heard =
 				DAG_MAX(job->last_heard, boot - (now - session_last_heard(job->manager)));
 		check_deadlines(job, now);
+		job_run(job); /* what waits behind a long vertex may go elsewhere */
 		host_check_memory(job);
 		send_progress(job);
 		job->lease_over = boot - job->last_heard > JOB_LEASE;

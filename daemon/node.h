@@ -6,6 +6,7 @@
  *
  *   node.c      sessions, registration, heartbeats, who gets which slots
  *   job.c       a job here: stages, shipped files, which attempts run
+ *   ahead.c     short vertices that wait in their host
  *   tell.c      what its job manager is told
  *   limits.c    memory, and what vertices leave behind
  *   restore.c   what an earlier daemon had sealed
@@ -38,6 +39,7 @@
 #define DONE_BATCH_MAX 128u
 #define AHEAD_MAX 4u /* vertices that a host has at a time, where they are */
 #define SHORT_RUN (2 * DAG_MS)
+#define HELD_UP (20 * DAG_MS) /* a host whose vertex runs so long keeps no others waiting */
 
 struct host;
 struct attempt;
@@ -261,6 +263,18 @@ void attempt_unpin(struct attempt *a);
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
 
+/* ---- ahead.c ---- */
+
+/* Gives hosts that are busy what is short and queued. */
+void ahead_send(struct job *job);
+/* Puts into the queue again what waits behind long ones while slots are free; false where there is nothing.
+ */
+bool ahead_take_back(struct job *job);
+/* The host's first vertex begins, if it was waiting for the one before. */
+void ahead_begin_next(struct host *host);
+/* The host ends: what waits in it goes back to the queue. */
+void ahead_give_back(struct host *host);
+
 /* ---- tell.c ---- */
 
 /* error: NULL, or why this node cannot take the job. */
@@ -322,10 +336,8 @@ struct host {
 int host_get(struct job *job, bool isolate, struct host **ret_host);
 /* Starts hosts ahead of the first vertices. */
 void host_prepare(struct job *job, uint32_t count);
-/* Its first vertex begins, if it was waiting in the host for the one before. */
-void host_begin_next(struct host *host);
-/* What waits in the host goes back to the queue. */
-void host_give_back(struct host *host);
+/* It does not run this one any more. */
+void host_remove_task(struct host *host, struct attempt *a);
 /* Gives the host attempts to run together, or one to run after what it has; they get its tasks' numbers. */
 int host_run(struct host *host, struct attempt **attempts, size_t n);
 /* Holds the host to the memory and the CPUs that its vertices' stages said; to none, where one did not. */

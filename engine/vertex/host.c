@@ -464,6 +464,10 @@ static void run_group(struct host *host)
 	memcpy(starts, host->starts, n * sizeof(*starts));
 	host->start_count -= n;
 	memmove(host->starts, host->starts + n, host->start_count * sizeof(*starts));
+	if (!host_status_claim(host->status, starts[n - 1].msg.task)) {
+		free(starts);
+		return;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		host->tasks[i] = new_task(host, &starts[i]);
 	host->task_count = n;

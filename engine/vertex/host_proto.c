@@ -71,3 +71,24 @@ int host_msg_recv(int sock, struct host_msg *msg, void *tail, size_t *ret_tail_l
 	*ret_tail_len = (size_t)n - sizeof(*msg);
 	return 1;
 }
+
+bool host_status_claim(struct host_status *status, uint32_t task)
+{
+	uint64_t claim = atomic_load(&status->claim);
+
+	do {
+		if (task <= (uint32_t)(claim >> 32))
+			return false;
+	} while (!atomic_compare_exchange_weak(
+		&status->claim, &claim, (claim & ~(uint64_t)UINT32_MAX) | task));
+	return true;
+}
+
+uint32_t host_status_revoke(struct host_status *status, uint32_t last)
+{
+	uint64_t claim = atomic_load(&status->claim);
+
+	while (!atomic_compare_exchange_weak(&status->claim, &claim, (uint64_t)last << 32 | (uint32_t)claim))
+		;
+	return (uint32_t)claim;
+}

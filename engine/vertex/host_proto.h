@@ -136,7 +136,14 @@ struct host_status {
 	_Atomic uint64_t record;  /* that was read last, counted from 0 within its channel */
 	_Atomic uint32_t reading; /* a record was read at all */
 	_Atomic uint64_t bytes_read, bytes_written;
+	/* Low half: the task that the host began last; high half: the last one that the daemon took back. */
+	_Atomic uint64_t claim;
 };
+
+/* The host is about to begin a task: false where it was taken back. */
+bool host_status_claim(struct host_status *status, uint32_t task);
+/* The daemon takes back all tasks up to `last` that were not begun. Returns the one that was begun last. */
+uint32_t host_status_revoke(struct host_status *status, uint32_t last);
 
 /* Sends one message; fd −1 for none. DAG_ELOST where the other side is gone, DAG_EBUSY where it would block.
  */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Short vertices wait in a host that runs another of their stage, so that it need not wait for its daemon
+ * between them. They count for nothing until they begin: no slot, no time, no memory. They come back where
+ * the host ends, or where the one before them turns out to be long and slots are free; the host's status page
+ * says which of the two was first, its beginning or our taking back.
+ */
+#include "node.h"
+#include "os/os.h"
+
+void ahead_begin_next(struct host *host)
+{
+	struct attempt *a = host->task_count ? host->tasks[0] : NULL;
+
+	if (!a || !a->ahead)
+		return;
+	excerpt_clear(&host->errors);
+	job_begin(a);
+	if (!a->discarded)
+		return;
+	ahead_give_back(host); /* nobody wants it any more */
+	host_kill(host);
+}
+
+/* In their order. Those that nobody wants any more end with the host. */
+static bool give_back(struct host *host, uint32_t begun)
+{
+	bool any = false;
+
+	for (size_t i = host->task_count; i-- > 0;) {
+		struct attempt *a = host->tasks[i];
+
+		if (!a->ahead || a->task <= begun || a->discarded || a->lost || !a->job->ready)
+			continue;
+		host_remove_task(host, a);
+		job_requeue(a);
+		any = true;
+	}
+	return any;
+}
+
+void ahead_give_back(struct host *host)
+{
+	give_back(host, 0);
+}
+
+static bool revoke_waiting(struct host *host)
+{
+	uint32_t begun = host_status_revoke(host->status, host->last_task);
+	bool any = give_back(host, begun);
+
+	/* What nobody wanted any more, and will not be heard of again. */
+	for (size_t i = host->task_count; i-- > 0;) {
+		struct attempt *a = host->tasks[i];
+
+		if (!a->ahead || a->task <= begun)
+			continue;
+		host_remove_task(host, a);
+		attempt_fail(a, DAG_ECANCELED, 0, base_strdup("it was taken back"));
+	}
+	return any;
+}
+
+/* ---- which, and where ---- */
+
+/* Nothing that runs at the same time waits for it, or it for that. */
+static bool is_lone(const struct attempt *a)
+{
+	for (uint32_t p = 0; p < a->input_count; p++)
+		if (a->inputs[p].channel == GRAPH_PIPE || a->inputs[p].channel == GRAPH_FIFO)
+			return false;
+	return !a->group && a->job->stages[a->stage].lone;
+}
+
+/* Its vertex takes much longer than those of its stage usually do. */
+static bool is_held_up(const struct host *host)
+{
+	return os_now() - host->tasks[0]->started > HELD_UP;
+}
+
+/* Slots are free, and what waits in a host that is held up could use them. */
+bool ahead_take_back(struct job *job)
+{
+	bool any = false;
+
+	for (struct host *h = job->daemon->hosts; h && job->running < job->grant; h = h->next)
+		if (h->job == job && h->task_count > 1 && h->tasks[1]->ahead && is_held_up(h))
+			any = revoke_waiting(h) || any;
+	return any;
+}
+
+/* Short vertices wait in a host that has one of their stage, so that it need not wait for us between them. */
+static bool run_ahead(struct job *job, struct host *host)
+{
+	struct attempt *a = job->queue[job->queue_first];
+	struct job_stage *stage = &job->stages[a->stage];
+
+	if (host->job != job || host->retiring || host->isolate || !host->task_count ||
+		host->task_count >= AHEAD_MAX || host->tasks[0]->stage != a->stage || !is_lone(a) ||
+		stage->isolate || !stage->run_ns || stage->run_ns > SHORT_RUN || is_held_up(host))
+		return false;
+	job->queue_first++;
+	a->state = ATTEMPT_RUNNING;
+	a->ahead = true;
+	a->deadline = DAG_NEVER;
+	if (host_run(host, &a, 1) < 0) {
+		job_requeue(a);
+		return false;
+	}
+	serve_started(a);
+	return true;
+}
+
+void ahead_send(struct job *job)
+{
+	bool any = true;
+
+	while (any) {
+		any = false;
+		for (struct host *h = job->daemon->hosts; h && job->queue_first < job->queue_count;
+			h = h->next)
+			any = run_ahead(job, h) || any;
+	}
+}
