@@ -46,7 +46,7 @@ void ahead_give_back(struct host *host)
 
 static bool revoke_waiting(struct host *host)
 {
-	uint32_t begun = host_status_revoke(host->status, host->last_task);
+	uint32_t begun = host_status_revoke(host->status, host->tasks[0]->task, host->last_task);
 	bool any = give_back(host, begun);
 
 	/* What nobody wanted any more, and will not be heard of again. */

@@ -352,7 +352,8 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (waitid(P_PID, (id_t)host->pid, &info, WEXITED | WNOHANG) < 0 || !info.si_pid)
 		return;
-	drain_socket(host); /* it may have said DONE before it died */
+	host->retiring = true; /* nobody gives it anything more */
+	drain_socket(host);    /* it may have said DONE before it died */
 	ahead_give_back(host);
 	signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	code = info.si_code == CLD_EXITED ? info.si_status : 0;

@@ -84,11 +84,14 @@ bool host_status_claim(struct host_status *status, uint32_t task)
 	return true;
 }
 
-uint32_t host_status_revoke(struct host_status *status, uint32_t last)
+uint32_t host_status_revoke(struct host_status *status, uint32_t first, uint32_t last)
 {
 	uint64_t claim = atomic_load(&status->claim);
 
-	while (!atomic_compare_exchange_weak(&status->claim, &claim, (uint64_t)last << 32 | (uint32_t)claim))
-		;
+	do {
+		if ((uint32_t)claim < first)
+			return last;
+	} while (!atomic_compare_exchange_weak(
+		&status->claim, &claim, (uint64_t)last << 32 | (uint32_t)claim));
 	return (uint32_t)claim;
 }

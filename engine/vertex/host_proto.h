@@ -142,8 +142,12 @@ struct host_status {
 
 /* The host is about to begin a task: false where it was taken back. */
 bool host_status_claim(struct host_status *status, uint32_t task);
-/* The daemon takes back all tasks up to `last` that were not begun. Returns the one that was begun last. */
-uint32_t host_status_revoke(struct host_status *status, uint32_t last);
+/*
+ * The daemon takes back all tasks up to `last` that were not begun. Returns the one that was begun last,
+ * above which they are taken back; `last`, and nothing is, where the host has not begun `first` yet, which it
+ * shall run.
+ */
+uint32_t host_status_revoke(struct host_status *status, uint32_t first, uint32_t last);
 
 /* Sends one message; fd −1 for none. DAG_ELOST where the other side is gone, DAG_EBUSY where it would block.
  */

@@ -7,6 +7,7 @@
 #include "daemon/core/slots.h"
 #include "jobmanager/core/judge.h"
 #include "nameserver/core/registry.h"
+#include "vertex/host_proto.h"
 #include "vertex/spec.h"
 #include "wire/link.h"
 
@@ -213,6 +214,21 @@ static void test_slots_are_shared_equally(void **state)
 	assert_int_equal(both[1], 16);
 }
 
+/* Of a task's beginning and its taking back one is first, and the other learns of it. */
+static void test_a_task_is_begun_or_taken_back(void **state)
+{
+	struct host_status s = {0};
+
+	(void)state;
+	assert_int_equal(host_status_revoke(&s, 1, 4), 4); /* the first is not begun: nothing is taken back */
+	assert_true(host_status_claim(&s, 1));
+	assert_true(host_status_claim(&s, 2));
+	assert_int_equal(host_status_revoke(&s, 2, 4), 2);
+	assert_false(host_status_claim(&s, 3));
+	assert_false(host_status_claim(&s, 4));
+	assert_true(host_status_claim(&s, 5));
+}
+
 static void test_excerpt_keeps_head_and_tail(void **state)
 {
 	struct excerpt e;
@@ -356,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_kept_part_is_read_again),
 		cmocka_unit_test(test_elastic_part_never_limits), cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_link_over_a_bad_wire), cmocka_unit_test(test_slots_are_shared_equally),
+		cmocka_unit_test(test_a_task_is_begun_or_taken_back),
 		cmocka_unit_test(test_excerpt_keeps_head_and_tail),
 		cmocka_unit_test(test_registry_forgets_the_silent),
 		cmocka_unit_test(test_the_judge_tells_silence_from_its_own),
