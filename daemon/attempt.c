@@ -226,7 +226,6 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 	struct job *job = a->job;
 
 	log_rest(a);
-
 	if (a->state == ATTEMPT_RUNNING && !a->ahead) {
 		struct job_stage *stage = &job->stages[a->stage];
 

@@ -384,7 +384,6 @@ static void fail_start(struct attempt *a, int error)
 				     : base_strdup("the node has no room for another process"));
 }
 
-/* Starts the first of the queue, with its group. False where it must wait. */
 void job_begin(struct attempt *a)
 {
 	dag_instant timeout = a->job->stages[a->stage].timeout;
@@ -411,6 +410,7 @@ void job_requeue(struct attempt *a)
 		job->queue[--job->queue_first] = a;
 }
 
+/* Starts the first of the queue, with its group. False where it must wait. */
 static bool run_first(struct job *job)
 {
 	struct attempt **group = &job->queue[job->queue_first];

@@ -5,7 +5,6 @@
  * from a struct live_part, which decides.
  */
 #include "node.h"
-
 #include "os/os.h"
 
 #include <utlist.h>
@@ -82,14 +81,16 @@ static void let_go(struct attempt *a)
 static void keep(struct attempt *a, uint64_t bytes)
 {
 	struct daemon *d = a->job->daemon;
-	uint64_t allowed = a->keep_allowed + (uint64_t)((os_now() - a->kept_at) / DAG_MS) * KEEP_EACH_MS;
+	dag_instant now;
 
 	if (!a->keeps_pipes)
 		return;
+	now = os_now();
 	a->kept_bytes += bytes;
 	d->kept_bytes += bytes;
-	a->kept_at = os_now();
-	a->keep_allowed = DAG_MIN(allowed, (uint64_t)KEEP_AT_ONCE);
+	a->keep_allowed += (uint64_t)((now - a->kept_at) / DAG_MS) * KEEP_EACH_MS;
+	a->keep_allowed = DAG_MIN(a->keep_allowed, (uint64_t)KEEP_AT_ONCE);
+	a->kept_at = now;
 	if (a->keep_allowed < bytes)
 		let_go(a);
 	a->keep_allowed -= DAG_MIN(bytes, a->keep_allowed);

@@ -12,7 +12,6 @@
 struct cgroup {
 	char *folder;
 	bool memory, cpu;
-	bool moved; /* this process is in the child "daemon" */
 };
 
 static int write_text(const char *folder, const char *name, const char *text)
@@ -75,13 +74,13 @@ static char *own_folder(void)
 }
 
 /* Out of the group that is to have limited children. */
-static void move_self(struct cgroup *g)
+static void move_self(const struct cgroup *g)
 {
 	char *daemon = base_format("%s/daemon", g->folder), pid[32];
 
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	if (mkdir(daemon, 0755) == 0 || errno == EEXIST)
-		g->moved = write_text(daemon, "cgroup.procs", pid) == 0;
+		write_text(daemon, "cgroup.procs", pid);
 	free(daemon);
 }
 

@@ -6,8 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#define BATCH 256
-
 typedef int each_fn(
 	struct dag_vertex *v, struct table_entry *e, bool is_new, const struct dag_record *r, void *ctx);
 

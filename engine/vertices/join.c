@@ -2,8 +2,6 @@
 /* Hash join: the right side is read first and held in memory, the left side goes by it in its own order. */
 #include "std.h"
 
-#define BATCH 256
-
 enum kind { INNER, LEFT, SEMI, ANTI };
 
 /* A record of the right side; those of one key are chained in their order. */

@@ -39,6 +39,27 @@ static void free_chosen(struct chosen *c)
 	free(c->key);
 }
 
+static struct dag_record record_of(const struct chosen *c)
+{
+	return (struct dag_record){.data = c->record,
+		.len = c->record_len,
+		.key = c->has_key ? c->key : NULL,
+		.key_len = c->key_len};
+}
+
+/* Frees them; r: what went wrong before, then nothing is written. */
+static int write_chosen(struct dag_vertex *v, struct chosen *items, size_t n, int r)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct dag_record record = record_of(&items[i]);
+
+		if (r >= 0)
+			r = std_pass(v, 0, &record);
+		free_chosen(&items[i]);
+	}
+	return r;
+}
+
 static bool copy_chosen(const struct key_spec *k, const struct dag_record *r, struct chosen *ret)
 {
 	struct dag_record mine;
@@ -54,8 +75,7 @@ static bool copy_chosen(const struct key_spec *k, const struct dag_record *r, st
 	}
 	memcpy(ret->record, r->len ? r->data : "", r->len);
 	memcpy(ret->key, r->key_len ? r->key : "", r->key_len);
-	mine = (struct dag_record){
-		.data = ret->record, .len = r->len, .key = r->key ? ret->key : NULL, .key_len = r->key_len};
+	mine = record_of(ret);
 	ret->by = key_of(k, &mine);
 	ret->prefix = key_prefix(k, ret->by);
 	return true;
@@ -102,31 +122,27 @@ static int choose(
 	struct dag_vertex *v, const struct key_spec *k, struct chosen *heap, size_t most, size_t *ret_n)
 {
 	struct dag_record r;
-	uint64_t number = 0;
-	size_t n = 0;
 	int got;
 
-	while ((got = dag_read(v, 0, &r)) > 0) {
-		struct chosen c = {.number = number++};
+	for (uint64_t number = 0; (got = dag_read(v, 0, &r)) > 0; number++) {
+		struct chosen c = {.number = number};
 
 		c.by = key_of(k, &r);
 		c.prefix = key_prefix(k, c.by);
-		*ret_n = n;
-		if (n == most && (!most || is_after(k, &c, &heap[0])))
+		if (*ret_n == most && (!most || is_after(k, &c, &heap[0])))
 			continue;
 		if (!copy_chosen(k, &r, &c))
 			return dag_fail(v, "out of memory");
-		c.number = number - 1;
-		if (n < most) {
-			heap[n++] = c;
-			lift(k, heap, n - 1);
+		c.number = number;
+		if (*ret_n < most) {
+			heap[*ret_n] = c;
+			lift(k, heap, (*ret_n)++);
 			continue;
 		}
 		free_chosen(&heap[0]);
 		heap[0] = c;
-		sift(k, heap, n, 0);
+		sift(k, heap, *ret_n, 0);
 	}
-	*ret_n = n;
 	return got;
 }
 
@@ -144,16 +160,7 @@ int top(struct dag_vertex *v)
 		heap[left - 1] = t;
 		sift(&k, heap, left - 1, 0);
 	}
-	for (size_t i = 0; i < n; i++) {
-		struct dag_record record = {.data = heap[i].record,
-			.len = heap[i].record_len,
-			.key = heap[i].has_key ? heap[i].key : NULL,
-			.key_len = heap[i].key_len};
-
-		if (r >= 0)
-			r = std_pass(v, 0, &record);
-		free_chosen(&heap[i]);
-	}
+	r = write_chosen(v, heap, n, r);
 	free(heap);
 	return r;
 }
@@ -206,16 +213,7 @@ int sample(struct dag_vertex *v)
 
 	if (n)
 		qsort(kept, n, sizeof(*kept), by_number);
-	for (size_t i = 0; i < n; i++) {
-		struct dag_record record = {.data = kept[i].record,
-			.len = kept[i].record_len,
-			.key = kept[i].has_key ? kept[i].key : NULL,
-			.key_len = kept[i].key_len};
-
-		if (r >= 0)
-			r = std_pass(v, 0, &record);
-		free_chosen(&kept[i]);
-	}
+	r = write_chosen(v, kept, n, r);
 	free(kept);
 	return r;
 }

@@ -5,8 +5,6 @@
  */
 #include "std.h"
 
-#define BATCH 256
-
 struct bound {
 	struct span key;
 	uint64_t prefix;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sorting: records are copied into memory with eight bytes of their key beside each pointer, so that most
- * comparisons touch nothing else; merge sort, which is stable. What is more than `memory` goes to the scratch
- * folder as sorted runs, which are merged at the end.
+ * comparisons touch nothing else. Radix sort by those, merge sort by the rest; both are stable. What is more
+ * than `memory` goes to the scratch folder as sorted runs, which are merged at the end.
  */
 #include "std.h"
 
 #include <stdio.h>
 
 #define MEMORY_DEFAULT (256u << 20)
-#define BATCH 256
 #define AHEAD 16
 #define RADIX_LEAST 2048
 #define INSERTION 12 /* shorter pieces are sorted by insertion */
@@ -90,7 +89,7 @@ static void sort_items(const struct sorter *s, struct item *items, struct item *
 static struct item *radix_sort(const struct sorter *s, struct item *items, struct item *spare, size_t n)
 {
 	uint64_t flip = s->key.descending ? UINT64_MAX : 0;
-	uint32_t(*counts)[256] = calloc(8, sizeof(*counts));
+	size_t(*counts)[256] = calloc(8, sizeof(*counts));
 
 	if (!counts)
 		return NULL;
@@ -98,13 +97,13 @@ static struct item *radix_sort(const struct sorter *s, struct item *items, struc
 		for (int b = 0; b < 8; b++)
 			counts[b][(items[i].prefix ^ flip) >> 8 * b & 0xff]++;
 	for (int b = 0; b < 8; b++) {
-		uint32_t at = 0, *count = counts[b];
+		size_t at = 0, *count = counts[b];
 		struct item *t = spare;
 
 		if (count[(items[0].prefix ^ flip) >> 8 * b & 0xff] == n)
 			continue;
 		for (int v = 0; v < 256; v++) {
-			uint32_t here = count[v];
+			size_t here = count[v];
 
 			count[v] = at;
 			at += here;
@@ -118,14 +117,29 @@ static struct item *radix_sort(const struct sorter *s, struct item *items, struc
 	return items;
 }
 
-/* By prefix, and then those of one prefix by the rest of their keys. */
+/* Those of one prefix, which lie together, by the rest of their keys. */
+static void sort_ties(const struct sorter *s, struct item *spare)
+{
+	for (size_t i = 0, end; i < s->count; i = end) {
+		for (end = i + 1; end < s->count && s->items[end].prefix == s->items[i].prefix; end++)
+			;
+		if (end - i > 1)
+			sort_items(s, s->items + i, spare, end - i);
+	}
+}
+
 static int sort_kept(struct sorter *s)
 {
-	struct item *spare = malloc((s->count + 1) * sizeof(*spare)), *sorted = s->items;
+	struct item *spare = malloc((s->count + 1) * sizeof(*spare)), *sorted = NULL;
 
-	if (spare && s->count >= RADIX_LEAST && s->count < UINT32_MAX)
+	if (spare && s->count < RADIX_LEAST) {
+		sort_items(s, s->items, spare, s->count);
+		free(spare);
+		return 0;
+	}
+	if (spare)
 		sorted = radix_sort(s, s->items, spare, s->count);
-	if (!spare || (s->count && !sorted)) {
+	if (!sorted) {
 		free(spare);
 		return dag_fail(s->v, "out of memory");
 	}
@@ -134,16 +148,8 @@ static int sort_kept(struct sorter *s)
 		s->items = sorted;
 		s->cap = s->count + 1;
 	}
-	for (size_t i = 0, end; i < s->count && !s->key.number; i = end) {
-		for (end = i + 1; end < s->count && s->items[end].prefix == s->items[i].prefix; end++)
-			;
-		if (s->count < RADIX_LEAST)
-			end = s->count;
-		if (end - i > 1)
-			sort_items(s, s->items + i, spare, end - i);
-	}
-	if (s->key.number && s->count < RADIX_LEAST)
-		sort_items(s, s->items, spare, s->count);
+	if (!s->key.number)
+		sort_ties(s, spare);
 	free(spare);
 	return 0;
 }
@@ -328,7 +334,6 @@ static int write_all(struct sorter *s)
 			/* They lie anywhere: the next ones are on their way while this one is written. */
 			__builtin_prefetch(s->items[i + AHEAD < s->count ? i + AHEAD : i].record);
 			record = record_at(s->items[i].record);
-
 			r = std_pass(s->v, 0, &record);
 		}
 		return r;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BATCH 256 /* records that are read at once */
+
 /* ---- the entries ---- */
 int sort(struct dag_vertex *v);
 int merge(struct dag_vertex *v);

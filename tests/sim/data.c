@@ -53,23 +53,12 @@ void reading_ask(
 
 enum reading_verdict reading_take(struct sim *s, struct sim_reading *r, const Dagrun__Data *d)
 {
+	bool block = d->kind == DAGRUN__DATA_KIND__BLOCK;
+
 	if (d->kind == DAGRUN__DATA_KIND__ERROR)
 		return READING_FAILED;
-	if (d->kind == DAGRUN__DATA_KIND__BLOCK) {
-		switch (fetch_on_block(&r->fetch, d->seq, BLOCK_LEN, s->now)) {
-		case FETCH_ASK_AGAIN:
-			sim_probe(s, PROBE_gap);
-			return READING_AGAIN;
-		case FETCH_IGNORE:
-			return READING_GOES_ON;
-		case FETCH_TAKE:
-			break;
-		}
-		r->sum ^= d->hash_low;
-		return fetch_consumed(&r->fetch, r->fetch.bytes) == FETCH_CREDIT ? READING_CREDIT
-										 : READING_GOES_ON;
-	}
-	switch (fetch_on_end(&r->fetch, d->blocks, s->now)) {
+	switch (block ? fetch_on_block(&r->fetch, d->seq, BLOCK_LEN, s->now)
+		      : fetch_on_end(&r->fetch, d->blocks, s->now)) {
 	case FETCH_ASK_AGAIN:
 		sim_probe(s, PROBE_gap);
 		return READING_AGAIN;
@@ -78,7 +67,10 @@ enum reading_verdict reading_take(struct sim *s, struct sim_reading *r, const Da
 	case FETCH_TAKE:
 		break;
 	}
-	return r->sum == d->hash_high ? READING_DONE : READING_DAMAGED;
+	if (!block)
+		return r->sum == d->hash_high ? READING_DONE : READING_DAMAGED;
+	r->sum ^= d->hash_low;
+	return fetch_consumed(&r->fetch, r->fetch.bytes) == FETCH_CREDIT ? READING_CREDIT : READING_GOES_ON;
 }
 
 /* ---- serving ---- */
