@@ -89,6 +89,12 @@ bool ahead_take_back(struct job *job)
 	return any;
 }
 
+static uint32_t depth(const struct job_stage *stage)
+{
+	return (uint32_t)DAG_MIN(
+		DAG_MAX(AHEAD_TIME / stage->run_ns, (dag_instant)AHEAD_MIN), (dag_instant)AHEAD_MAX);
+}
+
 /* Short vertices wait in a host that has one of their stage, so that it need not wait for us between them. */
 static bool run_ahead(struct job *job, struct host *host)
 {
@@ -96,8 +102,8 @@ static bool run_ahead(struct job *job, struct host *host)
 	struct job_stage *stage = &job->stages[a->stage];
 
 	if (host->job != job || host->retiring || host->isolate || !host->task_count ||
-		host->task_count >= AHEAD_MAX || host->tasks[0]->stage != a->stage || !is_lone(a) ||
-		stage->isolate || !stage->run_ns || stage->run_ns > SHORT_RUN || is_held_up(host))
+		host->tasks[0]->stage != a->stage || !is_lone(a) || stage->isolate || !stage->run_ns ||
+		stage->run_ns > SHORT_RUN || host->task_count >= depth(stage) || is_held_up(host))
 		return false;
 	job->queue_first++;
 	a->state = ATTEMPT_RUNNING;

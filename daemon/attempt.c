@@ -48,6 +48,8 @@ static void free_attempt(struct attempt *a)
 	for (size_t i = 0; i < a->skipped_count; i++)
 		dagrun__record__free_unpacked(a->skipped[i], NULL);
 	free(a->skipped);
+	free(a->skips);
+	free(a->counters);
 	free(a->text);
 	free(a->stderr_tail);
 	HASH_DEL(job->attempts, a);
@@ -158,6 +160,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->group_size = m->group ? m->group_size : 1;
 	a->shares = m->shares;
 	a->skip_count = (uint32_t)DAG_MIN(m->n_skips, (size_t)HOST_SKIPS_MAX);
+	a->skips = a->skip_count ? base_alloc(a->skip_count * sizeof(*a->skips)) : NULL;
 	for (uint32_t i = 0; i < a->skip_count; i++)
 		a->skips[i] =
 			(struct host_skip){m->skips[i]->port, m->skips[i]->producer, m->skips[i]->number};
@@ -230,13 +233,13 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 		struct job_stage *stage = &job->stages[a->stage];
 
 		job->running -= a->shares;
-		a->run_ns = os_now() - a->started;
+		a->run_ns = state == ATTEMPT_SEALED ? a->done.run_ns : os_now() - a->started;
 		stage->run_ns = stage->run_ns ? (7 * stage->run_ns + a->run_ns) / 8 : DAG_MAX(a->run_ns, 1);
 	}
 	a->ahead = false;
 	a->state = state;
 	input_close_all(a);
-	if (a->done.u.done.scratch_used || state == ATTEMPT_FAILED) {
+	if (a->done.scratch_used || state == ATTEMPT_FAILED) {
 		char *scratch = base_format("%s/%u-%u", job->scratch, a->key.vertex, a->key.number);
 
 		os_remove_tree(scratch);
@@ -252,8 +255,8 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 
 void attempt_fail(struct attempt *a, int error, int signal, char *text)
 {
-	a->done.u.done.error = error;
-	a->done.u.done.signal = signal;
+	a->done.error = error;
+	a->done.signal = signal;
 	free(a->text);
 	a->text = text;
 	end_attempt(a, ATTEMPT_FAILED);
@@ -335,30 +338,37 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 /* A program's words for a full disk, which is its node's trouble rather than its own: LC_ALL is C. */
 static bool says_no_space(const struct attempt *a)
 {
-	return a->done.u.done.error == DAG_EFAILED && a->stderr_tail &&
+	return a->done.error == DAG_EFAILED && a->stderr_tail &&
 	       strstr(a->stderr_tail, "No space left on device");
 }
 
 void attempt_on_done(
-	struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len)
+	struct attempt *a, struct host *host, const struct host_done *done, const char *tail, size_t tail_len)
 {
-	a->done = *msg;
-	a->done.u.done.counter_count = DAG_MIN(a->done.u.done.counter_count, (uint32_t)HOST_COUNTERS_MAX);
-	if (msg->u.done.error) {
-		const char *sentence = dag_strerror(msg->u.done.error);
+	size_t counters = DAG_MIN(done->counter_count, (uint32_t)HOST_COUNTERS_MAX) * sizeof(*a->counters);
+
+	a->done = *done;
+	counters = counters > tail_len ? 0 : counters;
+	a->done.counter_count = (uint32_t)(counters / sizeof(*a->counters));
+	if (counters) {
+		a->counters = base_alloc(counters);
+		memcpy(a->counters, tail, counters);
+	}
+	if (done->error) {
+		const char *sentence = dag_strerror(done->error);
 
 		a->stderr_tail = host_stderr(host);
-		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : msg->u.done.error, msg->u.done.signal,
-			text_len ? base_strndup(text, text_len) : base_strdup(sentence));
+		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : done->error, done->signal,
+			tail_len > counters ? base_strndup(tail + counters, tail_len - counters)
+					    : base_strdup(sentence));
 		return;
 	}
-	if (attempt_adopt_segments(a, host, &msg->u.done.index) < 0) {
+	if (attempt_adopt_segments(a, host, &done->index) < 0) {
 		attempt_fail(a, DAG_ENOTSEALED, 0, base_strdup("the index of its outputs is damaged"));
 		return;
 	}
 	serve_sealed(a);
-	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->id, a->key.vertex, a->key.number,
-		&msg->u.done.index);
+	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->id, a->key.vertex, a->key.number, &done->index);
 	end_attempt(a, ATTEMPT_SEALED);
 }
 
@@ -458,7 +468,7 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 		}
 		v->blocks[i] = base + a->view.blocks[i].offset;
 	}
-	v->index = spool_map(job->daemon->spool, a->segments[0]) + a->done.u.done.index.offset;
+	v->index = spool_map(job->daemon->spool, a->segments[0]) + a->done.index.offset;
 	attempt_pin(a);
 	uv_queue_work(job->daemon->loop, &v->work, verify, on_verified);
 }

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LOOK_MS 1
 #define TICK_MS 250
 #define JUDGED_GONE (3 * DAG_SECOND)
 
@@ -227,6 +228,8 @@ static void on_tick(uv_timer_t *tick)
 	dag_instant now = os_now(), boot = os_boottime();
 	struct job *job, *next;
 
+	for (struct host *h = d->hosts; h; h = h->next)
+		talk_hear_ends(h); /* before anybody is judged */
 	session_server_tick(d->control, now);
 	session_server_expire(d->control, now, 2 * JOB_LEASE);
 	if (d->ns)
@@ -251,16 +254,39 @@ static void on_tick(uv_timer_t *tick)
 		restore_drop(d, NULL);
 }
 
+static void on_look(uv_timer_t *look)
+{
+	(void)look; /* the flush that follows looks into the rings */
+}
+
+/* A host that has more vertices after one that ended says so only now and then. */
+static void watch_ends(struct daemon *d)
+{
+	bool any = false;
+
+	for (struct host *h = d->hosts; h && !any; h = h->next)
+		any = h->task_count > 1 && h->tasks[1]->ahead;
+	if (any && !uv_is_active((uv_handle_t *)&d->look))
+		uv_timer_start(&d->look, on_look, LOOK_MS, LOOK_MS);
+	else if (!any)
+		uv_timer_stop(&d->look);
+}
+
 /* Before the loop sleeps: everything that came of this round goes out together. */
 static void on_flush(uv_prepare_t *flush)
 {
 	struct daemon *d = flush->data;
 	struct job *job, *next;
 
+	for (struct host *h = d->hosts; h; h = h->next)
+		talk_hear_ends(h);
 	divide_slots(d);
 	keep_flush(d->keep); /* before anybody is told of it */
 	HASH_ITER(hh, d->jobs, job, next)
 		job_flush(job);
+	for (struct host *h = d->hosts; h; h = h->next)
+		talk_flush(h);
+	watch_ends(d);
 	if (d->ended_jobs)
 		free_ended_jobs(d);
 }
@@ -368,9 +394,10 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 			(struct graph_pair){base_strdup(c->labels[i].name), base_strdup(c->labels[i].value)};
 	d->label_count = c->label_count;
 	uv_timer_init(loop, &d->tick);
+	uv_timer_init(loop, &d->look);
 	uv_prepare_init(loop, &d->flush);
-	d->tick.data = d->flush.data = d;
-	d->handles = 2;
+	d->tick.data = d->look.data = d->flush.data = d;
+	d->handles = 3;
 	d->kept_max = c->spool_memory / 8;
 	r = c->cgroup ? cgroup_new(&d->cgroup, strcmp(c->cgroup, "own") ? c->cgroup : NULL, diag) : 0;
 	if (r == 0)
@@ -458,6 +485,7 @@ void daemon_destroy(struct daemon **daemon)
 	free(d->dead_groups);
 	cgroup_destroy(&d->cgroup);
 	uv_close((uv_handle_t *)&d->flush, on_handle_closed);
+	uv_close((uv_handle_t *)&d->look, on_handle_closed);
 	uv_close((uv_handle_t *)&d->tick, on_handle_closed);
 	*daemon = NULL;
 }

@@ -11,7 +11,8 @@
  *   limits.c    memory, and what vertices leave behind
  *   restore.c   what an earlier daemon had sealed
  *   attempt.c   an attempt from its start to its discard
- *   host.c      host processes and what they say
+ *   host.c      host processes
+ *   talk.c      what they say and are told
  *   input.c     the channels that attempts here read
  *   serve.c     the channels that are read from attempts here
  */
@@ -37,8 +38,10 @@
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
 #define LOG_TAIL 2048u
 #define DONE_BATCH_MAX 128u
-#define AHEAD_MAX 4u /* vertices that a host has at a time, where they are */
 #define SHORT_RUN (2 * DAG_MS)
+#define AHEAD_MIN 4u /* vertices that a host has at a time, where they are so short */
+#define AHEAD_MAX 128u
+#define AHEAD_TIME DAG_MS     /* that they last together, between these two */
 #define HELD_UP (20 * DAG_MS) /* a host whose vertex runs so long keeps no others waiting */
 
 struct host;
@@ -79,9 +82,9 @@ struct daemon {
 	/* Where bytes of remote source inputs are put. */
 	struct spool_segment *stash;
 	uint64_t stash_used;
-	uv_timer_t tick;
+	uv_timer_t tick, look; /* look: into hosts' rings */
 	uv_prepare_t flush;
-	int handles; /* of these two that are open */
+	int handles; /* of these three that are open */
 	bool stopping;
 };
 
@@ -222,14 +225,15 @@ struct attempt {
 	bool ahead;        /* RUNNING: its host has another one before it */
 	uint64_t too_much; /* bytes that it had when it was stopped for them */
 	dag_instant started, deadline;
-	struct host_skip skips[HOST_SKIPS_MAX]; /* bad records, which it does not get to see */
+	struct host_skip *skips; /* bad records, which it does not get to see */
 	uint32_t skip_count;
 	Dagrun__Record **skipped; /* that it met */
 	size_t skipped_count, skipped_cap;
 	bool at_record; /* it died there: */
 	struct host_skip at;
 	/* What is told to the job manager: */
-	struct host_msg done;
+	struct host_done done;
+	struct host_counter *counters; /* done.counter_count */
 	char *text, *stderr_tail;
 	uint32_t log_lines;
 	struct excerpt log; /* of those beyond LOG_LINES_MAX */
@@ -244,8 +248,8 @@ struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
 /* From a Start message; NULL where it makes no sense. */
 struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
 /* Its host said DONE, and does not know it any more. The attempt may be gone after this. */
-void attempt_on_done(
-	struct attempt *a, struct host *host, const struct host_msg *msg, const char *text, size_t text_len);
+void attempt_on_done(struct attempt *a, struct host *host, const struct host_done *done, const char *tail,
+	size_t tail_len);
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
@@ -299,9 +303,8 @@ struct known_segment {
 };
 
 struct host_out {
-	struct host_msg msg;
-	unsigned char *tail;
-	size_t tail_len;
+	unsigned char *bytes;
+	size_t len;
 	int fd;
 };
 
@@ -321,8 +324,12 @@ struct host {
 	struct known_segment *known;   /* that the host has mapped to read */
 	struct spool_segment **grants; /* that it writes to */
 	size_t grant_count, grant_cap;
-	struct host_out *out; /* that the socket has no room for yet */
+	struct host_out *out; /* packets that are complete */
 	size_t out_count, out_cap;
+	struct host_packet *packet, *inbox; /* packet: being filled, behind those */
+	bool full;                          /* its socket has no room */
+	uint64_t received;                  /* messages */
+	uint32_t ring_taken;
 	uint32_t *stages;      /* sent to it: a flag each */
 	struct excerpt errors; /* of what is written to stderr */
 	uint32_t cpus;         /* that it is bound to; 0: all */
@@ -357,6 +364,20 @@ void host_check_memory(struct job *job);
 void host_kill(struct host *host);
 /* Kills all hosts and waits for their ends: they must not outlive their daemon. */
 void host_end_all(struct daemon *d);
+/* The record that its plugin was at; programs read ahead, so theirs is not known. */
+void host_note_position(struct host *host, struct attempt *a);
+
+/* ---- talk.c ---- */
+
+void talk_begin(struct host *host);
+/* Hears all that the host has said. */
+void talk_hear(struct host *host);
+/* Hears just what has ended. */
+void talk_hear_ends(struct host *host);
+/* Sends what it is to be told. */
+void talk_flush(struct host *host);
+/* Drops what it was to be told. */
+void talk_forget(struct host *host);
 void host_send_msg(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
 /* Makes sure that the host can read the segment. */
 int host_show_segment(struct host *host, uint32_t segment);

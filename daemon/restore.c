@@ -120,7 +120,7 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 	if (a && attempt_adopt_segments(a, NULL, &o->record.index) == 0) {
 		a->state = ATTEMPT_SEALED;
 		a->acked = o->record.acked;
-		a->done.u.done.index = o->record.index;
+		a->done.index = o->record.index;
 	} else if (a)
 		attempt_discard(a);
 	for (size_t i = 0; i < start.n_inputs; i++)

@@ -88,27 +88,26 @@ void job_log(struct job *job, uint32_t vertex, const char *text, size_t len)
 
 static void fill_done(Dagrun__Done *m, struct attempt *a)
 {
-	const struct host_msg *d = &a->done;
+	const struct host_done *d = &a->done;
 
 	m->vertex = a->key.vertex;
 	m->attempt = a->key.number;
-	m->error = d->u.done.error;
+	m->error = d->error;
 	m->text = a->text ? a->text : "";
 	m->stderr_tail = a->stderr_tail ? a->stderr_tail : "";
-	m->signal = d->u.done.signal;
-	if (d->u.done.error && d->u.done.blamed && d->u.done.port < a->input_count &&
-		d->u.done.producer < a->inputs[d->u.done.port].count) {
-		const struct input_port *in = &a->inputs[d->u.done.port];
+	m->signal = d->signal;
+	if (d->error && d->blamed && d->port < a->input_count && d->producer < a->inputs[d->port].count) {
+		const struct input_port *in = &a->inputs[d->port];
 
 		m->blamed = true;
-		m->blamed_vertex = in->vertices[d->u.done.producer];
-		m->blamed_attempt = in->attempts ? in->attempts[d->u.done.producer] : 0;
+		m->blamed_vertex = in->vertices[d->producer];
+		m->blamed_attempt = in->attempts ? in->attempts[d->producer] : 0;
 	}
-	m->closed_early = d->u.done.closed_early;
-	m->records_in = d->u.done.records_in;
-	m->bytes_in = d->u.done.bytes_in;
-	m->records_out = d->u.done.records_out;
-	m->bytes_out = d->u.done.bytes_out;
+	m->closed_early = d->closed_early;
+	m->records_in = d->records_in;
+	m->bytes_in = d->bytes_in;
+	m->records_out = d->records_out;
+	m->bytes_out = d->bytes_out;
 	m->run_ns = a->run_ns;
 	m->bytes = a->stored;
 	m->inputs = attempt_inputs(a);
@@ -127,14 +126,14 @@ static void fill_done(Dagrun__Done *m, struct attempt *a)
 		m->hash_low = hash.low;
 		m->hash_high = hash.high;
 	}
-	m->n_counters = d->u.done.counter_count;
+	m->n_counters = d->counter_count;
 	m->counters = base_alloc((m->n_counters + 1) * sizeof(*m->counters));
 	for (size_t i = 0; i < m->n_counters; i++) {
 		m->counters[i] = base_alloc(sizeof(**m->counters));
 		dagrun__counter__init(m->counters[i]);
-		m->counters[i]->name = (char *)d->u.done.counters[i].name;
-		a->done.u.done.counters[i].name[sizeof(d->u.done.counters[i].name) - 1] = 0;
-		m->counters[i]->value = d->u.done.counters[i].value;
+		m->counters[i]->name = a->counters[i].name;
+		a->counters[i].name[sizeof(a->counters[i].name) - 1] = 0;
+		m->counters[i]->value = a->counters[i].value;
 	}
 }
 

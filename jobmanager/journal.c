@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A queue of facts, and a thread that turns all that is in it into one transaction. */
+/*
+ * A queue of facts, and a thread that turns all that is in it into one transaction. Facts are lines, and a
+ * row has as many of them as came together, since a row for each would cost more than all else that a short
+ * vertex costs. A line that begins with a tab goes on with the fact before it.
+ */
 #include "journal.h"
+#include "base/buffer.h"
 #include "base/hash.h"
 #include "os/os.h"
 
@@ -13,23 +18,23 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x64616772 /* "dagr" */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
+#define ROW_BYTES (32u << 10)
 #define RETRY_MS 1000
 #define TABLE_JOB                                                                                            \
 	"CREATE TABLE job(name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID"
-#define TABLE_FACTS "CREATE TABLE facts(seq INTEGER PRIMARY KEY, fact TEXT NOT NULL, sum INTEGER NOT NULL)"
+#define TABLE_FACTS "CREATE TABLE facts(seq INTEGER PRIMARY KEY, facts TEXT NOT NULL, sum INTEGER NOT NULL)"
 
 struct journal {
 	struct journal_config config;
 	char *path;
 	struct graph_pair *meta;
-	uint64_t sum; /* of the last fact */
+	uint64_t rows, sum; /* sum: of the last one */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
-	char **queue;
-	size_t count, cap;
-	uint64_t appended, durable;
+	struct buffer queue;        /* lines */
+	uint64_t appended, durable; /* facts */
 	bool stopping;
 	char *trouble; /* to be told; guarded by lock */
 	bool trouble_new, trouble_final, trouble_over;
@@ -68,14 +73,58 @@ static int64_t meta_sum(const char *name, const char *value)
 	return sum;
 }
 
-/* Each fact's sum covers the one before, so that none can be missing or changed unseen. */
-static uint64_t fact_sum(uint64_t before, const char *fact)
+/* Each row's sum covers the one before, so that none can be missing or changed unseen. */
+static uint64_t row_sum(uint64_t before, const char *lines, size_t len)
 {
-	char *text = base_format("%016llx %s", (unsigned long long)before, fact);
-	uint64_t sum = hash_128(text, strlen(text)).low;
+	struct buffer text = {0};
+	uint64_t sum;
 
-	free(text);
+	buffer_format(&text, "%016llx ", (unsigned long long)before);
+	buffer_append(&text, lines, len);
+	sum = hash_128(text.data, text.len).low;
+	buffer_fini(&text);
 	return sum;
+}
+
+/* ---- facts as lines ---- */
+
+static void add_fact(struct buffer *lines, const char *fact)
+{
+	for (const char *end; (end = strchr(fact, '\n')); fact = end + 1) {
+		buffer_append(lines, fact, (size_t)(end - fact));
+		buffer_append(lines, "\n\t", 2);
+	}
+	buffer_append(lines, fact, strlen(fact));
+	buffer_append(lines, "\n", 1);
+}
+
+/* The length of the facts at the front that fill a row; each ends with a newline that no tab follows. */
+static size_t row_length(const char *lines, size_t len)
+{
+	size_t at = ROW_BYTES;
+
+	if (len <= ROW_BYTES)
+		return len;
+	while (at < len && (lines[at - 1] != '\n' || lines[at] == '\t'))
+		at++;
+	return at;
+}
+
+static void split_facts(struct journal_saved *saved, const char *lines)
+{
+	struct buffer fact = {0};
+
+	for (; *lines; lines++) {
+		if (*lines != '\n' || lines[1] == '\t') {
+			buffer_append(&fact, lines, 1);
+			lines += *lines == '\n';
+			continue;
+		}
+		*DAG_APPEND(saved->facts, saved->fact_count, saved->fact_cap) =
+			base_strndup((const char *)fact.data, fact.len);
+		fact.len = 0;
+	}
+	buffer_fini(&fact);
 }
 
 static int put_meta(sqlite3 *db, const char *name, const char *value)
@@ -118,29 +167,35 @@ static int open_database(struct journal *j)
 	return r == SQLITE_OK ? run_sql(j, "COMMIT") : r;
 }
 
-static int write_group(struct journal *j, char **facts, size_t n, uint64_t first)
+static int write_group(struct journal *j, const struct buffer *lines)
 {
 	sqlite3_stmt *stmt = NULL;
-	uint64_t sum = j->sum;
+	uint64_t sum = j->sum, rows = j->rows;
 	int r = run_sql(j, "BEGIN");
 
 	if (r == SQLITE_OK)
 		r = sqlite3_prepare_v2(
-			j->db, "INSERT INTO facts(seq, fact, sum) VALUES(?, ?, ?)", -1, &stmt, NULL);
-	for (size_t i = 0; i < n && r == SQLITE_OK; i++) {
-		sqlite3_bind_int64(stmt, 1, (sqlite3_int64)(first + i));
-		sqlite3_bind_text(stmt, 2, facts[i], -1, SQLITE_STATIC);
-		sum = fact_sum(sum, facts[i]);
+			j->db, "INSERT INTO facts(seq, facts, sum) VALUES(?, ?, ?)", -1, &stmt, NULL);
+	for (size_t at = 0; at < lines->len && r == SQLITE_OK;) {
+		const char *row = (const char *)lines->data + at;
+		size_t len = row_length(row, lines->len - at);
+
+		sum = row_sum(sum, row, len);
+		sqlite3_bind_int64(stmt, 1, (sqlite3_int64)++rows);
+		sqlite3_bind_text(stmt, 2, row, (int)len, SQLITE_STATIC);
 		sqlite3_bind_int64(stmt, 3, (sqlite3_int64)sum);
 		r = sqlite3_step(stmt);
 		r = r == SQLITE_DONE ? SQLITE_OK : r;
 		sqlite3_reset(stmt);
+		at += len;
 	}
 	sqlite3_finalize(stmt);
 	if (r == SQLITE_OK)
 		r = run_sql(j, "COMMIT");
-	if (r == SQLITE_OK)
+	if (r == SQLITE_OK) {
 		j->sum = sum;
+		j->rows = rows;
+	}
 	if (r != SQLITE_OK && !sqlite3_get_autocommit(j->db))
 		run_sql(j, "ROLLBACK");
 	return r;
@@ -174,7 +229,6 @@ static bool wait_for_room(struct journal *j, int r)
 static void *run_journal(void *arg)
 {
 	struct journal *j = arg;
-	uint64_t next = j->config.first + 1;
 	int r;
 
 	while ((r = open_database(j)) != SQLITE_OK) {
@@ -183,30 +237,26 @@ static void *run_journal(void *arg)
 			return NULL;
 	}
 	for (;;) {
-		char **facts;
-		size_t n;
+		struct buffer lines;
+		uint64_t last;
 
 		pthread_mutex_lock(&j->lock);
-		while (!j->count && !j->stopping)
+		while (!j->queue.len && !j->stopping)
 			pthread_cond_wait(&j->more, &j->lock);
-		facts = j->queue;
-		n = j->count;
-		j->queue = NULL;
-		j->count = j->cap = 0;
+		lines = j->queue;
+		last = j->appended;
+		j->queue = (struct buffer){0};
 		pthread_mutex_unlock(&j->lock);
-		if (!n)
+		if (!lines.len)
 			break;
-		while ((r = write_group(j, facts, n, next)) != SQLITE_OK)
+		while ((r = write_group(j, &lines)) != SQLITE_OK)
 			if (!wait_for_room(j, r))
 				break;
-		for (size_t i = 0; i < n; i++)
-			free(facts[i]);
-		free(facts);
+		buffer_fini(&lines);
 		if (r != SQLITE_OK)
 			break;
-		next += n;
 		pthread_mutex_lock(&j->lock);
-		j->durable = next - 1;
+		j->durable = last;
 		pthread_mutex_unlock(&j->lock);
 		tell_trouble(j, NULL, false);
 	}
@@ -261,6 +311,7 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 		j->meta[i] = (struct graph_pair){
 			base_strdup(config->meta[i].name), base_strdup(config->meta[i].value)};
 	j->appended = j->durable = config->first;
+	j->rows = config->first_row;
 	j->sum = config->first_sum;
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->more, NULL);
@@ -277,7 +328,7 @@ uint64_t journal_append(struct journal *j, const char *const *facts, size_t n)
 
 	pthread_mutex_lock(&j->lock);
 	for (size_t i = 0; i < n; i++)
-		*DAG_APPEND(j->queue, j->count, j->cap) = base_strdup(facts[i]);
+		add_fact(&j->queue, facts[i]);
 	seq = j->appended += n;
 	pthread_cond_signal(&j->more);
 	pthread_mutex_unlock(&j->lock);
@@ -298,9 +349,7 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct journal *j = handle->data;
 
-	for (size_t i = 0; i < j->count; i++)
-		free(j->queue[i]);
-	free(j->queue);
+	buffer_fini(&j->queue);
 	free(j->trouble);
 	free(j->path);
 	for (size_t i = 0; i < j->config.meta_count; i++) {
@@ -405,35 +454,33 @@ static char *load_meta(sqlite3 *db, struct journal_saved *saved)
 	return wrong ? wrong : saved->epoch ? NULL : base_strdup("table job has no epoch");
 }
 
+/* All facts, or just those of the last row. */
 static char *load_facts(sqlite3 *db, bool all, struct journal_saved *saved)
 {
 	sqlite3_stmt *stmt;
-	uint64_t sum = 0, seq = 0;
 	char *wrong = NULL;
 	int r = sqlite3_prepare_v2(db,
-		all ? "SELECT seq, fact, sum FROM facts ORDER BY seq"
-		    : "SELECT seq, fact, sum FROM facts ORDER BY seq DESC LIMIT 1",
+		all ? "SELECT seq, facts, sum FROM facts ORDER BY seq"
+		    : "SELECT seq, facts, sum FROM facts ORDER BY seq DESC LIMIT 1",
 		-1, &stmt, NULL);
 
 	while (r == SQLITE_OK && !wrong && (r = sqlite3_step(stmt)) == SQLITE_ROW) {
-		const char *fact = (const char *)sqlite3_column_text(stmt, 1);
+		const char *lines = (const char *)sqlite3_column_text(stmt, 1);
 
 		r = SQLITE_OK;
-		seq++;
-		sum = fact && all ? fact_sum(sum, fact) : 0;
-		if (all && (sqlite3_column_int64(stmt, 0) != (sqlite3_int64)seq || !fact ||
-				   (uint64_t)sqlite3_column_int64(stmt, 2) != sum))
-			wrong = base_format(
-				"row %llu of table facts is damaged or missing", (unsigned long long)seq);
+		saved->row_count++;
+		saved->last_sum = lines && all ? row_sum(saved->last_sum, lines, strlen(lines)) : 0;
+		if (all && (sqlite3_column_int64(stmt, 0) != (sqlite3_int64)saved->row_count || !lines ||
+				   (uint64_t)sqlite3_column_int64(stmt, 2) != saved->last_sum))
+			wrong = base_format("row %llu of table facts is damaged or missing",
+				(unsigned long long)saved->row_count);
 		else
-			*DAG_APPEND(saved->facts, saved->fact_count, saved->fact_cap) =
-				base_strdup(fact ? fact : "");
+			split_facts(saved, lines ? lines : "");
 	}
 	if (!wrong && r != SQLITE_DONE)
-		wrong = base_format("table facts cannot be read after row %llu: %s", (unsigned long long)seq,
-			sqlite3_errmsg(db));
+		wrong = base_format("table facts cannot be read after row %llu: %s",
+			(unsigned long long)saved->row_count, sqlite3_errmsg(db));
 	sqlite3_finalize(stmt);
-	saved->last_sum = sum;
 	return wrong;
 }
 
@@ -493,6 +540,11 @@ const char *journal_meta(const struct journal_saved *saved, const char *name)
 		if (!strcmp(saved->meta[i].name, name))
 			return saved->meta[i].value;
 	return NULL;
+}
+
+const char *journal_last(const struct journal_saved *saved)
+{
+	return saved->fact_count ? saved->facts[saved->fact_count - 1] : "";
 }
 
 int journal_set_epoch(const char *folder, uint32_t epoch, struct dag_diag *diag)

@@ -16,8 +16,9 @@ struct journal_config {
 	const char *folder;            /* of the job; made if missing */
 	const struct graph_pair *meta; /* what is known of the job: kept in the file */
 	size_t meta_count;
-	bool existing;             /* the file is there, with */
-	uint64_t first, first_sum; /* facts that are in the file already, and the last one's sum */
+	bool existing;                 /* the file is there, with */
+	uint64_t first;                /* facts in */
+	uint64_t first_row, first_sum; /* rows, and the last one's sum */
 	/* In the loop: everything up to `seq` is on disk. */
 	void (*on_durable)(void *ctx, uint64_t seq);
 	/* In the loop: the journal cannot be written now (full disk) and is tried again; NULL text: it works
@@ -43,18 +44,19 @@ struct journal_saved {
 	size_t meta_count, meta_cap;
 	char **facts;
 	size_t fact_count, fact_cap;
-	uint64_t last_sum;
+	uint64_t row_count, last_sum;
 	uint32_t epoch;
 };
 
 /*
  * Reads a journal. DAG_EMISSING where there is none; DAG_ECORRUPT for one that is damaged or not ours, with
  * the row named. Half of it is never given out. with_facts: all of them, checked; otherwise only the last
- * one.
+ * ones.
  */
 int journal_load(const char *folder, bool with_facts, struct journal_saved *ret, struct dag_diag *diag);
 void journal_saved_fini(struct journal_saved *saved);
 const char *journal_meta(const struct journal_saved *saved, const char *name); /* NULL: not said */
+const char *journal_last(const struct journal_saved *saved);                   /* the last fact; "": none */
 /* Makes the epoch durable. DAG_EIO. */
 int journal_set_epoch(const char *folder, uint32_t epoch, struct dag_diag *diag);
 /* The right to run the job, for as long as the descriptor is open. DAG_EBUSY where another process has it;

@@ -336,6 +336,7 @@ static int start(struct manager *m, struct dag_diag *diag)
 		r = r == 0 ? resume_replay(m, diag) : r;
 		journal.existing = true;
 		journal.first = saved->fact_count;
+		journal.first_row = saved->row_count;
 		journal.first_sum = saved->last_sum;
 	}
 	/* The daemon first: its hosts start while the journal is opened. */

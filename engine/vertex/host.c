@@ -17,6 +17,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define NUDGE_EVERY (DAG_MS / 10)
+
 /* ---- segments ---- */
 
 struct host_segment *host_find_segment(struct host *host, uint32_t id)
@@ -158,9 +160,43 @@ void host_space_trim(struct host *host, const struct host_segment *segment, uint
 
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
 {
+	struct host_packet packet;
+
+	packet.len = 0;
+	host_packet_add(&packet, msg, tail, tail_len);
+	atomic_fetch_add(&host->sent, 1);
 	/* The socket blocks: a daemon that is behind holds its hosts up, and nothing is lost. */
-	if (host_msg_send(host->sock, msg, tail, tail_len, -1) < 0)
+	if (host_packet_send(host->sock, packet.bytes, packet.len, -1) < 0)
 		_exit(1);
+}
+
+static void nudge(struct host *host)
+{
+	struct host_msg msg = {.kind = HOST_NUDGE};
+
+	if (host->untold)
+		host_send(host, &msg, NULL, 0);
+	host->untold = 0;
+	host->nudged = os_now();
+}
+
+/* An end that was good goes into the ring; true where it did. The daemon may sleep, and looks into it by
+ * itself only now and then. */
+static bool put_into_ring(struct host *host, uint32_t task, const struct host_done *done)
+{
+	struct host_ended ended = {.task = task, .done = *done};
+	bool ok;
+
+	if (done->error || done->counter_count)
+		return false;
+	pthread_mutex_lock(&host->lock);
+	ended.sent = atomic_load(&host->sent);
+	ok = host_ring_put(host->status, &ended);
+	host->untold += ok;
+	if (host->untold >= HOST_RING_SIZE / 2 || (ok && os_now() - host->nudged > NUDGE_EVERY))
+		nudge(host);
+	pthread_mutex_unlock(&host->lock);
+	return ok;
 }
 
 struct dag_vertex *host_find_task(struct host *host, uint32_t id)
@@ -220,8 +256,8 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 	case HOST_START:
 		start = DAG_APPEND(host->starts, host->start_count, host->start_cap);
 		start->msg = *msg;
+		start->tail = base_alloc(tail_len + 1);
 		memcpy(start->tail, tail, tail_len);
-		start->tail_len = tail_len;
 		return;
 	case HOST_SEGMENT:
 		map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, false);
@@ -265,11 +301,11 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 static bool take_message(struct host *host)
 {
 	struct host_msg msg;
-	_Alignas(16) unsigned char tail[HOST_TAIL_MAX];
+	const void *tail;
 	size_t tail_len;
 	int fd, r;
 
-	r = host_msg_recv(host->sock, &msg, tail, &tail_len, &fd);
+	r = host_msg_recv(host->sock, &host->inbox, &msg, &tail, &tail_len, &fd);
 	if (r < 0)
 		_exit(1); /* the daemon is gone, and with it everything that this vertex could do */
 	pthread_mutex_lock(&host->lock);
@@ -301,7 +337,7 @@ void host_wait(struct host *host)
 	host->leader = true;
 	alone = host->threads == 1;
 	pthread_mutex_unlock(&host->lock);
-	if (alone || socket_readable(host, -1))
+	if (alone || host_packet_has_more(&host->inbox) || socket_readable(host, -1))
 		take_message(host);
 	else
 		pthread_mutex_lock(&host->lock);
@@ -311,7 +347,7 @@ void host_wait(struct host *host)
 
 void host_look(struct host *host)
 {
-	while (!host->leader && socket_readable(host, 0)) {
+	while (!host->leader && (host_packet_has_more(&host->inbox) || socket_readable(host, 0))) {
 		host->leader = true;
 		pthread_mutex_unlock(&host->lock);
 		take_message(host);
@@ -333,9 +369,12 @@ void host_changed(struct host *host)
 
 /* ---- running ---- */
 
-static void find_fifo_producers(
-	struct host *host, struct dag_vertex *v, const struct host_port *ports, const uint32_t *vertices)
+static void find_fifo_producers(struct host *host, struct dag_vertex *v, const struct host_start *start)
 {
+	const struct host_port *ports = (const struct host_port *)start->tail;
+	const struct host_skip *skips = (const struct host_skip *)(ports + v->stage->spec.in_count);
+	const uint32_t *vertices = (const uint32_t *)(skips + v->skip_count);
+
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		if (!(ports[port].flags & HOST_PORT_FIFO))
 			continue;
@@ -372,8 +411,8 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	v->attempt = start->msg.u.start.attempt;
 	v->epoch = start->msg.u.start.epoch;
 	v->window = start->msg.u.start.window;
-	v->skip_count = DAG_MIN(start->msg.u.start.skip_count, HOST_SKIPS_MAX);
-	memcpy(v->skips, start->msg.u.start.skips, v->skip_count * sizeof(*v->skips));
+	v->skip_count = start->msg.u.start.skip_count;
+	memcpy(v->skips, ports + stage->spec.in_count, v->skip_count * sizeof(*v->skips));
 	pthread_mutex_init(&v->lock, NULL);
 	for (uint32_t p = 0; p < stage->spec.in_count; p++) {
 		v->in[p].producers = ports[p].producers;
@@ -385,35 +424,45 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	return v;
 }
 
-static void send_done(struct dag_vertex *v, int error, const struct block_ref *index)
+static void send_done(struct dag_vertex *v, int error, const struct block_ref *index, dag_instant began)
 {
 	struct host_msg msg = {.kind = HOST_DONE, .task = v->task};
-	size_t len = v->error_text && error ? DAG_MIN(strlen(v->error_text), HOST_TAIL_MAX) : 0;
+	struct host_done *done = &msg.u.done;
+	struct buffer tail = {0};
 
-	msg.u.done.error = error;
-	msg.u.done.signal = v->signal;
-	msg.u.done.exit_code = v->exit_code;
-	msg.u.done.blamed = error && v->blamed;
-	msg.u.done.port = v->blamed_port;
-	msg.u.done.producer = v->blamed_producer;
-	msg.u.done.closed_early = writer_all_closed(v);
-	msg.u.done.index = *index;
-	msg.u.done.records_in = v->records_in;
-	msg.u.done.bytes_in = v->bytes_in;
+	done->error = error;
+	done->signal = v->signal;
+	done->exit_code = v->exit_code;
+	done->blamed = error && v->blamed;
+	done->port = v->blamed_port;
+	done->producer = v->blamed_producer;
+	done->closed_early = writer_all_closed(v);
+	done->index = *index;
+	done->records_in = v->records_in;
+	done->bytes_in = v->bytes_in;
 	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++) {
-		msg.u.done.records_out += v->port_records[i];
-		msg.u.done.bytes_out += v->port_bytes[i];
+		done->records_out += v->port_records[i];
+		done->bytes_out += v->port_bytes[i];
 	}
-	msg.u.done.scratch_used = v->scratch != NULL;
-	msg.u.done.counter_count = v->counter_count;
-	memcpy(msg.u.done.counters, v->counters, sizeof(v->counters));
-	host_send(v->host, &msg, v->error_text, len);
+	done->scratch_used = v->scratch != NULL;
+	done->counter_count = v->counter_count;
+	done->run_ns = os_now() - began;
+	if (error)
+		v->host->spoiled = true;
+	if (put_into_ring(v->host, v->task, done))
+		return;
+	buffer_append(&tail, v->counters, v->counter_count * sizeof(*v->counters));
+	if (error && v->error_text)
+		buffer_append(&tail, v->error_text, strlen(v->error_text));
+	host_send(v->host, &msg, tail.data, DAG_MIN(tail.len, (size_t)HOST_TAIL_MAX));
+	buffer_fini(&tail);
 }
 
 static void *run_task(void *arg)
 {
 	struct dag_vertex *v = arg;
 	struct block_ref index = {0};
+	dag_instant began = os_now();
 	int r;
 
 	reader_open_live(v);
@@ -440,7 +489,7 @@ static void *run_task(void *arg)
 	/* The output first, then the inputs: a reader that is done must find its producers still committed to
 	 * it. */
 	reader_close_all(v, r != 0);
-	send_done(v, r, &index);
+	send_done(v, r, &index, began);
 	return NULL;
 }
 
@@ -457,27 +506,22 @@ static void free_task(struct dag_vertex *v)
 /* Runs the first group_size STARTs, in threads beside each other where there are several. */
 static void run_group(struct host *host)
 {
-	uint32_t n = host->starts[0].msg.u.start.group_size;
-	struct host_start *starts = base_alloc(n * sizeof(*starts));
+	struct host_start *starts = host->starts + host->start_first;
+	uint32_t n = starts[0].msg.u.start.group_size;
 	pthread_t threads[HOST_TASKS_MAX];
 
-	memcpy(starts, host->starts, n * sizeof(*starts));
-	host->start_count -= n;
-	memmove(host->starts, host->starts + n, host->start_count * sizeof(*starts));
-	if (!host_status_claim(host->status, starts[n - 1].msg.task)) {
-		free(starts);
-		return;
+	host->start_first += n;
+	if (host_status_claim(host->status, starts[n - 1].msg.task)) {
+		for (uint32_t i = 0; i < n; i++)
+			host->tasks[i] = new_task(host, &starts[i]);
+		host->task_count = n;
+		for (uint32_t i = 0; i < n; i++)
+			find_fifo_producers(host, host->tasks[i], &starts[i]);
 	}
 	for (uint32_t i = 0; i < n; i++)
-		host->tasks[i] = new_task(host, &starts[i]);
-	host->task_count = n;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct host_port *ports = (const struct host_port *)starts[i].tail;
-
-		find_fifo_producers(host, host->tasks[i], ports,
-			(const uint32_t *)(ports + host->tasks[i]->stage->spec.in_count));
-	}
-	free(starts);
+		free(starts[i].tail);
+	if (!host->task_count)
+		return;
 	host->threads = (int)n;
 	atomic_store(&host->status->vertex, host->tasks[0]->vertex);
 	atomic_store(&host->status->reading, 0);
@@ -493,9 +537,12 @@ static void run_group(struct host *host)
 	host->task_count = 0;
 }
 
-static bool group_is_whole(const struct host *host)
+static bool group_is_whole(struct host *host)
 {
-	return host->start_count && host->start_count >= host->starts[0].msg.u.start.group_size;
+	if (host->start_first == host->start_count)
+		host->start_first = host->start_count = 0;
+	return host->start_count && host->start_count - host->start_first >=
+					    host->starts[host->start_first].msg.u.start.group_size;
 }
 
 /* When the machine is out of memory, a vertex goes before a daemon. */
@@ -535,14 +582,18 @@ int main(int argc, char **argv)
 		return 70;
 	close(HOST_STATUS_FD);
 	host.threads = 1;
+	host.inbox.fd = -1;
 	pthread_mutex_init(&host.lock, NULL);
 	pthread_cond_init(&host.changed, NULL);
 	ready.u.ready.version = HOST_PROTO_VERSION;
 	host_send(&host, &ready, NULL, 0);
 	while (!host.exiting) {
 		pthread_mutex_lock(&host.lock);
-		while (!group_is_whole(&host) && !host.exiting)
+		while ((host.spoiled || !group_is_whole(&host)) && !host.exiting) {
+			if (!host_packet_has_more(&host.inbox))
+				nudge(&host);
 			host_wait(&host);
+		}
 		pthread_mutex_unlock(&host.lock);
 		if (!host.exiting)
 			run_group(&host);

@@ -47,8 +47,7 @@ struct host_space {
 
 struct host_start {
 	struct host_msg msg;
-	unsigned char tail[HOST_TAIL_MAX];
-	size_t tail_len;
+	unsigned char *tail;
 };
 
 struct host {
@@ -62,11 +61,16 @@ struct host {
 	bool leader; /* one of them is reading the socket */
 	int wake_fd; /* eventfd: makes the leader look up */
 	bool exiting;
+	_Atomic bool spoiled; /* a vertex failed: nothing more is begun, and the daemon ends us */
 	struct host_segment *segments;
 	struct host_stage *stages;
 	struct host_space space;
-	struct host_start *starts; /* that came and have not begun */
-	size_t start_count, start_cap;
+	struct host_start *starts; /* starts[start_first … start_count−1] came and have not begun */
+	size_t start_first, start_count, start_cap;
+	struct host_packet inbox;
+	_Atomic uint64_t sent; /* messages */
+	uint32_t untold;       /* ends in the ring that the daemon was not nudged for */
+	dag_instant nudged;
 	struct dag_vertex *tasks[HOST_TASKS_MAX];
 	uint32_t task_count;
 };

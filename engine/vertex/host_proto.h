@@ -2,8 +2,13 @@
 #ifndef VERTEX_HOST_PROTO_H
 #define VERTEX_HOST_PROTO_H
 /*
- * What a daemon and its vertex hosts say to each other, over one SOCK_SEQPACKET pair: a struct host_msg, a
- * tail of bytes, and sometimes one descriptor (SCM_RIGHTS). Both ends are of one build, which READY proves.
+ * What a daemon and its vertex hosts say to each other, over one SOCK_SEQPACKET pair: packets of messages,
+ * each a struct host_msg and a tail of bytes; the last of a packet may have a descriptor beside it
+ * (SCM_RIGHTS). Both ends are of one build, which READY proves.
+ *
+ * A vertex of a microsecond must not cost a system call to report: that it ended well, the host writes into a
+ * ring in shared memory. Each entry says how many messages were sent before it, so that the daemon sees all
+ * in their order; NUDGE says that there is something in the ring where the daemon may be asleep.
  *
  * The daemon trusts nothing that a host says, since a host runs users' code: every number is checked before
  * use.
@@ -12,17 +17,20 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 1
+#define HOST_PROTO_VERSION 2
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
+#define HOST_PACKET_MAX 32768u
 #define HOST_TAIL_MAX 16384u
 #define HOST_BLOCKS_MAX (HOST_TAIL_MAX / sizeof(struct block_ref))
 #define HOST_TASKS_MAX 64u /* vertices of one fifo group */
+#define HOST_RING_SIZE 256u
 
 enum host_msg_kind {
 	/* daemon to host */
 	HOST_STAGE = 1, /* descriptor: a memfd with an encoded struct stage_spec */
-	HOST_START,     /* tail: struct host_port × in ports, then u32 producer vertices of fifo ports */
+	HOST_START,     /* tail: host_port × in ports, host_skip × skip_count, u32 producer vertices of fifo
+			   ports */
 	HOST_SEGMENT,   /* descriptor: a segment to read from */
 	HOST_GRANT,     /* descriptor: a segment to write to, wholly this host's until RETIRE */
 	HOST_DROP,      /* forget a segment */
@@ -40,7 +48,8 @@ enum host_msg_kind {
 	HOST_SPACE,    /* a segment of at least `bytes` is wanted */
 	HOST_RETIRE,   /* nothing more is written to a segment */
 	HOST_LIVE,     /* tail: block_refs, appended to a part of a live stream */
-	HOST_DONE,     /* the attempt ended; tail: text */
+	HOST_DONE,     /* the attempt ended; tail: host_counter × counter_count, text */
+	HOST_NUDGE,    /* there are ends in the ring */
 	HOST_LOG,      /* tail: a line for people */
 	HOST_SKIPPED   /* data: port, producer, bytes (its number); tail: the record's first bytes */
 };
@@ -67,6 +76,20 @@ struct host_skip {
 	uint64_t number;
 };
 
+/* How an attempt ended. */
+struct host_done {
+	int32_t error; /* 0 or a DAG_E… */
+	int32_t signal, exit_code;
+	uint32_t blamed; /* the error came from reading this input: */
+	uint32_t port, producer;
+	uint32_t closed_early; /* all its outputs were closed by their readers */
+	uint32_t scratch_used;
+	struct block_ref index;
+	uint64_t records_in, bytes_in, records_out, bytes_out;
+	dag_instant run_ns;
+	uint32_t counter_count; /* at most HOST_COUNTERS_MAX */
+};
+
 struct host_msg {
 	uint32_t kind; /* enum host_msg_kind */
 	uint32_t task; /* chosen by the daemon at START; never used again within a host */
@@ -80,9 +103,8 @@ struct host_msg {
 			uint32_t group_size; /* tasks that must run together: START of all of them comes in a
 						row */
 			uint32_t in_ports;
-			uint64_t window; /* bytes that a live part may be ahead of its readers */
-			uint32_t skip_count;
-			struct host_skip skips[HOST_SKIPS_MAX];
+			uint64_t window;     /* bytes that a live part may be ahead of its readers */
+			uint32_t skip_count; /* at most HOST_SKIPS_MAX */
 		} start;
 		struct {
 			uint32_t id;
@@ -111,22 +133,17 @@ struct host_msg {
 			uint32_t stream, part, blocks;
 			uint64_t limit;
 		} live;
-		struct {
-			int32_t error; /* 0 or a DAG_E… */
-			int32_t signal, exit_code;
-			uint32_t blamed; /* the error came from reading this input: */
-			uint32_t port, producer;
-			uint32_t closed_early; /* all its outputs were closed by their readers */
-			struct block_ref index;
-			uint64_t records_in, bytes_in, records_out, bytes_out;
-			uint32_t scratch_used;
-			uint32_t counter_count;
-			struct host_counter counters[HOST_COUNTERS_MAX];
-		} done;
+		struct host_done done;
 		struct {
 			uint32_t version;
 		} ready;
 	} u;
+};
+
+struct host_ended {
+	uint64_t sent; /* messages that the host had sent before */
+	uint32_t task;
+	struct host_done done; /* without error and counters */
 };
 
 /* In memory that host and daemon share, so that a crash still tells how far the vertex was. */
@@ -138,7 +155,19 @@ struct host_status {
 	_Atomic uint64_t bytes_read, bytes_written;
 	/* Low half: the task that the host began last; high half: the last one that the daemon took back. */
 	_Atomic uint64_t claim;
+	/* Of all that was ever written to the ring, and taken from it: the entry i lies at i %
+	 * HOST_RING_SIZE. */
+	_Atomic uint32_t ring_written, ring_taken;
+	struct host_ended ring[HOST_RING_SIZE];
 };
+
+/* False where the ring is full. By one thread at a time. */
+bool host_ring_put(struct host_status *status, const struct host_ended *ended);
+/*
+ * Takes the next one that was written when no more than `received` messages had been sent; `taken` is the
+ * daemon's own count of what it took, since the shared one can be damaged. False where there is none.
+ */
+bool host_ring_take(struct host_status *status, uint32_t *taken, uint64_t received, struct host_ended *ret);
 
 /* The host is about to begin a task: false where it was taken back. */
 bool host_status_claim(struct host_status *status, uint32_t task);
@@ -149,13 +178,27 @@ bool host_status_claim(struct host_status *status, uint32_t task);
  */
 uint32_t host_status_revoke(struct host_status *status, uint32_t first, uint32_t last);
 
-/* Sends one message; fd −1 for none. DAG_ELOST where the other side is gone, DAG_EBUSY where it would block.
- */
-int host_msg_send(int sock, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
+/* Messages on their way, packed one after the other. */
+struct host_packet {
+	_Alignas(16) unsigned char bytes[HOST_PACKET_MAX];
+	size_t len, at; /* at: of the next one to be taken */
+	int fd;         /* −1: none, or of the last message, and the packet's own */
+};
+
+/* False where the packet has no room for it, which an empty one always has. */
+bool host_packet_add(struct host_packet *p, const struct host_msg *msg, const void *tail, size_t tail_len);
+/* Sends all of it; fd −1 for none. DAG_ELOST where the other side is gone, DAG_EBUSY where it would block. */
+int host_packet_send(int sock, const void *bytes, size_t len, int fd);
 /*
- * Receives one. `tail` has room for HOST_TAIL_MAX bytes; *ret_fd is −1 or a descriptor that the caller owns.
- * 1: a message; 0: none now (non-blocking sockets); DAG_ELOST: the other side is gone; DAG_EPROTO: nonsense.
+ * Takes the next message, from the socket where the packet is used up; its tail stays where it is until the
+ * call after, and *ret_fd is −1 or the caller's. 1: a message; 0: none now (non-blocking sockets); DAG_ELOST:
+ * the other side is gone; DAG_EPROTO: nonsense.
  */
-int host_msg_recv(int sock, struct host_msg *msg, void *tail, size_t *ret_tail_len, int *ret_fd);
+int host_msg_recv(int sock, struct host_packet *p, struct host_msg *ret_msg, const void **ret_tail,
+	size_t *ret_tail_len, int *ret_fd);
+static inline bool host_packet_has_more(const struct host_packet *p)
+{
+	return p->at < p->len;
+}
 
 #endif

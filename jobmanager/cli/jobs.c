@@ -38,7 +38,7 @@ static void look_at(struct job_info *job, int r)
 		dag_diag_fini(&diag);
 		return;
 	}
-	last = job->saved.fact_count ? job->saved.facts[0] : "";
+	last = journal_last(&job->saved);
 	job->state = r == DAG_EBUSY                 ? JOB_RUNNING
 		     : !strncmp(last, "ended 0", 7) ? JOB_DONE
 		     : !strncmp(last, "ended", 5)   ? JOB_FAILED
@@ -149,7 +149,7 @@ static void print_table(const struct job_info *jobs, size_t n)
 			: file     ? file
 				   : "");
 		if (j->state == JOB_FAILED && j->saved.fact_count)
-			printf("%24s %s\n", "", job_end_text(j->saved.facts[0]));
+			printf("%24s %s\n", "", job_end_text(journal_last(&j->saved)));
 		free(age);
 	}
 }
@@ -183,7 +183,7 @@ static int show_job(const struct job_info *job)
 	if (r == 0)
 		r = cli_earlier_load(&earlier, job->id, &saved);
 	if (r == 0) {
-		const char *last = saved.fact_count ? saved.facts[saved.fact_count - 1] : "";
+		const char *last = journal_last(&saved);
 
 		printf("job %s of '%s': %s%s%s, in epoch %u\n", job->id, earlier.graph.graph->name,
 			state_names[job->state], job->state == JOB_FAILED ? ": " : "",

@@ -47,7 +47,7 @@ static int run_job(const struct settings *s, const char *id, const struct journa
 /* Its end is in the journal: nothing is left to do. */
 static bool is_over(const char *id, const struct journal_saved *saved, int *ret_code)
 {
-	const char *last = saved->fact_count ? saved->facts[saved->fact_count - 1] : "";
+	const char *last = journal_last(saved);
 	bool done = !strncmp(last, "ended 0", 7);
 
 	if (strncmp(last, "ended ", 6))

@@ -28,10 +28,12 @@
 #define JM_LOCALITY_WAIT (500 * DAG_MS) /* a ready vertex waits so long for the node that holds its input */
 #define JM_RACK_WAIT (250 * DAG_MS)     /* and so long for one of the same rack */
 #define JM_HOPELESS_WAIT                                                                                     \
-	(5 * DAG_SECOND)       /* no node has what a vertex asks for: so long, another may come              \
-				*/
-#define JM_SHORT (20 * DAG_MS) /* vertices of a stage that run less on average are started ahead */
-#define JM_AHEAD 8             /* so many for each that runs */
+	(5 * DAG_SECOND)           /* no node has what a vertex asks for: so long, another may come          \
+				    */
+#define JM_SHORT (20 * DAG_MS)     /* vertices of a stage that run less on average are started ahead: */
+#define JM_AHEAD 8                 /* so many for each that runs, */
+#define JM_AHEAD_TIME (2 * DAG_MS) /* or as many as run in this time, */
+#define JM_AHEAD_MAX 256           /* but no more */
 
 struct jm;
 

@@ -139,17 +139,15 @@ static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
 /* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
 static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
 {
-	if (jm->graph->gangs[gang].count > 1 || !jm->stages[stage->id].is_short)
-		return 1;
-	return 1 + JM_AHEAD;
+	return jm->graph->gangs[gang].count > 1 ? 1 : 1 + jm->stages[stage->id].ahead;
 }
 
 /* The list of nodes that may have room, so that a step does not look at all of them. */
 void node_update_open(struct jm *jm, uint32_t node)
 {
 	struct jm_node *n = &jm->nodes[node];
-	uint32_t factor = jm->short_stages ? 1 + JM_AHEAD : 1, last;
-	bool open = n->up && !n->suspect && n->used < n->granted * factor;
+	bool open = n->up && !n->suspect && n->used < n->granted * (1 + jm->ahead_most);
+	uint32_t last;
 
 	if (open == (n->open_at > 0))
 		return;
@@ -164,16 +162,32 @@ void node_update_open(struct jm *jm, uint32_t node)
 	n->open_at = 0;
 }
 
+/* A power of two, so that it seldom changes; 0 where too few have run. */
+static uint32_t ahead_of(const struct jm_stage *s)
+{
+	uint64_t mean = s->done >= 4 ? DAG_MAX((uint64_t)s->run_ns / s->done, 1ull) : UINT64_MAX;
+	uint32_t n = JM_AHEAD;
+
+	if (mean > JM_SHORT)
+		return 0;
+	while (n < JM_AHEAD_MAX && n * 2 * mean <= JM_AHEAD_TIME)
+		n *= 2;
+	return n;
+}
+
 void note_run_time(struct jm *jm, uint32_t stage)
 {
-	struct jm_stage *s = &jm->stages[stage];
-	bool is_short = s->done >= 4 && s->run_ns / s->done <= JM_SHORT, any = jm->short_stages;
+	uint32_t ahead = ahead_of(&jm->stages[stage]), most = 0;
 
-	if (is_short == s->is_short)
+	if (ahead == jm->stages[stage].ahead)
 		return;
-	s->is_short = is_short;
-	jm->short_stages += is_short ? 1 : -1;
-	for (uint32_t i = 0; i < jm->node_count && any != (jm->short_stages > 0); i++)
+	jm->stages[stage].ahead = ahead;
+	for (size_t i = 0; i < jm->graph->stage_count; i++)
+		most = DAG_MAX(most, jm->stages[i].ahead);
+	if (most == jm->ahead_most)
+		return;
+	jm->ahead_most = most;
+	for (uint32_t i = 0; i < jm->node_count; i++)
 		node_update_open(jm, i);
 }
 

@@ -114,7 +114,7 @@ struct jm_stage {
 	uint32_t waiting, ready, running, done;
 	uint64_t attempts, failures, bytes_in, bytes_out, records_in, records_out;
 	dag_instant run_ns;
-	bool is_short;
+	uint32_t ahead;           /* vertices that are started ahead for each that runs */
 	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
 };
 
@@ -155,9 +155,9 @@ struct jm {
 	uint32_t queue_count;
 	uint32_t *open; /* nodes that may have room */
 	size_t open_count, open_cap;
-	uint32_t short_stages;
-	uint64_t used; /* shares on all nodes */
-	uint32_t want; /* told to all */
+	uint32_t ahead_most; /* of all stages */
+	uint64_t used;       /* shares on all nodes */
+	uint32_t want;       /* told to all */
 	bool nodes_changed, gangs_changed;
 	uint32_t starving; /* shares that a ready gang needs and that all grants together do not give */
 	dag_instant steal_at, usable_until, hopeless_checked;

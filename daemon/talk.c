@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is said between the daemon and its hosts. What a host is told goes out once a round of the loop, in
+ * packets; what it says comes as messages and as ends in the ring that it shares with us, in one order.
+ */
+#include "node.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+/* ---- what it says ---- */
+
+static struct attempt *find_task(struct host *host, uint32_t task)
+{
+	for (size_t i = 0; i < host->task_count; i++)
+		if (host->tasks[i]->task == task)
+			return host->tasks[i];
+	return NULL;
+}
+
+static void grant_segment(struct host *host, uint64_t size)
+{
+	struct host_msg msg = {.kind = HOST_GRANT};
+	struct spool_segment *segment;
+	int fd = -1;
+
+	msg.u.segment.error =
+		size > BLOCK_LEN_MAX * 2ull ? DAG_ELIMIT : spool_take(host->daemon->spool, size, &segment);
+	if (!msg.u.segment.error) {
+		fd = spool_open(host->daemon->spool, segment, true);
+		if (fd < 0) {
+			spool_unref(host->daemon->spool, segment);
+			msg.u.segment.error = DAG_ENOSPC;
+		}
+	}
+	if (!msg.u.segment.error) {
+		msg.u.segment.id = segment->id;
+		msg.u.segment.size = segment->size;
+		*DAG_APPEND(host->grants, host->grant_count, host->grant_cap) = segment;
+	}
+	host_send_msg(host, &msg, NULL, 0, fd);
+}
+
+static void retire_segment(struct host *host, uint32_t id)
+{
+	for (size_t i = 0; i < host->grant_count; i++)
+		if (host->grants[i]->id == id) {
+			struct spool_segment *segment = host->grants[i];
+
+			host->grants[i] = host->grants[--host->grant_count];
+			spool_unref(host->daemon->spool, segment);
+			return;
+		}
+}
+
+bool host_has_grant(const struct host *host, uint32_t segment)
+{
+	for (size_t i = 0; i < host->grant_count; i++)
+		if (host->grants[i]->id == segment)
+			return true;
+	return false;
+}
+
+void host_remove_task(struct host *host, struct attempt *a)
+{
+	for (size_t i = 0; i < host->task_count; i++)
+		if (host->tasks[i] == a) {
+			memmove(host->tasks + i, host->tasks + i + 1,
+				(--host->task_count - i) * sizeof(struct attempt *));
+			a->host = NULL;
+			return;
+		}
+}
+
+static void on_live(struct host *host, struct attempt *a, const struct host_msg *msg,
+	const struct block_ref *refs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!host_has_grant(host, refs[i].segment) ||
+			!serve_append(a, msg->u.live.stream, msg->u.live.part, &refs[i])) {
+			host_kill(host);
+			return;
+		}
+}
+
+static void note_skipped(struct attempt *a, const struct host_msg *msg, const void *bytes, size_t len)
+{
+	Dagrun__Record *r = base_alloc(sizeof(*r));
+
+	dagrun__record__init(r);
+	r->port = msg->u.data.port;
+	r->producer = msg->u.data.producer;
+	r->number = msg->u.data.bytes;
+	r->data.data = base_alloc(len + 1);
+	r->data.len = len;
+	memcpy(r->data.data, bytes, len);
+	*DAG_APPEND(a->skipped, a->skipped_count, a->skipped_cap) = r;
+}
+
+/* The record that a plugin was at; programs read ahead, so theirs is not known. */
+void host_note_position(struct host *host, struct attempt *a)
+{
+	if (a->job->stages[a->stage].spec.kind != GRAPH_PLUGIN || a->group_size > 1 ||
+		!atomic_load(&host->status->reading) || atomic_load(&host->status->vertex) != a->key.vertex)
+		return;
+	a->at_record = true;
+	a->at = (struct host_skip){atomic_load(&host->status->port), atomic_load(&host->status->producer),
+		atomic_load(&host->status->record)};
+}
+
+static void on_done(
+	struct host *host, struct attempt *a, const struct host_done *done, const void *tail, size_t tail_len)
+{
+	/* It may be freed at its end: the host must have let go of it. */
+	host_remove_task(host, a);
+	if (done->error == DAG_EFAILED)
+		host_note_position(host, a);
+	attempt_on_done(a, host, done, tail, tail_len);
+	if (done->error || host->isolate) {
+		host->retiring = true;
+		ahead_give_back(host);
+	}
+	ahead_begin_next(host);
+	if (host->retiring && !host->task_count)
+		host_kill(host);
+	job_run(host->job);
+}
+
+static void on_message(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
+{
+	struct attempt *a;
+
+	switch (msg->kind) {
+	case HOST_READY:
+		if (msg->u.ready.version != HOST_PROTO_VERSION)
+			host_kill(host);
+		return;
+	case HOST_SPACE:
+		grant_segment(host, msg->u.segment.size);
+		return;
+	case HOST_RETIRE:
+		retire_segment(host, msg->u.segment.id);
+		return;
+	}
+	a = find_task(host, msg->task);
+	if (!a)
+		return;
+	switch (msg->kind) {
+	case HOST_OPEN:
+		input_open(a, msg->u.data.port, msg->u.data.producer);
+		break;
+	case HOST_CONSUMED:
+		input_consumed(a, msg->u.data.port, msg->u.data.producer, msg->u.data.bytes);
+		break;
+	case HOST_CLOSE:
+		input_close(a, msg->u.data.port, msg->u.data.producer);
+		break;
+	case HOST_LIVE:
+		on_live(host, a, msg, tail, tail_len / sizeof(struct block_ref));
+		break;
+	case HOST_SKIPPED:
+		note_skipped(a, msg, tail, tail_len);
+		break;
+	case HOST_LOG:
+		attempt_log(a, tail, tail_len);
+		break;
+	case HOST_DONE:
+		on_done(host, a, &msg->u.done, tail, tail_len);
+		break;
+	}
+}
+
+/* Every end that the host had written before it sent the next message. */
+static void take_ends(struct host *host, uint64_t received)
+{
+	struct host_ended ended;
+	struct attempt *a;
+
+	while (host_ring_take(host->status, &host->ring_taken, received, &ended)) {
+		a = find_task(host, ended.task);
+		ended.done.error = ended.done.counter_count = 0;
+		if (a)
+			on_done(host, a, &ended.done, NULL, 0);
+	}
+}
+
+void talk_hear_ends(struct host *host)
+{
+	if (!host->dead)
+		take_ends(host, host->received);
+}
+
+void talk_hear(struct host *host)
+{
+	struct host_msg msg;
+	const void *tail;
+	size_t tail_len;
+	int fd;
+
+	/* Bounded, so that one host does not keep the loop from the others; the poll is level-triggered. */
+	for (int i = 0; i < 256 || host_packet_has_more(host->inbox); i++) {
+		if (host_msg_recv(host->sock, host->inbox, &msg, &tail, &tail_len, &fd) <= 0)
+			break;
+		if (fd >= 0)
+			close(fd);
+		take_ends(host, host->received++);
+		on_message(host, &msg, tail, tail_len);
+	}
+	take_ends(host, host->received);
+}
+
+/* ---- what it is told ---- */
+
+static void on_sock(uv_poll_t *poll, int status, int events);
+
+static void close_packet(struct host *host, int fd)
+{
+	struct host_out *o = DAG_APPEND(host->out, host->out_count, host->out_cap);
+
+	o->len = host->packet->len;
+	o->fd = fd;
+	o->bytes = base_alloc(o->len);
+	memcpy(o->bytes, host->packet->bytes, o->len);
+	host->packet->len = 0;
+}
+
+void host_send_msg(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+{
+	if (host->dead) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (!host_packet_add(host->packet, msg, tail, tail_len)) {
+		close_packet(host, -1);
+		host_packet_add(host->packet, msg, tail, tail_len);
+	}
+	if (fd >= 0)
+		close_packet(host, fd);
+}
+
+static void free_out(struct host *host, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (host->out[i].fd >= 0)
+			close(host->out[i].fd);
+		free(host->out[i].bytes);
+	}
+	host->out_count -= n;
+	memmove(host->out, host->out + n, host->out_count * sizeof(*host->out));
+}
+
+void talk_flush(struct host *host)
+{
+	size_t done = 0;
+
+	/* What is left of a host that is gone, its end will show. */
+	while (done < host->out_count && host_packet_send(host->sock, host->out[done].bytes,
+						 host->out[done].len, host->out[done].fd) != DAG_EBUSY)
+		done++;
+	free_out(host, done);
+	if (!host->out_count && host->packet->len &&
+		host_packet_send(host->sock, host->packet->bytes, host->packet->len, -1) != DAG_EBUSY)
+		host->packet->len = 0;
+	if (host->full == (host->out_count || host->packet->len))
+		return;
+	host->full = !host->full;
+	uv_poll_start(&host->sock_poll, UV_READABLE | (host->full ? UV_WRITABLE : 0), on_sock);
+}
+
+void talk_forget(struct host *host)
+{
+	free_out(host, host->out_count);
+	host->packet->len = 0;
+}
+
+/* Everything that is to be told goes before the loop sleeps. */
+static void on_sock(uv_poll_t *poll, int status, int events)
+{
+	if (status == 0 && (events & UV_READABLE))
+		talk_hear(poll->data);
+}
+
+void talk_begin(struct host *host)
+{
+	host->packet = base_alloc(sizeof(*host->packet));
+	host->inbox = base_alloc(sizeof(*host->inbox));
+	host->inbox->fd = -1;
+	uv_poll_start(&host->sock_poll, UV_READABLE, on_sock);
+}
+
+/* ---- work ---- */
+
+static int send_stage(struct host *host, uint32_t stage)
+{
+	struct host_msg msg = {.kind = HOST_STAGE};
+	int fd;
+
+	if (host->stages[stage])
+		return 0;
+	fd = job_stage_fd(host->job, stage);
+	if (fd < 0)
+		return DAG_EBUSY;
+	msg.u.stage.stage = stage;
+	msg.u.stage.size = host->job->stages[stage].spec_size;
+	host_send_msg(host, &msg, NULL, 0, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	host->stages[stage] = 1;
+	return 0;
+}
+
+static void send_start(struct host *host, struct attempt *a, size_t group_size)
+{
+	struct host_msg msg = {.kind = HOST_START, .task = a->task};
+	struct buffer tail = {0};
+
+	msg.u.start.stage = a->stage;
+	msg.u.start.index = a->index;
+	msg.u.start.attempt = a->key.number;
+	msg.u.start.epoch = host->job->epoch;
+	msg.u.start.vertex = a->key.vertex;
+	msg.u.start.group_size = (uint32_t)group_size;
+	msg.u.start.in_ports = a->input_count;
+	msg.u.start.window = PIPE_WINDOW;
+	msg.u.start.skip_count = a->skip_count;
+	for (uint32_t p = 0; p < a->input_count; p++) {
+		const struct input_port *in = &a->inputs[p];
+		struct host_port port = {in->count, 0, in->stream, in->part};
+
+		port.flags = in->channel == GRAPH_PIPE   ? HOST_PORT_LIVE
+			     : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO
+							 : 0;
+		buffer_append(&tail, &port, sizeof(port));
+	}
+	buffer_append(&tail, a->skips, a->skip_count * sizeof(*a->skips));
+	for (uint32_t p = 0; p < a->input_count; p++)
+		if (a->inputs[p].channel == GRAPH_FIFO)
+			buffer_append(&tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));
+	host_send_msg(host, &msg, tail.data, tail.len, -1);
+	buffer_fini(&tail);
+}
+
+int host_run(struct host *host, struct attempt **attempts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (send_stage(host, attempts[i]->stage) < 0)
+			return DAG_EBUSY;
+	if (!attempts[0]->ahead) {
+		excerpt_clear(&host->errors);
+		host_limit(host, attempts, n);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct attempt *a = attempts[i];
+
+		a->host = host;
+		a->task = ++host->last_task;
+		*DAG_APPEND(host->tasks, host->task_count, host->task_cap) = a;
+		send_start(host, a, n);
+	}
+	return 0;
+}
+
+int host_show_segment(struct host *host, uint32_t id)
+{
+	struct host_msg msg = {.kind = HOST_SEGMENT};
+	struct known_segment *k;
+	struct spool_segment *segment;
+	int fd;
+
+	HASH_FIND(hh, host->known, &id, sizeof(id), k);
+	if (k || host_has_grant(host, id))
+		return 0;
+	segment = spool_find(host->daemon->spool, id);
+	fd = segment ? spool_open(host->daemon->spool, segment, false) : -1;
+	if (fd < 0)
+		return DAG_EMISSING;
+	msg.u.segment.id = id;
+	msg.u.segment.size = segment->size;
+	host_send_msg(host, &msg, NULL, 0, fd);
+	k = base_alloc(sizeof(*k));
+	k->id = id;
+	HASH_ADD(hh, host->known, id, sizeof(k->id), k);
+	return 0;
+}
+
+void host_forget_segment(struct daemon *d, uint32_t segment)
+{
+	struct host_msg msg = {.kind = HOST_DROP};
+
+	msg.u.segment.id = segment;
+	for (struct host *h = d->hosts; h; h = h->next) {
+		struct known_segment *k;
+
+		HASH_FIND(hh, h->known, &segment, sizeof(segment), k);
+		if (k) {
+			HASH_DEL(h->known, k);
+			free(k);
+		}
+		/* It may have been granted and retired, which also left it mapped. */
+		host_send_msg(h, &msg, NULL, 0, -1);
+	}
+}
