@@ -75,7 +75,7 @@ static bool is_lone(const struct attempt *a)
 /* Its vertex takes much longer than those of its stage usually do. */
 static bool is_held_up(const struct host *host)
 {
-	return os_now() - host->tasks[0]->started > HELD_UP;
+	return os_now() - host->tasks[0]->run->started > HELD_UP;
 }
 
 /* Slots are free, and what waits in a host that is held up could use them. */
@@ -108,7 +108,7 @@ static bool run_ahead(struct job *job, struct host *host)
 	job->queue_first++;
 	a->state = ATTEMPT_RUNNING;
 	a->ahead = true;
-	a->deadline = DAG_NEVER;
+	a->run->deadline = DAG_NEVER;
 	if (host_run(host, &a, 1) < 0) {
 		job_requeue(a);
 		return false;

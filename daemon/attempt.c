@@ -12,11 +12,30 @@
 
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number)
 {
-	struct attempt_key key = {vertex, number};
-	struct attempt *a;
+	struct attempt *a = vertex < job->vertex_count ? job->attempts[vertex] : NULL;
 
-	HASH_FIND(hh, job->attempts, &key, sizeof(key), a);
+	while (a && a->key.number != number)
+		a = a->same;
 	return a;
+}
+
+void attempt_each(struct job *job, void (*f)(struct attempt *a, void *ctx), void *ctx)
+{
+	for (uint32_t v = 0; v < job->vertex_count && job->attempt_count; v++)
+		for (struct attempt *a = job->attempts[v], *next; a; a = next) {
+			next = a->same;
+			f(a, ctx);
+		}
+}
+
+static void forget(struct attempt *a)
+{
+	struct attempt **at = &a->job->attempts[a->key.vertex];
+
+	while (*at != a)
+		at = &(*at)->same;
+	*at = a->same;
+	a->job->attempt_count--;
 }
 
 void attempt_pin(struct attempt *a)
@@ -24,14 +43,8 @@ void attempt_pin(struct attempt *a)
 	a->pins++;
 }
 
-static void free_attempt(struct attempt *a)
+static void free_inputs(struct attempt *a)
 {
-	struct job *job = a->job;
-
-	serve_fini_streams(a);
-	for (size_t i = 0; i < a->segment_count; i++)
-		spool_unref(job->daemon->spool, a->segments[i]);
-	free(a->segments);
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		struct input_port *in = &a->inputs[p];
 
@@ -44,15 +57,37 @@ static void free_attempt(struct attempt *a)
 		free(in->channels);
 	}
 	free(a->inputs);
+	a->inputs = NULL;
+	a->input_count = 0;
+}
+
+static void free_run(struct attempt *a)
+{
+	struct attempt_run *run = a->run;
+
+	if (!run)
+		return;
+	for (size_t i = 0; i < run->skipped_count; i++)
+		dagrun__record__free_unpacked(run->skipped[i], NULL);
+	free(run->skipped);
+	free(run->skips);
+	free(run->counters);
+	free(run->text);
+	free(run->stderr_tail);
+	free(run);
+	a->run = NULL;
+}
+
+static void free_attempt(struct attempt *a)
+{
+	serve_fini_streams(a);
+	for (size_t i = 0; i < a->segment_count; i++)
+		spool_unref(a->job->daemon->spool, a->segments[i]);
+	free(a->segments);
+	free_inputs(a);
+	free_run(a);
 	free(a->index_copy);
-	for (size_t i = 0; i < a->skipped_count; i++)
-		dagrun__record__free_unpacked(a->skipped[i], NULL);
-	free(a->skipped);
-	free(a->skips);
-	free(a->counters);
-	free(a->text);
-	free(a->stderr_tail);
-	HASH_DEL(job->attempts, a);
+	forget(a);
 	free(a);
 }
 
@@ -64,16 +99,23 @@ void attempt_unpin(struct attempt *a)
 		free_attempt(a);
 }
 
+static void close_inputs(struct attempt *a, void *ctx)
+{
+	(void)ctx;
+	input_close_all(a);
+}
+
+static void free_pinned(struct attempt *a, void *ctx)
+{
+	(void)ctx;
+	a->pins = 0;
+	free_attempt(a);
+}
+
 void attempt_free_all(struct job *job)
 {
-	struct attempt *a, *next;
-
-	HASH_ITER(hh, job->attempts, a, next)
-		input_close_all(a);
-	HASH_ITER(hh, job->attempts, a, next) {
-		a->pins = 0;
-		free_attempt(a);
-	}
+	attempt_each(job, close_inputs, NULL);
+	attempt_each(job, free_pinned, NULL);
 }
 
 /* Takes the attempt out of list[first … *count−1], if it is there. */
@@ -87,6 +129,21 @@ static void take_out(struct attempt **list, size_t first, size_t *count, const s
 		}
 }
 
+void attempt_acknowledge(struct attempt *a)
+{
+	a->acked = true;
+	if (a->state == ATTEMPT_FAILED) {
+		attempt_discard(a);
+		return;
+	}
+	keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->id, a->key.vertex, a->key.number, NULL);
+	if (a->state != ATTEMPT_SEALED)
+		return;
+	take_out(a->job->ended, 0, &a->job->ended_count, a);
+	free_inputs(a);
+	free_run(a);
+}
+
 void attempt_discard(struct attempt *a)
 {
 	struct job *job = a->job;
@@ -96,7 +153,7 @@ void attempt_discard(struct attempt *a)
 	attempt_kill(a);
 	take_out(job->queue, job->queue_first, &job->queue_count, a);
 	take_out(job->ended, 0, &job->ended_count, a);
-	if (a->state == ATTEMPT_SEALED)
+	if (a->state == ATTEMPT_SEALED && !job->ending)
 		keep_note(job->daemon->keep, KEEP_GONE, job->id, a->key.vertex, a->key.number, NULL);
 	a->discarded = true;
 	/* A running one is freed when its host has ended. */
@@ -152,6 +209,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 		m->index >= job->stages[m->stage].spec.width || m->group_size > HOST_TASKS_MAX)
 		return NULL;
 	a = base_alloc(sizeof(*a));
+	a->run = base_alloc(sizeof(*a->run));
 	a->job = job;
 	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
 	a->stage = m->stage;
@@ -159,14 +217,16 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->group = m->group;
 	a->group_size = m->group ? m->group_size : 1;
 	a->shares = m->shares;
-	a->skip_count = (uint32_t)DAG_MIN(m->n_skips, (size_t)HOST_SKIPS_MAX);
-	a->skips = a->skip_count ? base_alloc(a->skip_count * sizeof(*a->skips)) : NULL;
-	for (uint32_t i = 0; i < a->skip_count; i++)
-		a->skips[i] =
+	a->run->skip_count = (uint32_t)DAG_MIN(m->n_skips, (size_t)HOST_SKIPS_MAX);
+	a->run->skips = a->run->skip_count ? base_alloc(a->run->skip_count * sizeof(*a->run->skips)) : NULL;
+	for (uint32_t i = 0; i < a->run->skip_count; i++)
+		a->run->skips[i] =
 			(struct host_skip){m->skips[i]->port, m->skips[i]->producer, m->skips[i]->number};
 	a->input_count = (uint32_t)m->n_inputs;
-	a->inputs = base_alloc((a->input_count + 1) * sizeof(*a->inputs));
-	HASH_ADD(hh, job->attempts, key, sizeof(a->key), a);
+	a->inputs = a->input_count ? base_alloc(a->input_count * sizeof(*a->inputs)) : NULL;
+	a->same = job->attempts[a->key.vertex];
+	job->attempts[a->key.vertex] = a;
+	job->attempt_count++;
 	for (uint32_t p = 0; p < a->input_count && ok; p++)
 		ok = copy_input(&a->inputs[p], m->inputs[p]);
 	if (!ok || m->n_readers != job->stages[m->stage].spec.stream_count) {
@@ -201,19 +261,19 @@ uint64_t attempt_inputs(const struct attempt *a)
 
 void attempt_log(struct attempt *a, const void *text, size_t len)
 {
-	if (a->log_lines++ < LOG_LINES_MAX) {
+	if (a->run->log_lines++ < LOG_LINES_MAX) {
 		job_log(a->job, a->key.vertex, text, len);
 		return;
 	}
-	if (!a->log.tail_max)
-		excerpt_init(&a->log, 0, LOG_TAIL);
-	excerpt_add(&a->log, text, len);
-	excerpt_add(&a->log, "\n", 1);
+	if (!a->run->log.tail_max)
+		excerpt_init(&a->run->log, 0, LOG_TAIL);
+	excerpt_add(&a->run->log, text, len);
+	excerpt_add(&a->run->log, "\n", 1);
 }
 
 static void log_rest(struct attempt *a)
 {
-	char *rest = excerpt_text(&a->log),
+	char *rest = excerpt_text(&a->run->log),
 	     *line = rest ? base_format("after %u lines:%s%s", LOG_LINES_MAX, *rest == '\n' ? "" : "\n", rest)
 			  : NULL;
 
@@ -221,7 +281,7 @@ static void log_rest(struct attempt *a)
 		job_log(a->job, a->key.vertex, line, strlen(line));
 	free(rest);
 	free(line);
-	excerpt_fini(&a->log);
+	excerpt_fini(&a->run->log);
 }
 
 static void end_attempt(struct attempt *a, enum attempt_state state)
@@ -233,13 +293,14 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 		struct job_stage *stage = &job->stages[a->stage];
 
 		job->running -= a->shares;
-		a->run_ns = state == ATTEMPT_SEALED ? a->done.run_ns : os_now() - a->started;
-		stage->run_ns = stage->run_ns ? (7 * stage->run_ns + a->run_ns) / 8 : DAG_MAX(a->run_ns, 1);
+		a->run->run_ns = state == ATTEMPT_SEALED ? a->run->done.run_ns : os_now() - a->run->started;
+		stage->run_ns =
+			stage->run_ns ? (7 * stage->run_ns + a->run->run_ns) / 8 : DAG_MAX(a->run->run_ns, 1);
 	}
 	a->ahead = false;
 	a->state = state;
 	input_close_all(a);
-	if (a->done.scratch_used || state == ATTEMPT_FAILED) {
+	if (a->run->done.scratch_used || state == ATTEMPT_FAILED) {
 		char *scratch = base_format("%s/%u-%u", job->scratch, a->key.vertex, a->key.number);
 
 		os_remove_tree(scratch);
@@ -255,10 +316,10 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 
 void attempt_fail(struct attempt *a, int error, int signal, char *text)
 {
-	a->done.error = error;
-	a->done.signal = signal;
-	free(a->text);
-	a->text = text;
+	a->run->done.error = error;
+	a->run->done.signal = signal;
+	free(a->run->text);
+	a->run->text = text;
 	end_attempt(a, ATTEMPT_FAILED);
 }
 
@@ -269,12 +330,15 @@ void attempt_kill(struct attempt *a)
 		host_kill(a->host);
 }
 
+static void lose(struct attempt *a, void *ctx)
+{
+	(void)ctx;
+	a->lost = a->lost || a->state == ATTEMPT_RUNNING;
+}
+
 void attempt_lose_all(struct job *job)
 {
-	struct attempt *a, *next;
-
-	HASH_ITER(hh, job->attempts, a, next)
-		a->lost = a->lost || a->state == ATTEMPT_RUNNING;
+	attempt_each(job, lose, NULL);
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
 		if (h->job == job && !h->retiring)
 			host_kill(h);
@@ -284,6 +348,16 @@ void attempt_lose_all(struct job *job)
 static struct spool_segment *find_segment(struct spool *spool, const struct host *host, uint32_t id)
 {
 	return !host || host_has_grant(host, id) ? spool_find(spool, id) : NULL;
+}
+
+/* Most attempts have one: no more room than that is taken for them all. */
+static void add_segment(struct attempt *a, struct spool_segment *segment)
+{
+	spool_ref(segment);
+	if (!(a->segment_count & (a->segment_count - 1)))
+		a->segments = base_realloc(
+			a->segments, DAG_MAX(a->segment_count * 2, 1u) * sizeof(struct spool_segment *));
+	a->segments[a->segment_count++] = segment;
 }
 
 /* The segments that an index names must be the host's own, and every place within them. */
@@ -299,6 +373,7 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 	base = spool_map(spool, segment);
 	if (!base)
 		return DAG_ENOTSEALED;
+	a->place = *index;
 	a->index_len = index->length;
 	a->index_copy = base_alloc(index->length + 1u);
 	memcpy(a->index_copy, base + index->offset, index->length);
@@ -309,8 +384,7 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 	for (uint32_t i = 0; i < a->stream_count; i++)
 		if (a->view.streams[i].parts != a->streams[i].part_count)
 			return DAG_ENOTSEALED;
-	spool_ref(segment);
-	*DAG_APPEND(a->segments, a->segment_count, a->segment_cap) = segment;
+	add_segment(a, segment);
 	a->stored = index->length;
 	for (uint32_t i = 0; i < a->view.header->blocks; i++) {
 		const struct block_ref *b = &a->view.blocks[i];
@@ -322,8 +396,7 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 			segment = find_segment(spool, host, b->segment);
 			if (!segment)
 				return DAG_ENOTSEALED;
-			spool_ref(segment);
-			*DAG_APPEND(a->segments, a->segment_count, a->segment_cap) = segment;
+			add_segment(a, segment);
 		} else {
 			segment = spool_find(spool, b->segment);
 		}
@@ -338,26 +411,27 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 /* A program's words for a full disk, which is its node's trouble rather than its own: LC_ALL is C. */
 static bool says_no_space(const struct attempt *a)
 {
-	return a->done.error == DAG_EFAILED && a->stderr_tail &&
-	       strstr(a->stderr_tail, "No space left on device");
+	return a->run->done.error == DAG_EFAILED && a->run->stderr_tail &&
+	       strstr(a->run->stderr_tail, "No space left on device");
 }
 
 void attempt_on_done(
 	struct attempt *a, struct host *host, const struct host_done *done, const char *tail, size_t tail_len)
 {
-	size_t counters = DAG_MIN(done->counter_count, (uint32_t)HOST_COUNTERS_MAX) * sizeof(*a->counters);
+	size_t counters =
+		DAG_MIN(done->counter_count, (uint32_t)HOST_COUNTERS_MAX) * sizeof(*a->run->counters);
 
-	a->done = *done;
+	a->run->done = *done;
 	counters = counters > tail_len ? 0 : counters;
-	a->done.counter_count = (uint32_t)(counters / sizeof(*a->counters));
+	a->run->done.counter_count = (uint32_t)(counters / sizeof(*a->run->counters));
 	if (counters) {
-		a->counters = base_alloc(counters);
-		memcpy(a->counters, tail, counters);
+		a->run->counters = base_alloc(counters);
+		memcpy(a->run->counters, tail, counters);
 	}
 	if (done->error) {
 		const char *sentence = dag_strerror(done->error);
 
-		a->stderr_tail = host_stderr(host);
+		a->run->stderr_tail = host_stderr(host);
 		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : done->error, done->signal,
 			tail_len > counters ? base_strndup(tail + counters, tail_len - counters)
 					    : base_strdup(sentence));
@@ -468,7 +542,7 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 		}
 		v->blocks[i] = base + a->view.blocks[i].offset;
 	}
-	v->index = spool_map(job->daemon->spool, a->segments[0]) + a->done.index.offset;
+	v->index = spool_map(job->daemon->spool, a->segments[0]) + a->place.offset;
 	attempt_pin(a);
 	uv_queue_work(job->daemon->loop, &v->work, verify, on_verified);
 }

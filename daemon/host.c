@@ -129,16 +129,17 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 	while (host->task_count) {
 		struct attempt *a = host->tasks[0];
 
-		a->stderr_tail = host_stderr(host);
+		a->run->stderr_tail = host_stderr(host);
 		host_remove_task(host, a);
-		if (signal == SIGKILL && host->cgroup && !a->too_much && cgroup_out_of_memory(host->cgroup))
-			a->too_much = UINT64_MAX; /* the kernel saw it */
-		if (!a->lost && !a->too_much)
+		if (signal == SIGKILL && host->cgroup && !a->run->too_much &&
+			cgroup_out_of_memory(host->cgroup))
+			a->run->too_much = UINT64_MAX; /* the kernel saw it */
+		if (!a->lost && !a->run->too_much)
 			host_note_position(host, a);
 		if (a->lost)
 			attempt_fail(a, DAG_ELOST, 0,
 				base_strdup("the job manager was not heard, and its lease here ended"));
-		else if (a->too_much)
+		else if (a->run->too_much)
 			attempt_fail(a, DAG_ELIMIT, 0, host_memory_text(a));
 		else if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));

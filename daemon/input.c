@@ -223,7 +223,7 @@ static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, str
 	ch->producer_attempt = from;
 	attempt_pin(from);
 	msg.u.channel.kind = HOST_CHANNEL_SEALED;
-	msg.u.channel.index = from->done.index;
+	msg.u.channel.index = from->place;
 	msg.u.channel.stream = in->stream;
 	msg.u.channel.part = in->part;
 	send_channel(a, &msg, port, producer, -1);

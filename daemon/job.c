@@ -120,6 +120,9 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	for (size_t i = 0; i < m->n_exit_ok; i++)
 		s->exit_ok[i] = m->exit_ok[i];
 	stage->first_vertex = m->first_vertex;
+	if (m->width > GRAPH_VERTICES_MAX || m->first_vertex > GRAPH_VERTICES_MAX)
+		return false;
+	job->vertex_count = DAG_MAX(job->vertex_count, m->first_vertex + m->width);
 	stage->isolate = m->isolate;
 	stage->timeout = m->timeout_ns;
 	stage->memory = m->memory;
@@ -298,22 +301,33 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	take_manager(job, s, m->epoch);
 	for (size_t i = 0; i < m->n_stages && ok; i++)
 		ok = m->stages[i]->id == i && copy_stage(job, &job->stages[i], m->stages[i]);
+	job->attempts = base_alloc((job->vertex_count + 1ull) * sizeof(struct attempt *));
 	if (ok)
 		ask_files(job);
 	else
 		job_send_ready(job, "the job's description makes no sense to this daemon");
 }
 
+static void close_inputs(struct attempt *a, void *ctx)
+{
+	(void)ctx;
+	input_close_all(a);
+}
+
+static void discard(struct attempt *a, void *ctx)
+{
+	(void)ctx;
+	attempt_discard(a);
+}
+
 void job_destroy(struct job **jobp)
 {
 	struct job *job = *jobp;
 	struct daemon *d = job->daemon;
-	struct attempt *a, *next;
 
 	if (job->manager)
 		session_set_owner(job->manager, NULL);
-	HASH_ITER(hh, job->attempts, a, next)
-		input_close_all(a);
+	attempt_each(job, close_inputs, NULL);
 	serve_forget_job(job);
 	/* Hosts point to their job until they are buried: kill them and wait for the kernel, which takes no
 	 * time. */
@@ -324,9 +338,9 @@ void job_destroy(struct job **jobp)
 	job->ready = false;
 	HASH_DEL(d->jobs, job);
 	job->queue_first = job->queue_count = 0;
-	HASH_ITER(hh, job->attempts, a, next)
-		attempt_discard(a);
 	job->ended_count = 0;
+	job->ending = true;
+	attempt_each(job, discard, NULL);
 	keep_note(d->keep, KEEP_JOB_GONE, job->id, 0, 0, NULL);
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;
@@ -347,7 +361,7 @@ bool job_try_free(struct job *job)
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
 		if (h->job == job)
 			return false;
-	if (job->attempts)
+	if (job->attempt_count)
 		return false;
 	job_close_specs(job);
 	for (size_t i = 0; i < job->file_count; i++)
@@ -363,6 +377,7 @@ bool job_try_free(struct job *job)
 	free(job->peers);
 	free(job->numbers);
 	free(job->files);
+	free(job->attempts);
 	free(job->stages);
 	free(job->queue);
 	free(job->ended);
@@ -390,8 +405,8 @@ void job_begin(struct attempt *a)
 
 	a->state = ATTEMPT_RUNNING;
 	a->ahead = false;
-	a->started = os_now();
-	a->deadline = timeout ? a->started + timeout : DAG_NEVER;
+	a->run->started = os_now();
+	a->run->deadline = timeout ? a->run->started + timeout : DAG_NEVER;
 	a->job->running += a->shares;
 }
 
@@ -518,16 +533,6 @@ static void on_each(struct job *job, const Dagrun__AttemptBatch *m, void (*act)(
 	}
 }
 
-/* The job manager has what a failed attempt had to say; a sealed one stays until its discard. */
-static void on_acknowledged(struct attempt *a)
-{
-	a->acked = true;
-	if (a->state == ATTEMPT_FAILED)
-		attempt_discard(a);
-	else
-		keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->id, a->key.vertex, a->key.number, NULL);
-}
-
 void job_message(struct job *job, const Dagrun__Envelope *e)
 {
 	job->last_heard = os_boottime();
@@ -547,7 +552,7 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 		on_start(job, e->start);
 		break;
 	case DAGRUN__ENVELOPE__BODY_ACK_DONE:
-		on_each(job, e->ack_done, on_acknowledged);
+		on_each(job, e->ack_done, attempt_acknowledge);
 		break;
 	case DAGRUN__ENVELOPE__BODY_KILL:
 	case DAGRUN__ENVELOPE__BODY_DISCARD:

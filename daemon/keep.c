@@ -169,6 +169,6 @@ void keep_note(struct keep *keep, enum keep_kind kind, const char *job, uint32_t
 	r.attempt = attempt;
 	if (index)
 		r.index = *index;
-	snprintf(r.job, sizeof(r.job), "%s", job);
+	memcpy(r.job, job, strnlen(job, sizeof(r.job) - 1));
 	append(keep, &r);
 }

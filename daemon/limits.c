@@ -10,10 +10,10 @@ char *host_memory_text(const struct attempt *a)
 {
 	char had[SIZE_TEXT_LEN], may[SIZE_TEXT_LEN];
 
-	if (a->too_much == UINT64_MAX)
+	if (a->run->too_much == UINT64_MAX)
 		return base_format(
 			"killed: more than memory %s", size_format(a->job->stages[a->stage].memory, may));
-	return base_format("killed: %s > memory %s", size_format(a->too_much, had),
+	return base_format("killed: %s > memory %s", size_format(a->run->too_much, had),
 		size_format(a->job->stages[a->stage].memory, may));
 }
 
@@ -59,7 +59,7 @@ void host_check_memory(struct job *job)
 		if (has <= may)
 			continue;
 		for (size_t i = 0; i < h->task_count; i++)
-			h->tasks[i]->too_much = has;
+			h->tasks[i]->run->too_much = has;
 		host_kill(h);
 	}
 }

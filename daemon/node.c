@@ -193,20 +193,24 @@ static void free_ended_jobs(struct daemon *d)
 	}
 }
 
+static void check_deadline(struct attempt *a, void *ctx)
+{
+	const dag_instant *now = ctx;
+
+	if (a->state != ATTEMPT_RUNNING || *now < a->run->deadline || a->timed_out)
+		return;
+	a->timed_out = true;
+	attempt_kill(a);
+}
+
 static void check_deadlines(struct job *job, dag_instant now)
 {
-	struct attempt *a, *next;
 	bool any = false;
 
 	for (uint32_t i = 0; i < job->stage_count && !any; i++)
 		any = job->stages[i].timeout != 0;
-	if (!any)
-		return;
-	HASH_ITER(hh, job->attempts, a, next)
-		if (a->state == ATTEMPT_RUNNING && now >= a->deadline && !a->timed_out) {
-			a->timed_out = true;
-			attempt_kill(a);
-		}
+	if (any)
+		attempt_each(job, check_deadline, &now);
 }
 
 static void send_progress(struct job *job)

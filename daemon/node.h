@@ -130,8 +130,10 @@ struct job {
 	size_t peer_count, peer_cap;
 	uint32_t *numbers; /* the manager's number for a node − our number */
 	size_t number_count, number_cap;
-	uint32_t own_node; /* ours for this node */
-	struct attempt *attempts;
+	uint32_t own_node;         /* ours for this node */
+	struct attempt **attempts; /* of each vertex, linked by `same` */
+	uint32_t vertex_count, attempt_count;
+	bool ending;
 	struct attempt **queue; /* started by the manager, not yet here: queue[queue_first … queue_count−1] */
 	size_t queue_first, queue_count, queue_cap;
 	struct attempt **ended; /* to be told: owned by `attempts` */
@@ -198,53 +200,62 @@ struct live_stream {
 
 enum attempt_state { ATTEMPT_QUEUED, ATTEMPT_RUNNING, ATTEMPT_SEALED, ATTEMPT_FAILED };
 
-struct attempt {
-	struct attempt_key key;
-	struct job *job;
-	uint32_t stage, index, group, group_size, shares;
-	enum attempt_state state;
-	struct host *host;
-	uint32_t task;
-	struct input_port *inputs;
-	uint32_t input_count;
-	struct live_stream *streams;
-	uint32_t stream_count;
-	bool keeps_pipes; /* from their first blocks; then in daemon.keepers */
-	uint64_t kept_bytes, keep_allowed;
-	dag_instant kept_at;
-	struct attempt *prev, *next;
-	/* SEALED: */
-	struct index_view view; /* of our own copy: the segment can be written to by its host, and damaged */
-	unsigned char *index_copy;
-	uint32_t index_len;
-	struct spool_segment **segments; /* that its data lies in, one reference each */
-	size_t segment_count, segment_cap;
-	uint64_t stored;
-	uint32_t pins; /* readers and sends that need it to stay */
-	bool discarded, timed_out, lost, acked;
-	bool ahead;        /* RUNNING: its host has another one before it */
-	uint64_t too_much; /* bytes that it had when it was stopped for them */
-	dag_instant started, deadline;
+/* What is of no use any more when the job manager knows that it was sealed. */
+struct attempt_run {
+	dag_instant started, deadline, run_ns;
 	struct host_skip *skips; /* bad records, which it does not get to see */
 	uint32_t skip_count;
 	Dagrun__Record **skipped; /* that it met */
 	size_t skipped_count, skipped_cap;
 	bool at_record; /* it died there: */
 	struct host_skip at;
+	uint64_t too_much; /* bytes that it had when it was stopped for them */
 	/* What is told to the job manager: */
 	struct host_done done;
 	struct host_counter *counters; /* done.counter_count */
 	char *text, *stderr_tail;
 	uint32_t log_lines;
 	struct excerpt log; /* of those beyond LOG_LINES_MAX */
-	dag_instant run_ns;
-	UT_hash_handle hh;
+};
+
+struct attempt {
+	struct attempt_key key;
+	struct job *job;
+	struct attempt *same;    /* another one of this vertex */
+	struct attempt_run *run; /* NULL: sealed and acknowledged */
+	uint32_t stage, index, group, group_size, shares;
+	enum attempt_state state;
+	struct host *host;
+	uint32_t task;
+	uint32_t input_count; /* 0 without `run`, too */
+	struct input_port *inputs;
+	struct live_stream *streams;
+	uint32_t stream_count;
+	uint32_t pins; /* readers and sends that need it to stay */
+	bool discarded, timed_out, lost, acked;
+	bool ahead;       /* RUNNING: its host has another one before it */
+	bool keeps_pipes; /* from their first blocks; then in daemon.keepers */
+	uint64_t kept_bytes, keep_allowed;
+	dag_instant kept_at;
+	struct attempt *prev, *next;
+	/* SEALED: */
+	struct block_ref place; /* of its index */
+	struct index_view view; /* of our own copy: the segment can be written to by its host, and damaged */
+	unsigned char *index_copy;
+	uint32_t index_len;
+	uint32_t segment_count;
+	struct spool_segment **segments; /* that its data lies in, one reference each */
+	uint64_t stored;
 };
 
 uint64_t attempt_inputs(const struct attempt *a);
 /* The segments that its index names must be its host's own (any, for NULL), and every place within them. */
 int attempt_adopt_segments(struct attempt *a, struct host *host, const struct block_ref *index);
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
+/* Calls f for each, which may free it. */
+void attempt_each(struct job *job, void (*f)(struct attempt *a, void *ctx), void *ctx);
+/* The job manager has what a failed attempt had to say; a sealed one stays until its discard. */
+void attempt_acknowledge(struct attempt *a);
 /* From a Start message; NULL where it makes no sense. */
 struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
 /* Its host said DONE, and does not know it any more. The attempt may be gone after this. */

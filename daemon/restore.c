@@ -119,8 +119,8 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 	a = attempt_new(job, &start);
 	if (a && attempt_adopt_segments(a, NULL, &o->record.index) == 0) {
 		a->state = ATTEMPT_SEALED;
-		a->acked = o->record.acked;
-		a->done.index = o->record.index;
+		if (o->record.acked)
+			attempt_acknowledge(a);
 	} else if (a)
 		attempt_discard(a);
 	for (size_t i = 0; i < start.n_inputs; i++)

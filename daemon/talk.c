@@ -96,7 +96,7 @@ static void note_skipped(struct attempt *a, const struct host_msg *msg, const vo
 	r->data.data = base_alloc(len + 1);
 	r->data.len = len;
 	memcpy(r->data.data, bytes, len);
-	*DAG_APPEND(a->skipped, a->skipped_count, a->skipped_cap) = r;
+	*DAG_APPEND(a->run->skipped, a->run->skipped_count, a->run->skipped_cap) = r;
 }
 
 /* The record that a plugin was at; programs read ahead, so theirs is not known. */
@@ -105,9 +105,9 @@ void host_note_position(struct host *host, struct attempt *a)
 	if (a->job->stages[a->stage].spec.kind != GRAPH_PLUGIN || a->group_size > 1 ||
 		!atomic_load(&host->status->reading) || atomic_load(&host->status->vertex) != a->key.vertex)
 		return;
-	a->at_record = true;
-	a->at = (struct host_skip){atomic_load(&host->status->port), atomic_load(&host->status->producer),
-		atomic_load(&host->status->record)};
+	a->run->at_record = true;
+	a->run->at = (struct host_skip){atomic_load(&host->status->port),
+		atomic_load(&host->status->producer), atomic_load(&host->status->record)};
 }
 
 static void on_done(
@@ -323,7 +323,7 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 	msg.u.start.group_size = (uint32_t)group_size;
 	msg.u.start.in_ports = a->input_count;
 	msg.u.start.window = PIPE_WINDOW;
-	msg.u.start.skip_count = a->skip_count;
+	msg.u.start.skip_count = a->run->skip_count;
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		const struct input_port *in = &a->inputs[p];
 		struct host_port port = {in->count, 0, in->stream, in->part};
@@ -333,7 +333,7 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 							 : 0;
 		buffer_append(&tail, &port, sizeof(port));
 	}
-	buffer_append(&tail, a->skips, a->skip_count * sizeof(*a->skips));
+	buffer_append(&tail, a->run->skips, a->run->skip_count * sizeof(*a->run->skips));
 	for (uint32_t p = 0; p < a->input_count; p++)
 		if (a->inputs[p].channel == GRAPH_FIFO)
 			buffer_append(&tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));

@@ -21,6 +21,7 @@
 #define SCHEMA_VERSION 3
 #define ROW_BYTES (32u << 10)
 #define RETRY_MS 1000
+#define GATHER (5 * DAG_MS) /* from one transaction to the next, where nobody waits for it */
 #define TABLE_JOB                                                                                            \
 	"CREATE TABLE job(name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID"
 #define TABLE_FACTS "CREATE TABLE facts(seq INTEGER PRIMARY KEY, facts TEXT NOT NULL, sum INTEGER NOT NULL)"
@@ -35,7 +36,7 @@ struct journal {
 	pthread_cond_t more;
 	struct buffer queue;        /* lines */
 	uint64_t appended, durable; /* facts */
-	bool stopping;
+	bool stopping, hurry;
 	char *trouble; /* to be told; guarded by lock */
 	bool trouble_new, trouble_final, trouble_over;
 	uv_async_t wake;
@@ -152,9 +153,9 @@ static int open_database(struct journal *j)
 
 	if (r != SQLITE_OK)
 		return r;
-	setup = base_format(
-		"PRAGMA trusted_schema=OFF; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
-		"PRAGMA application_id=%d; PRAGMA user_version=%d;" TABLE_JOB ";" TABLE_FACTS ";",
+	setup = base_format("PRAGMA trusted_schema=OFF; PRAGMA page_size=16384; PRAGMA journal_mode=WAL; "
+			    "PRAGMA synchronous=FULL; BEGIN;"
+			    "PRAGMA application_id=%d; PRAGMA user_version=%d;" TABLE_JOB ";" TABLE_FACTS ";",
 		APPLICATION_ID, SCHEMA_VERSION);
 	if (j->config.existing) {
 		free(setup);
@@ -226,6 +227,15 @@ static bool wait_for_room(struct journal *j, int r)
 	return !final && !is_stopping(j);
 }
 
+/* More facts come together meanwhile; the caller holds the lock. */
+static void gather(struct journal *j, dag_instant until)
+{
+	struct timespec at = {until / DAG_SECOND, until % DAG_SECOND};
+
+	while (!j->stopping && !j->hurry && os_now() < until)
+		pthread_cond_timedwait(&j->more, &j->lock, &at);
+}
+
 static void *run_journal(void *arg)
 {
 	struct journal *j = arg;
@@ -236,13 +246,15 @@ static void *run_journal(void *arg)
 		if (!wait_for_room(j, r))
 			return NULL;
 	}
-	for (;;) {
+	for (dag_instant written = 0;; written = os_now()) {
 		struct buffer lines;
 		uint64_t last;
 
 		pthread_mutex_lock(&j->lock);
 		while (!j->queue.len && !j->stopping)
 			pthread_cond_wait(&j->more, &j->lock);
+		gather(j, written + GATHER);
+		j->hurry = false;
 		lines = j->queue;
 		last = j->appended;
 		j->queue = (struct buffer){0};
@@ -288,6 +300,7 @@ static void on_wake(uv_async_t *wake)
 int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal,
 	struct dag_diag *diag)
 {
+	pthread_condattr_t clock;
 	struct journal *j;
 
 	if (os_make_folders(config->folder) < 0) {
@@ -314,7 +327,10 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 	j->rows = config->first_row;
 	j->sum = config->first_sum;
 	pthread_mutex_init(&j->lock, NULL);
-	pthread_cond_init(&j->more, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&j->more, &clock);
+	pthread_condattr_destroy(&clock);
 	uv_async_init(loop, &j->wake, on_wake);
 	j->wake.data = j;
 	DAG_ASSERT(pthread_create(&j->thread, NULL, run_journal, j) == 0);
@@ -325,14 +341,25 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 uint64_t journal_append(struct journal *j, const char *const *facts, size_t n)
 {
 	uint64_t seq;
+	bool first;
 
 	pthread_mutex_lock(&j->lock);
+	first = !j->queue.len;
 	for (size_t i = 0; i < n; i++)
 		add_fact(&j->queue, facts[i]);
 	seq = j->appended += n;
-	pthread_cond_signal(&j->more);
+	if (first)
+		pthread_cond_signal(&j->more);
 	pthread_mutex_unlock(&j->lock);
 	return seq;
+}
+
+void journal_hurry(struct journal *j)
+{
+	pthread_mutex_lock(&j->lock);
+	j->hurry = true;
+	pthread_cond_signal(&j->more);
+	pthread_mutex_unlock(&j->lock);
 }
 
 uint64_t journal_durable(struct journal *j)

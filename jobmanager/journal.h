@@ -33,6 +33,8 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 	struct dag_diag *diag);
 /* Adds facts that are written together or not at all; the number of the last one, counted from 1. */
 uint64_t journal_append(struct journal *journal, const char *const *facts, size_t n);
+/* Somebody waits for what was appended: it is written now, rather than when more has come together. */
+void journal_hurry(struct journal *journal);
 uint64_t journal_durable(struct journal *journal);
 /* Writes what is left, as far as that is possible, and ends the thread. */
 void journal_destroy(struct journal **journal);

@@ -63,6 +63,8 @@ static void carry_out(struct manager *m, const struct deferred *e)
 
 static void defer(struct manager *m, const struct jm_effect *e)
 {
+	if (e->kind != JM_ACK)
+		journal_hurry(m->journal);
 	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) = (struct deferred){m->journaled,
 		e->kind, e->node, e->vertex, e->attempt, e->error, e->text ? base_strdup(e->text) : NULL};
 }
@@ -122,7 +124,7 @@ static void on_wake(uv_timer_t *wake)
 /* The facts of a step are one unit: all of them outlive a crash, or none. */
 static void append_facts(struct manager *m, const struct jm_effect *effects, size_t n)
 {
-	const char **facts = base_alloc((n + 1) * sizeof(*facts));
+	const char *some[8], **facts = n > DAG_LENGTH(some) ? base_alloc(n * sizeof(*facts)) : some;
 	size_t count = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -134,37 +136,51 @@ static void append_facts(struct manager *m, const struct jm_effect *effects, siz
 		}
 	if (count && !m->fenced) /* then the journal is another's */
 		m->journaled = journal_append(m->journal, facts, count);
-	free(facts);
+	if (facts != some)
+		free(facts);
 }
 
 /* A step's effects, copied, since carrying one out may lead to the next step. */
+static struct jm_effect *copy_effects(const struct jm_effects *effects, size_t *ret_count)
+{
+	struct jm_effect *copy = base_alloc((effects->count + 1) * sizeof(*copy));
+	size_t n = 0;
+
+	for (size_t i = 0; i < effects->count; i++) {
+		if (effects->items[i].kind == JM_JOURNAL)
+			continue;
+		copy[n] = effects->items[i];
+		if (copy[n].text)
+			copy[n].text = base_strdup(copy[n].text);
+		n++;
+	}
+	*ret_count = n;
+	return copy;
+}
+
 void manager_step(struct manager *m, const struct jm_event *event)
 {
+	dag_instant now = os_now();
 	struct jm_effects effects;
 	struct jm_effect *copy;
+	size_t n;
 
 	if (m->ending)
 		return;
-	if (jm_step(m->jm, os_now(), event) < 0) {
+	if (jm_step(m->jm, now, event) < 0) {
 		progress_say(m, "internal error: the scheduler refused event %d", (int)event->kind);
 		return;
 	}
 	effects = jm_effects(m->jm);
-	copy = base_alloc((effects.count + 1) * sizeof(*copy));
-	if (effects.count)
-		memcpy(copy, effects.items, effects.count * sizeof(*copy));
-	for (size_t i = 0; i < effects.count; i++)
-		if (copy[i].text)
-			copy[i].text = base_strdup(copy[i].text);
 	if (effects.wake_at != DAG_NEVER) {
-		dag_instant wait = effects.wake_at - os_now();
+		dag_instant wait = effects.wake_at - now;
 
 		uv_timer_start(&m->wake, on_wake, wait > 0 ? (uint64_t)(wait / DAG_MS) + 1 : 0, 0);
 	}
-	append_facts(m, copy, effects.count);
-	for (size_t i = 0; i < effects.count; i++) {
-		if (copy[i].kind != JM_JOURNAL)
-			run_effect(m, &copy[i]);
+	append_facts(m, effects.items, effects.count);
+	copy = copy_effects(&effects, &n);
+	for (size_t i = 0; i < n; i++) {
+		run_effect(m, &copy[i]);
 		free((char *)copy[i].text);
 	}
 	free(copy);

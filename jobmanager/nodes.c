@@ -121,7 +121,7 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 			.run_ns = d->run_ns,
 			.inputs = d->inputs};
 
-		struct jm_record *skipped = base_alloc((d->n_skipped + 1) * sizeof(*skipped));
+		struct jm_record *skipped = d->n_skipped ? base_alloc(d->n_skipped * sizeof(*skipped)) : NULL;
 
 		for (size_t j = 0; j < d->n_skipped; j++)
 			skipped[j] = (struct jm_record){d->skipped[j]->port, d->skipped[j]->producer,
@@ -355,12 +355,7 @@ static void free_node(struct node *n)
 	if (n->probe)
 		n->probe->node = NULL;
 	session_destroy(&n->session);
-	for (size_t i = 0; i < n->start_count; i++)
-		ship_free_start(n->starts[i]);
-	for (size_t i = 0; i < n->ack_count; i++)
-		free(n->acks[i]);
-	for (size_t i = 0; i < n->kill_count; i++)
-		free(n->kills[i]);
+	arena_fini(&n->arena);
 	for (uint32_t i = 0; i < n->label_count; i++) {
 		free((char *)n->labels[i].name);
 		free((char *)n->labels[i].value);

@@ -30,8 +30,6 @@ static void flush_starts(struct node *n)
 	batch.starts = n->starts;
 	e.start = &batch;
 	session_send(n->session, &e);
-	for (size_t i = 0; i < n->start_count; i++)
-		ship_free_start(n->starts[i]);
 	n->start_count = 0;
 	n->start_bytes = 0;
 }
@@ -49,8 +47,6 @@ static void flush_attempts(
 		e.ack_done = &batch;
 		session_send(n->session, &e);
 	}
-	for (size_t i = 0; i < *count; i++)
-		free(items[i]);
 	*count = 0;
 }
 
@@ -63,6 +59,7 @@ void nodes_flush(struct manager *m)
 		flush_attempts(n, n->kills, &n->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
 		flush_starts(n);
 		flush_attempts(n, n->acks, &n->ack_count, DAGRUN__ENVELOPE__BODY_ACK_DONE);
+		arena_reset(&n->arena);
 	}
 }
 
@@ -74,7 +71,7 @@ void nodes_send_start(struct manager *m, const struct jm_effect *effect)
 	if (!node)
 		return;
 	flush_attempts(node, node->kills, &node->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
-	start = ship_start(m, effect);
+	start = ship_start(m, &node->arena, effect);
 	*DAG_APPEND(node->starts, node->start_count, node->start_cap) = start;
 	node->start_bytes += dagrun__start__get_packed_size(start);
 	if (node->start_bytes > BATCH_BYTES)
@@ -99,7 +96,7 @@ void nodes_send_attempt(
 		session_send(node->session, &e);
 		return;
 	}
-	item = base_alloc(sizeof(*item));
+	item = arena_alloc(&node->arena, sizeof(*item));
 	dagrun__attempt__init(item);
 	item->vertex = vertex;
 	item->attempt = attempt;

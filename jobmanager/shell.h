@@ -22,6 +22,7 @@
 #include "core/jm.h"
 #include "core/judge.h"
 #include "journal.h"
+#include "base/arena.h"
 #include "channel/data.h"
 #include "daemon/daemon.h"
 #include "wire/session.h"
@@ -51,6 +52,7 @@ struct node {
 	dag_instant lost_at; /* the connection broke then, and nothing was heard since; 0 */
 	struct probe *probe; /* sees whether its daemon still listens */
 	/* What goes out together, before the loop sleeps: */
+	struct arena arena; /* that they lie in */
 	Dagrun__Start **starts;
 	size_t start_count, start_cap, start_bytes;
 	Dagrun__Attempt **acks, **kills;
@@ -161,8 +163,7 @@ void resume_tick(struct manager *m);
 int ship_prepare(struct manager *m, struct dag_diag *diag);
 void ship_open(struct manager *m, struct node *node);
 void ship_files(struct manager *m, struct node *node, const Dagrun__FileNeed *need);
-Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *e);
-void ship_free_start(Dagrun__Start *start);
+Dagrun__Start *ship_start(struct manager *m, struct arena *arena, const struct jm_effect *e);
 void ship_destroy(struct manager *m);
 
 /* ---- sources.c ---- */

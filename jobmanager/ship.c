@@ -269,11 +269,11 @@ void ship_open(struct manager *m, struct node *node)
 
 /* ---- starts ---- */
 
-static Dagrun__Source *source_message(const struct graph_stage *in, uint32_t index)
+static Dagrun__Source *source_message(struct arena *arena, const struct graph_stage *in, uint32_t index)
 {
 	const struct graph_split *split = &in->splits[index];
 	const struct graph_file *file = &in->input_files[split->file];
-	Dagrun__Source *s = base_alloc(sizeof(*s));
+	Dagrun__Source *s = arena_alloc(arena, sizeof(*s));
 
 	dagrun__source__init(s);
 	s->path = (char *)file->path;
@@ -287,12 +287,12 @@ static Dagrun__Source *source_message(const struct graph_stage *in, uint32_t ind
 }
 
 static Dagrun__Input *input_message(
-	struct manager *m, const struct graph_stage *s, uint32_t index, uint32_t port)
+	struct manager *m, struct arena *arena, const struct graph_stage *s, uint32_t index, uint32_t port)
 {
 	const struct graph_edge *edge =
 		s->in[port].edge == GRAPH_NONE ? NULL : m->graph->edges[s->in[port].edge];
 	const struct graph_stage *from = edge ? m->graph->stages[edge->from] : NULL;
-	Dagrun__Input *in = base_alloc(sizeof(*in));
+	Dagrun__Input *in = arena_alloc(arena, sizeof(*in));
 	uint32_t n;
 
 	dagrun__input__init(in);
@@ -303,14 +303,14 @@ static Dagrun__Input *input_message(
 	in->stream = edge->stream;
 	in->part = edge_part(edge, index);
 	in->channel = edge->channel;
-	in->vertices = base_alloc((n + 1) * sizeof(*in->vertices));
+	in->vertices = arena_alloc(arena, (n + 1) * sizeof(*in->vertices));
 	in->n_vertices = n;
 	if (from->kind == GRAPH_INPUT) {
-		in->sources = base_alloc((n + 1) * sizeof(*in->sources));
+		in->sources = arena_alloc(arena, (n + 1) * sizeof(*in->sources));
 		in->n_sources = n;
 	} else {
-		in->attempts = base_alloc((n + 1) * sizeof(*in->attempts));
-		in->nodes = base_alloc((n + 1) * sizeof(*in->nodes));
+		in->attempts = arena_alloc(arena, (n + 1) * sizeof(*in->attempts));
+		in->nodes = arena_alloc(arena, (n + 1) * sizeof(*in->nodes));
 		in->n_attempts = in->n_nodes = n;
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -319,7 +319,7 @@ static Dagrun__Input *input_message(
 
 		in->vertices[i] = from->first_vertex + producer;
 		if (from->kind == GRAPH_INPUT)
-			in->sources[i] = source_message(from, producer);
+			in->sources[i] = source_message(arena, from, producer);
 		else
 			jm_current(m->jm, in->vertices[i], &in->attempts[i], &in->nodes[i], &state);
 	}
@@ -341,27 +341,31 @@ static uint32_t count_readers(
 	return n;
 }
 
-static void put_skips(struct manager *m, Dagrun__Start *start, uint32_t vertex)
+static void put_skips(struct manager *m, struct arena *arena, Dagrun__Start *start, uint32_t vertex)
 {
 	struct jm_record record;
-	size_t cap = 0;
+	size_t n = 0;
 
-	while (jm_skip(m->jm, vertex, (uint32_t)start->n_skips, &record)) {
-		Dagrun__Record *r = base_alloc(sizeof(*r));
+	while (jm_skip(m->jm, vertex, (uint32_t)n, &record))
+		n++;
+	start->skips = arena_alloc(arena, n * sizeof(*start->skips));
+	for (; start->n_skips < n; start->n_skips++) {
+		Dagrun__Record *r = arena_alloc(arena, sizeof(*r));
 
+		jm_skip(m->jm, vertex, (uint32_t)start->n_skips, &record);
 		dagrun__record__init(r);
 		r->port = record.port;
 		r->producer = record.producer;
 		r->number = record.number;
-		*DAG_APPEND(start->skips, start->n_skips, cap) = r;
+		start->skips[start->n_skips] = r;
 	}
 }
 
-Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *effect)
+Dagrun__Start *ship_start(struct manager *m, struct arena *arena, const struct jm_effect *effect)
 {
 	const struct graph_stage *s = m->graph->stages[m->graph->vertex_stage[effect->vertex]];
 	uint32_t index = effect->vertex - s->first_vertex;
-	Dagrun__Start *start = base_alloc(sizeof(*start));
+	Dagrun__Start *start = arena_alloc(arena, sizeof(*start));
 
 	dagrun__start__init(start);
 	start->stage = s->id;
@@ -371,34 +375,13 @@ Dagrun__Start *ship_start(struct manager *m, const struct jm_effect *effect)
 	start->group_size = effect->group_size;
 	start->shares = effect->shares;
 	start->n_inputs = s->in_count;
-	start->inputs = base_alloc((s->in_count + 1) * sizeof(*start->inputs));
+	start->inputs = arena_alloc(arena, s->in_count * sizeof(*start->inputs));
 	for (uint32_t p = 0; p < s->in_count; p++)
-		start->inputs[p] = input_message(m, s, index, p);
-	put_skips(m, start, effect->vertex);
+		start->inputs[p] = input_message(m, arena, s, index, p);
+	put_skips(m, arena, start, effect->vertex);
 	start->n_readers = s->stream_count;
-	start->readers = base_alloc((s->stream_count + 1) * sizeof(*start->readers));
+	start->readers = arena_alloc(arena, s->stream_count * sizeof(*start->readers));
 	for (uint32_t i = 0; i < s->stream_count; i++)
 		start->readers[i] = count_readers(m->graph, s, i, index);
 	return start;
-}
-
-void ship_free_start(Dagrun__Start *start)
-{
-	for (size_t p = 0; p < start->n_inputs; p++) {
-		Dagrun__Input *in = start->inputs[p];
-
-		for (size_t i = 0; i < in->n_sources; i++)
-			free(in->sources[i]);
-		free(in->sources);
-		free(in->vertices);
-		free(in->attempts);
-		free(in->nodes);
-		free(in);
-	}
-	for (size_t i = 0; i < start->n_skips; i++)
-		free(start->skips[i]);
-	free(start->skips);
-	free(start->inputs);
-	free(start->readers);
-	free(start);
 }

@@ -63,3 +63,17 @@ void arena_fini(struct arena *arena)
 		arena->pages = next;
 	}
 }
+
+void arena_reset(struct arena *arena)
+{
+	struct arena_page *page = arena->pages;
+
+	if (!page)
+		return;
+	arena->pages = page->next;
+	arena_fini(arena);
+	memset(page->data, 0, page->used);
+	page->used = 0;
+	page->next = NULL;
+	arena->pages = page;
+}

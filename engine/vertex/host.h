@@ -73,6 +73,7 @@ struct host {
 	dag_instant nudged;
 	struct dag_vertex *tasks[HOST_TASKS_MAX];
 	uint32_t task_count;
+	struct dag_vertex *spare;
 };
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Envelopes in and out; link.c decides what counts. */
 #include "session.h"
+#include "base/arena.h"
 #include "os/os.h"
 
 struct session {
@@ -126,22 +127,31 @@ void session_tick(struct session *s, dag_instant now)
 		send_heartbeat(s);
 }
 
-static Dagrun__Envelope *unpack(zmq_msg_t *frame)
+static void *alloc_in(void *arena, size_t size)
 {
+	return arena_alloc(arena, size);
+}
+
+static void free_in(void *arena, void *p)
+{
+	(void)arena; /* with all the rest */
+	(void)p;
+}
+
+/* The envelope and all in it lie in the arena. */
+static Dagrun__Envelope *unpack(zmq_msg_t *frame, struct arena *arena)
+{
+	ProtobufCAllocator allocator = {alloc_in, free_in, arena};
+
 	if (zmq_msg_size(frame) > WIRE_CONTROL_MAX)
 		return NULL;
-	return dagrun__envelope__unpack(NULL, zmq_msg_size(frame), zmq_msg_data(frame));
+	return dagrun__envelope__unpack(&allocator, zmq_msg_size(frame), zmq_msg_data(frame));
 }
 
 /* ---- dialler ---- */
 
-static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
+static void on_envelope(struct session *s, Dagrun__Envelope *e)
 {
-	struct session *s = ctx;
-	Dagrun__Envelope *e = count == 1 ? unpack(&frames[0]) : NULL;
-
-	if (!e)
-		return;
 	if (e->session == s->link.session && !s->refused) {
 		bool is_refusal = e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED;
 
@@ -149,7 +159,6 @@ static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 			s->refused = true;
 			s->handlers->on_refused(
 				s->ctx, s, is_refusal ? e->refused->reason : "it was started anew");
-			dagrun__envelope__free_unpacked(e, NULL);
 			return;
 		}
 		s->peer_incarnation = e->server;
@@ -161,7 +170,16 @@ static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 			s->handlers->on_message(s->ctx, s, e);
 		}
 	}
-	dagrun__envelope__free_unpacked(e, NULL);
+}
+
+static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct arena arena = {0};
+	Dagrun__Envelope *e = count == 1 ? unpack(&frames[0], &arena) : NULL;
+
+	if (e)
+		on_envelope(ctx, e);
+	arena_fini(&arena);
 }
 
 static void on_dialler_lost(void *ctx)
@@ -284,12 +302,15 @@ static void open_peer(struct session_server *server, zmq_msg_t *identity, const 
 static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct session_server *server = ctx;
-	Dagrun__Envelope *e = count == 2 ? unpack(&frames[1]) : NULL;
+	struct arena arena = {0};
+	Dagrun__Envelope *e = count == 2 ? unpack(&frames[1], &arena) : NULL;
 	struct session *s;
 	bool opens;
 
-	if (!e)
+	if (!e) {
+		arena_fini(&arena);
 		return;
+	}
 	s = find_peer(server, &frames[0]);
 	opens = e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && e->seq == 1;
 	if (s && s->link.session != e->session && opens) {
@@ -305,7 +326,7 @@ static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 			send_heartbeat(s);
 		s->handlers->on_message(s->ctx, s, e);
 	}
-	dagrun__envelope__free_unpacked(e, NULL);
+	arena_fini(&arena);
 }
 
 int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,

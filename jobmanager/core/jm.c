@@ -472,7 +472,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	int r = 0;
 
 	jm->effect_count = 0;
-	arena_fini(&jm->texts);
+	arena_reset(&jm->texts);
 	jm->now = now;
 	jm->wake_at = DAG_NEVER;
 	if (jm->ended)

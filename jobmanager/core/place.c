@@ -425,8 +425,8 @@ uint32_t next_attempt(const struct jm *jm, uint32_t gang)
 bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
-	uint32_t *group = base_alloc(g->count * sizeof(*group)),
-		 *chosen = base_alloc(g->count * sizeof(*chosen));
+	uint32_t *group = arena_alloc(&jm->texts, g->count * sizeof(*group)),
+		 *chosen = arena_alloc(&jm->texts, g->count * sizeof(*chosen));
 	bool ok;
 
 	for (uint32_t i = 0; i < g->count && g->count > 1; i++)
@@ -444,11 +444,8 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 		jm->gangs[gang].left = g->count;
 		for (uint32_t i = 0; i < g->count; i++)
 			start_vertex(jm, gang, jm->graph->gang_members[g->first + i], chosen[i], attempt);
-		jm_fact(jm, "started %u %u node=%s count=%u", jm->graph->gang_members[g->first], attempt,
-			jm->nodes[chosen[0]].name, g->count);
+		fact_started(jm, jm->graph->gang_members[g->first], attempt, chosen[0], g->count);
 		emit_groups(jm, gang, group);
 	}
-	free(group);
-	free(chosen);
 	return ok;
 }

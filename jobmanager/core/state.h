@@ -215,6 +215,10 @@ void jm_refetch(struct jm *jm, uint32_t output);
 const char *jm_attempt_text(struct jm *jm, uint32_t attempt);
 struct jm_node *jm_add_node(struct jm *jm, const char *name);
 
+/* ---- facts.c ---- */
+void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count);
+void fact_committed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o);
+
 /* ---- vertices.c ---- */
 /* skipped: of each vertex, or NULL. */
 void vertices_init(struct jm *jm, const bool *skipped);

@@ -207,10 +207,7 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	s->records_in += o->records_in;
 	s->records_out += o->records_out;
 	s->run_ns += o->run_ns;
-	jm_fact(jm, "committed %u %u node=%s hash=%016llx%016llx bytes=%llu inputs=%016llx us=%llu%s", vertex,
-		v->attempt, jm->nodes[v->node].name, (unsigned long long)o->hash_high,
-		(unsigned long long)o->hash_low, (unsigned long long)o->bytes, (unsigned long long)o->inputs,
-		(unsigned long long)o->run_ns / 1000, o->closed_early ? " closed" : "");
+	fact_committed(jm, vertex, o);
 	for (size_t i = 0; i < o->skipped_count; i++)
 		note_skipped(jm, vertex, &o->skipped[i]);
 	vertex_set_state(jm, vertex, JM_DONE);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two facts that every vertex has, written without the cost of a format. */
+#include "state.h"
+
+#define NUMBERS_MAX 200 /* bytes of a fact beside its names */
+
+static char *put_text(char *to, const char *text)
+{
+	size_t n = strlen(text);
+
+	memcpy(to, text, n);
+	return to + n;
+}
+
+static char *put_number(char *to, uint64_t n)
+{
+	char digits[20];
+	size_t count = 0;
+
+	do
+		digits[count++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (count)
+		*to++ = digits[--count];
+	return to;
+}
+
+static char *put_hex(char *to, uint64_t n)
+{
+	for (int shift = 60; shift >= 0; shift -= 4)
+		*to++ = "0123456789abcdef"[n >> shift & 15];
+	return to;
+}
+
+/* "WORD VERTEX ATTEMPT node=N"; *ret_text is where the fact begins. */
+static char *begin(
+	struct jm *jm, const char *word, uint32_t vertex, uint32_t attempt, uint32_t node, char **ret_text)
+{
+	const char *name = jm->nodes[node].name;
+	char *to = *ret_text = arena_alloc(&jm->texts, NUMBERS_MAX + strlen(name));
+
+	to = put_text(to, word);
+	*to++ = ' ';
+	to = put_number(to, vertex);
+	*to++ = ' ';
+	to = put_number(to, attempt);
+	return put_text(put_text(to, " node="), name);
+}
+
+void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count)
+{
+	char *text, *to;
+
+	if (jm->replaying)
+		return;
+	to = put_text(begin(jm, "started", vertex, attempt, node, &text), " count=");
+	put_number(to, count);
+	jm_emit(jm, JM_JOURNAL)->text = text;
+}
+
+void fact_committed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	const struct jm_vertex *v = &jm->vertices[vertex];
+	char *text, *to;
+
+	if (jm->replaying)
+		return;
+	to = put_text(begin(jm, "committed", vertex, v->attempt, v->node, &text), " hash=");
+	to = put_hex(put_hex(to, o->hash_high), o->hash_low);
+	to = put_number(put_text(to, " bytes="), o->bytes);
+	to = put_hex(put_text(to, " inputs="), o->inputs);
+	to = put_number(put_text(to, " us="), (uint64_t)o->run_ns / 1000);
+	if (o->closed_early)
+		put_text(to, " closed");
+	jm_emit(jm, JM_JOURNAL)->text = text;
+}
