@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sourced by demo.sh and test.sh: installs what is missing (Debian, apt), $more too, and builds into build/.
 packages="meson ninja-build pkg-config gcc libc6-dev libzmq3-dev libczmq-dev libuv1-dev libyaml-dev libsqlite3-dev
-libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev libpcre2-dev uthash-dev $more"
+libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev liblz4-dev libzstd-dev libpcre2-dev uthash-dev $more"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"

@@ -6,6 +6,7 @@
  */
 #include "node.h"
 #include "base/hash.h"
+#include "channel/codec.h"
 #include "os/os.h"
 
 #include <unistd.h>
@@ -455,7 +456,25 @@ struct verification {
 	const unsigned char **blocks;
 	const unsigned char *index; /* as readers on this node see it */
 	int result;
+	unsigned char *plain; /* of a packed block */
+	size_t plain_cap;
 };
+
+/* Adds a block's records to the hash of its part. */
+static int hash_block(struct verification *v, struct hash_state *state, uint32_t block)
+{
+	const struct block_ref *ref = &v->attempt->view.blocks[block];
+	const unsigned char *records = v->blocks[block];
+	uint32_t len = ref->length;
+
+	if (codec_is_packed(ref->kind)) {
+		if (codec_unpack(ref->kind, records, len, &v->plain, &v->plain_cap, &len) < 0)
+			return DAG_ECORRUPT;
+		records = v->plain;
+	}
+	hash_state_update(state, records, len);
+	return 0;
+}
 
 static void verify(uv_work_t *work)
 {
@@ -469,13 +488,13 @@ static void verify(uv_work_t *work)
 		const struct index_part *p = &index->parts[i];
 
 		hash_state_reset(state);
-		for (uint32_t b = 0; b < p->block_count; b++)
-			hash_state_update(state, v->blocks[p->first_block + b],
-				index->blocks[p->first_block + b].length);
+		for (uint32_t b = 0; b < p->block_count && v->result == 0; b++)
+			v->result = hash_block(v, state, p->first_block + b);
 		if (p->block_count && !hash_equal(hash_state_digest(state), p->hash))
 			v->result = DAG_ECORRUPT;
 	}
 	hash_state_destroy(&state);
+	free(v->plain);
 }
 
 static void send_verified(struct job *job, uint32_t vertex, uint32_t number, int result)

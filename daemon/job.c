@@ -109,11 +109,11 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	for (size_t i = 0; i < m->n_streams; i++) {
 		const Dagrun__Stream *t = m->streams[i];
 
-		if (!t->parts || t->parts > GRAPH_PARTS_MAX)
+		if (!t->parts || t->parts > GRAPH_PARTS_MAX || t->codec > GRAPH_CODEC_ZSTD)
 			return false;
 		s->streams[i] = (struct graph_stream){t->port, t->parts,
 			{(enum graph_partition_kind)t->partition, t->key, (char)t->delimiter},
-			(enum graph_channel)t->channel, t->elastic};
+			(enum graph_channel)t->channel, t->elastic, (enum graph_codec)t->codec};
 	}
 	s->exit_ok = arena_alloc(arena, (m->n_exit_ok + 1) * sizeof(*s->exit_ok));
 	s->exit_ok_count = (uint32_t)m->n_exit_ok;

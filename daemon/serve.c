@@ -138,7 +138,7 @@ static void send_remote(struct remote_reader *r, const struct block_ref *ref, ui
 	struct spool_segment *segment = spool_find(d->spool, ref->segment);
 	unsigned char *base = segment ? spool_map(d->spool, segment) : NULL;
 	struct block_header header = {.version = BLOCK_VERSION,
-		.kind = BLOCK_DATA,
+		.kind = (uint8_t)ref->kind,
 		.epoch = a->job->epoch,
 		.vertex = a->key.vertex,
 		.attempt = a->key.number,
@@ -146,8 +146,7 @@ static void send_remote(struct remote_reader *r, const struct block_ref *ref, ui
 		.part = r->part,
 		.seq = seq,
 		.records = ref->records,
-		.length = ref->length,
-		.raw_length = ref->length};
+		.length = ref->length};
 	struct send_pin *pin;
 
 	if (!base) {

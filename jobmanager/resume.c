@@ -89,9 +89,9 @@ void resume_describe(struct manager *m)
 	for (size_t i = 0; i < g->edge_count; i++) {
 		const struct graph_edge *e = g->edges[i];
 
-		buffer_format(&b, "%u.%u %u.%u %d %u %d %d %u %d;", e->from, e->from_port, e->to, e->to_port,
-			(int)e->pattern, e->k, (int)e->channel, (int)e->partition.kind, e->partition.key,
-			e->partition.delimiter);
+		buffer_format(&b, "%u.%u %u.%u %d %u %d %d %u %d %d;", e->from, e->from_port, e->to,
+			e->to_port, (int)e->pattern, e->k, (int)e->channel, (int)e->partition.kind,
+			e->partition.key, e->partition.delimiter, (int)e->codec);
 		for (uint32_t j = 0; j < e->list_count; j++)
 			buffer_format(&b, "%u-%u ", e->list[j].producer, e->list[j].consumer);
 	}

@@ -190,6 +190,7 @@ static Dagrun__Stream *stream_message(struct arena *arena, const struct graph_st
 	message->delimiter = (unsigned char)s->partition.delimiter;
 	message->channel = s->channel;
 	message->elastic = s->elastic;
+	message->codec = s->codec;
 	return message;
 }
 

@@ -305,28 +305,34 @@ static void load_partition(struct loader *l, const struct yaml_node *node, struc
 		ret->delimiter = *text;
 }
 
+/* The number of a word that must be one of `count`; 0 after an error. */
+static size_t load_word(struct loader *l, const struct yaml_node *node, const char *name,
+	const char *const *words, size_t count, const char *list)
+{
+	const char *text = loader_text(l, node, name), *nearest;
+
+	for (size_t i = 0; text && i < count; i++)
+		if (!strcmp(text, words[i]))
+			return i;
+	nearest = text ? dag_nearest(text, words, count) : NULL;
+	if (text)
+		loader_error(l, node, "%s '%s' is unknown; it is %s%s%s%s", name, text, list,
+			nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	return 0;
+}
+
 static void load_channel(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
 {
-	static const char *const words[] = {"auto", "file", "pipe", "fifo"};
+	static const char *const channels[] = {"auto", "file", "pipe", "fifo"}, *const codecs[] = {"none",
+											"lz4", "zstd"};
 	const struct yaml_node *channel = yaml_get(map, "channel"), *compress = yaml_get(map, "compress");
-	const char *text = channel ? loader_text(l, channel, "channel") : NULL;
 
-	for (size_t i = 0; text && i <= DAG_LENGTH(words); i++) {
-		if (i == DAG_LENGTH(words)) {
-			const char *nearest = dag_nearest(text, words, i);
-
-			loader_error(l, channel,
-				"channel '%s' is unknown; it is auto, file, pipe or fifo%s%s%s", text,
-				nearest ? "; did you mean '" : "", nearest ? nearest : "",
-				nearest ? "'?" : "");
-		} else if (!strcmp(text, words[i])) {
-			e->channel = (enum graph_channel)i;
-			break;
-		}
-	}
-	text = compress ? loader_text(l, compress, "compress") : NULL;
-	if (text && strcmp(text, "none"))
-		loader_error(l, compress, "compress: %s is not supported yet; leave it out", text);
+	if (channel)
+		e->channel = (enum graph_channel)load_word(
+			l, channel, "channel", channels, DAG_LENGTH(channels), "auto, file, pipe or fifo");
+	if (compress)
+		e->codec = (enum graph_codec)load_word(
+			l, compress, "compress", codecs, DAG_LENGTH(codecs), "none, lz4 or zstd");
 }
 
 static void load_flow_map(struct flow_loader *f, const struct yaml_node *node)

@@ -6,8 +6,7 @@ int block_header_check(const struct block_header *h)
 {
 	if (h->version != BLOCK_VERSION)
 		return DAG_EVERSION;
-	if (h->kind < BLOCK_DATA || h->kind > BLOCK_RAW || h->codec || h->length > BLOCK_LEN_MAX ||
-		h->raw_length != h->length)
+	if (h->kind < BLOCK_DATA || h->kind > BLOCK_ZSTD || h->length > BLOCK_LEN_MAX)
 		return DAG_EPROTO;
 	return 0;
 }

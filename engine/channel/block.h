@@ -27,18 +27,19 @@ enum block_kind {
 	BLOCK_DATA = 1, /* records */
 	BLOCK_MARK = 2, /* reserved: a position in a continuous input */
 	BLOCK_END = 3,  /* the channel's end */
-	BLOCK_RAW = 4   /* a source input's own bytes, as the file has them */
+	BLOCK_RAW = 4,  /* a source input's own bytes, as the file has them */
+	BLOCK_LZ4 = 5,  /* records, packed: see codec.h */
+	BLOCK_ZSTD = 6
 };
 
 struct block_header {
-	uint8_t version, kind, codec, reserved;
+	uint8_t version, kind, reserved[2];
 	uint32_t epoch, vertex, attempt;
 	uint32_t stream, part;
 	uint64_t seq; /* of the block among those of its part, from 0 */
 	uint32_t records;
-	uint32_t length;     /* bytes behind the header */
-	uint32_t raw_length; /* before the codec */
-	uint32_t pad;
+	uint32_t length; /* bytes behind the header */
+	uint32_t pad[2];
 	uint64_t checksum; /* XXH3-64 of the bytes behind the header; made where a block crosses wire or disk
 			    */
 	uint64_t zero;

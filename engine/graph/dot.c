@@ -33,9 +33,11 @@ void graph_write_dot(const struct graph *graph, struct buffer *b)
 	for (size_t i = 0; i < graph->edge_count; i++) {
 		const struct graph_edge *e = graph->edges[i];
 
-		buffer_format(b, "\ts%u -> s%u [label=\"%s%s\"%s];\n", e->from, e->to,
+		buffer_format(b, "\ts%u -> s%u [label=\"%s%s%s%s\"%s];\n", e->from, e->to,
 			graph->stages[e->from]->kind == GRAPH_INPUT ? "" : graph_channel_name(e->channel),
-			e->elastic ? " (elastic)" : "", edge_is_complete(e) ? ", style=bold" : "");
+			e->elastic ? " (elastic)" : "", e->codec ? ", " : "",
+			e->codec ? graph_codec_name(e->codec) : "",
+			edge_is_complete(e) ? ", style=bold" : "");
 	}
 	for (size_t i = 0; i < graph->output_count; i++) {
 		buffer_format(b, "\to%zu [shape=note, label=", i);

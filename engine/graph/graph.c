@@ -90,6 +90,13 @@ const char *graph_format_name(struct graph_format format, char buf[32])
 	return buf;
 }
 
+const char *graph_codec_name(enum graph_codec codec)
+{
+	static const char *const names[] = {"none", "lz4", "zstd"};
+
+	return names[codec];
+}
+
 const char *graph_channel_name(enum graph_channel channel)
 {
 	static const char *const names[] = {"auto", "file", "pipe", "fifo"};

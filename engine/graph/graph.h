@@ -79,12 +79,15 @@ struct graph_port {
  * What a port's records are stored as: one stream for each different partitioning among its edges. An
  * attempt writes every record of the port into each of its streams.
  */
+enum graph_codec { GRAPH_CODEC_NONE, GRAPH_CODEC_LZ4, GRAPH_CODEC_ZSTD };
+
 struct graph_stream {
 	uint32_t port;
 	uint32_t parts;
 	struct graph_partition partition;
 	enum graph_channel channel; /* FILE, PIPE or FIFO */
 	bool elastic;               /* a pipe whose producer never waits */
+	enum graph_codec codec;
 };
 
 struct graph_pair {
@@ -158,6 +161,7 @@ struct graph_edge {
 	uint32_t stream; /* of the stage `from` */
 	uint32_t parts;
 	bool elastic;
+	enum graph_codec codec; /* that its blocks are packed with */
 	struct graph_place place;
 	uint32_t from_width, to_width; /* copied by graph_finish, so that edge.h needs nothing else */
 };
@@ -217,6 +221,7 @@ static inline uint32_t graph_index(const struct graph *graph, uint32_t vertex)
 }
 
 const char *graph_format_name(struct graph_format format, char buf[32]);
+const char *graph_codec_name(enum graph_codec codec);
 const char *graph_channel_name(enum graph_channel channel);
 
 #endif

@@ -73,7 +73,7 @@ static bool same_partition(const struct graph_partition *a, const struct graph_p
 	return a->kind == b->kind && a->key == b->key && a->delimiter == b->delimiter;
 }
 
-/* The stream of `stage` with this port, partition and channel, added where there is none yet. */
+/* The stream of `stage` with this port, partition, channel and codec, added where there is none yet. */
 static uint32_t find_stream(struct graph *graph, struct graph_stage *stage, struct graph_stream wanted)
 {
 	struct graph_stream *grown;
@@ -82,7 +82,7 @@ static uint32_t find_stream(struct graph *graph, struct graph_stage *stage, stru
 		struct graph_stream *s = &stage->streams[i];
 
 		if (s->port == wanted.port && s->parts == wanted.parts && s->channel == wanted.channel &&
-			same_partition(&s->partition, &wanted.partition))
+			s->codec == wanted.codec && same_partition(&s->partition, &wanted.partition))
 			return i;
 	}
 	grown = arena_alloc(&graph->arena, (stage->stream_count + 1) * sizeof(*grown));
@@ -96,6 +96,7 @@ static uint32_t find_stream(struct graph *graph, struct graph_stage *stage, stru
 static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_diag *diag)
 {
 	struct graph_stage *from = graph->stages[e->from];
+	const struct graph_stage *to = graph->stages[e->to];
 
 	check_format(graph, e, diag);
 	settle_partition(graph, e, diag);
@@ -105,10 +106,18 @@ static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_di
 		if (e->channel != GRAPH_FILE)
 			graph_report(diag, e->place,
 				"'%s' is an input of the job: its channel is always a file", from->name);
+		if (e->codec)
+			graph_report(diag, e->place,
+				"'%s' is an input of the job, which is read as it is: leave compress out",
+				from->name);
 		return;
 	}
-	e->stream = find_stream(
-		graph, from, (struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false});
+	if (e->codec && e->channel == GRAPH_FIFO)
+		graph_report(diag, e->place,
+			"the fifo from '%s' to '%s' never leaves memory: leave compress out, or take a pipe",
+			from->name, to->name);
+	e->stream = find_stream(graph, from,
+		(struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false, e->codec});
 }
 
 void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag)
@@ -128,6 +137,7 @@ void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag
 		struct graph_output *o = &graph->outputs[i];
 
 		o->stream = find_stream(graph, graph->stages[o->stage],
-			(struct graph_stream){o->port, 1, {GRAPH_BY_ALL, 0, 0}, GRAPH_FILE, false});
+			(struct graph_stream){
+				o->port, 1, {GRAPH_BY_ALL, 0, 0}, GRAPH_FILE, false, GRAPH_CODEC_NONE});
 	}
 }

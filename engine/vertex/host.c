@@ -29,6 +29,15 @@ struct host_segment *host_find_segment(struct host *host, uint32_t id)
 	return s;
 }
 
+const unsigned char *host_locate(struct host *host, const struct block_ref *ref)
+{
+	const struct host_segment *s = host_find_segment(host, ref->segment);
+
+	if (!s || ref->offset > s->size || ref->length > s->size - ref->offset)
+		return NULL;
+	return s->base + ref->offset;
+}
+
 static void forget_segment(struct host *host, uint32_t id)
 {
 	struct host_segment *s = host_find_segment(host, id);

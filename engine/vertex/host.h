@@ -86,6 +86,8 @@ void host_look(struct host *host);
 /* Tells other threads of this host that something changed; the caller holds host.lock. */
 void host_changed(struct host *host);
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len);
+/* The bytes of a block in a mapped segment; NULL where it does not lie in one. The caller holds host.lock. */
+const unsigned char *host_locate(struct host *host, const struct block_ref *ref);
 struct host_segment *host_find_segment(struct host *host, uint32_t id);
 
 /*

@@ -59,124 +59,6 @@ void reader_open_live(struct dag_vertex *v)
 			open_ahead(v, port, v->in[port].producers);
 }
 
-/* ---- dispatch ---- */
-
-void reader_push_block(struct in_channel *ch, struct queued_block block)
-{
-	if (ch->queue_first && ch->queue_first == ch->queue_count)
-		ch->queue_first = ch->queue_count = 0;
-	*DAG_APPEND(ch->queue, ch->queue_count, ch->queue_cap) = block;
-	ch->queued_bytes += block.len;
-}
-
-static struct in_channel *find_channel(struct dag_vertex *v, uint32_t port, uint32_t producer)
-{
-	DAG_ASSERT(port < v->stage->spec.in_count && producer < v->in[port].producers);
-	return &v->in[port].channels[producer];
-}
-
-/* The bytes of a block in a mapped segment; NULL where it does not lie in one. */
-static const unsigned char *locate(struct host *host, const struct block_ref *ref)
-{
-	const struct host_segment *s = host_find_segment(host, ref->segment);
-
-	if (!s || ref->offset > s->size || ref->length > s->size - ref->offset)
-		return NULL;
-	return s->base + ref->offset;
-}
-
-static void fail_channel(struct in_channel *ch, int error, char *text)
-{
-	ch->error = error;
-	ch->error_text = text;
-	ch->ended = true;
-}
-
-static ssize_t fill_from_blocks(void *ctx, void *buf, size_t n);
-
-/* What the daemon says a channel is. */
-static void open_channel(struct dag_vertex *v, struct in_channel *ch, const struct host_msg *msg,
-	const void *tail, size_t tail_len, int fd)
-{
-	struct graph_format format = v->in[msg->u.channel.port].format;
-	const unsigned char *index;
-
-	ch->kind = (enum host_channel_kind)msg->u.channel.kind;
-	switch (ch->kind) {
-	case HOST_CHANNEL_SEALED:
-		index = locate(v->host, &msg->u.channel.index);
-		if (index && index_check(index, msg->u.channel.index.length, &ch->index) == 0)
-			ch->part = index_part(&ch->index, msg->u.channel.stream, msg->u.channel.part);
-		if (!ch->part) {
-			fail_channel(ch, DAG_ECORRUPT,
-				base_strdup("the index of the producer's output is damaged"));
-			return;
-		}
-		ch->expected = (struct channel_end){ch->part->records, ch->part->bytes, ch->part->hash};
-		ch->check_end = true;
-		break;
-	case HOST_CHANNEL_LIVE:
-		ch->raw = msg->u.channel.raw;
-		if (ch->raw) {
-			ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
-			ch->source = source_new(format, fill_from_blocks, &ch->raw_reader);
-		}
-		return;
-	case HOST_CHANNEL_SOURCE:
-		ch->file_size = msg->u.channel.size;
-		ch->file_mtime_ns = msg->u.channel.mtime_ns;
-		ch->source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);
-		return;
-	case HOST_CHANNEL_ERROR:
-		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
-		break;
-	}
-	if (fd >= 0)
-		close(fd);
-}
-
-void reader_on_channel(
-	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
-{
-	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
-
-	/* A channel that is being read may break off later. */
-	if (ch->state == CHANNEL_OPEN && msg->u.channel.kind == HOST_CHANNEL_ERROR && !ch->error)
-		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
-	if (ch->state != CHANNEL_OPENING) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	open_channel(v, ch, msg, tail, tail_len, fd);
-	ch->state = CHANNEL_OPEN;
-}
-
-void reader_on_blocks(
-	struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n)
-{
-	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
-
-	for (size_t i = 0; i < n && !ch->error; i++) {
-		const unsigned char *data = locate(v->host, &refs[i]);
-
-		if (data)
-			reader_push_block(ch, (struct queued_block){data, refs[i].length, refs[i].records,
-						      refs[i].kind, NULL});
-		else
-			fail_channel(ch, DAG_ECORRUPT, base_strdup("a block lies outside of its segment"));
-	}
-}
-
-void reader_on_end(struct dag_vertex *v, const struct host_msg *msg)
-{
-	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
-
-	ch->ended = true;
-	ch->check_end = msg->u.data.checked;
-	ch->expected = msg->u.data.end;
-}
-
 /* ---- blocks ---- */
 
 static void release_current(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
@@ -242,7 +124,7 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 		return 0;
 	ref = &ch->index.blocks[ch->part->first_block + ch->next_block++];
 	pthread_mutex_lock(&v->host->lock);
-	data = locate(v->host, ref);
+	data = host_locate(v->host, ref);
 	pthread_mutex_unlock(&v->host->lock);
 	if (!data) {
 		ch->error = DAG_ECORRUPT;
@@ -296,6 +178,29 @@ static void show_progress(struct dag_vertex *v, struct in_channel *ch)
 	ch->bytes_shown = ch->bytes;
 }
 
+static int begin_current(struct dag_vertex *v, struct in_channel *ch)
+{
+	uint32_t len = ch->current.len;
+
+	ch->at = ch->current.data;
+	if (codec_is_packed(ch->current.kind)) {
+		if (codec_unpack(ch->current.kind, ch->current.data, ch->current.len, &ch->plain,
+			    &ch->plain_cap, &len) < 0)
+			return DAG_ECORRUPT;
+		ch->at = ch->plain;
+	}
+	ch->end = ch->at + len;
+	ch->records += ch->current.records;
+	ch->bytes += len;
+	show_progress(v, ch);
+	if (!ch->raw) {
+		if (!ch->hash)
+			ch->hash = hash_state_new();
+		hash_state_update(ch->hash, ch->at, len);
+	}
+	return 0;
+}
+
 /* The channel's next block becomes the current one. 1, 0 at the checked end, or an error. */
 static int next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
@@ -309,26 +214,22 @@ static int next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, st
 		r = ch->error;
 	if (r == 0)
 		r = check_end(ch);
-	if (r == 0)
+	if (r == 0) {
 		ch->state = CHANNEL_ENDED;
+		free(ch->plain);
+		ch->plain = NULL;
+		ch->plain_cap = 0;
+	}
 	if (r < 0)
 		return blame(v, port, producer, r, ch->error_text ? base_strdup(ch->error_text) : NULL);
 	if (r == 0)
 		return 0;
-	ch->at = ch->current.data;
-	ch->end = ch->at + ch->current.len;
-	ch->records += ch->current.records;
-	ch->bytes += ch->current.len;
-	show_progress(v, ch);
-	if (!ch->raw) {
-		if (!ch->hash)
-			ch->hash = hash_state_new();
-		hash_state_update(ch->hash, ch->current.data, ch->current.len);
-	}
-	return 1;
+	return begin_current(v, ch) < 0 ? blame(v, port, producer, DAG_ECORRUPT,
+						  base_strdup("a packed block cannot be unpacked"))
+					: 1;
 }
 
-static ssize_t fill_from_blocks(void *ctx, void *buf, size_t n)
+ssize_t reader_fill(void *ctx, void *buf, size_t n)
 {
 	struct raw_reader *raw = ctx;
 	struct in_channel *ch = &raw->v->in[raw->port].channels[raw->producer];
@@ -642,6 +543,7 @@ void reader_fini(struct dag_vertex *v)
 			source_destroy(&ch->source);
 			hash_state_destroy(&ch->hash);
 			free(ch->queue);
+			free(ch->plain);
 			free(ch->error_text);
 		}
 		free(p->channels);

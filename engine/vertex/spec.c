@@ -4,14 +4,14 @@
 
 #define SPEC_ITEMS_MAX 1000000u
 
-struct codec {
+struct coder {
 	struct buffer *out; /* encoding, or NULL */
 	const unsigned char *at, *end;
 	struct arena *arena;
 	bool bad;
 };
 
-static void code_bytes(struct codec *c, void *data, size_t n)
+static void code_bytes(struct coder *c, void *data, size_t n)
 {
 	if (c->out)
 		buffer_append(c->out, data, n);
@@ -24,12 +24,12 @@ static void code_bytes(struct codec *c, void *data, size_t n)
 	}
 }
 
-static void code_u32(struct codec *c, uint32_t *n)
+static void code_u32(struct coder *c, uint32_t *n)
 {
 	code_bytes(c, n, sizeof(*n));
 }
 
-static void code_bool(struct codec *c, bool *b)
+static void code_bool(struct coder *c, bool *b)
 {
 	uint8_t byte = *b;
 
@@ -37,7 +37,7 @@ static void code_bool(struct codec *c, bool *b)
 	*b = byte != 0;
 }
 
-static void code_string(struct codec *c, const char **s)
+static void code_string(struct coder *c, const char **s)
 {
 	uint32_t len = c->out && *s ? (uint32_t)strlen(*s) + 1 : 0; /* 0: NULL */
 
@@ -54,7 +54,7 @@ static void code_string(struct codec *c, const char **s)
 }
 
 /* The count of an array, and its memory when decoding. */
-static void *code_array(struct codec *c, void *items, uint32_t *count, size_t size)
+static void *code_array(struct coder *c, void *items, uint32_t *count, size_t size)
 {
 	code_u32(c, count);
 	if (c->out)
@@ -66,7 +66,7 @@ static void *code_array(struct codec *c, void *items, uint32_t *count, size_t si
 	return arena_alloc(c->arena, (*count + 1) * size);
 }
 
-static void code_pairs(struct codec *c, struct graph_pair **pairs, uint32_t *count)
+static void code_pairs(struct coder *c, struct graph_pair **pairs, uint32_t *count)
 {
 	*pairs = code_array(c, *pairs, count, sizeof(**pairs));
 	for (uint32_t i = 0; i < *count && !c->bad; i++) {
@@ -75,7 +75,7 @@ static void code_pairs(struct codec *c, struct graph_pair **pairs, uint32_t *cou
 	}
 }
 
-static void code_format(struct codec *c, struct graph_format *format)
+static void code_format(struct coder *c, struct graph_format *format)
 {
 	uint32_t kind = format->kind;
 
@@ -86,10 +86,10 @@ static void code_format(struct codec *c, struct graph_format *format)
 		c->bad = true;
 }
 
-static void code_stream(struct codec *c, struct graph_stream *s)
+static void code_stream(struct coder *c, struct graph_stream *s)
 {
 	uint32_t kind = s->partition.kind, channel = s->channel,
-		 delimiter = (unsigned char)s->partition.delimiter;
+		 delimiter = (unsigned char)s->partition.delimiter, codec = s->codec;
 
 	code_u32(c, &s->port);
 	code_u32(c, &s->parts);
@@ -98,15 +98,17 @@ static void code_stream(struct codec *c, struct graph_stream *s)
 	code_u32(c, &delimiter);
 	code_u32(c, &channel);
 	code_bool(c, &s->elastic);
+	code_u32(c, &codec);
 	s->partition.kind = (enum graph_partition_kind)kind;
 	s->partition.delimiter = (char)delimiter;
 	s->channel = (enum graph_channel)channel;
-	if (kind > GRAPH_BY_PART || channel > GRAPH_FIFO || !s->parts || s->parts > GRAPH_PARTS_MAX ||
-		s->port >= GRAPH_PORTS_MAX)
+	s->codec = (enum graph_codec)codec;
+	if (kind > GRAPH_BY_PART || channel > GRAPH_FIFO || codec > GRAPH_CODEC_ZSTD || !s->parts ||
+		s->parts > GRAPH_PARTS_MAX || s->port >= GRAPH_PORTS_MAX)
 		c->bad = true;
 }
 
-static void code_spec(struct codec *c, struct stage_spec *s)
+static void code_spec(struct coder *c, struct stage_spec *s)
 {
 	code_u32(c, &s->id);
 	code_string(c, &s->job);
@@ -145,7 +147,7 @@ static void code_spec(struct codec *c, struct stage_spec *s)
 
 void stage_spec_encode(const struct stage_spec *spec, struct buffer *ret_bytes)
 {
-	struct codec c = {.out = ret_bytes};
+	struct coder c = {.out = ret_bytes};
 	struct stage_spec copy = *spec;
 
 	code_spec(&c, &copy);
@@ -153,7 +155,7 @@ void stage_spec_encode(const struct stage_spec *spec, struct buffer *ret_bytes)
 
 int stage_spec_decode(const void *data, size_t len, struct arena *arena, struct stage_spec *ret_spec)
 {
-	struct codec c = {.at = data, .end = (const unsigned char *)data + len, .arena = arena};
+	struct coder c = {.at = data, .end = (const unsigned char *)data + len, .arena = arena};
 	struct stage_spec spec = {0};
 
 	code_spec(&c, &spec);

@@ -4,6 +4,7 @@
 /* One attempt while it runs in a host: what `struct dag_vertex` is inside. */
 #include "host.h"
 #include "source.h"
+#include "channel/codec.h"
 
 struct fifo_block {
 	uint32_t refs; /* guarded by host.lock */
@@ -47,6 +48,8 @@ struct in_channel {
 	uint64_t records, bytes, number;
 	uint64_t consumed;    /* LIVE: bytes, as told to the daemon */
 	uint64_t bytes_shown; /* of `bytes`, in the status page */
+	unsigned char *plain; /* of the current block, where that is packed */
+	size_t plain_cap;
 	struct hash_state *hash;
 	int error;
 	char *error_text;
@@ -88,6 +91,7 @@ struct out_stream {
 	uint32_t next_part; /* round-robin */
 	uint32_t parts_closed;
 	struct out_part *parts;
+	struct codec *codec; /* NULL: none */
 };
 
 struct dag_vertex {
@@ -125,6 +129,17 @@ bool task_skips(struct dag_vertex *v, const struct dag_record *r);
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
 /* Asks the daemon for live inputs, so that credit flows from the start. */
 void reader_open_live(struct dag_vertex *v);
+/* Closes what was not read to its end; the producers are told, unless the vertex failed. */
+void reader_close_all(struct dag_vertex *v, bool failed);
+/* Frees, once no other task of the group can look at these channels. */
+void reader_fini(struct dag_vertex *v);
+/* Removes the fifo blocks that one consumer will never read; the caller holds host.lock. */
+void reader_drop_queue(struct in_channel *ch);
+
+/* The bytes of a raw channel's blocks, for its source; ctx: struct raw_reader. */
+ssize_t reader_fill(void *ctx, void *buf, size_t n);
+
+/* arrive.c */
 /* Dispatch of CHANNEL, BLOCKS, END; the caller holds host.lock. */
 void reader_on_channel(
 	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
@@ -133,12 +148,6 @@ void reader_on_blocks(
 void reader_on_end(struct dag_vertex *v, const struct host_msg *msg);
 /* Hands a live channel its next block; the caller holds host.lock. */
 void reader_push_block(struct in_channel *ch, struct queued_block block);
-/* Closes what was not read to its end; the producers are told, unless the vertex failed. */
-void reader_close_all(struct dag_vertex *v, bool failed);
-/* Frees, once no other task of the group can look at these channels. */
-void reader_fini(struct dag_vertex *v);
-/* Removes the fifo blocks that one consumer will never read; the caller holds host.lock. */
-void reader_drop_queue(struct in_channel *ch);
 
 /* writer.c */
 void writer_init(struct dag_vertex *v);

@@ -27,6 +27,13 @@ static bool is_fifo(const struct out_stream *s)
 	return s->spec->channel == GRAPH_FIFO;
 }
 
+static enum block_kind kind_of(const struct out_stream *s)
+{
+	static const enum block_kind kinds[] = {BLOCK_DATA, BLOCK_LZ4, BLOCK_ZSTD};
+
+	return kinds[s->spec->codec];
+}
+
 void writer_init(struct dag_vertex *v)
 {
 	const struct stage_spec *spec = &v->stage->spec;
@@ -41,6 +48,8 @@ void writer_init(struct dag_vertex *v)
 
 		s->spec = &spec->streams[i];
 		s->parts = base_alloc(s->spec->parts * sizeof(*s->parts));
+		if (s->spec->codec)
+			s->codec = codec_new(kind_of(s));
 		s->block_size = VERTEX_BUFFER / s->spec->parts;
 		s->block_size = DAG_MIN(DAG_MAX(s->block_size, BLOCK_SIZE_MIN), BLOCK_SIZE_MAX);
 		if (is_live(s) || is_fifo(s))
@@ -128,11 +137,11 @@ static int push_fifo(struct dag_vertex *v, struct out_part *p, struct fifo_block
 	return 0;
 }
 
-static void write_header(
-	struct dag_vertex *v, uint32_t stream, uint32_t part, struct out_part *p, uint32_t len)
+static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, struct out_part *p,
+	enum block_kind kind, uint32_t len)
 {
 	struct block_header h = {.version = BLOCK_VERSION,
-		.kind = BLOCK_DATA,
+		.kind = (uint8_t)kind,
 		.epoch = v->epoch,
 		.vertex = v->vertex,
 		.attempt = v->attempt,
@@ -140,8 +149,7 @@ static void write_header(
 		.part = part,
 		.seq = p->seq,
 		.records = p->block_records,
-		.length = len,
-		.raw_length = len};
+		.length = len};
 
 	memcpy(p->base, &h, sizeof(h));
 }
@@ -153,7 +161,8 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	struct out_part *p = &s->parts[part];
 	struct block_ref ref;
 	struct host_msg msg = {.kind = HOST_LIVE, .task = v->task};
-	const unsigned char *payload;
+	enum block_kind kind = BLOCK_DATA;
+	unsigned char *payload;
 	uint32_t len;
 	int r = 0;
 
@@ -182,12 +191,17 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		p->seq++;
 		return push_fifo(v, p, block);
 	}
+	if (len && s->codec) {
+		uint32_t packed = codec_pack(s->codec, payload, len);
+
+		kind = packed < len ? kind_of(s) : BLOCK_DATA;
+		len = packed;
+	}
 	if (len)
-		write_header(v, stream, part, p, len);
+		write_header(v, stream, part, p, kind, len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
-	ref = (struct block_ref){
-		p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, BLOCK_DATA};
+	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, kind};
 	p->at = p->end = NULL;
 	if (!is_live(s) || !len)
 		host_space_close(v->host, p->segment, len > 0);
@@ -526,6 +540,7 @@ void writer_fini(struct dag_vertex *v)
 			hash_state_destroy(&o->hash);
 		}
 		free(v->streams[i].parts);
+		codec_destroy(&v->streams[i].codec);
 	}
 	free(v->streams);
 	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++) {

@@ -62,6 +62,8 @@ static void print_edge(const struct graph *graph, const struct graph_edge *e)
 		graph_format_name(from->out[e->from_port].format, format));
 	if (from->kind != GRAPH_INPUT)
 		printf(", %s%s", graph_channel_name(e->channel), e->elastic ? " (elastic)" : "");
+	if (e->codec)
+		printf(", %s", graph_codec_name(e->codec));
 	if (e->parts > 1)
 		printf(", %u parts by %s", e->parts, partition_names[e->partition.kind]);
 	printf("\n");
@@ -120,14 +122,14 @@ static void print_json(const struct graph *graph)
 		const struct graph_stage *from = graph->stages[e->from];
 		char format[32];
 
-		json_array_append_new(
-			edges, json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:I, s:i, s:b}", "from",
-				       from->name, "from_port", (int)e->from_port, "to",
-				       graph->stages[e->to]->name, "to_port", (int)e->to_port, "pattern",
-				       pattern_names[e->pattern], "channel", graph_channel_name(e->channel),
-				       "format", graph_format_name(from->out[e->from_port].format, format),
-				       "channels", (json_int_t)edge_channels(e), "parts", (int)e->parts,
-				       "elastic", (int)e->elastic));
+		json_array_append_new(edges,
+			json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:b}", "from",
+				from->name, "from_port", (int)e->from_port, "to", graph->stages[e->to]->name,
+				"to_port", (int)e->to_port, "pattern", pattern_names[e->pattern], "channel",
+				graph_channel_name(e->channel), "compress", graph_codec_name(e->codec),
+				"format", graph_format_name(from->out[e->from_port].format, format),
+				"channels", (json_int_t)edge_channels(e), "parts", (int)e->parts, "elastic",
+				(int)e->elastic));
 	}
 	for (size_t i = 0; i < graph->output_count; i++)
 		json_array_append_new(outputs,

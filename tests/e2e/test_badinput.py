@@ -83,8 +83,16 @@ def widths(case):
 @test
 def not_supported_yet_is_said(case):
     bad(case, "stages: {a: {sh: x}, b: {sh: x, width: {per: 1MiB}}}\n"
-        "flow: [{from: a, to: b, pattern: '>>', partition: {by: range}, compress: lz4}]\n",
-        "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet", "compress: lz4 is not supported yet")
+        "flow: [{from: a, to: b, pattern: '>>', partition: {by: range}}]\n",
+        "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet")
+
+
+@test
+def compress_has_its_place(case):
+    two = "inputs: {t: {files: g.yaml}}\nstages: {a: {sh: x}, b: {sh: x}}\nflow: [%s]\n"
+    bad(case, two % "{from: a, to: b, compress: lz5}", "compress 'lz5' is unknown; it is none, lz4 or zstd", "did you mean 'lz4'?")
+    bad(case, two % "{from: a, to: b, channel: fifo, compress: zstd}", "the fifo from 'a' to 'b' never leaves memory")
+    bad(case, two % "{from: t, to: a, compress: lz4}", "'t' is an input of the job")
 
 
 @test

@@ -194,18 +194,20 @@ outputs: {c: {file: "-"}}
     check(out == case.shell("seq 20000000 | md5sum"), "the bytes differ")
 
 
-@test
-def F63_damaged_outputs_are_made_again(case):
-    case.write("text.txt", case.shell("seq 400000"))
+def damage_and_run(case, codec):
     case.write("p.yaml", """
 inputs: {t: {files: text.txt, split: 200KiB}}
 stages:
   a: {plugin: std, entry: cat}
   w: {sh: "cat > x; sleep 2; echo"}
   b: {sh: "cat {in.1} > y; cat {in.0} | md5sum"}
-flow: [t >= a, a >> w, w >= b.1, a >> b.0]
+flow:
+  - t >= a
+  - {from: a, to: w, pattern: ">>", compress: CODEC}
+  - w >= b.1
+  - {from: a, to: b.0, pattern: ">>", compress: CODEC}
 outputs: {b: {file: "-"}}
-""")
+""".replace("CODEC", codec))
     cluster = Cluster(case, nodes=2)
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "p.yaml")
     case.wait_for(lambda: glob.glob(case.path("spool*/scratch/*/*/x")), "the second stage")
@@ -222,6 +224,18 @@ outputs: {b: {file: "-"}}
     out, err = finish(case, p)
     check(out == case.shell("md5sum < text.txt"), (out, err))
     check(b"its output is damaged" in err, err)
+
+
+@test
+def F63_damaged_outputs_are_made_again(case):
+    case.write("text.txt", case.shell("seq 400000"))
+    damage_and_run(case, "none")
+
+
+@test
+def F63_damaged_packed_outputs_are_made_again(case):
+    case.write("text.txt", case.shell("seq 400000"))
+    damage_and_run(case, "zstd")
 
 
 @test

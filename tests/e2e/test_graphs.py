@@ -3,8 +3,10 @@
 import glob
 import json
 import os
+import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -73,6 +75,39 @@ def pipeline_ends_when_its_consumer_does(case):
     r = case.dagrun("run", graph("pipeline"), "-p", "lines=3")
     check(r.stdout == b"".join(b"%6d\tdagrun\n" % i for i in (1, 2, 3)), r.stdout)
     check(time.time() - started < 5 * SLOW, "it did not end promptly")
+
+
+PACKED = """
+params: {compress: {default: none}}
+inputs: {t: {files: t.txt, split: 100KiB}}
+stages:
+  part: {use: partition}
+  sort: {use: sort, width: 3}
+  all: {use: merge}
+flow:
+  - t >= part
+  - {from: part, to: sort, pattern: ">>", partition: {by: hash, key: 1}, compress: "${compress}"}
+  - {from: sort, to: all, pattern: ">>", channel: pipe, compress: "${compress}"}
+outputs: {all: {file: out.txt}}
+"""
+
+
+@test
+def packed_edges_give_the_same_bytes(case):
+    draw = random.Random(5)
+    noise = b"".join(b"%032x\n" % draw.getrandbits(128) for _ in range(1000))
+    case.write("t.txt", case.shell("seq 1000000 1040000") + noise)
+    case.write("p.yaml", PACKED)
+    wanted, written = case.shell("sort t.txt"), {}
+    for codec in ("none", "lz4", "zstd"):
+        r = case.dagrun("run", "-p", f"compress={codec}", "p.yaml")
+        check(case.read("out.txt") == wanted, codec)
+        check(codec == "none" or f", {codec}".encode() in case.dagrun("plan", "-p", f"compress={codec}", "p.yaml").stdout, "plan")
+        journal = os.path.join(case.state, "dagrun/jobs", re.search(rb"job (\S+)", r.stderr).group(1).decode(), "journal.db")
+        with sqlite3.connect(journal) as db:
+            facts = "".join(row[0] for row in db.execute("SELECT facts FROM facts ORDER BY seq"))
+        written[codec] = sum(int(n) for n in re.findall(r"^committed .* bytes=([0-9]+)", facts, re.M))
+    check(written["zstd"] < written["lz4"] < 0.8 * written["none"], written)
 
 
 DIAMOND = """

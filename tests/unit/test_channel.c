@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pure parts of channels: index, live parts, fetches; and sessions' links, slots, the registry, specs. */
 #include "unit.h"
+#include "channel/codec.h"
 #include "channel/core/fetch.h"
 #include "channel/core/live.h"
 #include "daemon/core/excerpt.h"
@@ -10,6 +11,102 @@
 #include "vertex/host_proto.h"
 #include "vertex/spec.h"
 #include "wire/link.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What is packed comes out as it went in, and damage is an error rather than other bytes beyond the buffer.
+ */
+static void test_codecs(void **state)
+{
+	static const enum block_kind kinds[] = {BLOCK_LZ4, BLOCK_ZSTD};
+	enum { LEN = 100000 };
+	unsigned char *records = base_alloc(LEN), *packed = base_alloc(LEN), *plain = NULL;
+	size_t cap = 0;
+	uint32_t len, n;
+
+	(void)state;
+	for (int i = 0; i < LEN; i++)
+		records[i] = (unsigned char)(i % 977 * (i / 5000));
+	for (size_t k = 0; k < DAG_LENGTH(kinds); k++) {
+		struct codec *codec = codec_new(kinds[k]);
+		uint64_t noise = 1;
+
+		memcpy(packed, records, LEN);
+		len = codec_pack(codec, packed, LEN);
+		assert_true(len < LEN / 2);
+		assert_int_equal(codec_unpack(kinds[k], packed, len, &plain, &cap, &n), 0);
+		assert_int_equal(n, LEN);
+		assert_memory_equal(plain, records, LEN);
+		for (uint32_t cut = 0; cut < len; cut += 97)
+			assert_int_equal(codec_unpack(kinds[k], packed, cut, &plain, &cap, &n), DAG_ECORRUPT);
+		packed[3] = 0x7f; /* the length of what is packed */
+		assert_int_equal(codec_unpack(kinds[k], packed, len, &plain, &cap, &n), DAG_ECORRUPT);
+		for (int i = 0; i < LEN; i += 8, noise = noise * 6364136223846793005u + 1442695040888963407u)
+			memcpy(packed + i, &noise, 8);
+		for (int i = 0; i < LEN; i++)
+			packed[i] ^= (unsigned char)(noise >> (i % 7 * 8)) ^ packed[(i * 31 + 7) % LEN];
+		len = codec_pack(codec, packed, LEN);
+		assert_int_equal(len, LEN); /* noise stays as it is */
+		codec_destroy(&codec);
+	}
+	free(plain);
+	free(packed);
+	free(records);
+}
+
+/* Packets keep their messages' order and tails; the ring keeps its ends behind the messages before them. */
+static void test_packets_and_ring(void **state)
+{
+	struct host_packet *p = base_alloc(sizeof(*p)), *in = base_alloc(sizeof(*in));
+	struct host_status *s = base_alloc(sizeof(*s));
+	struct host_msg msg = {.kind = HOST_START};
+	struct host_ended ended = {0};
+	const void *tail;
+	uint32_t taken = 0, count = 0;
+	size_t len;
+	int socks[2], fd;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, socks), 0);
+	in->fd = -1;
+	assert_int_equal(host_msg_recv(socks[1], in, &msg, &tail, &len, &fd), 0);
+	for (msg.task = 0; host_packet_add(p, &msg, "some bytes", msg.task % 11); msg.task++)
+		count++;
+	assert_true(count > 100);
+	assert_int_equal(host_packet_send(socks[0], p->bytes, p->len, socks[0]), 0);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(host_msg_recv(socks[1], in, &msg, &tail, &len, &fd), 1);
+		assert_int_equal(msg.task, i);
+		assert_int_equal(len, i % 11);
+		assert_memory_equal(tail, "some bytes", len);
+		assert_int_equal(fd >= 0, i + 1 == count); /* beside the last */
+	}
+	close(fd);
+	assert_int_equal(host_packet_send(socks[0], p->bytes, p->len - 1, -1), 0);
+	for (uint32_t i = 1; i < count; i++)
+		assert_int_equal(host_msg_recv(socks[1], in, &msg, &tail, &len, &fd), 1);
+	assert_int_equal(host_msg_recv(socks[1], in, &msg, &tail, &len, &fd), DAG_EPROTO);
+	close(socks[0]);
+	assert_int_equal(host_msg_recv(socks[1], in, &msg, &tail, &len, &fd), DAG_ELOST);
+	close(socks[1]);
+	for (uint32_t i = 0; i < HOST_RING_SIZE; i++) {
+		ended.task = i;
+		ended.sent = i / 2;
+		assert_true(host_ring_put(s, &ended));
+	}
+	assert_false(host_ring_put(s, &ended));
+	assert_true(host_ring_take(s, &taken, 0, &ended) && ended.task == 0);
+	assert_true(host_ring_take(s, &taken, 0, &ended) && ended.task == 1);
+	assert_false(host_ring_take(s, &taken, 0, &ended)); /* a message comes before it */
+	for (uint32_t i = 2; i < HOST_RING_SIZE; i++)
+		assert_true(host_ring_take(s, &taken, HOST_RING_SIZE, &ended) && ended.task == i);
+	assert_false(host_ring_take(s, &taken, HOST_RING_SIZE, &ended));
+	assert_true(host_ring_put(s, &ended));
+	free(s);
+	free(in);
+	free(p);
+}
 
 /* Any damage to an index's counts is found before it is used. */
 static void test_index_believes_nothing(void **state)
@@ -45,8 +142,7 @@ static void test_index_believes_nothing(void **state)
 
 static void test_block_header(void **state)
 {
-	struct block_header h = {
-		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = 10, .raw_length = 10};
+	struct block_header h = {.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = 10};
 
 	(void)state;
 	assert_int_equal(block_header_check(&h), 0);
@@ -369,9 +465,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_index_believes_nothing),
 		cmocka_unit_test(test_block_header), cmocka_unit_test(test_live_part_waits_for_all_readers),
-		cmocka_unit_test(test_kept_part_is_read_again),
-		cmocka_unit_test(test_elastic_part_never_limits), cmocka_unit_test(test_fetch),
-		cmocka_unit_test(test_link_over_a_bad_wire), cmocka_unit_test(test_slots_are_shared_equally),
+		cmocka_unit_test(test_kept_part_is_read_again), cmocka_unit_test(test_codecs),
+		cmocka_unit_test(test_packets_and_ring), cmocka_unit_test(test_elastic_part_never_limits),
+		cmocka_unit_test(test_fetch), cmocka_unit_test(test_link_over_a_bad_wire),
+		cmocka_unit_test(test_slots_are_shared_equally),
 		cmocka_unit_test(test_a_task_is_begun_or_taken_back),
 		cmocka_unit_test(test_excerpt_keeps_head_and_tail),
 		cmocka_unit_test(test_registry_forgets_the_silent),

@@ -249,7 +249,6 @@ static void on_server_data(void *ctx, const struct data_event *e)
 				.kind = BLOCK_DATA,
 				.seq = seq,
 				.length = sizeof(m->payload),
-				.raw_length = sizeof(m->payload),
 				.records = 1};
 
 			data_send_block(m->server, &e->peer, &h, m->payload, m);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What arrives for channels that are read: what they are, their blocks, their ends. The caller holds
+ * host.lock. */
+#include "task.h"
+
+#include <unistd.h>
+
+void reader_push_block(struct in_channel *ch, struct queued_block block)
+{
+	if (ch->queue_first && ch->queue_first == ch->queue_count)
+		ch->queue_first = ch->queue_count = 0;
+	*DAG_APPEND(ch->queue, ch->queue_count, ch->queue_cap) = block;
+	ch->queued_bytes += block.len;
+}
+
+static struct in_channel *find_channel(struct dag_vertex *v, uint32_t port, uint32_t producer)
+{
+	DAG_ASSERT(port < v->stage->spec.in_count && producer < v->in[port].producers);
+	return &v->in[port].channels[producer];
+}
+
+static void fail_channel(struct in_channel *ch, int error, char *text)
+{
+	ch->error = error;
+	ch->error_text = text;
+	ch->ended = true;
+}
+
+/* What the daemon says a channel is. */
+static void open_channel(struct dag_vertex *v, struct in_channel *ch, const struct host_msg *msg,
+	const void *tail, size_t tail_len, int fd)
+{
+	struct graph_format format = v->in[msg->u.channel.port].format;
+	const unsigned char *index;
+
+	ch->kind = (enum host_channel_kind)msg->u.channel.kind;
+	switch (ch->kind) {
+	case HOST_CHANNEL_SEALED:
+		index = host_locate(v->host, &msg->u.channel.index);
+		if (index && index_check(index, msg->u.channel.index.length, &ch->index) == 0)
+			ch->part = index_part(&ch->index, msg->u.channel.stream, msg->u.channel.part);
+		if (!ch->part) {
+			fail_channel(ch, DAG_ECORRUPT,
+				base_strdup("the index of the producer's output is damaged"));
+			return;
+		}
+		ch->expected = (struct channel_end){ch->part->records, ch->part->bytes, ch->part->hash};
+		ch->check_end = true;
+		break;
+	case HOST_CHANNEL_LIVE:
+		ch->raw = msg->u.channel.raw;
+		if (ch->raw) {
+			ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
+			ch->source = source_new(format, reader_fill, &ch->raw_reader);
+		}
+		return;
+	case HOST_CHANNEL_SOURCE:
+		ch->file_size = msg->u.channel.size;
+		ch->file_mtime_ns = msg->u.channel.mtime_ns;
+		ch->source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);
+		return;
+	case HOST_CHANNEL_ERROR:
+		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+void reader_on_channel(
+	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
+{
+	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
+
+	/* A channel that is being read may break off later. */
+	if (ch->state == CHANNEL_OPEN && msg->u.channel.kind == HOST_CHANNEL_ERROR && !ch->error)
+		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));
+	if (ch->state != CHANNEL_OPENING) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	open_channel(v, ch, msg, tail, tail_len, fd);
+	ch->state = CHANNEL_OPEN;
+}
+
+void reader_on_blocks(
+	struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n)
+{
+	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
+
+	for (size_t i = 0; i < n && !ch->error; i++) {
+		const unsigned char *data = host_locate(v->host, &refs[i]);
+
+		if (data)
+			reader_push_block(ch, (struct queued_block){data, refs[i].length, refs[i].records,
+						      refs[i].kind, NULL});
+		else
+			fail_channel(ch, DAG_ECORRUPT, base_strdup("a block lies outside of its segment"));
+	}
+}
+
+void reader_on_end(struct dag_vertex *v, const struct host_msg *msg)
+{
+	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
+
+	ch->ended = true;
+	ch->check_end = msg->u.data.checked;
+	ch->expected = msg->u.data.end;
+}
