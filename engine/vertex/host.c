@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* What a vertex frees is kept for the next one of its stage: fresh pages cost more than most that is done to
+ * them. */
+#define HEAP_BLOCK_MAX (32 << 20)
+#define HEAP_KEPT (256 << 20)
 #define NUDGE_EVERY (DAG_MS / 10)
 
 /* ---- segments ---- */
@@ -531,6 +536,9 @@ static void run_group(struct host *host)
 	pthread_t threads[HOST_TASKS_MAX];
 
 	host->start_first += n;
+	if (starts[0].msg.u.start.stage != host->stage)
+		malloc_trim(0);
+	host->stage = starts[0].msg.u.start.stage;
 	if (host_status_claim(host->status, starts[n - 1].msg.task)) {
 		for (uint32_t i = 0; i < n; i++)
 			host->tasks[i] = new_task(host, &starts[i]);
@@ -601,6 +609,8 @@ int main(int argc, char **argv)
 	if (host.status == MAP_FAILED || host.wake_fd < 0)
 		return 70;
 	close(HOST_STATUS_FD);
+	mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_MAX);
+	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
 	host.threads = 1;
 	host.inbox.fd = -1;
 	pthread_mutex_init(&host.lock, NULL);

@@ -74,6 +74,7 @@ struct host {
 	struct dag_vertex *tasks[HOST_TASKS_MAX];
 	uint32_t task_count;
 	struct dag_vertex *spare;
+	uint32_t stage; /* of what ran last */
 };
 
 /*
