@@ -37,6 +37,9 @@ static void set_clones(
 	else if (clones > GRAPH_WIDTH_MAX)
 		loader_error(l, node, "'%s^%llu': the limit is %u", stage->name, (unsigned long long)clones,
 			GRAPH_WIDTH_MAX);
+	else if (stage->width_per)
+		loader_error(l, node, "'%s^%llu': its width goes by bytes", stage->name,
+			(unsigned long long)clones);
 	else if (stage->width_given && stage->width != clones)
 		loader_error(l, node, "'%s^%llu' disagrees with the width %u of that stage", stage->name,
 			(unsigned long long)clones, stage->width);

@@ -12,12 +12,6 @@ static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "us
 	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "duplicates",
 	"exit_ok", "env", "files", "params", "format"};
 
-/* Words of the file that a later release brings: named as such, instead of as unknown. */
-static void not_yet(struct loader *l, const struct yaml_node *node, const char *what, const char *instead)
-{
-	loader_error(l, node, "%s is not supported yet%s%s", what, *instead ? "; " : "", instead);
-}
-
 /* Marks the ports that an argument names: {in.N}, {in.N.*}, {in.N:file}, {out.N}. */
 static void scan_ports(
 	struct loader *l, const struct yaml_node *node, const char *text, struct graph_stage *stage)
@@ -204,8 +198,13 @@ static void load_width(struct loader *l, const struct yaml_node *node, struct gr
 	if (!node)
 		return;
 	if (node->kind == YAML_MAP) {
-		not_yet(l, node, "a width by bytes", "give a number");
-		stage->width = 1;
+		static const char *const keys[] = {"per"};
+
+		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
+		if (!yaml_get(node, "per"))
+			loader_error(l, node, "a width by bytes needs a 'per': {per: 256MiB}");
+		loader_bytes(l, yaml_get(node, "per"), "per", &stage->width_per);
+		stage->width_given = true;
 		return;
 	}
 	if (loader_number(l, node, "width", 1, GRAPH_WIDTH_MAX, &n))

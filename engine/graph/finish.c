@@ -181,6 +181,44 @@ static bool infer_width(struct graph *graph, struct graph_stage *stage, struct d
 	return true;
 }
 
+/* The bytes of the job's inputs that reach the stage; `seen` is of each stage. */
+static uint64_t input_bytes(const struct graph *graph, const struct graph_stage *stage, bool *seen)
+{
+	uint64_t bytes = 0;
+
+	if (seen[stage->id])
+		return 0;
+	seen[stage->id] = true;
+	for (uint32_t i = 0; stage->kind == GRAPH_INPUT && i < stage->width; i++)
+		bytes += stage->splits[i].length;
+	for (size_t i = 0; i < graph->edge_count; i++)
+		if (graph->edges[i]->to == stage->id)
+			bytes += input_bytes(graph, graph->stages[graph->edges[i]->from], seen);
+	return bytes;
+}
+
+static void set_width_by_bytes(struct graph *graph, struct graph_stage *stage, struct dag_diag *diag)
+{
+	bool *seen = base_alloc(graph->stage_count * sizeof(*seen)), any = false;
+	uint64_t bytes = input_bytes(graph, stage, seen),
+		 width = bytes / stage->width_per + (bytes % stage->width_per > 0);
+
+	for (size_t i = 0; i < graph->stage_count; i++)
+		any = any || (seen[i] && graph->stages[i]->kind == GRAPH_INPUT);
+	free(seen);
+	if (!any)
+		graph_report(diag, stage->place,
+			"no input of the job reaches stage '%s', so its width cannot go by bytes: give a "
+			"number",
+			stage->name);
+	if (width > GRAPH_PARTS_MAX)
+		graph_report(diag, stage->place,
+			"stage '%s' would have width %llu for %llu bytes of input; the limit is %u: make "
+			"'per' larger",
+			stage->name, (unsigned long long)width, (unsigned long long)bytes, GRAPH_PARTS_MAX);
+	stage->width = (uint32_t)DAG_MIN(DAG_MAX(width, 1ull), (uint64_t)GRAPH_PARTS_MAX);
+}
+
 static void check_widths(const struct graph_edge *e, const struct graph *graph, struct dag_diag *diag)
 {
 	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
@@ -220,6 +258,9 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 {
 	uint64_t total = 0;
 
+	for (size_t i = 0; i < graph->stage_count; i++)
+		if (graph->stages[i]->width_per)
+			set_width_by_bytes(graph, graph->stages[i], diag);
 	for (bool changed = true; changed;) {
 		changed = false;
 		for (size_t i = 0; i < graph->stage_count; i++)

@@ -100,8 +100,9 @@ struct graph_stage {
 	enum graph_stage_kind kind;
 	struct graph_place place;
 
-	uint32_t width;        /* vertices; 0 until known */
-	bool width_given;      /* by the stage's own word */
+	uint32_t width;     /* vertices; 0 until known */
+	bool width_given;   /* by the stage's own word */
+	uint64_t width_per; /* one vertex for so many bytes of the job's inputs that reach it; 0: not said */
 	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */
 
 	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];

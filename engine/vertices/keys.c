@@ -10,6 +10,7 @@ struct key_spec key_spec_read(struct dag_vertex *v)
 		!delimiter || !*delimiter   ? 0
 		: !strcmp(delimiter, "tab") ? '\t'
 					    : *delimiter,
+		(uint32_t)std_number(v, "from", 0), (uint32_t)std_number(v, "to", 0),
 		std_is(v, "type", "number"), std_is(v, "order", "desc")};
 }
 
@@ -46,13 +47,24 @@ struct span key_field(const char *data, size_t len, uint32_t field, char delimit
 	}
 }
 
-struct span key_of(const struct key_spec *k, const struct dag_record *r)
+static struct span whole_key(const struct key_spec *k, const struct dag_record *r)
 {
 	if (k->field)
 		return key_field(r->data, r->len, k->field, k->delimiter);
 	if (r->key)
 		return (struct span){r->key, r->key_len};
 	return (struct span){r->data, r->len};
+}
+
+struct span key_of(const struct key_spec *k, const struct dag_record *r)
+{
+	struct span key = whole_key(k, r);
+	size_t skip = k->from ? k->from - 1 : 0;
+
+	if (k->to && k->to < key.len)
+		key.len = k->to;
+	skip = skip < key.len ? skip : key.len;
+	return (struct span){key.data + skip, key.len - skip};
 }
 
 double key_number(struct span text)

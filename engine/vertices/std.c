@@ -59,6 +59,28 @@ static int partition(struct dag_vertex *v)
 	return cat(v);
 }
 
+/* Runs of records to one part after the other; the last one takes the rest. */
+static int split(struct dag_vertex *v)
+{
+	uint64_t run = std_number(v, "n", 1000000), left = run;
+	uint32_t part = 0, parts = dag_parts(v, 0);
+	struct dag_record r;
+	int n;
+
+	while ((n = dag_read(v, 0, &r)) > 0) {
+		if (!left && part + 1 < parts) {
+			part++;
+			left = run;
+		}
+		left -= left > 0;
+		n = r.key ? dag_write_part_kv(v, 0, part, r.key, r.key_len, r.data, r.len)
+			  : dag_write_part(v, 0, part, r.data, r.len);
+		if (n < 0)
+			return n;
+	}
+	return n;
+}
+
 /* Every record to both outputs. */
 static int tee(struct dag_vertex *v)
 {
@@ -84,6 +106,9 @@ static int tee(struct dag_vertex *v)
 		"key=0: the field of the key, from 1; 0: a key-value record's key, else the whole record"),  \
 		DAG_PARAM("delimiter=: between fields, one character or 'tab'; nothing: runs of blanks, as " \
 			  "in awk"),                                                                         \
+		DAG_PARAM_NUMBER(                                                                            \
+			"from=0: the first byte of the field or record that counts, from 1; 0: its first"),  \
+		DAG_PARAM_NUMBER("to=0: the last byte that counts; 0: its last"),                            \
 		DAG_PARAM("type=text|number: how keys order"),                                               \
 		DAG_PARAM("order=asc|desc: which comes first")
 
@@ -91,6 +116,10 @@ DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after
 	DAG_ENTRY(partition, DAG_IN(ANY), DAG_OUT(ANY),
 		"the records as they are, for edges that partition them"),
 	DAG_ENTRY(tee, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY), "every record to both outputs"),
+	DAG_ENTRY(split, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000000: records of a run"),
+		"runs of records to one part (`by: part`) after the other"),
+	DAG_ENTRY(check, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
+		"how many records and bytes, the sum of their hashes, and how many are out of order"),
 	DAG_ENTRY(sort, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
 		DAG_PARAM_SIZE("memory=256MiB: for records; what is more goes to the scratch folder"),
 		"all records in the order of their keys; equal ones as they came"),

@@ -14,6 +14,7 @@
 int sort(struct dag_vertex *v);
 int merge(struct dag_vertex *v);
 int range(struct dag_vertex *v);
+int check(struct dag_vertex *v);
 int distinct(struct dag_vertex *v);
 int count(struct dag_vertex *v);
 int sum(struct dag_vertex *v);
@@ -33,8 +34,9 @@ bool std_is(struct dag_vertex *v, const char *name, const char *value);
 /* ---- keys.c ---- */
 
 struct key_spec {
-	uint32_t field; /* from 1; 0: the key of a key-value record, else the whole */
-	char delimiter; /* 0: runs of blanks */
+	uint32_t field;    /* from 1; 0: the key of a key-value record, else the whole */
+	char delimiter;    /* 0: runs of blanks */
+	uint32_t from, to; /* its bytes, from 1; 0: all before, or behind */
 	bool number, descending;
 };
 
@@ -43,7 +45,7 @@ struct span {
 	size_t len;
 };
 
-/* From the parameters key, delimiter, type, order. */
+/* From the parameters key, delimiter, from, to, type, order. */
 struct key_spec key_spec_read(struct dag_vertex *v);
 struct span key_field(const char *data, size_t len, uint32_t field, char delimiter);
 struct span key_of(const struct key_spec *k, const struct dag_record *r);
@@ -67,6 +69,8 @@ struct store {
 char *store_reserve(struct store *s, size_t len);
 char *store_copy(struct store *s, const char *data, size_t len);
 void store_clear(struct store *s);
+
+uint64_t hash_of(struct span key);
 
 /* A hash table from bytes to a number, in the order in which they came. */
 struct table_entry {

@@ -69,7 +69,7 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t hash_of(struct span key)
+uint64_t hash_of(struct span key)
 {
 	uint64_t h = 0x9e3779b97f4a7c15u ^ key.len, w;
 	size_t i = 0;

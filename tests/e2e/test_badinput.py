@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: each gives a line that a person can act on, the right exit code, and leaves nothing behind."""
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -82,9 +83,9 @@ def widths(case):
 
 @test
 def not_supported_yet_is_said(case):
-    bad(case, "stages: {a: {sh: x}, b: {sh: x, width: {per: 1MiB}}}\n"
+    bad(case, "stages: {a: {sh: x}, b: {sh: x, width: 3}}\n"
         "flow: [{from: a, to: b, pattern: '>>', partition: {by: range}}]\n",
-        "a width by bytes is not supported yet", "{by: range} over a sample is not supported yet")
+        "{by: range} over a sample is not supported yet")
 
 
 @test
@@ -93,6 +94,25 @@ def compress_has_its_place(case):
     bad(case, two % "{from: a, to: b, compress: lz5}", "compress 'lz5' is unknown; it is none, lz4 or zstd", "did you mean 'lz4'?")
     bad(case, two % "{from: a, to: b, channel: fifo, compress: zstd}", "the fifo from 'a' to 'b' never leaves memory")
     bad(case, two % "{from: t, to: a, compress: lz4}", "'t' is an input of the job")
+
+
+@test
+def widths_by_bytes(case):
+    stages = "inputs: {t: {files: [x, x2]}}\nstages: {a: {sh: x}, b: {sh: x, width: %s}}\nflow: [%s]\n"
+    edge = "{from: a, to: %s, pattern: '>>', partition: {by: round-robin}}"
+    flow = "t >> a, " + edge % "b"
+    case.write("x", "0123456789" * 100)
+    case.write("x2", "0123456789" * 50 + "x")
+    for per, width in (("1KiB", 2), ("100", 16), ("1501", 1), ("1500", 2)):
+        case.write("w.yaml", stages % (f"{{per: {per}}}", flow))
+        plan = case.dagrun("plan", "w.yaml").stdout
+        check(re.search(rb"\bb +program +width %d " % width, plan), (per, plan))
+    bad(case, stages % ("{per: 0}", flow), "per must be a size")
+    bad(case, stages % ("{pro: 1}", flow), "did you mean 'per'?", "needs a 'per'")
+    bad(case, stages % ("{per: 10}", "t >> a, " + edge % "b^3"), "'b^3': its width goes by bytes")
+    case.write("x", "0123456789" * 10000)
+    bad(case, stages % ("{per: 1}", flow), "stage 'b' would have width 100501 for 100501 bytes of input")
+    bad(case, "stages: {a: {sh: x}, b: {sh: x, width: {per: 1MiB}}}\nflow: [%s]\n" % edge % "b", "no input of the job reaches stage 'b'")
 
 
 @test

@@ -169,5 +169,59 @@ outputs: {e: {file: "-"}}
         check(words in err, [words, err])
 
 
+TERA = """
+inputs: {t: {files: t.bin, split: 30000B, format: {fixed: 100}}}
+stages:
+  before: {use: check}
+  sum:    {use: sum}
+  sample: {use: sample, params: {n: 50}}
+  bounds: {use: sort, params: {to: 10}}
+  range:  {use: range, params: {to: 10}}
+  sort:   {use: sort, width: 3, params: {to: 10}}
+  after:  {use: check, params: {from: 1, to: 10}}
+flow:
+  - t >= before >> sum
+  - t >= sample >> bounds
+  - t >= range.0
+  - {from: bounds, to: range.1, pattern: ">>", partition: {by: all}}
+  - {from: range, to: sort, pattern: ">>", partition: {by: part}}
+  - sort >> after
+outputs: {sort: {file: sorted.bin}, before: {file: "before{index}.txt"}, after: {file: after.txt}}
+"""
+
+
+@test
+def records_of_fixed_size_sorted_by_their_first_bytes_and_checked(case):
+    draw = random.Random(3)
+    rows = [bytes(draw.randrange(4) for _ in range(10)) + b"%090d" % i for i in range(5000)]
+    case.write("t.bin", b"".join(rows))
+    case.write("tera.yaml", TERA)
+    case.dagrun("run", "tera.yaml")
+    wanted = sorted(rows, key=lambda r: r[:10])
+    check(case.read("sorted.bin") == b"".join(wanted), "the order differs")
+    after = dict(line.split("\t") for line in case.read("after.txt").decode().splitlines())
+    repeated = sum(a[:10] == b[:10] for a, b in zip(wanted, wanted[1:]))
+    check((after["records"], after["bytes"], after["unordered"], after["repeated"]) == ("5000", "500000", "0", str(repeated)), after)
+    parts = [dict(line.split("\t") for line in case.read(f"before{i}.txt").decode().splitlines()) for i in range(17)]
+    check(sum(int(p["sum"], 16) for p in parts) % 2**64 == int(after["sum"], 16), "the sums differ")
+    check(sum(int(p["unordered"]) for p in parts) > 1000, "unordered")
+
+
+@test
+def split_gives_runs_to_the_parts(case):
+    rows = make_text(case, 1000)
+    case.write("u.yaml", """
+inputs: {t: {files: a.txt}}
+stages: {s: {use: split, params: {n: 300}}, m: {use: cat, width: 3}}
+flow: [t >= s, {from: s, to: m, pattern: '>>', partition: {by: part}}]
+outputs: {m: {file: "out{index}.txt"}}
+""")
+    case.dagrun("run", "u.yaml")
+    lines = case.read("a.txt").splitlines(True)
+    check([case.read(f"out{i}.txt") for i in range(3)] == [b"".join(lines[a:b]) for a, b in ((0, 300), (300, 600), (600, 1000))], "the runs differ")
+    check(use(case, "sort", "key: 1, from: 2, to: 3") == case.shell("LC_ALL=C sort -s -k1.2,1.3 a.txt") and rows, "bytes of a field")
+
+
+
 if __name__ == "__main__":
     main()
