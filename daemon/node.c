@@ -13,7 +13,7 @@
 
 #define LOOK_MS 1
 #define TICK_MS 250
-#define JUDGED_GONE (3 * DAG_SECOND)
+#define SILENT (3 * DAG_SECOND) /* a job manager that may be gone */
 
 /* ---- the name server ---- */
 
@@ -93,7 +93,7 @@ static void on_manager_message(void *ctx, struct session *s, const Dagrun__Envel
 		job = job_find(d, e->job_end->job);
 		/* Of a job manager that is gone, whoever says it. */
 		if (job && (job->manager == s || !job->manager ||
-				   os_now() - session_last_heard(job->manager) > JUDGED_GONE))
+				   os_now() - session_last_heard(job->manager) > SILENT))
 			job_destroy(&job);
 		if (!job_find(d, e->job_end->job))
 			restore_drop(d, e->job_end->job);
@@ -124,6 +124,15 @@ static const struct session_handlers manager_handlers = {.on_message = on_manage
 
 /* ---- slots ---- */
 
+/* What the job may count on before the others have theirs: a job manager that is silent keeps what runs. */
+static uint32_t claim(const struct job *job, bool *ret_silent)
+{
+	dag_instant silence = os_boottime() - job->last_heard;
+
+	*ret_silent = job->lease_over || silence > SILENT;
+	return job->lease_over ? 0 : *ret_silent ? DAG_MIN(job->want, job->running) : job->want;
+}
+
 static void divide_slots(struct daemon *d)
 {
 	size_t n = HASH_COUNT(d->jobs), i = 0;
@@ -131,22 +140,34 @@ static void divide_slots(struct daemon *d)
 		 *leasts = base_alloc((n + 1) * sizeof(*leasts)),
 		 *grants = base_alloc((n + 1) * sizeof(*grants));
 	struct job *job, *next;
+	uint32_t left = d->slots * GRAPH_CPU_SHARES;
 
 	HASH_ITER(hh, d->jobs, job, next) {
-		wants[i] = job->want;
-		leasts[i++] = job->least;
+		bool silent;
+
+		wants[i] = claim(job, &silent);
+		leasts[i++] = silent ? 0 : job->least;
 	}
-	slots_divide(d->slots * GRAPH_CPU_SHARES, wants, leasts, grants, n);
+	slots_divide(left, wants, leasts, grants, n);
+	for (i = 0; i < n; i++)
+		left -= grants[i];
 	i = 0;
 	HASH_ITER(hh, d->jobs, job, next) {
 		Dagrun__Grant m = DAGRUN__GRANT__INIT;
 		SESSION_ENVELOPE(e, GRANT);
 
-		if (grants[i] != job->grant && job->manager) {
+		if (!job->lease_over && job->want > wants[i]) { /* nobody else needs it */
+			uint32_t more = DAG_MIN(left, job->want - wants[i]);
+
+			grants[i] += more;
+			left -= more;
+		}
+		if (grants[i] != job->grant) {
 			job->grant = grants[i];
 			m.slots = grants[i];
 			e.grant = &m;
-			session_send(job->manager, &e);
+			if (job->manager)
+				session_send(job->manager, &e);
 			job_run(job);
 		}
 		i++;

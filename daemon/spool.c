@@ -267,15 +267,29 @@ static int make_file(struct spool *s, struct spool_segment *segment)
 	return r;
 }
 
+/* Somebody may have removed its file while it was in the pool. */
+static bool is_there(const struct spool *s, const struct spool_segment *segment)
+{
+	char *path = segment_path(s, segment);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
 int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
 {
 	int class = size_class(size);
 	struct spool_segment *segment;
 
-	if (class >= 0 && s->free[class]) {
+	while (class >= 0 && s->free[class]) {
 		segment = s->free[class];
 		s->free[class] = segment->next_free;
 		s->pooled -= segment->size;
+		if (!is_there(s, segment)) {
+			remove_segment(s, segment);
+			continue;
+		}
 		segment->refs = 1;
 		*ret_segment = segment;
 		return 0;

@@ -67,7 +67,7 @@ static void on_nodes(void *ctx, struct session *s, const Dagrun__Envelope *e)
 	(void)s;
 	if (e->body_case != DAGRUN__ENVELOPE__BODY_NODES || d->answered)
 		return;
-	d->answered = true;
+	d->answered = !e->nodes->more;
 	for (size_t i = 0; i < e->nodes->n_nodes; i++)
 		if (e->nodes->nodes[i]->info)
 			tell(d, e->nodes->nodes[i]->info);

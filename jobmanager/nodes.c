@@ -218,6 +218,15 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 
 /* ---- who lives ---- */
 
+static void send_watch(struct manager *m)
+{
+	Dagrun__Watch watch = DAGRUN__WATCH__INIT;
+	SESSION_ENVELOPE(e, WATCH);
+
+	e.watch = &watch;
+	session_send(m->ns, &e);
+}
+
 static void node_gone(struct node *node, const char *why, bool died)
 {
 	struct manager *m = node->manager;
@@ -229,6 +238,8 @@ static void node_gone(struct node *node, const char *why, bool died)
 	if (!node->up)
 		return;
 	progress_say(m, "node %s: %s", node->id, why);
+	if (m->ns)
+		send_watch(m); /* a newer one of its name may have been passed over while this was known */
 	outputs_node_gone(m, node->number);
 	manager_step(m, &(struct jm_event){.kind = JM_NODE_DOWN, .node = node->number, .flag = died});
 }
@@ -421,12 +432,22 @@ static void dial_again(struct manager *m, dag_instant now)
 	}
 }
 
+/* One that has answered is known by its name until it is given up; one that has not, only as itself. */
 static bool is_known(const struct manager *m, const Dagrun__Register *info)
 {
 	for (struct node *n = m->nodes; n; n = n->next)
-		if (!strcmp(n->id, info->node) && (n->incarnation == info->incarnation || !n->gone))
+		if (!strcmp(n->id, info->node) &&
+			(n->incarnation == info->incarnation || (n->up && !n->gone)))
 			return true;
 	return false;
+}
+
+/* A daemon was started anew under the name of one that never answered. */
+static void give_up_older(struct manager *m, const Dagrun__Register *info)
+{
+	for (struct node *n = m->nodes; n; n = n->next)
+		if (!n->up && !strcmp(n->id, info->node) && n->incarnation != info->incarnation)
+			node_gone(n, "its daemon was started anew", true);
 }
 
 static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
@@ -434,8 +455,9 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 	if (!m->ns_answered)
 		m->last_node = os_now();
 	m->ns_answered = true;
-	for (struct node *n = m->nodes; n; n = n->next)
+	for (struct node *n = m->nodes; n && !m->nodes_more; n = n->next)
 		n->listed = false;
+	m->nodes_more = nodes->more;
 	for (size_t i = 0; i < nodes->n_nodes; i++)
 		for (struct node *n = m->nodes; n; n = n->next)
 			if (nodes->nodes[i]->info && !strcmp(n->id, nodes->nodes[i]->info->node) &&
@@ -447,6 +469,7 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 
 		if (!info || nodes->nodes[i]->suspect || is_known(m, info))
 			continue;
+		give_up_older(m, info);
 		n = add_node(m, info->node, info->incarnation, info->control, info->data);
 		free(n->rack);
 		n->rack = base_strdup(info->rack);
@@ -457,15 +480,6 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 			n->labels[n->label_count++] = (struct graph_pair){
 				base_strdup(info->labels[j]->name), base_strdup(info->labels[j]->value)};
 	}
-}
-
-static void send_watch(struct manager *m)
-{
-	Dagrun__Watch watch = DAGRUN__WATCH__INIT;
-	SESSION_ENVELOPE(e, WATCH);
-
-	e.watch = &watch;
-	session_send(m->ns, &e);
 }
 
 static void on_ns_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
@@ -485,6 +499,7 @@ static void on_ns_refused(void *ctx, struct session *s, const char *text)
 	if (strstr(text, "version"))
 		manager_abort(m, DAG_EUNREACHABLE, "the name server refuses: %s", text);
 	session_destroy(&m->ns);
+	m->nodes_more = false;
 	dial_nameserver(m); /* it was started anew */
 }
 

@@ -107,7 +107,7 @@ struct manager {
 	size_t deferred_first, deferred_count, deferred_cap;
 	struct daemon *daemon; /* embedded */
 	struct session *ns;
-	bool ns_answered;
+	bool ns_answered, nodes_more; /* nodes_more: the list of nodes goes on */
 	struct node *nodes;
 	struct shipped_file *files;
 	size_t file_count, file_cap;

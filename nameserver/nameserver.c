@@ -66,6 +66,7 @@ static void send_nodes(struct nameserver *ns, struct session *to)
 			nodes[i].suspect = r->suspect;
 			message.nodes[message.n_nodes++] = &nodes[i];
 		}
+		message.more = at + n < ns->registry.count;
 		e.nodes = &message;
 		session_send(to, &e);
 		free(message.nodes);
@@ -90,10 +91,14 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 		ns->changed |= registry_put(&ns->registry, os_now(), owner->node, owner->incarnation,
 			copy_info(e->register_node));
 	} else if (e->body_case == DAGRUN__ENVELOPE__BODY_WATCH) {
-		w = base_alloc(sizeof(*w));
-		w->session = s;
-		w->next = ns->watchers;
-		ns->watchers = w;
+		for (w = ns->watchers; w && w->session != s; w = w->next)
+			continue;
+		if (!w) {
+			w = base_alloc(sizeof(*w));
+			w->session = s;
+			w->next = ns->watchers;
+			ns->watchers = w;
+		}
 		send_nodes(ns, s);
 	}
 }

@@ -27,6 +27,9 @@ for folder in sys.argv[2:]:
     with open(os.path.join(folder, "meson-logs", "testlog.json"), encoding="utf-8") as log:
         for line in log:
             result = json.loads(line)
+            if result["result"] not in ("OK", "SKIP", "EXPECTEDFAIL"):
+                print(f"---- {folder}: {result['name']} ended with:")
+                print("\n".join(result.get("stdout", "").splitlines()[-60:]))
             said = result["result"] == "ERROR" and failed > failed_before
             if result["result"] in ("TIMEOUT", "INTERRUPT", "ERROR") and not said:
                 failed += 1

@@ -25,6 +25,7 @@ struct query {
 	struct session *session;
 	const char *nameserver, *keys;
 	bool json, help, answered;
+	json_t *root; /* what was heard so far; made at the first message */
 	dag_instant started;
 };
 
@@ -43,10 +44,8 @@ static int on_option(void *ctx, size_t option, const char *value)
 	return 0;
 }
 
-static void print_json(const Dagrun__Nodes *nodes)
+static void add_json(json_t *root, const Dagrun__Nodes *nodes)
 {
-	json_t *root = json_array();
-
 	for (size_t i = 0; i < nodes->n_nodes; i++) {
 		const Dagrun__Register *n = nodes->nodes[i]->info;
 		json_t *labels = json_object();
@@ -60,14 +59,15 @@ static void print_json(const Dagrun__Nodes *nodes)
 				      "suspect", (int)nodes->nodes[i]->suspect, "age_s",
 				      (double)nodes->nodes[i]->age_ms / 1000));
 	}
-	json_dumpf(root, stdout, JSON_INDENT(2));
-	printf("\n");
-	json_decref(root);
 }
 
-static void print_table(const Dagrun__Nodes *nodes)
+static void print_header(void)
 {
 	printf("%-24s %5s %10s %-10s %-9s %s\n", "node", "slots", "memory", "rack", "state", "endpoint");
+}
+
+static void print_rows(const Dagrun__Nodes *nodes)
+{
 	for (size_t i = 0; i < nodes->n_nodes; i++) {
 		const Dagrun__Register *n = nodes->nodes[i]->info;
 		char memory[SIZE_TEXT_LEN];
@@ -84,11 +84,21 @@ static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 	(void)s;
 	if (e->body_case != DAGRUN__ENVELOPE__BODY_NODES || q->answered)
 		return;
-	q->answered = true;
+	if (!q->root && !q->json)
+		print_header();
+	if (!q->root)
+		q->root = json_array();
 	if (q->json)
-		print_json(e->nodes);
+		add_json(q->root, e->nodes);
 	else
-		print_table(e->nodes);
+		print_rows(e->nodes);
+	if (e->nodes->more)
+		return;
+	q->answered = true;
+	if (q->json) {
+		json_dumpf(q->root, stdout, JSON_INDENT(2));
+		printf("\n");
+	}
 	uv_stop(&q->loop);
 }
 
@@ -131,6 +141,7 @@ static int ask(struct query *q, const struct wire_keys *keys)
 		uv_run(&q->loop, UV_RUN_DEFAULT);
 		uv_close((uv_handle_t *)&q->tick, NULL);
 	}
+	json_decref(q->root);
 	session_destroy(&q->session);
 	wire_loop_destroy(&wire);
 	while (uv_run(&q->loop, UV_RUN_NOWAIT))

@@ -397,6 +397,7 @@ class Chaos:
             number += not wrong
             self.number = number
         self.heal_all()
+        time.sleep(1)  # a daemon that was healed just now should know what SIGTERM means
         held = self.held()
         left = held + self.stop()
         return number, wrong, left

@@ -331,5 +331,51 @@ outputs: {hog: {file: out.txt}}
     check(b"MiB > memory 100.0 MiB" in r.stderr, r.stderr)
 
 
+@test
+def a_daemon_that_starts_anew_while_a_job_starts(case):
+    case.write("l.yaml", "stages: {a: {sh: 'echo x', labels: {disk: ssd}}}\noutputs: {a: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1)
+    old = cluster.add(7, extra=["--label", "disk=ssd"])
+    case.wait_for(lambda: cluster.count() == 2, "the labelled daemon")
+    old.kill()
+    old.wait()
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "l.yaml")
+    time.sleep(0.5 * SLOW)  # it knows the old one only, which does not answer
+    cluster.add(7, extra=["--label", "disk=ssd"])
+    started = time.time()
+    out, _ = finish(case, p, timeout=30)
+    check(out == b"x\n", out)
+    check(time.time() - started < 8 * SLOW, "the new daemon was found only when the old one was given up")
+
+
+@test
+def jobs_whose_managers_are_gone_hold_no_slots(case):
+    case.write("many.yaml", "stages: {a: {sh: 'sleep 0.3', width: 300}}\noutputs: {a: {file: '-'}}\n")
+    case.write("one.yaml", "stages: {a: {sh: 'echo x'}}\noutputs: {a: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1, slots=2)
+    gone = [case.start(program("dagrun"), "run", "-n", cluster.endpoint, "many.yaml") for _ in range(3)]
+    case.wait_for(lambda: len(case.hosts()) >= 2, "hosts")
+    time.sleep(1 * SLOW)  # until each has said what it wants
+    for p in gone:
+        p.kill()
+        p.wait()
+    started = time.time()
+    check(cluster.run("one.yaml").stdout == b"x\n", "its output")
+    check(time.time() - started < 12 * SLOW, "it waited for those that nobody leads")
+
+
+@test
+def F46_deleted_segments_that_nobody_uses(case):
+    case.write("p.yaml", "stages: {a: {sh: 'seq 100000', width: 4}, b: {sh: md5sum}}\nflow: [a >> b]\noutputs: {b: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1)
+    want = cluster.run("p.yaml").stdout
+    segments = glob.glob(f"/dev/shm/dagrun-{os.getuid()}/n0-{os.getpid()}/seg-*")
+    check(segments, "segments are kept for their pages")
+    for path in segments:
+        os.unlink(path)
+    r = cluster.run("p.yaml")
+    check(r.stdout == want and b"full" not in r.stderr, r.stderr)
+
+
 if __name__ == "__main__":
     main()
