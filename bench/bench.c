@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The plugin of the benchmarks: nothing at all, a source of records, and a sink that touches every byte and
- * times itself. */
+/* The plugin of the benchmarks: nothing at all, work of a length that is said, sources of records, and sinks
+ * that touch every byte and time themselves. */
 #include <dagrun/vertex.h>
 
 #include <stdio.h>
@@ -56,6 +56,104 @@ static int sink(struct dag_vertex *v)
 	return dag_write(v, 0, line, (size_t)n);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* One record for those that follow. */
+static int first(struct dag_vertex *v)
+{
+	uint64_t number = dag_index(v);
+
+	return dag_write(v, 0, &number, sizeof(number));
+}
+
+/* Reads all that came, works for `ns` nanoseconds, and writes one record: a vertex of Task Bench. */
+static int work(struct dag_vertex *v)
+{
+	uint64_t end = now_ns() + strtoull(dag_param(v, "ns"), NULL, 10), sum = 0, number;
+	struct dag_record r;
+	int n;
+
+	while ((n = dag_read(v, 0, &r)) > 0)
+		if (r.len == sizeof(number)) {
+			memcpy(&number, r.data, sizeof(number));
+			sum += number;
+		}
+	while (now_ns() < end)
+		sum = sum * 6364136223846793005u + 1;
+	return n < 0 ? n : dag_write(v, 0, &sum, sizeof(sum));
+}
+
+/* `n` records of 64 bytes, one call for each. */
+static int records(struct dag_vertex *v)
+{
+	uint64_t n = strtoull(dag_param(v, "n"), NULL, 10), record[8] = {0};
+	int r = 0;
+
+	for (uint64_t i = 0; i < n && r >= 0; i++) {
+		record[0] = i;
+		r = dag_write(v, 0, record, sizeof(record));
+	}
+	return r;
+}
+
+static int tell_rate(struct dag_vertex *v, uint64_t count, uint64_t since, uint64_t sum)
+{
+	char line[64];
+	int n = snprintf(line, sizeof(line), "%.2f %llu", (double)count * 1e3 / (double)(now_ns() - since),
+		(unsigned long long)sum % 10);
+
+	return dag_write(v, 0, line, (size_t)n);
+}
+
+/* Millions of records a second, one call for each. */
+static int drain(struct dag_vertex *v)
+{
+	uint64_t started = now_ns(), count = 0, sum = 0;
+	struct dag_record r;
+	int n;
+
+	for (; (n = dag_read(v, 0, &r)) > 0; count++)
+		sum += (unsigned char)r.data[0];
+	return n < 0 ? n : tell_rate(v, count, started, sum);
+}
+
+/* The same in batches. */
+static int drain_batch(struct dag_vertex *v)
+{
+	uint64_t started = now_ns(), count = 0, sum = 0;
+	struct dag_record r[256];
+	int n;
+
+	for (; (n = dag_read_batch(v, 0, r, 256)) > 0; count += (uint64_t)n)
+		for (int i = 0; i < n; i++)
+			sum += (unsigned char)r[i].data[0];
+	return n < 0 ? n : tell_rate(v, count, started, sum);
+}
+
+/* Never reads on after its first record, for as many seconds as `s` says. */
+static int stall(struct dag_vertex *v)
+{
+	struct timespec t = {strtol(dag_param(v, "s"), NULL, 10), 0};
+	struct dag_record r;
+	int n = dag_read(v, 0, &r);
+
+	nanosleep(&t, NULL);
+	dag_close(v, 0);
+	return n < 0 ? n : 0;
+}
+
 DAG_PLUGIN(bench, DAG_ENTRY(nothing, DAG_OUT(LINES), "nothing"),
+	DAG_ENTRY(first, DAG_OUT_FIXED(8), "its index"),
+	DAG_ENTRY(work, DAG_IN_FIXED(8), DAG_OUT_FIXED(8), "works for `ns` nanoseconds"),
 	DAG_ENTRY(source, DAG_OUT(LINES), "records of 64 KiB"),
-	DAG_ENTRY(sink, DAG_IN(LINES), DAG_OUT(LINES), "GB/s of what it read"));
+	DAG_ENTRY(sink, DAG_IN(LINES), DAG_OUT(LINES), "GB/s of what it read"),
+	DAG_ENTRY(records, DAG_OUT_FIXED(64), "`n` records of 64 bytes"),
+	DAG_ENTRY(drain, DAG_IN_FIXED(64), DAG_OUT(LINES), "millions of records a second"),
+	DAG_ENTRY(drain_batch, DAG_IN_FIXED(64), DAG_OUT(LINES), "the same, read in batches"),
+	DAG_ENTRY(stall, DAG_IN(LINES), "reads one record, then nothing for `s` seconds"));

@@ -89,21 +89,34 @@ bool ahead_take_back(struct job *job)
 	return any;
 }
 
-static uint32_t depth(const struct job_stage *stage)
+/* How long a vertex of the stage will run, by those before it; 0: nobody knows. */
+static dag_instant expected_run(const struct job *job, const struct job_stage *stage)
 {
-	return (uint32_t)DAG_MIN(
-		DAG_MAX(AHEAD_TIME / stage->run_ns, (dag_instant)AHEAD_MIN), (dag_instant)AHEAD_MAX);
+	return stage->run_ns ? stage->run_ns : job->stages[stage->kind].kind_run_ns;
 }
 
-/* Short vertices wait in a host that has one of their stage, so that it need not wait for us between them. */
+static uint32_t depth(dag_instant run_ns)
+{
+	return (uint32_t)DAG_MIN(
+		DAG_MAX(AHEAD_TIME / run_ns, (dag_instant)AHEAD_MIN), (dag_instant)AHEAD_MAX);
+}
+
+static bool is_short(dag_instant run_ns)
+{
+	return run_ns && run_ns <= SHORT_RUN;
+}
+
+/* Short vertices wait in a host that has another, so that it need not wait for us between them. */
 static bool run_ahead(struct job *job, struct host *host)
 {
 	struct attempt *a = job->queue[job->queue_first];
 	struct job_stage *stage = &job->stages[a->stage];
+	dag_instant run_ns = expected_run(job, stage);
 
-	if (host->job != job || host->retiring || host->isolate || !host->task_count ||
-		host->tasks[0]->stage != a->stage || !is_lone(a) || stage->isolate || !stage->run_ns ||
-		stage->run_ns > SHORT_RUN || host->task_count >= depth(stage) || is_held_up(host))
+	if (host->job != job || host->retiring || host->isolate || !host->task_count || !is_lone(a) ||
+		!is_lone(host->tasks[0]) || stage->isolate || !is_short(run_ns) ||
+		!is_short(expected_run(job, &job->stages[host->tasks[0]->stage])) ||
+		host->task_count >= depth(run_ns) || is_held_up(host))
 		return false;
 	job->queue_first++;
 	a->state = ATTEMPT_RUNNING;

@@ -285,6 +285,11 @@ static void log_rest(struct attempt *a)
 	excerpt_fini(&a->run->log);
 }
 
+static void note_run_time(dag_instant *mean, dag_instant run_ns)
+{
+	*mean = *mean ? (7 * *mean + run_ns) / 8 : DAG_MAX(run_ns, 1);
+}
+
 static void end_attempt(struct attempt *a, enum attempt_state state)
 {
 	struct job *job = a->job;
@@ -295,8 +300,8 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 
 		job->running -= a->shares;
 		a->run->run_ns = state == ATTEMPT_SEALED ? a->run->done.run_ns : os_now() - a->run->started;
-		stage->run_ns =
-			stage->run_ns ? (7 * stage->run_ns + a->run->run_ns) / 8 : DAG_MAX(a->run->run_ns, 1);
+		note_run_time(&stage->run_ns, a->run->run_ns);
+		note_run_time(&job->stages[stage->kind].kind_run_ns, a->run->run_ns);
 	}
 	a->ahead = false;
 	a->state = state;

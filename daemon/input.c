@@ -196,11 +196,55 @@ void input_on_source(struct daemon *d, const Dagrun__SourceData *m)
 
 /* ---- channels ---- */
 
-static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, struct attempt *from)
+static void release_consumed(struct input_channel *ch, uint64_t bytes)
+{
+	struct spool *spool = ch->reader->job->daemon->spool;
+
+	while (ch->first < ch->count && ch->blocks[ch->first].end <= bytes)
+		spool_unref(spool, ch->blocks[ch->first++].segment);
+	if (ch->first == ch->count)
+		ch->first = ch->count = 0;
+}
+
+/* failed: it may come again, in another attempt. */
+static void stop_reading(struct input_channel *ch, bool failed)
+{
+	const struct input_port *in = &ch->reader->inputs[ch->port];
+
+	if (ch->live_local)
+		serve_detach_local(ch, in->stream, in->part, failed);
+	if (ch->fetching)
+		data_stop(ch->reader->job->daemon->data, ch->number, failed);
+	ch->live_local = ch->fetching = false;
+}
+
+static void free_channel(struct input_channel *ch)
+{
+	struct attempt *a = ch->reader;
+	struct input_port *in = &a->inputs[ch->port];
+
+	stop_reading(ch, a->state != ATTEMPT_SEALED);
+	release_consumed(ch, UINT64_MAX);
+	free(ch->blocks);
+	HASH_DEL(a->job->daemon->fetches, ch);
+	in->channels[ch->producer] = NULL;
+	if (ch->producer_attempt)
+		attempt_unpin(ch->producer_attempt);
+	free(ch);
+}
+
+static void close_port(struct input_port *in)
+{
+	for (uint32_t i = 0; i < in->count; i++)
+		if (in->channels && in->channels[i])
+			free_channel(in->channels[i]);
+}
+
+/* The host gets all segments that the part lies in; the producer stays as long as it is read. */
+static int show_sealed(struct attempt *a, uint32_t port, uint32_t producer, struct attempt *from)
 {
 	struct input_port *in = &a->inputs[port];
 	const struct index_part *part = index_part(&from->view, in->stream, in->part);
-	struct host_msg msg = {0};
 	struct input_channel *ch;
 	uint32_t last = 0;
 	int r = part ? 0 : DAG_EMISSING;
@@ -215,18 +259,58 @@ static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, str
 			r = host_show_segment(a->host, id);
 		last = id;
 	}
-	if (r < 0) {
-		input_push_error(a, port, producer, DAG_EMISSING, "the producer's segments are gone");
-		return;
-	}
+	if (r < 0)
+		return r;
 	ch = new_channel(a, port, producer);
 	ch->producer_attempt = from;
 	attempt_pin(from);
+	return 0;
+}
+
+static struct attempt *find_sealed(const struct attempt *a, const struct input_port *in, uint32_t producer)
+{
+	struct attempt *from = attempt_find(a->job, in->vertices[producer], in->attempts[producer]);
+
+	return from && from->state == ATTEMPT_SEALED && !from->discarded ? from : NULL;
+}
+
+static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, struct attempt *from)
+{
+	struct input_port *in = &a->inputs[port];
+	struct host_msg msg = {0};
+
+	if (show_sealed(a, port, producer, from) < 0) {
+		input_push_error(a, port, producer, DAG_EMISSING, "the producer's segments are gone");
+		return;
+	}
 	msg.u.channel.kind = HOST_CHANNEL_SEALED;
 	msg.u.channel.index = from->place;
 	msg.u.channel.stream = in->stream;
 	msg.u.channel.part = in->part;
 	send_channel(a, &msg, port, producer, -1);
+}
+
+bool input_give(struct attempt *a, uint32_t port, uint32_t most, struct buffer *tail)
+{
+	struct input_port *in = &a->inputs[port];
+	struct attempt *from[HOST_GIVEN_MAX];
+
+	if (in->sources || in->channel != GRAPH_FILE || in->count > DAG_MIN(most, HOST_GIVEN_MAX))
+		return false;
+	for (uint32_t i = 0; i < in->count; i++) {
+		from[i] = in->nodes[i] == a->job->own_node ? find_sealed(a, in, i) : NULL;
+		if (!from[i] || in->channels[i])
+			return false;
+	}
+	/* Where one fails, the host asks, and is told what is wrong. */
+	for (uint32_t i = 0; i < in->count; i++)
+		if (show_sealed(a, port, i, from[i]) < 0) {
+			close_port(in);
+			return false;
+		}
+	for (uint32_t i = 0; i < in->count; i++)
+		buffer_append(tail, &from[i]->place, sizeof(from[i]->place));
+	return true;
 }
 
 static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, const struct job_peer *peer)
@@ -284,8 +368,8 @@ void input_open(struct attempt *a, uint32_t port, uint32_t producer)
 			in->part);
 		return;
 	}
-	from = attempt_find(job, in->vertices[producer], in->attempts[producer]);
-	if (from && from->state == ATTEMPT_SEALED && !from->discarded)
+	from = find_sealed(a, in, producer);
+	if (from)
 		open_sealed(a, port, producer, from);
 	else
 		input_push_error(a, port, producer, DAG_EMISSING, "the producer's output is not here");
@@ -296,16 +380,6 @@ static struct input_channel *find_channel(struct attempt *a, uint32_t port, uint
 	if (port >= a->input_count || producer >= a->inputs[port].count)
 		return NULL;
 	return a->inputs[port].channels[producer];
-}
-
-static void release_consumed(struct input_channel *ch, uint64_t bytes)
-{
-	struct spool *spool = ch->reader->job->daemon->spool;
-
-	while (ch->first < ch->count && ch->blocks[ch->first].end <= bytes)
-		spool_unref(spool, ch->blocks[ch->first++].segment);
-	if (ch->first == ch->count)
-		ch->first = ch->count = 0;
 }
 
 void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_t bytes)
@@ -325,33 +399,6 @@ void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_
 		request_source(ch);
 	if (ch->fetching)
 		data_consumed(a->job->daemon->data, ch->number, bytes);
-}
-
-/* failed: it may come again, in another attempt. */
-static void stop_reading(struct input_channel *ch, bool failed)
-{
-	const struct input_port *in = &ch->reader->inputs[ch->port];
-
-	if (ch->live_local)
-		serve_detach_local(ch, in->stream, in->part, failed);
-	if (ch->fetching)
-		data_stop(ch->reader->job->daemon->data, ch->number, failed);
-	ch->live_local = ch->fetching = false;
-}
-
-static void free_channel(struct input_channel *ch)
-{
-	struct attempt *a = ch->reader;
-	struct input_port *in = &a->inputs[ch->port];
-
-	stop_reading(ch, a->state != ATTEMPT_SEALED);
-	release_consumed(ch, UINT64_MAX);
-	free(ch->blocks);
-	HASH_DEL(a->job->daemon->fetches, ch);
-	in->channels[ch->producer] = NULL;
-	if (ch->producer_attempt)
-		attempt_unpin(ch->producer_attempt);
-	free(ch);
 }
 
 /*
@@ -374,9 +421,7 @@ void input_close(struct attempt *a, uint32_t port, uint32_t producer)
 void input_close_all(struct attempt *a)
 {
 	for (uint32_t p = 0; p < a->input_count; p++)
-		for (uint32_t i = 0; i < a->inputs[p].count; i++)
-			if (a->inputs[p].channels && a->inputs[p].channels[i])
-				free_channel(a->inputs[p].channels[i]);
+		close_port(&a->inputs[p]);
 }
 
 /* ---- what the mover brings ---- */

@@ -117,6 +117,8 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	}
 	s->exit_ok = arena_alloc(arena, (m->n_exit_ok + 1) * sizeof(*s->exit_ok));
 	s->exit_ok_count = (uint32_t)m->n_exit_ok;
+	if (s->kind == GRAPH_PLUGIN && (!s->plugin || !s->entry))
+		return false;
 	for (size_t i = 0; i < m->n_exit_ok; i++)
 		s->exit_ok[i] = m->exit_ok[i];
 	stage->first_vertex = m->first_vertex;
@@ -266,6 +268,31 @@ static int by_id(const struct job *a, const struct job *b)
 	return strcmp(a->id, b->id);
 }
 
+static bool is_same_kind(const struct stage_spec *a, const struct stage_spec *b)
+{
+	return a->kind == GRAPH_PLUGIN && b->kind == GRAPH_PLUGIN && !strcmp(a->entry, b->entry) &&
+	       !strcmp(a->plugin, b->plugin);
+}
+
+/* Stages that run the same entry, of which the first stands for all. */
+static void find_kinds(struct job *job)
+{
+	uint32_t *firsts = base_alloc((job->stage_count + 1) * sizeof(*firsts));
+	size_t n = 0, k;
+
+	for (uint32_t i = 0; i < job->stage_count; i++) {
+		const struct stage_spec *s = &job->stages[i].spec;
+
+		for (k = s->kind == GRAPH_PLUGIN ? 0 : n; k < n; k++)
+			if (is_same_kind(&job->stages[firsts[k]].spec, s))
+				break;
+		if (k == n)
+			firsts[n++] = i;
+		job->stages[i].kind = firsts[k];
+	}
+	free(firsts);
+}
+
 void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 {
 	struct job *job = job_find(d, m->job);
@@ -302,9 +329,10 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	for (size_t i = 0; i < m->n_stages && ok; i++)
 		ok = m->stages[i]->id == i && copy_stage(job, &job->stages[i], m->stages[i]);
 	job->attempts = base_alloc((job->vertex_count + 1ull) * sizeof(struct attempt *));
-	if (ok)
+	if (ok) {
+		find_kinds(job);
 		ask_files(job);
-	else
+	} else
 		job_send_ready(job, "the job's description makes no sense to this daemon");
 }
 
@@ -416,6 +444,7 @@ void job_requeue(struct attempt *a)
 
 	a->state = ATTEMPT_QUEUED;
 	a->ahead = false;
+	input_close_all(a); /* what came with its start */
 	a->host = NULL;
 	if (!job->queue_first) {
 		DAG_APPEND(job->queue, job->queue_count, job->queue_cap);

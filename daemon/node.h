@@ -97,6 +97,8 @@ struct job_stage {
 	uint64_t memory;             /* bytes that a vertex may have; 0: not said */
 	uint32_t cpu_shares;         /* sixteenths of a CPU; 0: not said */
 	dag_instant timeout, run_ns; /* run_ns: of late ones, on average; 0: none yet */
+	uint32_t kind;               /* the first stage that runs the same entry */
+	dag_instant kind_run_ns;     /* of that one: of late ones of all its kind */
 	bool lone;                   /* feeds no pipe or fifo */
 	int spec_fd;                 /* a memfd with the encoded spec; −1 until a host needs it */
 	size_t spec_size;
@@ -423,6 +425,11 @@ struct input_channel {
 };
 
 void input_open(struct attempt *a, uint32_t port, uint32_t producer);
+/*
+ * Opens all channels of a port before anybody asks, where the port has at most `most` and all are sealed
+ * here: appends where their indexes lie. False, and nothing is open, where the host shall ask.
+ */
+bool input_give(struct attempt *a, uint32_t port, uint32_t most, struct buffer *tail);
 void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_t bytes);
 void input_close(struct attempt *a, uint32_t port, uint32_t producer);
 /* The attempt does not read any more. */

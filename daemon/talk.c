@@ -313,7 +313,8 @@ static int send_stage(struct host *host, uint32_t stage)
 static void send_start(struct host *host, struct attempt *a, size_t group_size)
 {
 	struct host_msg msg = {.kind = HOST_START, .task = a->task};
-	struct buffer tail = {0};
+	struct buffer tail = {0}, given = {0};
+	uint32_t room = group_size == 1 ? HOST_GIVEN_MAX : 0;
 
 	msg.u.start.stage = a->stage;
 	msg.u.start.index = a->index;
@@ -331,14 +332,20 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 		port.flags = in->channel == GRAPH_PIPE   ? HOST_PORT_LIVE
 			     : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO
 							 : 0;
+		if (in->count && input_give(a, p, room, &given)) {
+			port.flags = HOST_PORT_GIVEN;
+			room -= in->count;
+		}
 		buffer_append(&tail, &port, sizeof(port));
 	}
 	buffer_append(&tail, a->run->skips, a->run->skip_count * sizeof(*a->run->skips));
 	for (uint32_t p = 0; p < a->input_count; p++)
 		if (a->inputs[p].channel == GRAPH_FIFO)
 			buffer_append(&tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));
+	buffer_append(&tail, given.data, given.len);
 	host_send_msg(host, &msg, tail.data, tail.len, -1);
 	buffer_fini(&tail);
+	buffer_fini(&given);
 }
 
 int host_run(struct host *host, struct attempt **attempts, size_t n)

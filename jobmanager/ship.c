@@ -333,12 +333,9 @@ static uint32_t count_readers(
 {
 	uint32_t n = 0;
 
-	for (size_t i = 0; i < g->edge_count; i++) {
-		const struct graph_edge *e = g->edges[i];
-
-		if (e->from == s->id && e->stream == stream)
+	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out))
+		if (e->stream == stream)
 			n += e->parts > 1 ? 1 : edge_consumers(e, index);
-	}
 	return n;
 }
 

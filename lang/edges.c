@@ -49,14 +49,9 @@ static void set_clones(
 	}
 }
 
-/* Adds an edge; a missing number of the input port is left for assign_ports, marked in `open`. */
-struct open_port {
-	uint32_t edge;
-};
-
 struct flow_loader {
 	struct loader *l;
-	struct open_port *open;
+	uint32_t *open; /* edges whose input port is left for assign_ports, in their order */
 	size_t open_count, open_cap;
 };
 
@@ -75,42 +70,39 @@ static struct graph_edge *add_joint(
 	e->place = loader_place(f->l, node);
 	e->place.column += j->to.column;
 	if (j->to.in_port == FLOW_PORT_NEXT)
-		*DAG_APPEND(f->open, f->open_count, f->open_cap) = (struct open_port){e->id};
+		*DAG_APPEND(f->open, f->open_count, f->open_cap) = e->id;
 	return e;
 }
 
+/* Each edge without a number gets the lowest that no edge asks for and none before it has. */
 static void assign_ports(struct flow_loader *f)
 {
 	const struct graph *g = f->l->graph;
-	size_t open = 0;
+	bool(*taken)[GRAPH_PORTS_MAX] = base_alloc((g->stage_count + 1) * sizeof(*taken));
+	bool *open = base_alloc((g->edge_count + 1) * sizeof(*open));
 
-	for (size_t i = 0; i < g->edge_count; i++) {
-		struct graph_edge *e = g->edges[i];
-		bool taken[GRAPH_PORTS_MAX] = {false};
+	for (size_t i = 0; i < f->open_count; i++)
+		open[f->open[i]] = true;
+	for (size_t i = 0; i < g->edge_count; i++)
+		if (!open[i])
+			taken[g->edges[i]->to][g->edges[i]->to_port] = true;
+	free(open);
+	for (size_t i = 0; i < f->open_count; i++) {
+		struct graph_edge *e = g->edges[f->open[i]];
 		uint32_t port = 0;
-		size_t next = open;
 
-		if (open == f->open_count || f->open[open].edge != e->id)
-			continue;
-		open++;
-		for (size_t j = 0; j < g->edge_count; j++) {
-			/* Later edges without a number have none yet, and take none. */
-			bool later = false;
-
-			for (size_t k = next; k < f->open_count && !later; k++)
-				later = f->open[k].edge == g->edges[j]->id;
-			if (g->edges[j]->to == e->to && g->edges[j] != e && !later)
-				taken[g->edges[j]->to_port] = true;
-		}
-		while (port < GRAPH_PORTS_MAX && taken[port])
+		while (port < GRAPH_PORTS_MAX && taken[e->to][port])
 			port++;
-		if (port == GRAPH_PORTS_MAX)
+		if (port == GRAPH_PORTS_MAX) {
 			dag_diag_add(f->l->diag, e->place.file, e->place.line, e->place.column,
 				"stage '%s' has more than %u inputs", g->stages[e->to]->name,
 				GRAPH_PORTS_MAX);
-		else
-			e->to_port = port;
+			continue;
+		}
+		taken[e->to][port] = true;
+		e->to_port = port;
 	}
+	free(taken);
 }
 
 static void load_flow_text(struct flow_loader *f, const struct yaml_node *node)
@@ -260,54 +252,6 @@ static void load_pattern(struct loader *l, const struct yaml_node *map, struct g
 	}
 }
 
-static void load_partition(struct loader *l, const struct yaml_node *node, struct graph_partition *ret)
-{
-	static const char *const keys[] = {"by", "key", "delimiter"};
-	static const char *const words[] = {"hash", "round-robin", "all", "part", "range"};
-	static const enum graph_partition_kind kinds[] = {
-		GRAPH_BY_HASH, GRAPH_BY_ROUND_ROBIN, GRAPH_BY_ALL, GRAPH_BY_PART};
-	const struct yaml_node *by = yaml_get(node, "by"), *key = yaml_get(node, "key");
-	const struct yaml_node *delimiter = yaml_get(node, "delimiter");
-	const char *text;
-	uint64_t field = 0;
-
-	if (!loader_expect(l, node, YAML_MAP, "partition"))
-		return;
-	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "partition");
-	text = by ? loader_text(l, by, "by") : NULL;
-	if (!by)
-		loader_error(l, node, "partition needs a 'by': hash, round-robin, all or part");
-	if (!text)
-		return;
-	if (!strcmp(text, "range")) {
-		loader_error(l, by,
-			"{by: range} over a sample is not supported yet; see graphs/sort for a range "
-			"partition "
-			"with {by: part}");
-		return;
-	}
-	ret->key = GRAPH_NONE;
-	for (size_t i = 0; i < DAG_LENGTH(kinds); i++)
-		if (!strcmp(text, words[i]))
-			ret->kind = kinds[i];
-	if (ret->kind == GRAPH_BY_DEFAULT) {
-		const char *nearest = dag_nearest(text, words, DAG_LENGTH(words));
-
-		loader_error(l, by,
-			"partition by '%s' is unknown; it is hash, round-robin, all or part%s%s%s", text,
-			nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-	}
-	if (key && ret->kind != GRAPH_BY_HASH)
-		loader_error(l, key, "key goes with {by: hash}");
-	else if (key && loader_number(l, key, "key", 1, 1u << 20, &field))
-		ret->key = (uint32_t)field;
-	text = delimiter ? loader_text(l, delimiter, "delimiter") : NULL;
-	if (text && strlen(text) != 1)
-		loader_error(l, delimiter, "delimiter must be one byte");
-	else if (text)
-		ret->delimiter = *text;
-}
-
 /* The number of a word that must be one of `count`; 0 after an error. */
 static size_t load_word(struct loader *l, const struct yaml_node *node, const char *name,
 	const char *const *words, size_t count, const char *list)
@@ -357,8 +301,12 @@ static void load_flow_map(struct flow_loader *f, const struct yaml_node *node)
 	e->place = loader_place(f->l, node);
 	load_pattern(f->l, node, e);
 	load_channel(f->l, node, e);
-	if (yaml_get(node, "partition"))
-		load_partition(f->l, yaml_get(node, "partition"), &e->partition);
+	if (yaml_get(node, "partition")) {
+		const struct graph_edge *last = loader_partition(f->l, yaml_get(node, "partition"), e);
+
+		if (f->open_count && f->open[f->open_count - 1] == e->id)
+			f->open[f->open_count - 1] = last->id;
+	}
 }
 
 void loader_flow(struct loader *l, const struct yaml_node *root)

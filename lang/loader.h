@@ -50,6 +50,14 @@ bool loader_name(struct loader *l, const struct yaml_node *node, const char *wha
 void loader_params(struct loader *l, const struct yaml_node *root);
 void loader_inputs(struct loader *l, const struct yaml_node *root);
 void loader_stages(struct loader *l, const struct yaml_node *root);
+/* A stage of a standard vertex that the file does not have, for what stands at `node`. */
+struct graph_stage *loader_add_standard(
+	struct loader *l, const struct yaml_node *node, const char *name, const char *entry);
+/* Its parameters; where `node` is given they are checked, and stand in it under their names. */
+void loader_set_params(struct loader *l, const struct yaml_node *node, struct graph_stage *stage,
+	struct graph_pair *params, uint32_t count);
+/* Returns the edge that leads where `e` led. */
+struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e);
 void loader_flow(struct loader *l, const struct yaml_node *root);
 void loader_outputs(struct loader *l, const struct yaml_node *root);
 

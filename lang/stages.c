@@ -136,14 +136,48 @@ static void check_params(struct loader *l, const struct yaml_node *params, const
 		free(names[i]);
 }
 
+static const struct plugin_entry *find_entry(const struct plugin_info *info, const char *name)
+{
+	for (uint32_t i = 0; i < info->entry_count; i++)
+		if (!strcmp(info->entries[i].name, name))
+			return &info->entries[i];
+	return NULL;
+}
+
+static void take_entry(struct graph_stage *stage, const struct plugin_entry *e)
+{
+	stage->in_count = e->in_count;
+	stage->out_count = e->out_count;
+	stage->order_blind = e->order_blind;
+	for (uint32_t p = 0; p < e->in_count; p++) {
+		stage->in[p].format = e->in[p];
+		stage->in[p].declared = true;
+	}
+	for (uint32_t p = 0; p < e->out_count; p++)
+		stage->out[p].format = e->out[p];
+}
+
+static bool describe(
+	struct loader *l, const struct yaml_node *node, const char *word, const struct plugin_info **ret_info)
+{
+	char *error = NULL;
+
+	if (l->options->describe(l->options->describe_ctx, word, l->folder, ret_info, &error) == 0)
+		return true;
+	loader_error(l, node, "%s", error);
+	free(error);
+	return false;
+}
+
 static void load_plugin(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	const struct yaml_node *use = yaml_get(node, "use"), *plugin = use ? use : yaml_get(node, "plugin"),
 			       *entry = use ? use : yaml_get(node, "entry");
 	const char *word = use ? "std" : loader_text(l, plugin, "plugin");
 	const struct plugin_info *info;
+	const struct plugin_entry *e;
 	const char **names;
-	char *error = NULL;
+	char *error;
 
 	if (!entry) {
 		loader_error(l, plugin, "stage '%s' names a plugin but no entry", stage->name);
@@ -156,26 +190,12 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 		word = loader_path(l, plugin, "plugin");
 	if (!l->options->describe)
 		return;
-	if (l->options->describe(l->options->describe_ctx, word, l->folder, &info, &error) < 0) {
-		loader_error(l, plugin, "%s", error);
-		free(error);
+	if (!describe(l, plugin, word, &info))
 		return;
-	}
 	stage->plugin = info->path;
-	for (uint32_t i = 0; i < info->entry_count; i++) {
-		const struct plugin_entry *e = &info->entries[i];
-
-		if (strcmp(e->name, stage->entry))
-			continue;
-		stage->in_count = e->in_count;
-		stage->out_count = e->out_count;
-		stage->order_blind = e->order_blind;
-		for (uint32_t p = 0; p < e->in_count; p++) {
-			stage->in[p].format = e->in[p];
-			stage->in[p].declared = true;
-		}
-		for (uint32_t p = 0; p < e->out_count; p++)
-			stage->out[p].format = e->out[p];
+	e = find_entry(info, stage->entry);
+	if (e) {
+		take_entry(stage, e);
 		check_params(l, yaml_get(node, "params"), e);
 		return;
 	}
@@ -341,6 +361,45 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	load_files(l, yaml_get(node, "files"), stage);
 	loader_pairs(l, yaml_get(node, "env"), "env", &stage->env, &stage->env_count);
 	loader_pairs(l, yaml_get(node, "params"), "params", &stage->params, &stage->param_count);
+}
+
+struct graph_stage *loader_add_standard(
+	struct loader *l, const struct yaml_node *node, const char *name, const char *entry)
+{
+	struct graph_stage *stage = graph_add_stage(l->graph, GRAPH_PLUGIN, name);
+	const struct plugin_info *info;
+
+	stage->place = loader_place(l, node);
+	stage->entry = entry;
+	load_exit_ok(l, NULL, stage);
+	if (l->options->describe && describe(l, node, "std", &info)) {
+		stage->plugin = info->path;
+		take_entry(stage, find_entry(info, entry));
+	} else {
+		stage->out_count = 1;
+		stage->in_count = strcmp(entry, "range") ? 1 : 2;
+	}
+	return stage;
+}
+
+void loader_set_params(struct loader *l, const struct yaml_node *node, struct graph_stage *stage,
+	struct graph_pair *params, uint32_t count)
+{
+	const struct plugin_info *info;
+	const struct plugin_entry *e;
+
+	stage->params = params;
+	stage->param_count = count;
+	if (!node || !l->options->describe || !describe(l, node, "std", &info))
+		return;
+	e = find_entry(info, stage->entry);
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; params[i].value && j < e->param_count; j++)
+			if (!strncmp(e->params[j].text, params[i].name, strlen(params[i].name)) &&
+				name_len(&e->params[j]) == strlen(params[i].name) &&
+				!fits(&e->params[j], params[i].value))
+				loader_error(l, yaml_get(node, params[i].name), "'%s' does not fit: %s",
+					params[i].value, e->params[j].text);
 }
 
 void loader_stages(struct loader *l, const struct yaml_node *root)

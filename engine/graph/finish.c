@@ -128,12 +128,10 @@ const uint32_t *graph_finish_order(struct graph *graph, struct dag_diag *diag)
 	while (done < count) {
 		uint32_t from = order[done++];
 
-		for (size_t i = 0; i < graph->edge_count; i++) {
-			const struct graph_edge *e = graph->edges[i];
+		for (const struct graph_edge *e = graph_out(graph, graph->stages[from]->first_out); e;
+			e = graph_out(graph, e->next_out)) {
 			struct graph_stage *to = graph->stages[e->to];
 
-			if (e->from != from)
-				continue;
 			to->depth = DAG_MAX(to->depth, graph->stages[from]->depth + 1);
 			if (!--missing[e->to])
 				order[count++] = e->to;
@@ -152,29 +150,34 @@ static bool joins_widths(const struct graph_edge *e)
 	return e->pattern == GRAPH_POINTWISE || e->pattern == GRAPH_NEIGHBOURS;
 }
 
+static void compare_width(const struct graph *graph, const struct graph_stage *stage,
+	const struct graph_edge *e, const struct graph_stage **first, struct dag_diag *diag)
+{
+	const struct graph_stage *other = graph->stages[e->from == stage->id ? e->to : e->from];
+
+	if (!joins_widths(e) || !other->width)
+		return;
+	if (*first && (*first)->width != other->width)
+		graph_report(diag, stage->place,
+			"the width of stage '%s' is not said, and its pointwise neighbours disagree: '%s' "
+			"has %u, "
+			"'%s' has %u",
+			stage->name, (*first)->name, (*first)->width, other->name, other->width);
+	if (!*first)
+		*first = other;
+}
+
 /* Gives `stage` the width of its pointwise neighbours that have one. Returns true where it got one now. */
 static bool infer_width(struct graph *graph, struct graph_stage *stage, struct dag_diag *diag)
 {
 	const struct graph_stage *first = NULL;
 
-	for (size_t i = 0; i < graph->edge_count; i++) {
-		const struct graph_edge *e = graph->edges[i];
-		const struct graph_stage *other;
-
-		if (!joins_widths(e) || (e->from != stage->id && e->to != stage->id))
-			continue;
-		other = graph->stages[e->from == stage->id ? e->to : e->from];
-		if (!other->width)
-			continue;
-		if (first && first->width != other->width)
-			graph_report(diag, stage->place,
-				"the width of stage '%s' is not said, and its pointwise neighbours disagree: "
-				"'%s' has %u, "
-				"'%s' has %u",
-				stage->name, first->name, first->width, other->name, other->width);
-		if (!first)
-			first = other;
-	}
+	for (uint32_t p = 0; p < stage->in_count; p++)
+		if (stage->in[p].edge != GRAPH_NONE)
+			compare_width(graph, stage, graph->edges[stage->in[p].edge], &first, diag);
+	for (const struct graph_edge *e = graph_out(graph, stage->first_out); e;
+		e = graph_out(graph, e->next_out))
+		compare_width(graph, stage, e, &first, diag);
 	if (!first)
 		return false;
 	stage->width = first->width;
@@ -302,12 +305,14 @@ static void check_accept(const struct graph *graph, struct dag_diag *diag)
 		const struct graph_stage *s = graph->stages[i];
 		uint32_t readers = 0;
 
-		for (size_t j = 0; j < graph->edge_count; j++)
-			if (graph->edges[j]->from == s->id)
-				readers += graph->edges[j]->to_width;
+		if (s->deterministic != GRAPH_ACCEPT)
+			continue;
+		for (const struct graph_edge *e = graph_out(graph, s->first_out); e;
+			e = graph_out(graph, e->next_out))
+			readers += e->to_width;
 		for (size_t j = 0; j < graph->output_count; j++)
 			readers += graph->outputs[j].stage == s->id;
-		if (s->deterministic == GRAPH_ACCEPT && readers > 1)
+		if (readers > 1)
 			graph_report(diag, s->place,
 				"'deterministic: accept' needs a stage that one vertex reads; '%s' has %u "
 				"readers",

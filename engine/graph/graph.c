@@ -19,6 +19,7 @@ void graph_destroy(struct graph **graph)
 
 	if (!g)
 		return;
+	HASH_CLEAR(hh, g->by_name);
 	free(g->stages);
 	free(g->edges);
 	free(g->outputs);
@@ -35,11 +36,13 @@ struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind k
 	stage->kind = kind;
 	stage->name = arena_strdup(&graph->arena, name);
 	stage->retries = 5;
+	stage->first_out = stage->last_out = GRAPH_NONE;
 	for (size_t i = 0; i < GRAPH_PORTS_MAX; i++)
 		stage->in[i].edge = GRAPH_NONE;
 	if (kind == GRAPH_INPUT)
 		stage->out_count = 1;
 	*DAG_APPEND(graph->stages, graph->stage_count, graph->stage_cap) = stage;
+	HASH_ADD_KEYPTR(hh, graph->by_name, stage->name, strlen(stage->name), stage);
 	return stage;
 }
 
@@ -47,6 +50,7 @@ struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t f
 	uint32_t to_port, enum graph_pattern pattern)
 {
 	struct graph_edge *edge = arena_alloc(&graph->arena, sizeof(*edge));
+	struct graph_stage *stage;
 
 	DAG_ASSERT(from < graph->stage_count && to < graph->stage_count);
 	DAG_ASSERT(from_port < GRAPH_PORTS_MAX && to_port < GRAPH_PORTS_MAX);
@@ -56,6 +60,11 @@ struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t f
 	edge->to = to;
 	edge->to_port = to_port;
 	edge->pattern = pattern;
+	edge->next_out = GRAPH_NONE;
+	stage = graph->stages[from];
+	*(stage->first_out == GRAPH_NONE ? &stage->first_out : &graph->edges[stage->last_out]->next_out) =
+		edge->id;
+	stage->last_out = edge->id;
 	*DAG_APPEND(graph->edges, graph->edge_count, graph->edge_cap) = edge;
 	return edge;
 }
@@ -73,10 +82,10 @@ struct graph_output *graph_add_output(struct graph *graph, uint32_t stage, uint3
 
 struct graph_stage *graph_find_stage(const struct graph *graph, const char *name)
 {
-	for (size_t i = 0; i < graph->stage_count; i++)
-		if (!strcmp(graph->stages[i]->name, name))
-			return graph->stages[i];
-	return NULL;
+	struct graph_stage *stage;
+
+	HASH_FIND(hh, graph->by_name, name, strlen(name), stage);
+	return stage;
 }
 
 const char *graph_format_name(struct graph_format format, char buf[32])

@@ -14,6 +14,8 @@
 #include "base/arena.h"
 #include "base/diag.h"
 
+#include <uthash.h>
+
 #define GRAPH_WIDTH_MAX 10000000u    /* vertices a stage */
 #define GRAPH_VERTICES_MAX 20000000u /* vertices a graph */
 #define GRAPH_PARTS_MAX 65536u       /* consumers that one partitioned edge feeds */
@@ -109,6 +111,7 @@ struct graph_stage {
 	uint32_t in_count, out_count;
 	struct graph_stream *streams;
 	uint32_t stream_count;
+	uint32_t first_out, last_out; /* edges that leave it, linked by next_out; GRAPH_NONE */
 	uint32_t depth; /* longest path from an input or source; deeper stages are started first */
 
 	/* GRAPH_PLUGIN */
@@ -143,6 +146,7 @@ struct graph_stage {
 	uint32_t input_file_count;
 	struct graph_split *splits; /* width of them */
 	bool shared;
+	UT_hash_handle hh; /* in graph.by_name */
 };
 
 struct graph_list_pair {
@@ -152,6 +156,7 @@ struct graph_list_pair {
 struct graph_edge {
 	uint32_t id;
 	uint32_t from, from_port, to, to_port; /* stages and ports */
+	uint32_t next_out;                     /* the next one that leaves `from`; GRAPH_NONE */
 	enum graph_pattern pattern;
 	uint32_t k;                   /* NEIGHBOURS: producers on each side */
 	struct graph_list_pair *list; /* LIST: sorted by consumer, then producer */
@@ -187,6 +192,7 @@ struct graph {
 	const char *file;
 	struct graph_stage **stages;
 	size_t stage_count, stage_cap;
+	struct graph_stage *by_name;
 	struct graph_edge **edges;
 	size_t edge_count, edge_cap;
 	struct graph_output *outputs;
@@ -215,6 +221,12 @@ struct graph_stage *graph_find_stage(const struct graph *graph, const char *name
 int graph_finish(struct graph *graph, struct dag_diag *diag);
 /* The largest gang's shares of a slot, for "a gang beyond the slots": 0 where no gang has several members. */
 uint64_t graph_gang_shares(const struct graph *graph, uint32_t gang);
+
+/* Of first_out or next_out: NULL after the last. */
+static inline struct graph_edge *graph_out(const struct graph *graph, uint32_t edge)
+{
+	return edge == GRAPH_NONE ? NULL : graph->edges[edge];
+}
 
 static inline uint32_t graph_index(const struct graph *graph, uint32_t vertex)
 {

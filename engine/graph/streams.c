@@ -129,9 +129,9 @@ void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag
 		for (uint32_t p = 0; p < s->out_count; p++)
 			if (s->out[p].format.kind == DAG_FORMAT_ANY)
 				s->out[p].format = s->in_count ? s->in[0].format : (struct graph_format){0};
-		for (size_t j = 0; j < graph->edge_count; j++)
-			if (graph->edges[j]->from == s->id)
-				settle_edge(graph, graph->edges[j], diag);
+		for (struct graph_edge *e = graph_out(graph, s->first_out); e;
+			e = graph_out(graph, e->next_out))
+			settle_edge(graph, e, diag);
 	}
 	for (size_t i = 0; i < graph->output_count; i++) {
 		struct graph_output *o = &graph->outputs[i];

@@ -67,6 +67,21 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 		close(fd);
 }
 
+void reader_open_given(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct host_port *from,
+	const struct block_ref *index)
+{
+	struct host_msg msg = {.kind = HOST_CHANNEL};
+
+	msg.u.channel.port = port;
+	msg.u.channel.producer = producer;
+	msg.u.channel.kind = HOST_CHANNEL_SEALED;
+	msg.u.channel.index = *index;
+	msg.u.channel.stream = from->stream;
+	msg.u.channel.part = from->part;
+	v->in[port].channels[producer].state = CHANNEL_OPENING;
+	reader_on_channel(v, &msg, NULL, 0, -1);
+}
+
 void reader_on_channel(
 	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
 {

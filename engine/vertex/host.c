@@ -22,6 +22,7 @@
  * them. */
 #define HEAP_BLOCK_MAX (32 << 20)
 #define HEAP_KEPT (256 << 20)
+#define TRIM_AFTER DAG_MS /* a vertex that ran shorter leaves little to give back */
 #define NUDGE_EVERY (DAG_MS / 10)
 
 /* ---- segments ---- */
@@ -408,6 +409,18 @@ static void find_fifo_producers(struct host *host, struct dag_vertex *v, const s
 	}
 }
 
+/* Opens what came with the start. */
+static void open_given(struct dag_vertex *v, const struct host_start *start)
+{
+	const struct host_port *ports = (const struct host_port *)start->tail;
+	const struct host_skip *skips = (const struct host_skip *)(ports + v->stage->spec.in_count);
+	const struct block_ref *index = (const struct block_ref *)(skips + v->skip_count);
+
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
+		for (uint32_t i = 0; ports[port].flags & HOST_PORT_GIVEN && i < ports[port].producers; i++)
+			reader_open_given(v, port, i, &ports[port], index++);
+}
+
 /* The memory of the vertex before, so that one of a microsecond does not go to the allocator for it. */
 static struct dag_vertex *take_spare(struct host *host)
 {
@@ -471,6 +484,8 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 	done->scratch_used = v->scratch != NULL;
 	done->counter_count = v->counter_count;
 	done->run_ns = os_now() - began;
+	if (done->run_ns > TRIM_AFTER)
+		v->host->ran_long = true;
 	if (error)
 		v->host->spoiled = true;
 	if (put_into_ring(v->host, v->task, done))
@@ -536,8 +551,10 @@ static void run_group(struct host *host)
 	pthread_t threads[HOST_TASKS_MAX];
 
 	host->start_first += n;
-	if (starts[0].msg.u.start.stage != host->stage)
+	if (starts[0].msg.u.start.stage != host->stage && host->ran_long) {
 		malloc_trim(0);
+		host->ran_long = false;
+	}
 	host->stage = starts[0].msg.u.start.stage;
 	if (host_status_claim(host->status, starts[n - 1].msg.task)) {
 		for (uint32_t i = 0; i < n; i++)
@@ -545,6 +562,7 @@ static void run_group(struct host *host)
 		host->task_count = n;
 		for (uint32_t i = 0; i < n; i++)
 			find_fifo_producers(host, host->tasks[i], &starts[i]);
+		open_given(host->tasks[0], &starts[0]);
 	}
 	for (uint32_t i = 0; i < n; i++)
 		free(starts[i].tail);

@@ -74,7 +74,8 @@ struct host {
 	struct dag_vertex *tasks[HOST_TASKS_MAX];
 	uint32_t task_count;
 	struct dag_vertex *spare;
-	uint32_t stage; /* of what ran last */
+	uint32_t stage;       /* of what ran last */
+	atomic_bool ran_long; /* something of that stage did */
 };
 
 /*

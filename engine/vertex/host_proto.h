@@ -17,20 +17,21 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 2
+#define HOST_PROTO_VERSION 3
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_PACKET_MAX 32768u
 #define HOST_TAIL_MAX 16384u
 #define HOST_BLOCKS_MAX (HOST_TAIL_MAX / sizeof(struct block_ref))
+#define HOST_GIVEN_MAX 16u /* producers of a vertex */
 #define HOST_TASKS_MAX 64u /* vertices of one fifo group */
 #define HOST_RING_SIZE 256u
 
 enum host_msg_kind {
 	/* daemon to host */
 	HOST_STAGE = 1, /* descriptor: a memfd with an encoded struct stage_spec */
-	HOST_START,     /* tail: host_port × in ports, host_skip × skip_count, u32 producer vertices of fifo
-			   ports */
+	HOST_START,     /* tail: host_port × in ports, host_skip × skip_count, then either u32 producer
+			   vertices of fifo ports or the producers' block_ref × producers of GIVEN ports */
 	HOST_SEGMENT,   /* descriptor: a segment to read from */
 	HOST_GRANT,     /* descriptor: a segment to write to, wholly this host's until RETIRE */
 	HOST_DROP,      /* forget a segment */
@@ -55,12 +56,13 @@ enum host_msg_kind {
 };
 
 enum host_channel_kind { HOST_CHANNEL_SEALED, HOST_CHANNEL_LIVE, HOST_CHANNEL_SOURCE, HOST_CHANNEL_ERROR };
-enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2 };
+/* GIVEN: what the producers sealed comes with the start, so that nobody need ask. */
+enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2, HOST_PORT_GIVEN = 4 };
 
 struct host_port {
 	uint32_t producers;
 	uint32_t flags;        /* enum host_port_flags */
-	uint32_t stream, part; /* of the producers: FIFO */
+	uint32_t stream, part; /* of the producers: FIFO, GIVEN */
 };
 
 struct host_counter {

@@ -123,9 +123,10 @@ struct dag_vertex {
 	pthread_mutex_t lock; /* the error, against the pumps of a program */
 };
 
-/* reader.c. As dag_read_from, with the reason kept in the vertex; 1, 0 or an error. */
+/* reader.c */
 /* Whether the record is a bad one; it is handed over for the quarantine. */
 bool task_skips(struct dag_vertex *v, const struct dag_record *r);
+/* As dag_read_from, with the reason kept in the vertex; 1, 0 or an error. */
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
 /* Asks the daemon for live inputs, so that credit flows from the start. */
 void reader_open_live(struct dag_vertex *v);
@@ -140,6 +141,9 @@ void reader_drop_queue(struct in_channel *ch);
 ssize_t reader_fill(void *ctx, void *buf, size_t n);
 
 /* arrive.c */
+/* A channel that came with the start of its vertex. */
+void reader_open_given(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct host_port *from,
+	const struct block_ref *index);
 /* Dispatch of CHANNEL, BLOCKS, END; the caller holds host.lock. */
 void reader_on_channel(
 	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);

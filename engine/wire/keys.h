@@ -10,8 +10,8 @@
  */
 #include "base/diag.h"
 
-#define WIRE_CONTROL_MAX (1 << 20) /* bytes of a control frame */
-#define KEYS_TEXT_LEN 41           /* Z85, with its NUL */
+#define WIRE_CONTROL_MAX (16 << 20) /* bytes of a control frame; a job's description is the largest */
+#define KEYS_TEXT_LEN 41            /* Z85, with its NUL */
 
 struct wire_keys {
 	char public[KEYS_TEXT_LEN], secret[KEYS_TEXT_LEN];

@@ -109,6 +109,8 @@ void jm_check(const struct jm *jm)
 			ready++;
 			shares += graph_gang_shares(jm->graph, g);
 		}
+	for (uint32_t i = jm->queue_top; i < jm->queue_count; i++)
+		DAG_ASSERT(!jm->queues[i].count);
 	for (uint32_t i = 0; i < jm->queue_count; i++)
 		queued += check_queue(jm, &jm->queues[i]);
 	for (uint32_t i = 0; i < jm->node_count; i++)

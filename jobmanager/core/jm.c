@@ -151,6 +151,7 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 		jm->queues[i].first = jm->queues[i].last = GRAPH_NONE;
 	jm->outputs_left = (uint32_t)g->output_count;
 	jm->partial = config->skipped != NULL;
+	find_kinds(jm);
 	vertices_init(jm, config->skipped);
 	for (uint32_t i = 0; i < g->gang_count; i++)
 		gang_try_ready(jm, i);
@@ -185,6 +186,7 @@ void jm_destroy(struct jm **jmp)
 	free(jm->gangs);
 	free(jm->edges);
 	free(jm->stages);
+	free(jm->kinds);
 	free(jm->outputs);
 	free(jm->queues);
 	free(jm->complaints);

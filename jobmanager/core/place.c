@@ -84,6 +84,8 @@ void queue_gang(struct jm *jm, uint32_t gang)
 		jm->gangs[q->last].next = gang;
 	q->last = gang;
 	q->count++;
+	if (!g->queue)
+		jm->queue_top = DAG_MAX(jm->queue_top, (uint32_t)(q - jm->queues) + 1);
 	jm->ready_count++;
 	jm->ready_shares += graph_gang_shares(jm->graph, gang);
 	if (!g->queue)
@@ -107,6 +109,8 @@ void unqueue_gang(struct jm *jm, uint32_t gang)
 	else
 		jm->gangs[g->next].previous = g->previous;
 	q->count--;
+	while (jm->queue_top && !jm->queues[jm->queue_top - 1].count)
+		jm->queue_top--;
 	jm->ready_count--;
 	jm->ready_shares -= graph_gang_shares(jm->graph, gang);
 	g->next = g->previous = GRAPH_NONE;
@@ -136,12 +140,6 @@ static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
 	return true;
 }
 
-/* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
-static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
-{
-	return jm->graph->gangs[gang].count > 1 ? 1 : 1 + jm->stages[stage->id].ahead;
-}
-
 /* The list of nodes that may have room, so that a step does not look at all of them. */
 void node_update_open(struct jm *jm, uint32_t node)
 {
@@ -162,10 +160,31 @@ void node_update_open(struct jm *jm, uint32_t node)
 	n->open_at = 0;
 }
 
-/* A power of two, so that it seldom changes; 0 where too few have run. */
-static uint32_t ahead_of(const struct jm_stage *s)
+/* A program is a kind of its own: nobody knows what its arguments make of it. */
+static bool is_of_kind(const struct jm_kind *k, const struct graph_stage *s)
 {
-	uint64_t mean = s->done >= 4 ? DAG_MAX((uint64_t)s->run_ns / s->done, 1ull) : UINT64_MAX;
+	return s->kind == GRAPH_PLUGIN && k->stage->kind == GRAPH_PLUGIN &&
+	       !strcmp(k->stage->entry, s->entry) && !strcmp(k->stage->plugin, s->plugin);
+}
+
+void find_kinds(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->graph->stage_count; i++) {
+		const struct graph_stage *s = jm->graph->stages[i];
+		size_t k = s->kind == GRAPH_PLUGIN ? 0 : jm->kind_count;
+
+		while (k < jm->kind_count && !is_of_kind(&jm->kinds[k], s))
+			k++;
+		if (k == jm->kind_count)
+			*DAG_APPEND(jm->kinds, jm->kind_count, jm->kind_cap) = (struct jm_kind){.stage = s};
+		jm->stages[i].kind = (uint32_t)k;
+	}
+}
+
+/* A power of two, so that it seldom changes; 0 where too few have run. */
+static uint32_t ahead_of(uint32_t done, dag_instant run_ns)
+{
+	uint64_t mean = done >= 4 ? DAG_MAX((uint64_t)run_ns / done, 1ull) : UINT64_MAX;
 	uint32_t n = JM_AHEAD;
 
 	if (mean > JM_SHORT)
@@ -175,20 +194,45 @@ static uint32_t ahead_of(const struct jm_stage *s)
 	return n;
 }
 
-void note_run_time(struct jm *jm, uint32_t stage)
+static uint32_t stage_ahead(const struct jm *jm, const struct jm_stage *s)
 {
-	uint32_t ahead = ahead_of(&jm->stages[stage]), most = 0;
+	return s->done >= 4 ? s->ahead : jm->kinds[s->kind].ahead;
+}
 
-	if (ahead == jm->stages[stage].ahead)
-		return;
-	jm->stages[stage].ahead = ahead;
+static void update_ahead_most(struct jm *jm)
+{
+	uint32_t most = 0;
+
 	for (size_t i = 0; i < jm->graph->stage_count; i++)
 		most = DAG_MAX(most, jm->stages[i].ahead);
+	for (size_t i = 0; i < jm->kind_count; i++)
+		most = DAG_MAX(most, jm->kinds[i].ahead);
 	if (most == jm->ahead_most)
 		return;
 	jm->ahead_most = most;
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		node_update_open(jm, i);
+}
+
+void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns)
+{
+	struct jm_stage *s = &jm->stages[stage];
+	struct jm_kind *kind = &jm->kinds[s->kind];
+	uint32_t ahead = ahead_of(s->done, s->run_ns), was = DAG_MAX(s->ahead, kind->ahead), now;
+
+	kind->done++;
+	kind->run_ns += run_ns;
+	s->ahead = ahead;
+	kind->ahead = ahead_of(kind->done, kind->run_ns);
+	now = DAG_MAX(s->ahead, kind->ahead);
+	if (now > jm->ahead_most || (now < was && was == jm->ahead_most))
+		update_ahead_most(jm);
+}
+
+/* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
+static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
+{
+	return jm->graph->gangs[gang].count > 1 ? 1 : 1 + stage_ahead(jm, &jm->stages[stage->id]);
 }
 
 /* A node that fails what others can do gets work only where there is no other. */

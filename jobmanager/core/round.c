@@ -78,7 +78,7 @@ static bool start_one(struct jm *jm, uint32_t node)
 {
 	if (start_from(jm, &jm->nodes[node].queue, node, DAG_NEVER))
 		return true;
-	for (uint32_t d = jm->queue_count; d-- > 0;)
+	for (uint32_t d = jm->queue_top; d-- > 0;)
 		if (jm->queues[d].count && start_from(jm, &jm->queues[d], node, DAG_NEVER))
 			return true;
 	return jm->now >= jm->steal_at && steal(jm, node);
@@ -120,7 +120,7 @@ static void look_for_starving(struct jm *jm)
 	uint64_t granted = 0, most = 0, starving = 0;
 	bool counted = false;
 
-	for (uint32_t d = jm->queue_count; d-- > 0 && !starving;) {
+	for (uint32_t d = jm->queue_top; d-- > 0 && !starving;) {
 		uint32_t gang = jm->queues[d].first;
 		uint64_t need = gang == GRAPH_NONE ? 0 : graph_gang_shares(jm->graph, gang);
 		bool alone = gang != GRAPH_NONE && jm->graph->gangs[gang].count == 1;
@@ -151,7 +151,7 @@ static void check_hopeless(struct jm *jm)
 		return;
 	}
 	jm->hopeless_checked = jm->now;
-	for (uint32_t d = 0; d < jm->queue_count && jm->ready_count && !jm->ended; d++) {
+	for (uint32_t d = 0; d < jm->queue_top && jm->ready_count && !jm->ended; d++) {
 		uint32_t gang = jm->queues[d].first;
 		uint32_t first;
 		const struct graph_stage *s;

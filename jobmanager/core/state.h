@@ -115,7 +115,15 @@ struct jm_stage {
 	uint64_t attempts, failures, bytes_in, bytes_out, records_in, records_out;
 	dag_instant run_ns;
 	uint32_t ahead;           /* vertices that are started ahead for each that runs */
+	uint32_t kind;            /* stages of one plugin's entry: what is guessed before own vertices ran */
 	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
+};
+
+/* Stages that run the same entry, and so probably take about as long. */
+struct jm_kind {
+	const struct graph_stage *stage; /* one of them */
+	uint32_t done, ahead;
+	dag_instant run_ns;
 };
 
 struct jm_output {
@@ -148,12 +156,15 @@ struct jm {
 	struct jm_gang *gangs;
 	struct jm_edge *edges;
 	struct jm_stage *stages;
+	struct jm_kind *kinds;
+	size_t kind_count, kind_cap;
 	struct jm_output *outputs;
 	struct jm_node *nodes;
 	size_t node_count, node_cap;
 	struct jm_queue *queues; /* of READY gangs that may run anywhere, one a depth */
 	uint32_t queue_count;
-	uint32_t *open; /* nodes that may have room */
+	uint32_t queue_top; /* the queues from here on are empty */
+	uint32_t *open;     /* nodes that may have room */
 	size_t open_count, open_cap;
 	uint32_t ahead_most; /* of all stages */
 	uint64_t used;       /* shares on all nodes */
@@ -252,7 +263,9 @@ bool is_shunned(const struct jm *jm, const struct jm_node *node);
 bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* False where the members do not all find room now; the first choice is `node`. */
 bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
-void note_run_time(struct jm *jm, uint32_t stage);
+/* Which stages are of one kind. */
+void find_kinds(struct jm *jm);
+void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
 /* After anything that decides whether the node has room. */
 void node_update_open(struct jm *jm, uint32_t node);
 /* The effect that starts an attempt; group 0 of size 1: in a host of its own. */

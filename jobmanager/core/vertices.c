@@ -117,15 +117,14 @@ static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 	uint32_t index = vertex - s->first_vertex;
 
-	for (size_t i = 0; i < g->edge_count; i++) {
-		const struct graph_edge *e = g->edges[i];
+	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out)) {
 		const struct graph_stage *to = g->stages[e->to];
 
-		if (e->from != s->id || !is_waited_for(e))
+		if (!is_waited_for(e))
 			continue;
 		if (edge_is_complete(e)) {
-			jm->edges[i].missing += done ? -1 : 1;
-			if (jm->edges[i].missing != (done ? 0u : 1u))
+			jm->edges[e->id].missing += done ? -1 : 1;
+			if (jm->edges[e->id].missing != (done ? 0u : 1u))
 				continue; /* no consumer's answer changed */
 			for (uint32_t c = 0; c < e->to_width; c++) {
 				if (done)
@@ -172,14 +171,9 @@ void vertex_each_consumer(
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 	uint32_t index = vertex - s->first_vertex;
 
-	for (size_t i = 0; i < g->edge_count; i++) {
-		const struct graph_edge *e = g->edges[i];
-
-		if (e->from != s->id)
-			continue;
+	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out))
 		for (uint32_t c = 0; c < edge_consumers(e, index); c++)
 			f(jm, g->stages[e->to]->first_vertex + edge_consumer(e, index, c), ctx);
-	}
 }
 
 void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
@@ -211,7 +205,7 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	for (size_t i = 0; i < o->skipped_count; i++)
 		note_skipped(jm, vertex, &o->skipped[i]);
 	vertex_set_state(jm, vertex, JM_DONE);
-	note_run_time(jm, jm->graph->vertex_stage[vertex]);
+	note_run_time(jm, jm->graph->vertex_stage[vertex], o->run_ns);
 	if (--gang->left == 0)
 		gang->state = JM_DONE;
 	count_for_consumers(jm, vertex, true);

@@ -143,10 +143,39 @@ def range_partition_sorts_without_a_merge(case):
     case.dagrun("run", "r.yaml")
     check(case.read("sorted.txt") == b"a\nb\nc\n", "three lines over eight parts")
     make_text(case, 60000)
-    key = "params: {key: 2, type: number, order: desc}"
-    case.write("r.yaml", example.replace("16MiB", "300KiB").replace("use: sort", "use: sort, " + key).replace("use: range", "use: range, " + key))
+    key = "key: 2, type: number, order: desc"
+    case.write("r.yaml", example.replace("16MiB", "300KiB").replace("use: sort", "use: sort, params: {" + key + "}").replace("by: range", "by: range, sample: 300, " + key))
     case.dagrun("run", "r.yaml")
     check(case.read("sorted.txt") == case.shell("sort -s -k2,2nr a.txt"), "the order by number differs")
+
+
+@test
+def range_partitions_of_vertices_and_of_several_edges(case):
+    make_text(case, 20000)
+    case.write("r.yaml", """
+inputs: {t: {files: a.txt, split: 100KiB}}
+stages:
+  odd:  {use: grep, params: {pattern: "[13579]$"}}
+  even: {use: grep, params: {pattern: "[13579]$", invert: true}}
+  sort: {sh: "sort -s -k3,3 {in.0.*} && echo -- && sort -s -k3,3 {in.1.*}", width: 3}
+  whole: {use: cat, width: 3}
+flow:
+  - t >= odd
+  - t >= even
+  - {from: odd, to: sort, pattern: ">>", partition: {by: range, key: 3}}
+  - {from: even, to: sort.1, pattern: ">>", partition: {by: range, key: 3}, channel: pipe}
+  - {from: t, to: whole, pattern: ">>", partition: {by: range, key: 3}, compress: lz4}
+outputs: {sort: {file: "out{index}.txt"}, whole: {file: whole.txt}}
+""")
+    case.dagrun("run", "r.yaml")
+    parts = [case.read(f"out{i}.txt").split(b"--\n") for i in range(3)]
+    for side, invert in ((0, ""), (1, "-v")):
+        want = case.shell(f"grep {invert} '[13579]$' a.txt | sort -s -k3,3")
+        check(b"".join(p[side] for p in parts) == want, f"side {side} is not in order")
+        check(all(len(p[side]) > len(want) / 6 for p in parts), "the parts are far from equal")
+    check(sorted(case.read("whole.txt").splitlines()) == sorted(case.read("a.txt").splitlines()), "the records differ")
+    names = case.dagrun("plan", "r.yaml").stdout
+    check(b"sort:range " in names and b"sort:range2 " in names and b"whole:bounds " in names, names)
 
 
 @test

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The word `partition` of an edge. A range partition takes its bounds from a sample that is drawn while the
+ * job runs: the edge becomes three stages of standard vertices, which are placed, rerun and shown as any
+ * others.
+ */
+#include "loader.h"
+
+/* How the records of an edge are ordered: what a range partition says, and the standard vertices understand.
+ */
+static const char *const key_words[] = {"key", "delimiter", "from", "to", "type", "order"};
+
+/* "TO:WHAT", which no stage of the file can be called; another edge into the same stage counts on. */
+static struct graph_stage *add_helper(struct loader *l, const struct yaml_node *node,
+	const struct graph_edge *e, const char *what, const char *entry)
+{
+	const char *to = l->graph->stages[e->to]->name;
+	char *name = base_format("%s:%s", to, what);
+	struct graph_stage *stage;
+
+	for (int i = 2; graph_find_stage(l->graph, name); i++) {
+		free(name);
+		name = base_format("%s:%s%d", to, what, i);
+	}
+	stage = loader_add_standard(l, node, name, entry);
+	free(name);
+	return stage;
+}
+
+static struct graph_edge *join(struct loader *l, const struct graph_edge *like, uint32_t from,
+	uint32_t from_port, uint32_t to, uint32_t to_port)
+{
+	struct graph_edge *e = graph_add_edge(l->graph, from, from_port, to, to_port, GRAPH_POINTWISE);
+
+	e->place = like->place;
+	return e;
+}
+
+/* a >> b by range: a >= sample >> sort, a >= range, sort >> range by all, range >> b by part. */
+static struct graph_edge *load_range(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
+{
+	static const char *const keys[] = {"by", "sample", "key", "delimiter", "from", "to", "type", "order"};
+	const struct yaml_node *n = yaml_get(node, "sample");
+	struct graph_pair *params = arena_alloc(&l->graph->arena, DAG_LENGTH(key_words) * sizeof(*params)),
+			  *size = arena_alloc(&l->graph->arena, sizeof(*size));
+	struct graph_stage *sample, *bounds, *range;
+	struct graph_edge *last, *all;
+	uint32_t count = 0;
+	uint64_t number;
+
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "partition");
+	if (e->pattern != GRAPH_BIPARTITE)
+		loader_error(l, node, "{by: range} goes with the pattern '>>'");
+	for (size_t i = 0; i < DAG_LENGTH(key_words); i++)
+		if (yaml_get(node, key_words[i]))
+			params[count++] = (struct graph_pair){
+				key_words[i], loader_text(l, yaml_get(node, key_words[i]), key_words[i])};
+	loader_number(l, n, "sample", 1, 1000000, &number);
+	*size = (struct graph_pair){"n", n ? loader_text(l, n, "sample") : "1000"};
+	sample = add_helper(l, node, e, "sample", "sample");
+	bounds = add_helper(l, node, e, "bounds", "sort");
+	range = add_helper(l, node, e, "range", "range");
+	loader_set_params(l, NULL, sample, size, 1);
+	loader_set_params(l, NULL, bounds, params, count);
+	loader_set_params(l, node, range, params, count);
+	bounds->width = 1;
+	bounds->width_given = true;
+	join(l, e, e->from, e->from_port, sample->id, 0);
+	join(l, e, sample->id, 0, bounds->id, 0)->pattern = GRAPH_BIPARTITE;
+	all = join(l, e, bounds->id, 0, range->id, 1);
+	all->pattern = GRAPH_BIPARTITE;
+	all->partition.kind = GRAPH_BY_ALL;
+	last = join(l, e, range->id, 0, e->to, e->to_port);
+	last->pattern = GRAPH_BIPARTITE;
+	last->partition.kind = GRAPH_BY_PART;
+	last->channel = e->channel;
+	last->codec = e->codec;
+	e->to = range->id;
+	e->to_port = 0;
+	e->pattern = GRAPH_POINTWISE;
+	e->channel = GRAPH_AUTO;
+	e->codec = GRAPH_CODEC_NONE;
+	return last;
+}
+
+static void load_key(struct loader *l, const struct yaml_node *node, struct graph_partition *ret)
+{
+	const struct yaml_node *key = yaml_get(node, "key"), *delimiter = yaml_get(node, "delimiter");
+	const char *text = delimiter ? loader_text(l, delimiter, "delimiter") : NULL;
+	uint64_t field = 0;
+
+	ret->key = GRAPH_NONE;
+	if (key && ret->kind != GRAPH_BY_HASH)
+		loader_error(l, key, "key goes with {by: hash} and {by: range}");
+	else if (key && loader_number(l, key, "key", 1, 1u << 20, &field))
+		ret->key = (uint32_t)field;
+	if (text && strlen(text) != 1)
+		loader_error(l, delimiter, "delimiter must be one byte");
+	else if (text)
+		ret->delimiter = *text;
+}
+
+struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
+{
+	static const char *const keys[] = {"by", "key", "delimiter"};
+	static const char *const words[] = {"hash", "round-robin", "all", "part", "range"};
+	static const enum graph_partition_kind kinds[] = {
+		GRAPH_BY_HASH, GRAPH_BY_ROUND_ROBIN, GRAPH_BY_ALL, GRAPH_BY_PART};
+	const struct yaml_node *by;
+	const char *text, *nearest;
+
+	if (!loader_expect(l, node, YAML_MAP, "partition"))
+		return e;
+	by = yaml_get(node, "by");
+	text = by ? loader_text(l, by, "by") : NULL;
+	if (text && !strcmp(text, "range"))
+		return load_range(l, node, e);
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "partition");
+	if (!by)
+		loader_error(l, node, "partition needs a 'by': hash, range, round-robin, all or part");
+	if (!text)
+		return e;
+	for (size_t i = 0; i < DAG_LENGTH(kinds); i++)
+		if (!strcmp(text, words[i]))
+			e->partition.kind = kinds[i];
+	if (e->partition.kind == GRAPH_BY_DEFAULT) {
+		nearest = dag_nearest(text, words, DAG_LENGTH(words));
+		loader_error(l, by,
+			"partition by '%s' is unknown; it is hash, range, round-robin, all or part%s%s%s",
+			text, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	}
+	load_key(l, node, &e->partition);
+	return e;
+}
