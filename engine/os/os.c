@@ -45,9 +45,12 @@ uint64_t os_random(void)
 
 int os_make_folders(const char *path)
 {
-	char *copy = base_strdup(path);
+	char *copy;
 	int r = 0;
 
+	if (mkdir(path, 0700) == 0)
+		return 0; /* as usual: all above it are there */
+	copy = base_strdup(path);
 	for (char *c = copy + 1; r == 0; c++) {
 		char kept = *c;
 
@@ -85,7 +88,27 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void os_remove_tree(const char *path)
 {
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	if (rmdir(path) < 0 && errno != ENOENT)
+		nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+char *os_find_program(const char *name)
+{
+	const char *path = getenv("PATH"), *end;
+
+	for (path = path ? path : ""; *path; path = end + !!*end) {
+		char *found;
+		struct stat st;
+
+		end = path + strcspn(path, ":");
+		if (*path != '/')
+			return NULL;
+		found = base_format("%.*s/%s", (int)(end - path), path, name);
+		if (access(found, X_OK) == 0 && stat(found, &st) == 0 && S_ISREG(st.st_mode))
+			return found;
+		free(found);
+	}
+	return NULL;
 }
 
 int os_sync_path(const char *path)

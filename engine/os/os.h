@@ -14,6 +14,9 @@ uint64_t os_random(void);
 int os_make_folders(const char *path);
 /* Removes a folder and all below it, following no links. Missing is fine. */
 void os_remove_tree(const char *path);
+/* The program that PATH has under this name, allocated; NULL where there is none, or where that depends on
+ * the folder. */
+char *os_find_program(const char *name);
 /* fsync of a file or folder by its path; DAG_EIO with errno. */
 int os_sync_path(const char *path);
 /* The folder of this program's own file, and a file in it or beside its build: caller frees. */

@@ -42,7 +42,7 @@ _Noreturn static void run_child(const struct spawn *s, volatile int *error)
 	if (strchr(s->path, '/'))
 		execve(s->path, s->argv, s->env);
 	else
-		execvpe(s->path, s->argv, s->env);
+		execvpe(s->found ? s->found : s->path, s->argv, s->env);
 fail:
 	*error = errno;
 	_exit(127);

@@ -10,7 +10,8 @@
 #define SPAWN_FDS_MAX 8
 
 struct spawn {
-	const char *path; /* without a slash it is looked up in the caller's PATH */
+	const char *path;  /* without a slash it is looked up in the caller's PATH */
+	const char *found; /* where that was looked up already; or NULL */
 	char *const *argv;
 	char *const *env;       /* the whole environment */
 	const char *folder;     /* to run in; NULL: the caller's */

@@ -242,6 +242,8 @@ static void on_stage(struct host *host, const struct host_msg *msg, int fd)
 			stage->error = base_format(
 				"plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
 	}
+	if (stage->spec.kind == GRAPH_PROGRAM && stage->spec.argc && !strchr(stage->spec.argv[0], '/'))
+		stage->found = os_find_program(stage->spec.argv[0]);
 	HASH_ADD(hh, host->stages, id, sizeof(stage->id), stage);
 }
 

@@ -33,6 +33,7 @@ struct host_stage {
 	void *library;
 	const struct dag_entry *entry;
 	char *error; /* why the plugin cannot be used */
+	char *found; /* the program in PATH; or NULL */
 	UT_hash_handle hh;
 };
 

@@ -515,6 +515,7 @@ static int start_and_wait(struct program *prog)
 	struct dag_vertex *v = prog->v;
 	const struct stage_spec *spec = &v->stage->spec;
 	struct spawn spawn = {.path = spec->plugin ? spec->plugin : prog->argv[0],
+		.found = v->stage->found,
 		.argv = prog->argv,
 		.env = prog->env,
 		.folder = v->scratch,
