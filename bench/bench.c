@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plugin of the benchmarks: nothing at all, work of a length that is said, sources of records, and sinks
  * that touch every byte and time themselves. */
+#include "burn.h"
+
 #include <dagrun/vertex.h>
 
 #include <stdio.h>
@@ -89,6 +91,13 @@ static int work(struct dag_vertex *v)
 	return n < 0 ? n : dag_write(v, 0, &sum, sizeof(sum));
 }
 
+static int run_burn(struct dag_vertex *v)
+{
+	uint64_t x = burn(dag_index(v), strtoull(dag_param(v, "n"), NULL, 10));
+
+	return dag_write(v, 0, &x, sizeof(x));
+}
+
 /* `n` records of 64 bytes, one call for each. */
 static int records(struct dag_vertex *v)
 {
@@ -136,6 +145,40 @@ static int drain_batch(struct dag_vertex *v)
 	return n < 0 ? n : tell_rate(v, count, started, sum);
 }
 
+/* Records of 100 bytes to the part that a hash of their first ten says, as shuffle_plain.c does. */
+static int by_key(struct dag_vertex *v)
+{
+	uint32_t parts = dag_parts(v, 0);
+	struct dag_record r[256];
+	int n, error = 0;
+
+	while (!error && (n = dag_read_batch(v, 0, r, 256)) > 0)
+		for (int i = 0; i < n && !error; i++) {
+			uint64_t hash = 14695981039346656037u;
+
+			for (int k = 0; k < 10; k++)
+				hash = (hash ^ (unsigned char)r[i].data[k]) * 1099511628211u;
+			error = dag_write_part(v, 0, (uint32_t)(hash % parts), r[i].data, r[i].len);
+		}
+	return error ? error : n;
+}
+
+/* Reads every byte. */
+static int touch(struct dag_vertex *v)
+{
+	struct dag_record r[256];
+	uint64_t sum = 0;
+	char line[32];
+	int n;
+
+	while ((n = dag_read_batch(v, 0, r, 256)) > 0)
+		for (int i = 0; i < n; i++)
+			for (size_t k = 0; k < r[i].len; k++)
+				sum += (unsigned char)r[i].data[k];
+	n = n < 0 ? n : snprintf(line, sizeof(line), "%llu", (unsigned long long)sum);
+	return n < 0 ? n : dag_write(v, 0, line, (size_t)n);
+}
+
 /* Never reads on after its first record, for as many seconds as `s` says. */
 static int stall(struct dag_vertex *v)
 {
@@ -151,9 +194,11 @@ static int stall(struct dag_vertex *v)
 DAG_PLUGIN(bench, DAG_ENTRY(nothing, DAG_OUT(LINES), "nothing"),
 	DAG_ENTRY(first, DAG_OUT_FIXED(8), "its index"),
 	DAG_ENTRY(work, DAG_IN_FIXED(8), DAG_OUT_FIXED(8), "works for `ns` nanoseconds"),
-	DAG_ENTRY(source, DAG_OUT(LINES), "records of 64 KiB"),
+	{"burn", run_burn, 0, {DAG_OUT_FIXED(8)}}, DAG_ENTRY(source, DAG_OUT(LINES), "records of 64 KiB"),
 	DAG_ENTRY(sink, DAG_IN(LINES), DAG_OUT(LINES), "GB/s of what it read"),
 	DAG_ENTRY(records, DAG_OUT_FIXED(64), "`n` records of 64 bytes"),
 	DAG_ENTRY(drain, DAG_IN_FIXED(64), DAG_OUT(LINES), "millions of records a second"),
 	DAG_ENTRY(drain_batch, DAG_IN_FIXED(64), DAG_OUT(LINES), "the same, read in batches"),
+	DAG_ENTRY(by_key, DAG_IN_FIXED(100), DAG_OUT_FIXED(100), "records to parts by a hash"),
+	DAG_ENTRY(touch, DAG_IN(ANY), DAG_OUT(LINES), "the sum of all bytes"),
 	DAG_ENTRY(stall, DAG_IN(LINES), "reads one record, then nothing for `s` seconds"));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Word count as one would write it in an afternoon: one thread, getline, a chained hash table, a sort. The
- * same words and the same output as graphs/wordcount.
+ * Word count as one would write it in an afternoon: getline, a chained hash table, a sort; one thread, or
+ * some that each have a part of the file and a table. The same words and the same output as graphs/wordcount.
  *
- * usage: wc_plain FILE >words.tsv
+ * usage: wc_plain FILE [THREADS] >words.tsv
  */
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,32 +19,83 @@ struct word {
 };
 
 #define BUCKETS (1u << 20)
+#define THREADS_MAX 64
 
-static struct word **buckets;
-static size_t words;
+struct table {
+	struct word **buckets;
+	size_t words;
+};
 
-static void add(const char *text, size_t len)
+struct part {
+	pthread_t thread;
+	const char *path;
+	long from, to; /* lines that begin in here */
+	struct table table;
+};
+
+static void add(struct table *t, const char *text, size_t len, uint64_t count)
 {
 	uint64_t hash = 14695981039346656037u; /* FNV-1a */
 	struct word *w;
 
 	for (size_t i = 0; i < len; i++)
 		hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-	for (w = buckets[hash % BUCKETS]; w; w = w->next)
+	for (w = t->buckets[hash % BUCKETS]; w; w = w->next)
 		if (w->len == len && !memcmp(w->text, text, len)) {
-			w->count++;
+			w->count += count;
 			return;
 		}
 	w = malloc(sizeof(*w) + len + 1);
 	if (!w)
 		abort();
-	w->count = 1;
+	w->count = count;
 	w->len = len;
 	memcpy(w->text, text, len);
 	w->text[len] = 0;
-	w->next = buckets[hash % BUCKETS];
-	buckets[hash % BUCKETS] = w;
-	words++;
+	w->next = t->buckets[hash % BUCKETS];
+	t->buckets[hash % BUCKETS] = w;
+	t->words++;
+}
+
+static void *count(void *arg)
+{
+	struct part *p = arg;
+	FILE *f = fopen(p->path, "r");
+	char *line = NULL, word[256];
+	size_t cap = 0;
+	ssize_t len;
+	long position = p->from;
+
+	p->table.buckets = calloc(BUCKETS, sizeof(*p->table.buckets));
+	if (!f || !p->table.buckets)
+		exit(2);
+	/* The line that the part begins in belongs to the one before. */
+	if (p->from) {
+		fseek(f, p->from - 1, SEEK_SET);
+		position += getline(&line, &cap, f) - 1;
+	}
+	while (position < p->to && (len = getline(&line, &cap, f)) > 0) {
+		size_t at = 0;
+
+		position += len;
+		for (ssize_t i = 0; i <= len; i++) {
+			unsigned char c = i < len ? (unsigned char)line[i] : 0;
+
+			if (c >= 'A' && c <= 'Z')
+				c = (unsigned char)(c + 32);
+			if (((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80) &&
+				at < sizeof(word)) {
+				word[at++] = (char)c;
+				continue;
+			}
+			if (at)
+				add(&p->table, word, at, 1);
+			at = 0;
+		}
+	}
+	free(line);
+	fclose(f);
+	return NULL;
 }
 
 static int compare(const void *a, const void *b)
@@ -57,36 +109,35 @@ static int compare(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-	FILE *f = argc == 2 ? fopen(argv[1], "r") : NULL;
+	int threads = argc > 2 ? atoi(argv[2]) : 1;
+	struct part parts[THREADS_MAX] = {0};
+	struct table *t = &parts[0].table;
+	FILE *f = argc > 1 ? fopen(argv[1], "r") : NULL;
 	struct word **all;
-	char *line = NULL, word[256];
-	size_t cap = 0, n = 0;
-	ssize_t len;
+	size_t n = 0;
+	long size;
 
-	buckets = calloc(BUCKETS, sizeof(*buckets));
-	if (!f || !buckets)
+	if (!f || threads < 1 || threads > THREADS_MAX)
 		return 2;
-	while ((len = getline(&line, &cap, f)) > 0) {
-		size_t at = 0;
-
-		for (ssize_t i = 0; i <= len; i++) {
-			unsigned char c = i < len ? (unsigned char)line[i] : 0;
-
-			if (c >= 'A' && c <= 'Z')
-				c = (unsigned char)(c + 32);
-			if (((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80) &&
-				at < sizeof(word)) {
-				word[at++] = (char)c;
-				continue;
-			}
-			if (at)
-				add(word, at);
-			at = 0;
-		}
+	fseek(f, 0, SEEK_END);
+	size = ftell(f);
+	fclose(f);
+	for (int i = 0; i < threads; i++) {
+		parts[i].path = argv[1];
+		parts[i].from = size / threads * i;
+		parts[i].to = i + 1 < threads ? size / threads * (i + 1) : size;
+		if (pthread_create(&parts[i].thread, NULL, count, &parts[i]))
+			return 2;
 	}
-	all = malloc((words + 1) * sizeof(*all));
+	for (int i = 0; i < threads; i++)
+		pthread_join(parts[i].thread, NULL);
+	for (int i = 1; i < threads; i++)
+		for (size_t b = 0; b < BUCKETS; b++)
+			for (struct word *w = parts[i].table.buckets[b]; w; w = w->next)
+				add(t, w->text, w->len, w->count);
+	all = malloc((t->words + 1) * sizeof(*all));
 	for (size_t b = 0; all && b < BUCKETS; b++)
-		for (struct word *w = buckets[b]; w; w = w->next)
+		for (struct word *w = t->buckets[b]; w; w = w->next)
 			all[n++] = w;
 	qsort(all, n, sizeof(*all), compare);
 	for (size_t i = 0; i < n; i++)

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPEN_AHEAD 8 /* producers of a port that are asked for before they are read */
+#define CONSUMED_STEP (1u << 20) /* bytes of a live channel, that are told together */
+#define OPEN_AHEAD 8             /* producers of a port that are asked for before they are read */
 
 static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
 {
@@ -61,6 +62,19 @@ void reader_open_live(struct dag_vertex *v)
 
 /* ---- blocks ---- */
 
+/* Now and then, and before waiting: each time would cost more than reading. */
+static bool tells_consumed(struct dag_vertex *v, const struct in_channel *ch)
+{
+	bool waits;
+
+	if (ch->consumed - ch->consumed_told >= CONSUMED_STEP)
+		return true;
+	pthread_mutex_lock(&v->host->lock);
+	waits = ch->queue_first == ch->queue_count;
+	pthread_mutex_unlock(&v->host->lock);
+	return waits;
+}
+
 static void release_current(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
 	struct host_msg msg = {.kind = HOST_CONSUMED, .task = v->task};
@@ -76,10 +90,12 @@ static void release_current(struct dag_vertex *v, uint32_t port, uint32_t produc
 		pthread_mutex_unlock(&v->host->lock);
 	} else if (ch->kind == HOST_CHANNEL_LIVE) {
 		ch->consumed += ch->current.len;
-		msg.u.data.port = port;
-		msg.u.data.producer = producer;
-		msg.u.data.bytes = ch->consumed;
-		host_send(v->host, &msg, NULL, 0);
+		if (tells_consumed(v, ch)) {
+			msg.u.data.port = port;
+			msg.u.data.producer = producer;
+			msg.u.data.bytes = ch->consumed_told = ch->consumed;
+			host_send(v->host, &msg, NULL, 0);
+		}
 	}
 	ch->current = (struct queued_block){0};
 	ch->at = ch->end = NULL;

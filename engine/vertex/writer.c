@@ -11,7 +11,7 @@
 #include "task.h"
 
 #define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
-#define LIVE_BLOCK_MAX (256u << 10)
+#define LIVE_BLOCK_MAX (512u << 10)
 #define FIRST_BLOCK 4096u
 #define SPACE_STEP_MIN (1u << 20)
 #define SPACE_STEP_MAX (64u << 20)
