@@ -34,13 +34,13 @@ static inline uint64_t load(const char *at, size_t n)
 	return word;
 }
 
-/* The bytes of a word of up to eight, in a number that is the same for the same word. */
+/* The bytes of a word of up to eight as a number, the first the lowest. Parts that overlap agree. */
 static inline uint64_t load_short(const char *word, size_t len)
 {
 	if (len >= 4)
-		return load(word, 4) | load(word + len - 4, 4) << 32;
-	return (uint64_t)(unsigned char)word[0] | (uint64_t)(unsigned char)word[len / 2] << 8 |
-	       (uint64_t)(unsigned char)word[len - 1] << 16;
+		return load(word, 4) | load(word + len - 4, 4) << 8 * (len - 4);
+	return (uint64_t)(unsigned char)word[0] | (uint64_t)(unsigned char)word[len / 2] << 8 * (len / 2) |
+	       (uint64_t)(unsigned char)word[len - 1] << 8 * (len - 1);
 }
 
 static inline uint64_t mix(uint64_t h)
@@ -160,22 +160,12 @@ static int write_table(struct dag_vertex *v, struct table *t)
 	return r;
 }
 
-/* What each byte becomes in a word; 0 where it ends one. */
-static void make_letters(unsigned char letters[256])
-{
-	for (int c = 0; c < 256; c++) {
-		int upper = c >= 'A' && c <= 'Z',
-		    plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80;
-
-		letters[c] = (unsigned char)(upper ? c + 32 : plain ? c : 0);
-	}
-}
-
 #define WORD_MAX 256 /* longer ones are cut into pieces */
+#define EACH_BYTE 0x0101010101010101u
 
 /* Words that are looked up together: the table is larger than the caches, so their slots are fetched ahead.
  */
-#define AHEAD 16
+#define AHEAD 32
 
 struct pending {
 	uint64_t key[AHEAD];
@@ -194,43 +184,105 @@ static int add_pending(struct table *t, struct pending *p)
 	return 0;
 }
 
-/* Notes a word of up to WORD_MAX bytes; `letters` where it must be made lower case, else NULL. */
-static int note(struct table *t, struct pending *p, const unsigned char *word, size_t len,
-	const unsigned char *letters)
+static inline char to_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+/* Notes a word of up to WORD_MAX bytes, of a line that ends at `end`. */
+static inline int note(
+	struct table *t, struct pending *p, const char *word, size_t len, const char *end, int upper)
 {
 	size_t i = p->count++;
 
-	p->word[i] = (const char *)word;
+	p->word[i] = word;
 	p->len[i] = (uint32_t)len;
-	if (letters) {
+	if (upper) {
 		for (size_t c = 0; c < len; c++)
-			p->lower[i][c] = (char)letters[word[c]];
-		p->word[i] = p->lower[i];
+			p->lower[i][c] = to_lower(word[c]);
+		word = p->word[i] = p->lower[i];
+		end = word + WORD_MAX;
 	}
-	p->key[i] = make_key(p->word[i], len);
+	/* Of a short word all eight bytes are taken where they are there: no branch on its length. */
+	p->key[i] = len <= 8 && end - word >= 8 ? load(word, 8) & ~(uint64_t)0 >> 8 * (8 - len)
+						: make_key(word, len);
 	__builtin_prefetch(&t->slots[first_slot(t, p->key[i], len)]);
 	return p->count == AHEAD ? add_pending(t, p) : 0;
 }
 
-static int count_line(struct table *t, struct pending *p, const unsigned char letters[256],
-	const unsigned char *at, const unsigned char *end)
+/* The highest bit of each byte of x, which has none set, that is in from … to. */
+static inline uint64_t in_range(uint64_t x, unsigned char from, unsigned char to)
 {
-	while (at < end) {
-		const unsigned char *word = at;
-		unsigned char changed = 0;
-		size_t len;
+	return (x + (0x80 - from) * EACH_BYTE) & ~(x + (0x7f - to) * EACH_BYTE);
+}
 
-		for (; at < end && letters[*at]; at++)
-			changed |= (unsigned char)(letters[*at] ^ *at);
-		for (; word < at; word += len) {
-			len = (size_t)(at - word) < WORD_MAX ? (size_t)(at - word) : WORD_MAX;
-			if (note(t, p, word, len, changed ? letters : NULL) < 0)
+/* A bit for each byte, from the highest bits of eight. */
+static inline uint64_t gather(uint64_t x)
+{
+	return (x >> 7 & EACH_BYTE) * 0x0102040810204080u >> 56;
+}
+
+/* Of up to 64 bytes, which belong to words, a bit a byte; *upper: those that are capitals. */
+static inline uint64_t find_letters(const char *at, size_t n, uint64_t *upper)
+{
+	uint64_t letters = 0, capitals = 0;
+
+	for (size_t i = 0; i < n; i += 8) {
+		uint64_t x = n - i >= 8 ? load(at + i, 8) : load_short(at + i, n - i),
+			 low = x & 0x7f * EACH_BYTE, ascii = ~x & 0x80 * EACH_BYTE,
+			 capital = in_range(low, 'A', 'Z') & ascii;
+
+		letters |= gather(x | capital | in_range(low, 'a', 'z') | in_range(low, '0', '9')) << i;
+		capitals |= gather(capital) << i;
+	}
+	*upper = capitals;
+	return letters;
+}
+
+/* A word of any length, in pieces. */
+static int add_word(
+	struct table *t, struct pending *p, const char *word, const char *to, const char *end, int upper)
+{
+	for (; to - word > WORD_MAX; word += WORD_MAX)
+		if (note(t, p, word, WORD_MAX, end, upper) < 0)
+			return -1;
+	return note(t, p, word, (size_t)(to - word), end, upper);
+}
+
+static int count_line(struct table *t, struct pending *p, const char *at, const char *end)
+{
+	const char *word = NULL; /* that the line's last bytes are in */
+	int upper = 0;
+
+	for (; at < end; at += 64) {
+		size_t n = end - at < 64 ? (size_t)(end - at) : 64;
+		uint64_t capitals, letters = find_letters(at, n, &capitals),
+				   edges = letters ^ (letters << 1 | !!word);
+
+		/* Where words begin and end, in turn. */
+		upper |= word && capitals;
+		if (word && edges) {
+			if (add_word(t, p, word, at + __builtin_ctzll(edges), end, upper) < 0)
+				return -1;
+			edges &= edges - 1;
+			word = NULL;
+		}
+		while (edges) {
+			int from = __builtin_ctzll(edges), to;
+
+			edges &= edges - 1;
+			upper = capitals != 0;
+			if (!edges) {
+				word = at + from;
+				break;
+			}
+			to = __builtin_ctzll(edges);
+			edges &= edges - 1;
+			if (note(t, p, at + from, (size_t)(to - from), end, upper) < 0)
 				return -1;
 		}
-		while (at < end && !letters[*at])
-			at++;
 	}
-	return 0;
+	return word ? add_word(t, p, word, end, end, upper) : 0;
 }
 
 static int count(struct dag_vertex *v)
@@ -238,20 +290,15 @@ static int count(struct dag_vertex *v)
 	struct table t = {0};
 	struct pending pending;
 	struct dag_record lines[64];
-	unsigned char letters[256];
 	int n;
 
 	pending.count = 0;
-	make_letters(letters);
 	if (grow_slots(&t) < 0)
 		return dag_fail(v, "out of memory");
 	while ((n = dag_read_batch(v, 0, lines, 64)) > 0) {
-		for (int i = 0; i < n; i++) {
-			const unsigned char *line = (const unsigned char *)lines[i].data;
-
-			if (count_line(&t, &pending, letters, line, line + lines[i].len) < 0)
+		for (int i = 0; i < n; i++)
+			if (count_line(&t, &pending, lines[i].data, lines[i].data + lines[i].len) < 0)
 				return dag_fail(v, "out of memory");
-		}
 		/* The lines live until the next read only. */
 		if (add_pending(&t, &pending) < 0)
 			return dag_fail(v, "out of memory");
