@@ -25,152 +25,6 @@
 #define TRIM_AFTER DAG_MS /* a vertex that ran shorter leaves little to give back */
 #define NUDGE_EVERY (DAG_MS / 10)
 
-/* ---- segments ---- */
-
-struct host_segment *host_find_segment(struct host *host, uint32_t id)
-{
-	struct host_segment *s;
-
-	HASH_FIND(hh, host->segments, &id, sizeof(id), s);
-	return s;
-}
-
-const unsigned char *host_locate(struct host *host, const struct block_ref *ref)
-{
-	const struct host_segment *s = host_find_segment(host, ref->segment);
-
-	if (!s || ref->offset > s->size || ref->length > s->size - ref->offset)
-		return NULL;
-	return s->base + ref->offset;
-}
-
-static void forget_segment(struct host *host, uint32_t id)
-{
-	struct host_segment *s = host_find_segment(host, id);
-
-	if (!s)
-		return;
-	HASH_DEL(host->segments, s);
-	munmap(s->base, s->size);
-	free(s);
-}
-
-static struct host_segment *map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable)
-{
-	struct host_segment *s = host_find_segment(host, id);
-	void *base;
-
-	/* A segment that was read before may come back to be written, and the other way round. */
-	if (s && (s->writable || !writable)) {
-		close(fd);
-		return s;
-	}
-	forget_segment(host, id);
-	base = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (base == MAP_FAILED)
-		return NULL;
-	s = base_alloc(sizeof(*s));
-	*s = (struct host_segment){.id = id, .base = base, .size = size, .writable = writable};
-	HASH_ADD(hh, host->segments, id, sizeof(s->id), s);
-	return s;
-}
-
-static void ask_space(struct host *host, uint64_t size)
-{
-	struct host_msg msg = {.kind = HOST_SPACE};
-
-	msg.u.segment.size = size;
-	host->space.asked = true;
-	host->space.error = 0;
-	host_send(host, &msg, NULL, 0);
-}
-
-/* Gives a segment back that nothing more is written to and no index will name; the caller holds host.lock. */
-static void retire_if_done(struct host *host, struct host_segment *s)
-{
-	struct host_msg msg = {.kind = HOST_RETIRE};
-
-	if (!s->granted || s->open || s->kept || s == host->space.segment)
-		return;
-	s->granted = false;
-	msg.u.segment.id = s->id;
-	host_send(host, &msg, NULL, 0);
-}
-
-static void leave_segment(struct host *host)
-{
-	struct host_segment *s = host->space.segment;
-
-	host->space.segment = NULL;
-	if (s)
-		retire_if_done(host, s);
-}
-
-void host_space_close(struct host *host, struct host_segment *segment, bool keep)
-{
-	pthread_mutex_lock(&host->lock);
-	DAG_ASSERT(segment->open > 0);
-	segment->open--;
-	segment->kept = segment->kept || keep;
-	retire_if_done(host, segment);
-	pthread_mutex_unlock(&host->lock);
-}
-
-/* The daemon has the index now, and keeps what it names. */
-static void release_kept(struct host *host)
-{
-	struct host_segment *s, *next;
-
-	pthread_mutex_lock(&host->lock);
-	HASH_ITER(hh, host->segments, s, next) {
-		s->kept = false;
-		s->open = 0;
-		retire_if_done(host, s);
-	}
-	pthread_mutex_unlock(&host->lock);
-}
-
-int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
-	uint64_t *ret_offset)
-{
-	struct host_space *space = &host->space;
-	int r = 0;
-
-	size = (size + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
-	pthread_mutex_lock(&host->lock);
-	while (!space->segment || space->segment->size - space->used < size) {
-		if (!space->asked) {
-			leave_segment(host);
-			ask_space(host, DAG_MAX(size, step));
-		}
-		while (space->asked)
-			host_wait(host);
-		if (space->error) {
-			r = space->error;
-			break;
-		}
-	}
-	if (r == 0) {
-		*ret_segment = space->segment;
-		*ret_offset = space->used;
-		space->used += size;
-		space->segment->open++;
-	}
-	pthread_mutex_unlock(&host->lock);
-	return r;
-}
-
-void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end)
-{
-	end = (end + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
-	taken_end = (taken_end + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
-	pthread_mutex_lock(&host->lock);
-	if (host->space.segment == segment && host->space.used == taken_end)
-		host->space.used = end;
-	pthread_mutex_unlock(&host->lock);
-}
-
 /* ---- messages ---- */
 
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
@@ -247,20 +101,6 @@ static void on_stage(struct host *host, const struct host_msg *msg, int fd)
 	HASH_ADD(hh, host->stages, id, sizeof(stage->id), stage);
 }
 
-static void on_grant(struct host *host, const struct host_msg *msg, int fd)
-{
-	host->space.asked = false;
-	host->space.error = msg->u.segment.error;
-	if (host->space.error)
-		return;
-	host->space.segment = map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
-	host->space.used = 0;
-	if (host->space.segment)
-		host->space.segment->granted = true;
-	else
-		host->space.error = DAG_ENOSPC;
-}
-
 static void dispatch(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
 {
 	struct dag_vertex *task = host_find_task(host, msg->task);
@@ -277,13 +117,13 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 		memcpy(start->tail, tail, tail_len);
 		return;
 	case HOST_SEGMENT:
-		map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, false);
+		host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, false);
 		return;
 	case HOST_GRANT:
-		on_grant(host, msg, fd);
+		host_on_grant(host, msg, fd);
 		return;
 	case HOST_DROP:
-		forget_segment(host, msg->u.segment.id);
+		host_drop_segment(host, msg->u.segment.id);
 		return;
 	case HOST_EXIT:
 		host->exiting = true;
@@ -579,7 +419,7 @@ static void run_group(struct host *host)
 	for (uint32_t i = 1; i < n; i++)
 		pthread_join(threads[i], NULL);
 	host->threads = 1;
-	release_kept(host);
+	host_release_kept(host);
 	for (uint32_t i = 0; i < n; i++)
 		free_task(host->tasks[i]);
 	host->task_count = 0;

@@ -92,6 +92,13 @@ void host_send(struct host *host, const struct host_msg *msg, const void *tail, 
 /* The bytes of a block in a mapped segment; NULL where it does not lie in one. The caller holds host.lock. */
 const unsigned char *host_locate(struct host *host, const struct block_ref *ref);
 struct host_segment *host_find_segment(struct host *host, uint32_t id);
+/* Takes the descriptor. NULL where it cannot be mapped. */
+struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable);
+void host_drop_segment(struct host *host, uint32_t id);
+/* The daemon's answer where space was asked for. */
+void host_on_grant(struct host *host, const struct host_msg *msg, int fd);
+/* The daemon has the index now, and keeps what it names. */
+void host_release_kept(struct host *host);
 
 /*
  * Space of at least `size` bytes, aligned to 64, from the host's current segment; `step` is what to ask for
