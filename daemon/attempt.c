@@ -152,6 +152,8 @@ void attempt_discard(struct attempt *a)
 	if (a->discarded)
 		return;
 	attempt_kill(a);
+	if (a->state == ATTEMPT_QUEUED)
+		chain_unlink(a);
 	take_out(job->queue, job->queue_first, &job->queue_count, a);
 	take_out(job->ended, 0, &job->ended_count, a);
 	if (a->state == ATTEMPT_SEALED && !job->ending)
@@ -306,6 +308,7 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 	a->ahead = false;
 	a->state = state;
 	input_close_all(a);
+	chain_unlink(a);
 	if (a->run->done.scratch_used || state == ATTEMPT_FAILED) {
 		char *scratch = base_format("%s/%u-%u", job->scratch, a->key.vertex, a->key.number);
 

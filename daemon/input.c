@@ -313,6 +313,20 @@ bool input_give(struct attempt *a, uint32_t port, uint32_t most, struct buffer *
 	return true;
 }
 
+void input_follow(struct attempt *a, struct attempt *from)
+{
+	for (uint32_t p = 0; p < a->input_count; p++) {
+		struct input_port *in = &a->inputs[p];
+
+		if (in->count != 1 || in->sources || in->channels[0] || in->vertices[0] != from->key.vertex ||
+			in->attempts[0] != from->key.number)
+			continue;
+		new_channel(a, p, 0)->producer_attempt = from;
+		attempt_pin(from);
+		return;
+	}
+}
+
 static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, const struct job_peer *peer)
 {
 	struct input_port *in = &a->inputs[port];

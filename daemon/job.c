@@ -136,21 +136,17 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 	return true;
 }
 
-int job_stage_fd(struct job *job, uint32_t stage)
+int job_stage_fd(struct job *job, uint32_t stage, const struct buffer *spec)
 {
 	struct job_stage *s = &job->stages[stage];
-	struct buffer bytes = {0};
 
 	if (s->spec_fd >= 0)
 		return s->spec_fd;
-	stage_spec_encode(&s->spec, &bytes);
 	s->spec_fd = memfd_create("dagrun-stage", MFD_CLOEXEC);
-	s->spec_size = bytes.len;
-	if (s->spec_fd >= 0 && write(s->spec_fd, bytes.data, bytes.len) != (ssize_t)bytes.len) {
+	if (s->spec_fd >= 0 && write(s->spec_fd, spec->data, spec->len) != (ssize_t)spec->len) {
 		close(s->spec_fd);
 		s->spec_fd = -1;
 	}
-	buffer_fini(&bytes);
 	return s->spec_fd;
 }
 
@@ -446,6 +442,8 @@ void job_requeue(struct attempt *a)
 	a->ahead = false;
 	input_close_all(a); /* what came with its start */
 	a->host = NULL;
+	if (a->behind)
+		return;
 	if (!job->queue_first) {
 		DAG_APPEND(job->queue, job->queue_count, job->queue_cap);
 		memmove(job->queue + 1, job->queue, (job->queue_count - 1) * sizeof(struct attempt *));
@@ -518,7 +516,7 @@ static void on_start(struct job *job, const Dagrun__StartBatch *m)
 			attempt_find(job, job->stages[s->stage].first_vertex + s->index, s->attempt))
 			continue;
 		a = attempt_new(job, s);
-		if (a)
+		if (a && !chain_link(a))
 			*DAG_APPEND(job->queue, job->queue_count, job->queue_cap) = a;
 	}
 	job_run(job);

@@ -7,6 +7,7 @@
  *   node.c      sessions, registration, heartbeats, who gets which slots
  *   job.c       a job here: stages, shipped files, which attempts run
  *   ahead.c     short vertices that wait in their host
+ *   chain.c     vertices that wait behind the one that they read
  *   tell.c      what its job manager is told
  *   limits.c    memory, and what vertices leave behind
  *   restore.c   what an earlier daemon had sealed
@@ -100,8 +101,7 @@ struct job_stage {
 	uint32_t kind;               /* the first stage that runs the same entry */
 	dag_instant kind_run_ns;     /* of that one: of late ones of all its kind */
 	bool lone;                   /* feeds no pipe or fifo */
-	int spec_fd;                 /* a memfd with the encoded spec; −1 until a host needs it */
-	size_t spec_size;
+	int spec_fd; /* a memfd with the encoded spec, of a long one; −1 until a host needs it */
 };
 
 struct job_peer {
@@ -169,8 +169,8 @@ void job_requeue(struct attempt *a);
 void job_flush(struct job *job);
 void job_log(struct job *job, uint32_t vertex, const char *text, size_t len);
 void job_close_specs(struct job *job);
-/* The memfd of a stage's spec; negative on failure. */
-int job_stage_fd(struct job *job, uint32_t stage);
+/* A memfd of a stage's encoded spec; negative on failure. */
+int job_stage_fd(struct job *job, uint32_t stage, const struct buffer *spec);
 
 /* ---- attempt.c ---- */
 
@@ -223,7 +223,9 @@ struct attempt_run {
 struct attempt {
 	struct attempt_key key;
 	struct job *job;
-	struct attempt *same;    /* another one of this vertex */
+	struct attempt *same; /* another one of this vertex */
+	struct attempt *behind,
+		*follower;       /* behind: the one that it reads, which has not ended; not in the queue */
 	struct attempt_run *run; /* NULL: sealed and acknowledged */
 	uint32_t stage, index, group, group_size, shares;
 	enum attempt_state state;
@@ -289,8 +291,16 @@ void ahead_send(struct job *job);
 bool ahead_take_back(struct job *job);
 /* The host's first vertex begins, if it was waiting for the one before. */
 void ahead_begin_next(struct host *host);
+/* From a start: waits behind what it reads, where that has not ended here. False: it goes into the queue. */
+bool chain_link(struct attempt *a);
+/* What waits behind an attempt that its host has now gets into the same host. */
+void chain_follow(struct attempt *a);
+/* The attempt has ended, or is discarded: what waited behind it goes its own way. */
+void chain_unlink(struct attempt *a);
 /* The host ends: what waits in it goes back to the queue. */
 void ahead_give_back(struct host *host);
+/* Nothing that runs at the same time waits for it, or it for that. */
+bool ahead_is_lone(const struct attempt *a);
 
 /* ---- tell.c ---- */
 
@@ -425,6 +435,8 @@ struct input_channel {
 };
 
 void input_open(struct attempt *a, uint32_t port, uint32_t producer);
+/* The producer that a chained attempt was started behind has sealed: it stays as long as it is read. */
+void input_follow(struct attempt *a, struct attempt *from);
 /*
  * Opens all channels of a port before anybody asks, where the port has at most `most` and all are sealed
  * here: appends where their indexes lie. False, and nothing is open, where the host shall ask.

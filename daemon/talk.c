@@ -293,20 +293,29 @@ void talk_begin(struct host *host)
 
 /* ---- work ---- */
 
+/* Most descriptions fit into a message; a longer one goes by a descriptor, which is kept for other hosts. */
 static int send_stage(struct host *host, uint32_t stage)
 {
 	struct host_msg msg = {.kind = HOST_STAGE};
-	int fd;
+	struct buffer spec = {0};
+	int fd = -1;
 
 	if (host->stages[stage])
 		return 0;
-	fd = job_stage_fd(host->job, stage);
-	if (fd < 0)
-		return DAG_EBUSY;
+	stage_spec_encode(&host->job->stages[stage].spec, &spec);
 	msg.u.stage.stage = stage;
-	msg.u.stage.size = host->job->stages[stage].spec_size;
-	host_send_msg(host, &msg, NULL, 0, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	msg.u.stage.size = spec.len;
+	if (spec.len > HOST_TAIL_MAX) {
+		fd = job_stage_fd(host->job, stage, &spec);
+		fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (fd < 0) {
+			buffer_fini(&spec);
+			return DAG_EBUSY;
+		}
+	}
+	host_send_msg(host, &msg, spec.data, fd < 0 ? spec.len : 0, fd);
 	host->stages[stage] = 1;
+	buffer_fini(&spec);
 	return 0;
 }
 
@@ -332,7 +341,12 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 		port.flags = in->channel == GRAPH_PIPE   ? HOST_PORT_LIVE
 			     : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO
 							 : 0;
-		if (in->count && input_give(a, p, room, &given)) {
+		if (a->behind && a->behind->host == host && in->count == 1 && !in->sources &&
+			in->vertices[0] == a->behind->key.vertex) {
+			port.flags = HOST_PORT_CHAINED;
+			buffer_append(&given, &(struct block_ref){.segment = a->behind->task},
+				sizeof(struct block_ref));
+		} else if (in->count && input_give(a, p, room, &given)) {
 			port.flags = HOST_PORT_GIVEN;
 			room -= in->count;
 		}
@@ -365,6 +379,8 @@ int host_run(struct host *host, struct attempt **attempts, size_t n)
 		*DAG_APPEND(host->tasks, host->task_count, host->task_cap) = a;
 		send_start(host, a, n);
 	}
+	if (n == 1)
+		chain_follow(attempts[0]);
 	return 0;
 }
 

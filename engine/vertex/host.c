@@ -76,26 +76,53 @@ struct dag_vertex *host_find_task(struct host *host, uint32_t id)
 	return NULL;
 }
 
-static void on_stage(struct host *host, const struct host_msg *msg, int fd)
+static void decode_stage(struct host_stage *stage, const struct host_msg *msg, const void *tail, int fd)
+{
+	size_t size = msg->u.stage.size;
+	void *mapped = fd < 0 ? NULL : mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (fd >= 0)
+		close(fd);
+	DAG_ASSERT(mapped != MAP_FAILED);
+	DAG_ASSERT(stage_spec_decode(mapped ? mapped : tail, size, &stage->arena, &stage->spec) == 0);
+	if (mapped)
+		munmap(mapped, size);
+}
+
+/* A plugin is opened once, however many stages use it. */
+static const struct dag_plugin *find_plugin(struct host *host, const char *path, char **ret_error)
+{
+	struct host_plugin *p = host->plugins;
+	const struct dag_plugin *plugin;
+	void *library;
+
+	while (p && strcmp(p->path, path))
+		p = p->next;
+	if (p)
+		return p->plugin;
+	if (plugin_open(path, &library, &plugin, ret_error) < 0)
+		return NULL;
+	p = base_alloc(sizeof(*p));
+	*p = (struct host_plugin){base_strdup(path), plugin, host->plugins};
+	host->plugins = p;
+	return plugin;
+}
+
+static void on_stage(struct host *host, const struct host_msg *msg, const void *tail, int fd)
 {
 	struct host_stage *stage = base_alloc(sizeof(*stage));
-	void *data = mmap(NULL, msg->u.stage.size, PROT_READ, MAP_SHARED, fd, 0);
 	const struct dag_plugin *plugin;
 
-	close(fd);
-	DAG_ASSERT(data != MAP_FAILED);
-	DAG_ASSERT(stage_spec_decode(data, msg->u.stage.size, &stage->arena, &stage->spec) == 0);
-	munmap(data, msg->u.stage.size);
+	decode_stage(stage, msg, tail, fd);
 	stage->id = msg->u.stage.stage;
-	if (stage->spec.kind == GRAPH_PLUGIN &&
-		plugin_open(stage->spec.plugin, &stage->library, &plugin, &stage->error) == 0) {
-		for (uint32_t i = 0; i < plugin->entry_count && !stage->entry; i++)
-			if (!strcmp(plugin_entry(plugin, i)->name, stage->spec.entry))
-				stage->entry = plugin_entry(plugin, i);
-		if (!stage->entry)
-			stage->error = base_format(
-				"plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
-	}
+	plugin = stage->spec.kind == GRAPH_PLUGIN ? find_plugin(host, stage->spec.plugin, &stage->error)
+						  : NULL;
+	for (uint32_t i = 0; plugin && i < plugin->entry_count && !stage->entry; i++)
+		if (!strcmp(plugin_entry(plugin, i)->name, stage->spec.entry))
+			stage->entry = plugin_entry(plugin, i);
+	if (plugin && !stage->entry)
+		stage->error =
+			base_format("plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
 	if (stage->spec.kind == GRAPH_PROGRAM && stage->spec.argc && !strchr(stage->spec.argv[0], '/'))
 		stage->found = os_find_program(stage->spec.argv[0]);
 	HASH_ADD(hh, host->stages, id, sizeof(stage->id), stage);
@@ -108,7 +135,7 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 
 	switch (msg->kind) {
 	case HOST_STAGE:
-		on_stage(host, msg, fd);
+		on_stage(host, msg, tail, fd);
 		return;
 	case HOST_START:
 		start = DAG_APPEND(host->starts, host->start_count, host->start_cap);
@@ -258,9 +285,12 @@ static void open_given(struct dag_vertex *v, const struct host_start *start)
 	const struct host_skip *skips = (const struct host_skip *)(ports + v->stage->spec.in_count);
 	const struct block_ref *index = (const struct block_ref *)(skips + v->skip_count);
 
-	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
+		if (ports[port].flags & HOST_PORT_CHAINED && (index++)->segment == v->host->last_good)
+			reader_open_given(v, port, 0, &ports[port], &v->host->last_index);
 		for (uint32_t i = 0; ports[port].flags & HOST_PORT_GIVEN && i < ports[port].producers; i++)
 			reader_open_given(v, port, i, &ports[port], index++);
+	}
 }
 
 /* The memory of the vertex before, so that one of a microsecond does not go to the allocator for it. */
@@ -330,6 +360,10 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 		v->host->ran_long = true;
 	if (error)
 		v->host->spoiled = true;
+	if (v->host->task_count == 1) {
+		v->host->last_good = error ? 0 : v->task;
+		v->host->last_index = *index;
+	}
 	if (put_into_ring(v->host, v->task, done))
 		return;
 	buffer_append(&tail, v->counters, v->counter_count * sizeof(*v->counters));

@@ -26,11 +26,16 @@ struct host_segment {
 	UT_hash_handle hh;
 };
 
+struct host_plugin {
+	const char *path;
+	const struct dag_plugin *plugin;
+	struct host_plugin *next;
+};
+
 struct host_stage {
 	uint32_t id;
 	struct arena arena;
 	struct stage_spec spec;
-	void *library;
 	const struct dag_entry *entry;
 	char *error; /* why the plugin cannot be used */
 	char *found; /* the program in PATH; or NULL */
@@ -64,6 +69,7 @@ struct host {
 	bool exiting;
 	_Atomic bool spoiled; /* a vertex failed: nothing more is begun, and the daemon ends us */
 	struct host_segment *segments;
+	struct host_plugin *plugins;
 	struct host_stage *stages;
 	struct host_space space;
 	struct host_start *starts; /* starts[start_first … start_count−1] came and have not begun */
@@ -75,8 +81,10 @@ struct host {
 	struct dag_vertex *tasks[HOST_TASKS_MAX];
 	uint32_t task_count;
 	struct dag_vertex *spare;
-	uint32_t stage;       /* of what ran last */
-	atomic_bool ran_long; /* something of that stage did */
+	uint32_t stage;              /* of what ran last */
+	uint32_t last_good;          /* the task that ended well just before; 0: it did not */
+	struct block_ref last_index; /* of that one */
+	atomic_bool ran_long;        /* something of that stage did */
 };
 
 /*

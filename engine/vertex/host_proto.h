@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 3
+#define HOST_PROTO_VERSION 4
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_PACKET_MAX 32768u
@@ -29,9 +29,9 @@
 
 enum host_msg_kind {
 	/* daemon to host */
-	HOST_STAGE = 1, /* descriptor: a memfd with an encoded struct stage_spec */
+	HOST_STAGE = 1, /* tail: an encoded struct stage_spec; a long one is in a memfd, the descriptor */
 	HOST_START,     /* tail: host_port × in ports, host_skip × skip_count, then either u32 producer
-			   vertices of fifo ports or the producers' block_ref × producers of GIVEN ports */
+			   vertices of fifo ports or block_ref × producers of GIVEN and CHAINED ports */
 	HOST_SEGMENT,   /* descriptor: a segment to read from */
 	HOST_GRANT,     /* descriptor: a segment to write to, wholly this host's until RETIRE */
 	HOST_DROP,      /* forget a segment */
@@ -56,8 +56,11 @@ enum host_msg_kind {
 };
 
 enum host_channel_kind { HOST_CHANNEL_SEALED, HOST_CHANNEL_LIVE, HOST_CHANNEL_SOURCE, HOST_CHANNEL_ERROR };
-/* GIVEN: what the producers sealed comes with the start, so that nobody need ask. */
-enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2, HOST_PORT_GIVEN = 4 };
+/*
+ * GIVEN: what the producers sealed comes with the start, so that nobody need ask. CHAINED: the one producer
+ * is the task that this host runs just before; instead of a segment its number is named.
+ */
+enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2, HOST_PORT_GIVEN = 4, HOST_PORT_CHAINED = 8 };
 
 struct host_port {
 	uint32_t producers;

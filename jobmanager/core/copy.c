@@ -68,6 +68,7 @@ void copy_promote(struct jm *jm, uint32_t vertex)
 	copy->node = v->node;
 	v->attempt = old.attempt;
 	v->node = old.node;
+	chain_reset(jm, vertex); /* that read the other one */
 	copy_drop(jm, vertex);
 }
 

@@ -430,6 +430,10 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 	}
 	if (v->attempt != event->attempt)
 		copy_promote(jm, event->vertex);
+	if (v->chained) { /* it ended before what it reads did: nobody knows of what */
+		gang_reset(jm, jm->graph->gang_of[event->vertex], true);
+		return;
+	}
 	if (event->outcome->error)
 		on_failed(jm, event->vertex, event->outcome);
 	else

@@ -466,6 +466,22 @@ uint32_t next_attempt(const struct jm *jm, uint32_t gang)
 	return attempt + 1;
 }
 
+bool is_short(const struct jm *jm, uint32_t vertex)
+{
+	return stage_ahead(jm, &jm->stages[jm->graph->vertex_stage[vertex]]) > 0;
+}
+
+void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
+{
+	uint32_t gang = jm->graph->gang_of[vertex], attempt = next_attempt(jm, gang);
+
+	jm->gangs[gang].state = JM_RUNNING;
+	jm->gangs[gang].left = 1;
+	start_vertex(jm, gang, vertex, node, attempt);
+	fact_started(jm, vertex, attempt, node, 1);
+	emit_member(jm, vertex, 0, 1);
+}
+
 bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
@@ -490,6 +506,8 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 			start_vertex(jm, gang, jm->graph->gang_members[g->first + i], chosen[i], attempt);
 		fact_started(jm, jm->graph->gang_members[g->first], attempt, chosen[0], g->count);
 		emit_groups(jm, gang, group);
+		if (g->count == 1)
+			chain_start(jm, jm->graph->gang_members[g->first]);
 	}
 	return ok;
 }

@@ -8,6 +8,7 @@
  *   vertices.c  vertex and gang states, what is missing to each
  *   place.c     queues, what fits where, the start of a gang
  *   round.c     which gang is started where
+ *   chain.c     short vertices that are started behind the one that they read
  *   failure.c   what a failure means
  *   copy.c      second copies of slow vertices
  *   alone.c     members of gangs that run again alone
@@ -43,6 +44,7 @@ struct jm_vertex {
 	bool held;             /* after a resume: its node has its data */
 	uint8_t copies;        /* that were started */
 	bool copied;           /* has a second copy running: in jm.copies */
+	bool chained;          /* RUNNING behind its producer, which runs on the same node: chain.c */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */
 };
@@ -271,6 +273,10 @@ void node_update_open(struct jm *jm, uint32_t node);
 /* The effect that starts an attempt; group 0 of size 1: in a host of its own. */
 void emit_start(
 	struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt, uint32_t group, uint32_t group_size);
+/* Vertices of its stage run shortly, by those that have run. */
+bool is_short(const struct jm *jm, uint32_t vertex);
+/* Starts a gang of one on the node, wherever it waits. */
+void start_single(struct jm *jm, uint32_t vertex, uint32_t node);
 void node_release(struct jm *jm, uint32_t vertex);
 void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
 bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex);
@@ -307,6 +313,12 @@ void copy_drop(struct jm *jm, uint32_t vertex);
 /* The copy becomes the current attempt; the one before is killed. */
 void copy_promote(struct jm *jm, uint32_t vertex);
 void copies_start(struct jm *jm);
+
+/* ---- chain.c ---- */
+/* Starts what follows a vertex that was just started, one behind the other. */
+void chain_start(struct jm *jm, uint32_t vertex);
+/* What was started behind the vertex waits again: its data will not be what was promised. */
+void chain_reset(struct jm *jm, uint32_t vertex);
 
 /* ---- alone.c ---- */
 /* Starts the running vertex anew while the others of its gang go on; false where they must start again too.

@@ -138,6 +138,8 @@ static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 			uint32_t consumer = to->first_vertex + edge_consumer(e, index, c);
 
 			jm->vertices[consumer].missing += done ? -1 : 1;
+			if (!jm->vertices[consumer].missing)
+				jm->vertices[consumer].chained = false;
 			if (done)
 				gang_try_ready(jm, g->gang_of[consumer]);
 			else
@@ -231,8 +233,11 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 
 		if (v->copied)
 			copy_drop(jm, vertex);
-		if (v->state == JM_RUNNING)
+		if (v->state == JM_RUNNING) {
 			node_release(jm, vertex);
+			chain_reset(jm, vertex);
+		}
+		v->chained = false;
 		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && kill)
 			jm_kill(jm, v->node, vertex, v->attempt);
 		v->fenced = v->highest;

@@ -23,11 +23,14 @@ JOB = """
 name: chaos
 inputs: {{t: {{files: "{dir}/in.txt", split: {split}}}}}
 stages:
+  one: {{plugin: std, entry: cat, retries: 50}}
+  two: {{plugin: std, entry: cat, retries: 50}}
+  three: {{plugin: std, entry: cat, retries: 50}}
   spread: {{plugin: std, entry: cat, retries: 50}}
   slow: {{sh: "cat; sleep 0.{pause}", retries: 50}}
   sort: {{sh: "sort -n", width: {width}, retries: 50}}
 flow:
-  - t >= slow >= spread
+  - t >= one >= two >= three >= slow >= spread
   - {{from: spread, to: sort, pattern: ">>", partition: {{by: hash, key: 1}}}}
 outputs: {{sort: {{file: "{dir}/out/part{{index}}.txt"}}}}
 """

@@ -5,9 +5,9 @@
  * instead.
  *
  *   input NAME WIDTH        stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
- * [deterministic=W] edge FROM >=|>> TO [pipe|fifo]              output STAGE                     begin node
- * NAME SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES    suspect NODE 0|1    down NODE died
- * NODE done VERTEX ATTEMPT NODE [bytes=N] [ms=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT… unread
+ * [entry=NAME] [deterministic=W] edge FROM >=|>> TO [pipe|fifo]              output STAGE begin node NAME
+ * SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES    suspect NODE 0|1    down NODE died NODE
+ * done VERTEX ATTEMPT NODE [bytes=N] [ms=N|us=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT… unread
  * VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX ATTEMPT CODE fetched OUTPUT VERTEX
  * ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel    after MS crash [FACTS-LOST] found
  * VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
@@ -117,6 +117,8 @@ static void add_stage(struct script *s, bool input)
 				       : !strcmp(option(s, "deterministic"), "accept")
 					       ? GRAPH_ACCEPT
 					       : GRAPH_NOT_DETERMINISTIC;
+	if (option(s, "entry"))
+		stage->entry = arena_strdup(&s->graph->arena, option(s, "entry"));
 	if (option(s, "memory"))
 		stage->memory = strtoull(option(s, "memory"), NULL, 10);
 	if (input) {
@@ -223,6 +225,8 @@ static void end_vertex(struct script *s, bool failed)
 		o.bytes = strtoull(option(s, "bytes"), NULL, 10);
 	if (option(s, "ms"))
 		o.run_ns = atoi(option(s, "ms")) * DAG_MS;
+	if (option(s, "us"))
+		o.run_ns = atoi(option(s, "us")) * (DAG_MS / 1000);
 	if (option(s, "hash"))
 		o.hash_low = strtoull(option(s, "hash"), NULL, 16);
 	step(s, &(struct jm_event){.kind = JM_ENDED,
@@ -306,6 +310,12 @@ static void begin(struct script *s)
 
 	if (graph_finish(s->graph, &diag) < 0)
 		bad(s, diag.items[0].text);
+	/* Ports were not declared before. */
+	for (size_t i = 0; i < s->graph->stage_count; i++)
+		if (s->graph->stages[i]->entry) {
+			s->graph->stages[i]->kind = GRAPH_PLUGIN;
+			s->graph->stages[i]->plugin = "plugin";
+		}
 	jm_new(&s->jm, &(struct jm_config){s->graph, s->epoch = 1});
 	jm_check(s->jm);
 }

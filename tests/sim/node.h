@@ -44,6 +44,7 @@ struct pipe {
 struct attempt {
 	struct key key;
 	enum state state;
+	bool chained; /* came before what it reads had ended */
 	bool acked, damaged, computed, wedged;
 	uint32_t shares;
 	struct input *inputs;

@@ -18,7 +18,12 @@ struct sealed {
 	uint64_t value;
 	uint32_t *vertices, *attempts;
 	size_t n;
+	bool committed; /* ever, by the journal */
 	UT_hash_handle hh;
+};
+
+struct started {
+	uint32_t attempt, node; /* 0: not */
 };
 
 struct committed {
@@ -30,6 +35,7 @@ struct sim_oracle {
 	uint64_t *expected;
 	bool *known;
 	struct committed *committed;
+	struct started *started; /* last, by the job manager that runs */
 	char **facts;
 	size_t fact_count, fact_cap;
 	uint64_t durable, publishing, ended; /* numbers of facts */
@@ -152,8 +158,29 @@ static void forget_gang(struct sim *s, uint32_t vertex)
 {
 	const struct graph_gang *g = &s->use->gangs[s->use->gang_of[vertex]];
 
-	for (uint32_t i = 0; i < g->count; i++)
+	for (uint32_t i = 0; i < g->count; i++) {
 		s->oracle->committed[s->use->gang_members[g->first + i]] = (struct committed){0};
+		s->oracle->started[s->use->gang_members[g->first + i]] = (struct started){0};
+	}
+}
+
+static bool is_alone(const struct sim *s, uint32_t vertex)
+{
+	return s->use->gangs[s->use->gang_of[vertex]].count == 1;
+}
+
+/* Whatever was promised when it was started: what it has read was committed before it. */
+static void check_read(struct sim *s, const struct sealed *sealed)
+{
+	for (size_t i = 0; i < sealed->n && is_alone(s, sealed->key.vertex); i++) {
+		struct sealed_key key = {sealed->vertices[i], sealed->attempts[i]};
+		struct sealed *read;
+
+		HASH_FIND(hh, s->oracle->sealed, &key, sizeof(key), read);
+		if (!is_source(s, key.vertex) && is_alone(s, key.vertex) && (!read || !read->committed))
+			sim_violate(s, "%u is committed and has read attempt %x of %u, which never was",
+				sealed->key.vertex, key.attempt, key.vertex);
+	}
 }
 
 static void read_fact(struct sim *s, const char *fact, uint64_t number)
@@ -174,6 +201,10 @@ static void read_fact(struct sim *s, const char *fact, uint64_t number)
 			sim_violate(
 				s, "I2: %u attempt %x is committed and was not sealed so", vertex, attempt);
 		o->committed[vertex] = (struct committed){attempt, number};
+		if (sealed) {
+			check_read(s, sealed);
+			sealed->committed = true;
+		}
 	} else if (sscanf(fact, "reset %u %u", &vertex, &attempt) == 2)
 		forget_gang(s, vertex);
 	else if (!strcmp(fact, "publishing"))
@@ -198,12 +229,16 @@ void oracle_durable(struct sim *s, uint64_t facts)
 void oracle_lost(struct sim *s, uint64_t facts_left)
 {
 	struct sim_oracle *o = s->oracle;
+	struct sealed *sealed, *next;
 
 	while (o->fact_count > facts_left)
 		free(o->facts[--o->fact_count]);
 	o->durable = facts_left;
 	o->publishing = o->ended = 0;
 	memset(o->committed, 0, s->use->vertex_count * sizeof(*o->committed));
+	memset(o->started, 0, s->use->vertex_count * sizeof(*o->started));
+	HASH_ITER(hh, o->sealed, sealed, next)
+		sealed->committed = false;
 	for (size_t i = 0; i < o->fact_count; i++)
 		read_fact(s, o->facts[i], i + 1);
 }
@@ -215,10 +250,19 @@ static void check_start(struct sim *s, const struct jm_effect *e)
 	struct sim_oracle *o = s->oracle;
 	struct reads r = read_by(s, e->vertex);
 
-	for (size_t i = 0; i < r.n; i++)
-		if (r.waited[i] && !is_source(s, r.vertices[i]) && !o->committed[r.vertices[i]].attempt)
+	uint32_t behind = 0;
+
+	/* One of what it reads may still run, before it on the same node. */
+	for (size_t i = 0; i < r.n; i++) {
+		const struct started *from = &o->started[r.vertices[i]];
+
+		if (!r.waited[i] || is_source(s, r.vertices[i]) || o->committed[r.vertices[i]].attempt)
+			continue;
+		if (!from->attempt || from->node != e->node || behind++)
 			sim_violate(
 				s, "%u starts, and its input %u is not committed", e->vertex, r.vertices[i]);
+	}
+	o->started[e->vertex] = (struct started){e->attempt, e->node};
 	if (o->committed[e->vertex].attempt)
 		sim_violate(s, "%u starts, and is committed", e->vertex);
 	free_reads(&r);
@@ -344,6 +388,7 @@ void oracle_init(struct sim *s)
 	o->expected = base_alloc((s->use->vertex_count + 1) * sizeof(*o->expected));
 	o->known = base_alloc(s->use->vertex_count + 1);
 	o->committed = base_alloc((s->use->vertex_count + 1) * sizeof(*o->committed));
+	o->started = base_alloc((s->use->vertex_count + 1) * sizeof(*o->started));
 	o->visible = base_alloc(s->use->output_count + 1);
 }
 
@@ -364,6 +409,7 @@ void oracle_fini(struct sim *s)
 	free(o->expected);
 	free(o->known);
 	free(o->committed);
+	free(o->started);
 	free(o->visible);
 	free(o);
 }

@@ -66,6 +66,8 @@
 	X(session_refused, "a session was refused after a restart")                                          \
 	X(refetched, "an output was fetched again")                                                          \
 	X(avoided, "a node was avoided")                                                                     \
+	X(chained, "a short vertex was started behind the one that it reads")                                \
+	X(chain_broken, "and waited again")                                                                  \
 	X(timed_out, "a vertex ran into its timeout")                                                        \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")

@@ -145,5 +145,11 @@ void workload_draw(struct sim *s)
 		else
 			build_small(s, s->options.vertices);
 	} while (graph_finish(s->graph, &diag) < 0);
+	/* One entry for all, as far as the scheduler knows; ports were not declared before. */
+	for (size_t i = 0; i < s->graph->stage_count; i++)
+		if (s->graph->stages[i]->kind == GRAPH_PROGRAM) {
+			s->graph->stages[i]->kind = GRAPH_PLUGIN;
+			s->graph->stages[i]->plugin = s->graph->stages[i]->entry = "sim";
+		}
 	s->use = s->graph;
 }
