@@ -118,18 +118,19 @@ def shuffle(args):
 
 def pipe(args):
     graph = os.path.join(BENCH, "pipe.yaml")
-    bare = lambda: float(subprocess.run([program("zmq_pipe"), "4GiB"], check=True, capture_output=True).stdout.split()[0])
-    pool = lambda: float(subprocess.run([program("pool_pipe"), "4GiB"], check=True, capture_output=True).stdout.split()[0])
+    bare = lambda name: float(subprocess.run([program(name), "4GiB"], check=True, capture_output=True).stdout.split()[0])
     with Cluster(args.dir) as cluster:
         values = turns(args.rounds, {
             "dagrun, one node": lambda: figure(graph),
-            "bare pool of blocks in shared memory, hashed on both sides (bench/pool_pipe.c)": pool,
+            "bare pool of blocks in shared memory, hashed on both sides (bench/pool_pipe.c)": lambda: bare("pool_pipe"),
             "dagrun, two daemons over TCP on loopback": lambda: figure("-n", cluster.endpoint, graph, "-p", "cpus=1"),
-            "bare ZeroMQ PUSH/PULL over TCP on loopback, 1 MiB messages, no copy (bench/zmq_pipe.c)": bare,
+            "bare TCP on loopback, 256 KiB at a time (bench/socket_pipe.c)": lambda: bare("socket_pipe"),
+            "bare ZeroMQ PUSH/PULL over TCP on loopback, 1 MiB messages, no copy (bench/zmq_pipe.c)": lambda: bare("zmq_pipe"),
         })
     table("A pipe of 4 GiB between two vertices, hashes on, records of 64 KiB; every byte is read once", values, "GB/s")
     m = [statistics.median(v) for v in values.values()]
-    say(f"\nOn one node **{m[0] / m[1] * 100:.0f} %** of the bare pool, between daemons **{m[2] / m[3] * 100:.0f} %** of bare ZeroMQ.")
+    say(f"\nOn one node **{m[0] / m[1] * 100:.0f} %** of the bare pool; between daemons **{m[2] / m[3] * 100:.0f} %** of a bare socket, "
+        f"**{m[2] / m[4] * 100:.0f} %** of bare ZeroMQ.")
 
 
 def records(args):
@@ -138,19 +139,28 @@ def records(args):
     table("Records of 64 bytes through a pipe, written one call each", values, "million/s", 1)
 
 
-def copy(args):
+def files(args):
+    """A file channel: read, written, read again; and a file to a file, which is published at the end."""
     for where, folder in (("tmpfs", memory_folder(args)), ("disk", args.dir)):
         text = os.path.join(folder, "bytes")
         with open(text, "wb") as f:
             subprocess.run([program("gen_sort"), args.size], stdout=f, check=True)
         out = {n: os.path.join(folder, "copy-" + n) for n in ("ours", "cat")}
-        values = turns(args.rounds, {
-            "dagrun": lambda: timed([DAGRUN, "run", "-q", os.path.join(BENCH, "copy.yaml"), "-p", f"file={text}", "-p", f"out={out['ours']}"]),
-            "cat and sync": lambda: timed(["sh", "-c", f"cat {text} > {out['cat']} && sync {out['cat']}"]),
-        })
+        with Cluster(folder, nodes=1, slots=2, options=[] if where == "tmpfs" else ["--memory", "64MiB"]) as cluster:
+            run = [DAGRUN, "run", "-q", "-n", cluster.endpoint, "-P", PLUGINS]
+            through = turns(args.rounds, {
+                "dagrun": lambda: timed([*run, os.path.join(BENCH, "through.yaml"), "-p", f"file={text}"]),
+                "cat and cat": lambda: timed(["sh", "-c", f"cat {text} > {out['cat']} && cat {out['cat']} > /dev/null"]),
+            })
+            copied = turns(args.rounds, {
+                "dagrun": lambda: timed([*run, os.path.join(BENCH, "copy.yaml"), "-p", f"file={text}", "-p", f"out={out['ours']}"]),
+                "cat and sync": lambda: timed(["sh", "-c", f"cat {text} > {out['cat']} && sync {out['cat']}"]),
+            })
         same(*out.values())
-        table(f"A file of {args.size} to a file through one `cat` vertex, {where}", values, "s")
-        ratios(values, "dagrun")
+        table(f"{args.size} from a file through a vertex, a file channel and a vertex that reads every byte; {where}, not synced", through, "s")
+        ratios(through, "dagrun")
+        table(f"A file of {args.size} to a file through one vertex, published; {where}, both synced", copied, "s")
+        ratios(copied, "dagrun")
         for path in (text, *out.values()):
             os.unlink(path)
 
@@ -183,4 +193,4 @@ def stalled(args):
         f"(PSS) with the stall, {max(x for s, x in memory if not s):.0f} MiB without.")
 
 
-ALL = [wordcount, sort, external, shuffle, pipe, records, copy, stalled]
+ALL = [wordcount, sort, external, shuffle, pipe, records, files, stalled]

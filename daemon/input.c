@@ -317,11 +317,14 @@ void input_follow(struct attempt *a, struct attempt *from)
 {
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		struct input_port *in = &a->inputs[p];
+		struct input_channel *ch;
 
 		if (in->count != 1 || in->sources || in->channels[0] || in->vertices[0] != from->key.vertex ||
 			in->attempts[0] != from->key.number)
 			continue;
-		new_channel(a, p, 0)->producer_attempt = from;
+		ch = new_channel(a, p, 0);
+		ch->producer_attempt = from;
+		ch->followed = true;
 		attempt_pin(from);
 		return;
 	}
@@ -355,7 +358,11 @@ void input_open(struct attempt *a, uint32_t port, uint32_t producer)
 	struct attempt *from;
 	uint32_t node;
 
-	if (!in || producer >= in->count || in->channels[producer])
+	if (!in || producer >= in->count)
+		return;
+	if (in->channels[producer] && in->channels[producer]->followed)
+		free_channel(in->channels[producer]); /* the host asks all the same */
+	if (in->channels[producer])
 		return;
 	if (in->sources) {
 		open_source(a, port, producer);

@@ -423,6 +423,7 @@ struct input_channel {
 	struct attempt *reader;
 	uint32_t port, producer;
 	struct attempt *producer_attempt; /* on this node: pinned */
+	bool followed;                    /* opened by input_follow: the host was not told */
 	bool live_local, fetching, source;
 	bool finished;  /* its END was passed on */
 	uint64_t bytes; /* arrived */
