@@ -20,9 +20,10 @@ struct host_segment {
 	unsigned char *base;
 	uint64_t size;
 	bool writable;
-	bool granted;  /* ours to write to until it is retired */
-	bool kept;     /* blocks of the running attempt lie in it, which its index will name */
-	uint32_t open; /* blocks that are being filled */
+	bool granted;       /* ours to write to until it is retired */
+	bool kept;          /* blocks of the running attempt lie in it, which its index will name */
+	uint32_t open;      /* blocks that are being filled */
+	uint64_t populated; /* so far its pages are there */
 	UT_hash_handle hh;
 };
 

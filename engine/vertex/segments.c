@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define POPULATED (64u << 10) /* bytes of a block */
+
 struct host_segment *host_find_segment(struct host *host, uint32_t id)
 {
 	struct host_segment *s;
@@ -112,6 +114,7 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 	uint64_t *ret_offset)
 {
 	struct host_space *space = &host->space;
+	uint64_t fresh = 0, end = 0;
 	int r = 0;
 
 	size = (size + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
@@ -133,8 +136,16 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 		*ret_offset = space->used;
 		space->used += size;
 		space->segment->open++;
+		if (size >= POPULATED) {
+			fresh = DAG_MAX(space->segment->populated, *ret_offset & ~(uint64_t)4095);
+			end = space->used;
+			space->segment->populated = DAG_MAX(fresh, (end + 4095) & ~(uint64_t)4095);
+		}
 	}
 	pthread_mutex_unlock(&host->lock);
+	/* A large block's fresh pages come with one call rather than a fault each. */
+	if (fresh < end)
+		madvise((*ret_segment)->base + fresh, end - fresh, MADV_POPULATE_WRITE);
 	return r;
 }
 
