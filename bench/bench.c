@@ -112,6 +112,23 @@ static int records(struct dag_vertex *v)
 	return r;
 }
 
+/* The same, 256 at a time. */
+static int records_batch(struct dag_vertex *v)
+{
+	uint64_t n = strtoull(dag_param(v, "n"), NULL, 10), records[256][8] = {{0}};
+	struct dag_record r[256];
+	int error = 0;
+
+	for (size_t i = 0; i < 256; i++)
+		r[i] = (struct dag_record){.data = (const char *)records[i], .len = sizeof(records[i])};
+	for (uint64_t at = 0; at < n && error == 0; at += 256) {
+		for (size_t i = 0; i < 256; i++)
+			records[i][0] = at + i;
+		error = dag_write_batch(v, 0, r, n - at < 256 ? (size_t)(n - at) : 256);
+	}
+	return error;
+}
+
 static int tell_rate(struct dag_vertex *v, uint64_t count, uint64_t since, uint64_t sum)
 {
 	char line[64];
@@ -198,6 +215,7 @@ DAG_PLUGIN(bench, DAG_ENTRY(nothing, DAG_OUT(LINES), "nothing"),
 	{"burn", run_burn, 0, {DAG_OUT_FIXED(8)}}, DAG_ENTRY(source, DAG_OUT(LINES), "records of 64 KiB"),
 	DAG_ENTRY(sink, DAG_IN(LINES), DAG_OUT(LINES), "GB/s of what it read"),
 	DAG_ENTRY(records, DAG_OUT_FIXED(64), "`n` records of 64 bytes"),
+	DAG_ENTRY(records_batch, DAG_OUT_FIXED(64), "the same, written in batches"),
 	DAG_ENTRY(drain, DAG_IN_FIXED(64), DAG_OUT(LINES), "millions of records a second"),
 	DAG_ENTRY(drain_batch, DAG_IN_FIXED(64), DAG_OUT(LINES), "the same, read in batches"),
 	DAG_ENTRY(by_key, DAG_IN_FIXED(100), DAG_OUT_FIXED(100), "records to parts by a hash"),

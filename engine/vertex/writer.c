@@ -384,6 +384,48 @@ int dag_write_kv(struct dag_vertex *v, uint32_t port, const void *key, size_t ke
 	return write_record(v, port, PART_BY_WORD, key, key_len, value, value_len, true);
 }
 
+/* The one stream of a port that is written as it comes; NULL where records are partitioned, or stored twice.
+ */
+static struct out_stream *plain_stream(struct dag_vertex *v, uint32_t port)
+{
+	struct out_stream *s = v->port_stream_count[port] == 1 ? &v->streams[v->port_streams[port][0]] : NULL;
+
+	return s && s->spec->parts == 1 ? s : NULL;
+}
+
+static int write_plain(
+	struct dag_vertex *v, uint32_t port, uint32_t stream, const struct dag_record r[], size_t n)
+{
+	struct graph_format format = v->stage->spec.out[port];
+	uint64_t bytes = 0;
+	int error = 0;
+	size_t i = 0;
+
+	for (; i < n && error == 0; i++) {
+		if (r[i].len > RECORD_LEN_MAX || (format.kind == DAG_FORMAT_FIXED && r[i].len != format.size))
+			return write_record(v, port, PART_BY_WORD, NULL, 0, r[i].data, r[i].len, false);
+		error = append(v, stream, 0, NULL, 0, r[i].data, r[i].len, false);
+		bytes += r[i].len;
+	}
+	v->port_records[port] += i;
+	v->port_bytes[port] += bytes;
+	return error;
+}
+
+int dag_write_batch(struct dag_vertex *v, uint32_t port, const struct dag_record r[], size_t n)
+{
+	bool known = port < v->stage->spec.out_count,
+	     kv = known && v->stage->spec.out[port].kind == DAG_FORMAT_KV;
+	int error = 0;
+
+	if (known && !kv && plain_stream(v, port))
+		return port_closed(v, port) ? DAG_ECLOSED
+					    : write_plain(v, port, v->port_streams[port][0], r, n);
+	for (size_t i = 0; i < n && error == 0; i++)
+		error = write_record(v, port, PART_BY_WORD, r[i].key, r[i].key_len, r[i].data, r[i].len, kv);
+	return error;
+}
+
 int dag_write_part(struct dag_vertex *v, uint32_t port, uint32_t part, const void *data, size_t len)
 {
 	return write_record(v, port, part, NULL, 0, data, len, false);
@@ -413,9 +455,8 @@ int dag_reserve(struct dag_vertex *v, uint32_t port, size_t len, void **ret_data
 		len > RECORD_LEN_MAX)
 		return task_fail(v, DAG_EINVAL,
 			base_format("no reservation of %zu bytes on output port %u", len, port));
-	s = v->port_stream_count[port] == 1 ? &v->streams[v->port_streams[port][0]] : NULL;
-	v->reserved_in_place[port] =
-		s && s->spec->parts == 1 && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
+	s = plain_stream(v, port);
+	v->reserved_in_place[port] = s && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
 	if (!v->reserved_in_place[port]) {
 		v->reserved[port].len = 0;
 		*ret_data = buffer_extend(&v->reserved[port], len);

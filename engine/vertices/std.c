@@ -42,11 +42,11 @@ bool std_is(struct dag_vertex *v, const char *name, const char *value)
 /* All inputs of port 0, one after the other. */
 static int cat(struct dag_vertex *v)
 {
-	struct dag_record r;
+	struct dag_record r[BATCH];
 	int n;
 
-	while ((n = dag_read(v, 0, &r)) > 0) {
-		n = std_pass(v, 0, &r);
+	while ((n = dag_read_batch(v, 0, r, BATCH)) > 0) {
+		n = dag_write_batch(v, 0, r, (size_t)n);
 		if (n < 0)
 			return n;
 	}
