@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define CHUNK (256u << 10)
+#define ENVELOPE_MAX 1024 /* bytes of an envelope beside its body */
 
 /* ---- files ---- */
 
@@ -264,7 +265,13 @@ void ship_open(struct manager *m, struct node *node)
 			open.hosts_hint = DAG_MAX(open.hosts_hint, s->width);
 	}
 	e.job_open = &open;
-	session_send(node->session, &e);
+	if (dagrun__envelope__get_packed_size(&e) > WIRE_CONTROL_MAX - ENVELOPE_MAX)
+		manager_abort(m, DAG_ELIMIT,
+			"the graph is too large to be sent: its stages' arguments, env and params come to "
+			"more than %u MiB",
+			WIRE_CONTROL_MAX >> 20);
+	else
+		session_send(node->session, &e);
 	arena_fini(&arena);
 }
 

@@ -82,6 +82,13 @@ def widths(case):
 
 
 @test
+def a_graph_too_large_to_be_sent(case):
+    case.write("g.yaml", "params: {a: {}}\nstages: {x: {sh: 'true " + "${a} " * 220 + "'}}\n")
+    r = case.dagrun("run", "g.yaml", "-p", "a=" + "x" * 100000, rc=1)
+    check(b"the graph is too large to be sent" in r.stderr, r.stderr)
+
+
+@test
 def range_partitions(case):
     edge = "stages: {a: {sh: x}, b: {sh: x, width: 3}}\nflow: [{from: a, to: b, %s}]\n"
     bad(case, edge % "pattern: '>=', partition: {by: range}", "{by: range} goes with the pattern '>>'")
