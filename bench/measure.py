@@ -115,6 +115,16 @@ def peak_memory(command, children=True):
     return most / 1024
 
 
+def peak_rss(command):
+    """MiB of the largest resident set that the process itself had."""
+    p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        sys.exit(f"{command} ended with {p.returncode}")
+    return usage.ru_maxrss / 1024
+
+
 def pss(pid):
     try:
         with open(f"/proc/{pid}/smaps_rollup") as f:
