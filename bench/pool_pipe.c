@@ -6,14 +6,13 @@
  *
  * usage: pool_pipe BYTES
  */
+#include "rate.h"
 #include "base/hash.h"
 #include "base/size.h"
 
 #include <semaphore.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BLOCK (256u << 10)
@@ -47,7 +46,7 @@ int main(int argc, char **argv)
 {
 	struct hash_state *hash = hash_state_new();
 	uint64_t bytes, sum = 0, count;
-	struct timespec a, b;
+	double started;
 	struct pool *p;
 
 	if (argc != 2 || size_parse_bytes(argv[1], &bytes) < 0)
@@ -58,7 +57,7 @@ int main(int argc, char **argv)
 		return 2;
 	if (fork() == 0)
 		produce(p, count);
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	started = now_s();
 	for (uint64_t i = 0; i < count; i++) {
 		const unsigned char *block = p->blocks[i % BLOCKS];
 		uint64_t word;
@@ -71,11 +70,7 @@ int main(int argc, char **argv)
 		}
 		sem_post(&p->empty);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
+	print_rate(count * BLOCK, started, sum + hash_state_digest(hash).low);
 	wait(NULL);
-	printf("%.3f %llu\n",
-		(double)(count * BLOCK) / 1e9 /
-			((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9),
-		(unsigned long long)(sum + hash_state_digest(hash).low) % 10);
 	return 0;
 }

@@ -5,13 +5,12 @@
  *
  * usage: socket_pipe BYTES
  */
+#include "rate.h"
 #include "base/size.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WRITE (256u << 10)
@@ -41,7 +40,7 @@ int main(int argc, char **argv)
 	int listener = socket(AF_INET, SOCK_STREAM, 0), fd;
 	uint64_t bytes, got = 0, sum = 0;
 	char *data = base_alloc(WRITE);
-	struct timespec a, b;
+	double started;
 	ssize_t n;
 
 	if (argc != 2 || size_parse_bytes(argv[1], &bytes) < 0 ||
@@ -51,7 +50,7 @@ int main(int argc, char **argv)
 	if (fork() == 0)
 		produce(&at, bytes);
 	fd = accept(listener, NULL, NULL);
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	started = now_s();
 	while ((n = read(fd, data, WRITE)) > 0) {
 		for (ssize_t i = 0; i + 8 <= n; i += 8) {
 			uint64_t word;
@@ -61,10 +60,7 @@ int main(int argc, char **argv)
 		}
 		got += (uint64_t)n;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
+	print_rate(got, started, sum);
 	wait(NULL);
-	printf("%.3f %llu\n",
-		(double)got / 1e9 / ((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9),
-		(unsigned long long)sum % 10);
 	return 0;
 }

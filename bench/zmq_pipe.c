@@ -5,12 +5,11 @@
  *
  * usage: zmq_pipe BYTES
  */
+#include "rate.h"
 #include "base/size.h"
 
 #include <malloc.h>
-#include <stdio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -44,7 +43,7 @@ int main(int argc, char **argv)
 	uint64_t bytes, sum = 0, got = 0;
 	char endpoint[64];
 	size_t len = sizeof(endpoint);
-	struct timespec a, b;
+	double started;
 	void *ctx, *s;
 	int pipe_fd[2];
 
@@ -63,7 +62,7 @@ int main(int argc, char **argv)
 	zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &len);
 	if (write(pipe_fd[1], endpoint, sizeof(endpoint)) < 0)
 		return 1;
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	started = now_s();
 	while (got < bytes) {
 		zmq_msg_t m;
 		const uint64_t *words;
@@ -77,10 +76,7 @@ int main(int argc, char **argv)
 		got += zmq_msg_size(&m);
 		zmq_msg_close(&m);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
+	print_rate(got, started, sum);
 	wait(NULL);
-	printf("%.3f %llu\n",
-		(double)got / 1e9 / ((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9),
-		(unsigned long long)sum % 10);
 	return 0;
 }

@@ -106,6 +106,19 @@ static bool is_short(dag_instant run_ns)
 	return run_ns && run_ns <= SHORT_RUN;
 }
 
+bool ahead_put(struct host *host, struct attempt *a)
+{
+	a->state = ATTEMPT_RUNNING;
+	a->ahead = true;
+	a->run->deadline = DAG_NEVER;
+	if (host_run(host, &a, 1) < 0) {
+		job_requeue(a);
+		return false;
+	}
+	serve_started(a);
+	return true;
+}
+
 /* Short vertices wait in a host that has another, so that it need not wait for us between them. */
 static bool run_ahead(struct job *job, struct host *host)
 {
@@ -119,15 +132,7 @@ static bool run_ahead(struct job *job, struct host *host)
 		host->task_count >= depth(run_ns) || is_held_up(host))
 		return false;
 	job->queue_first++;
-	a->state = ATTEMPT_RUNNING;
-	a->ahead = true;
-	a->run->deadline = DAG_NEVER;
-	if (host_run(host, &a, 1) < 0) {
-		job_requeue(a);
-		return false;
-	}
-	serve_started(a);
-	return true;
+	return ahead_put(host, a);
 }
 
 void ahead_send(struct job *job)

@@ -106,6 +106,11 @@ static void close_inputs(struct attempt *a, void *ctx)
 	input_close_all(a);
 }
 
+void attempt_close_inputs(struct job *job)
+{
+	attempt_each(job, close_inputs, NULL);
+}
+
 static void free_pinned(struct attempt *a, void *ctx)
 {
 	(void)ctx;
@@ -115,7 +120,7 @@ static void free_pinned(struct attempt *a, void *ctx)
 
 void attempt_free_all(struct job *job)
 {
-	attempt_each(job, close_inputs, NULL);
+	attempt_close_inputs(job);
 	attempt_each(job, free_pinned, NULL);
 }
 

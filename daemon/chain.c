@@ -47,20 +47,7 @@ void chain_follow(struct attempt *a)
 		host->task_count >= CHAIN_MAX || host->tasks[host->task_count - 1] != a ||
 		!ahead_is_lone(f) || !ahead_is_lone(a))
 		return;
-	f->state = ATTEMPT_RUNNING;
-	f->ahead = true;
-	f->run->deadline = DAG_NEVER;
-	if (host_run(host, &f, 1) < 0)
-		job_requeue(f);
-	else
-		serve_started(f);
-}
-
-static void queue(struct attempt *a)
-{
-	struct job *job = a->job;
-
-	*DAG_APPEND(job->queue, job->queue_count, job->queue_cap) = a;
+	ahead_put(host, f);
 }
 
 void chain_unlink(struct attempt *a)
@@ -74,7 +61,7 @@ void chain_unlink(struct attempt *a)
 		return;
 	f->behind = NULL;
 	if (f->state == ATTEMPT_QUEUED && !f->discarded)
-		queue(f);
+		job_queue(f);
 	else if (f->state == ATTEMPT_RUNNING && a->state == ATTEMPT_SEALED)
 		input_follow(f, a);
 }

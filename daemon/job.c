@@ -332,12 +332,6 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 		job_send_ready(job, "the job's description makes no sense to this daemon");
 }
 
-static void close_inputs(struct attempt *a, void *ctx)
-{
-	(void)ctx;
-	input_close_all(a);
-}
-
 static void discard(struct attempt *a, void *ctx)
 {
 	(void)ctx;
@@ -351,7 +345,7 @@ void job_destroy(struct job **jobp)
 
 	if (job->manager)
 		session_set_owner(job->manager, NULL);
-	attempt_each(job, close_inputs, NULL);
+	attempt_close_inputs(job);
 	serve_forget_job(job);
 	/* Hosts point to their job until they are buried: kill them and wait for the kernel, which takes no
 	 * time. */
@@ -432,6 +426,13 @@ void job_begin(struct attempt *a)
 	a->run->started = os_now();
 	a->run->deadline = timeout ? a->run->started + timeout : DAG_NEVER;
 	a->job->running += a->shares;
+}
+
+void job_queue(struct attempt *a)
+{
+	struct job *job = a->job;
+
+	*DAG_APPEND(job->queue, job->queue_count, job->queue_cap) = a;
 }
 
 void job_requeue(struct attempt *a)
@@ -517,7 +518,7 @@ static void on_start(struct job *job, const Dagrun__StartBatch *m)
 			continue;
 		a = attempt_new(job, s);
 		if (a && !chain_link(a))
-			*DAG_APPEND(job->queue, job->queue_count, job->queue_cap) = a;
+			job_queue(a);
 	}
 	job_run(job);
 }

@@ -163,6 +163,8 @@ bool job_try_free(struct job *job);
 void job_run(struct job *job);
 /* The attempt begins to run: its time, its share of the slots. */
 void job_begin(struct attempt *a);
+/* It goes to the end of the queue. */
+void job_queue(struct attempt *a);
 /* It goes to the front of the queue again. */
 void job_requeue(struct attempt *a);
 /* Sends what has ended since. */
@@ -276,6 +278,8 @@ void attempt_lose_all(struct job *job);
 /* Forgets it, now or when its last pin goes. */
 void attempt_discard(struct attempt *a);
 /* Frees all attempts of a job, pinned or not: for the daemon's end, when nobody reads any more. */
+/* Of all attempts of the job. */
+void attempt_close_inputs(struct job *job);
 void attempt_free_all(struct job *job);
 void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
@@ -301,6 +305,9 @@ void chain_unlink(struct attempt *a);
 void ahead_give_back(struct host *host);
 /* Nothing that runs at the same time waits for it, or it for that. */
 bool ahead_is_lone(const struct attempt *a);
+/* The attempt waits in a host that runs another; false, and it is queued again, where the host cannot be
+ * told. */
+bool ahead_put(struct host *host, struct attempt *a);
 
 /* ---- tell.c ---- */
 

@@ -194,9 +194,10 @@ static uint64_t input_bytes(const struct graph *graph, const struct graph_stage 
 	seen[stage->id] = true;
 	for (uint32_t i = 0; stage->kind == GRAPH_INPUT && i < stage->width; i++)
 		bytes += stage->splits[i].length;
-	for (size_t i = 0; i < graph->edge_count; i++)
-		if (graph->edges[i]->to == stage->id)
-			bytes += input_bytes(graph, graph->stages[graph->edges[i]->from], seen);
+	for (uint32_t p = 0; p < stage->in_count; p++)
+		if (stage->in[p].edge != GRAPH_NONE)
+			bytes += input_bytes(
+				graph, graph->stages[graph->edges[stage->in[p].edge]->from], seen);
 	return bytes;
 }
 

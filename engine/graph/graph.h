@@ -77,12 +77,12 @@ struct graph_port {
 	bool declared; /* named by the plugin or by {in.N}, {out.N} */
 };
 
+enum graph_codec { GRAPH_CODEC_NONE, GRAPH_CODEC_LZ4, GRAPH_CODEC_ZSTD };
+
 /*
  * What a port's records are stored as: one stream for each different partitioning among its edges. An
  * attempt writes every record of the port into each of its streams.
  */
-enum graph_codec { GRAPH_CODEC_NONE, GRAPH_CODEC_LZ4, GRAPH_CODEC_ZSTD };
-
 struct graph_stream {
 	uint32_t port;
 	uint32_t parts;

@@ -253,11 +253,18 @@ void host_changed(struct host *host)
 
 /* ---- running ---- */
 
+/* What follows ports and skips in the tail of a start. */
+static const void *after_skips(const struct dag_vertex *v, const struct host_start *start)
+{
+	const struct host_port *ports = (const struct host_port *)start->tail;
+
+	return (const struct host_skip *)(ports + v->stage->spec.in_count) + v->skip_count;
+}
+
 static void find_fifo_producers(struct host *host, struct dag_vertex *v, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
-	const struct host_skip *skips = (const struct host_skip *)(ports + v->stage->spec.in_count);
-	const uint32_t *vertices = (const uint32_t *)(skips + v->skip_count);
+	const uint32_t *vertices = after_skips(v, start);
 
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		if (!(ports[port].flags & HOST_PORT_FIFO))
@@ -282,8 +289,7 @@ static void find_fifo_producers(struct host *host, struct dag_vertex *v, const s
 static void open_given(struct dag_vertex *v, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
-	const struct host_skip *skips = (const struct host_skip *)(ports + v->stage->spec.in_count);
-	const struct block_ref *index = (const struct block_ref *)(skips + v->skip_count);
+	const struct block_ref *index = after_skips(v, start);
 
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		if (ports[port].flags & HOST_PORT_CHAINED && (index++)->segment == v->host->last_good)

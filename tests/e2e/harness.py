@@ -157,6 +157,14 @@ class Cluster:
         return self.case.dagrun("run", "-n", self.endpoint, *args, **options)
 
 
+def chains(case, depth, width, ns, retries=5):
+    """Writes chain.yaml: chains of short vertices, which are started one behind the other; the end of each is its index and how many there were."""
+    stages = "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: {ns}}}, retries: {retries}}}\n" for i in range(1, depth))
+    case.write("chain.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {width}}}\n{stages}"
+               f"flow: [{' >= '.join(f's{i}' for i in range(depth))}]\noutputs: {{s{depth - 1}: {{file: sums}}}}\n")
+    return b"".join((i + depth - 1).to_bytes(8, "little") for i in range(width))
+
+
 def check(condition, text):
     if not condition:
         raise AssertionError(text)

@@ -379,17 +379,14 @@ def F46_deleted_segments_that_nobody_uses(case):
 
 @test
 def chains_whose_daemon_is_killed(case):
-    depth, width = 300, 12
-    stages = "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: 300000}}}}\n" for i in range(1, depth))
-    case.write("chain.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {width}}}\n{stages}"
-               f"flow: [{' >= '.join(f's{i}' for i in range(depth))}]\noutputs: {{s{depth - 1}: {{file: sums}}}}\n")
+    want = chains(case, 300, 12, 300000)
     cluster = Cluster(case)
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "-P", os.path.join(BUILD, "bench"), "chain.yaml")
     case.wait_for(lambda: len(case.hosts()) >= 4, "hosts")
     cluster.daemons[0].kill()
     out, err = finish(case, p)
     check(b"its daemon has ended" in err, err)
-    check(case.read("sums") == b"".join((i + depth - 1).to_bytes(8, "little") for i in range(width)), "the sums differ")
+    check(case.read("sums") == want, "the sums differ")
 
 
 if __name__ == "__main__":

@@ -552,17 +552,9 @@ outputs: {b: {file: "-"}}
     check(most < 50, f"{most} MiB were spooled for a window of 4 MiB")
 
 
-def chains(case, depth, width, ns):
-    """Chains of short vertices, which are started one behind the other; the end of each is its index and how many there were."""
-    stages = "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: {ns}}}, retries: 50}}\n" for i in range(1, depth))
-    case.write("chain.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {width}}}\n{stages}"
-               f"flow: [{' >= '.join(f's{i}' for i in range(depth))}]\noutputs: {{s{depth - 1}: {{file: sums}}}}\n")
-    return b"".join((i + depth - 1).to_bytes(8, "little") for i in range(width))
-
-
 @test
 def chains_of_short_vertices(case):
-    want = chains(case, 500, 3, 0)
+    want = chains(case, 500, 3, 0, retries=50)
     r = case.dagrun("run", "-P", os.path.join(BUILD, "bench"), "chain.yaml")
     check(case.read("sums") == want, "the sums differ")
     check(b"1500 vertices, 1500 attempts" in r.stderr, r.stderr)
@@ -570,7 +562,7 @@ def chains_of_short_vertices(case):
 
 @test
 def chains_whose_hosts_are_killed(case):
-    want = chains(case, 200, 8, 500000)
+    want = chains(case, 200, 8, 500000, retries=50)
     p = case.start(program("dagrun"), "run", "-P", os.path.join(BUILD, "bench"), "--slots", "2", "chain.yaml")
     killed = 0
     while p.poll() is None:
