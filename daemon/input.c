@@ -445,6 +445,23 @@ void input_close_all(struct attempt *a)
 		close_port(&a->inputs[p]);
 }
 
+/* What a pipe brings is its gang's: the job manager ends it. */
+void input_peer_gone(struct job *job, uint32_t peer)
+{
+	struct input_channel *ch, *next;
+
+	HASH_ITER(hh, job->daemon->fetches, ch, next) {
+		const struct input_port *in = &ch->reader->inputs[ch->port];
+
+		if (ch->reader->job != job || !ch->fetching || in->nodes[ch->producer] != peer ||
+			in->channel == GRAPH_PIPE)
+			continue;
+		stop_reading(ch, true);
+		input_push_error(ch->reader, ch->port, ch->producer, DAG_EUNREACHABLE,
+			"the node that holds the data is gone");
+	}
+}
+
 /* ---- what the mover brings ---- */
 
 void input_segment_wanted(struct daemon *d, uint64_t bytes)

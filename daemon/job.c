@@ -539,6 +539,10 @@ static void on_peers(struct job *job, const Dagrun__Peers *m)
 			continue;
 		while (ours < job->peer_count && strcmp(job->peers[ours].id, p->id))
 			ours++;
+		if (p->gone) {
+			input_peer_gone(job, ours);
+			continue;
+		}
 		if (ours == job->peer_count)
 			DAG_APPEND(job->peers, job->peer_count, job->peer_cap)->id = base_strdup(p->id);
 		free(job->peers[ours].data);

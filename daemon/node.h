@@ -454,6 +454,7 @@ void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_
 void input_close(struct attempt *a, uint32_t port, uint32_t producer);
 /* The attempt does not read any more. */
 void input_close_all(struct attempt *a);
+void input_peer_gone(struct job *job, uint32_t peer); /* what is being fetched from there has failed */
 void input_on_data(struct daemon *d, const struct data_event *event);
 void input_on_source(struct daemon *d, const Dagrun__SourceData *m);
 void input_segment_wanted(struct daemon *d, uint64_t bytes);

@@ -28,6 +28,7 @@ static void send_peers(struct node *to, struct node *const *peers, size_t n)
 		items[i].node = peers[i]->number;
 		items[i].id = peers[i]->id;
 		items[i].data = peers[i]->data;
+		items[i].gone = peers[i]->gone;
 		message.peers[message.n_peers++] = &items[i];
 	}
 	e.peers = &message;
@@ -244,6 +245,23 @@ static void node_gone(struct node *node, const char *why, bool died)
 	manager_step(m, &(struct jm_event){.kind = JM_NODE_DOWN, .node = node->number, .flag = died});
 }
 
+/* Who is in the midst of reading from there would find out by itself, but late. */
+static void tell_gone(struct manager *m)
+{
+	struct node **gone = NULL;
+	size_t n = 0, cap = 0;
+
+	for (struct node *node = m->nodes; node; node = node->next)
+		if (node->gone && node->up && !node->told_gone) {
+			node->told_gone = true;
+			*DAG_APPEND(gone, n, cap) = node;
+		}
+	for (struct node *to = n ? m->nodes : NULL; to; to = to->next)
+		if (to->up && !to->gone)
+			send_peers(to, gone, n);
+	free(gone);
+}
+
 static void on_refused(void *ctx, struct session *s, const char *text)
 {
 	(void)s;
@@ -326,7 +344,8 @@ static void judge(struct manager *m, dag_instant now)
 	for (struct node *node = m->nodes; node; node = node->next) {
 		if (node->gone || !node->session)
 			continue;
-		if (node->lost_at && session_last_heard(node->session) > node->lost_at)
+		/* What is heard soon after may have come before: it waited to be read. */
+		if (node->lost_at && session_last_heard(node->session) > node->lost_at + DAG_SECOND)
 			node->lost_at = 0;
 		if (node->lost_at)
 			probe_node(node);
@@ -548,6 +567,7 @@ void nodes_tick(struct manager *m, dag_instant now)
 	resume_tick(m);
 	if (!m->daemon) {
 		judge(m, now);
+		tell_gone(m);
 		dial_again(m, now);
 	}
 	if (any_up(m)) {

@@ -44,12 +44,12 @@ struct node {
 	uint32_t label_count;
 	struct session *session;
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
-	bool up, suspect, gone;
+	bool up, suspect, gone, told_gone;
 	bool listed; /* by the name server, and heard of there */
 	dag_instant gone_at;
 	struct jm_found *found; /* what it holds, before it is ready */
 	size_t found_count, found_cap;
-	dag_instant lost_at; /* the connection broke then, and nothing was heard since; 0 */
+	dag_instant lost_at; /* the connection broke then; 0: it holds */
 	struct probe *probe; /* sees whether its daemon still listens */
 	/* What goes out together, before the loop sleeps: */
 	struct arena arena; /* that they lie in */

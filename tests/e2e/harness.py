@@ -75,8 +75,8 @@ class Case:
         return subprocess.run(["sh", "-c", command], cwd=self.dir, capture_output=True, check=True,
                               env=dict(os.environ, LC_ALL="C")).stdout
 
-    def hosts(self):
-        """The vertex hosts that run below this test's processes."""
+    def hosts(self, daemon=None):
+        """The vertex hosts that run below this test's processes, or one of them."""
         found = []
         for path in glob.glob("/proc/[0-9]*/environ"):
             pid = int(path.split("/")[2])
@@ -87,7 +87,7 @@ class Case:
                 with open(f"/proc/{pid}/status") as f:
                     parent = int([line for line in f if line.startswith("PPid")][0].split()[1])
                 with open(f"/proc/{parent}/environ", "rb") as f:
-                    if self.state.encode() in f.read():
+                    if self.state.encode() in f.read() and daemon in (None, parent):
                         found.append(pid)
             except (OSError, IndexError):
                 pass

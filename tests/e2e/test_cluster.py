@@ -382,11 +382,35 @@ def chains_whose_daemon_is_killed(case):
     want = chains(case, 300, 12, 300000)
     cluster = Cluster(case)
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "-P", os.path.join(BUILD, "bench"), "chain.yaml")
-    case.wait_for(lambda: len(case.hosts()) >= 4, "hosts")
+    case.wait_for(lambda: case.hosts(cluster.daemons[0].pid), "hosts of the first daemon")
+    time.sleep(0.2)
     cluster.daemons[0].kill()
     out, err = finish(case, p)
     check(b"its daemon has ended" in err, err)
     check(case.read("sums") == want, "the sums differ")
+
+
+@test
+def readers_hear_that_a_node_is_gone(case):
+    """A reader in the midst of what a node held need not find out by itself."""
+    case.write("r.yaml", """
+stages:
+  a: {sh: "seq 10000000", labels: {holds: "yes"}}
+  b: {sh: "head -c 1000; touch ${TMPDIR:-/tmp}/reads; sleep 2; cat", labels: {holds: "no"}}
+  c: {program: [md5sum], labels: {holds: "no"}}
+flow: [a >= b, b >= c]
+outputs: {c: {file: sum}}
+""".replace("${TMPDIR:-/tmp}", case.dir))
+    cluster = Cluster(case, nodes=1, extra=["--label", "holds=no"])
+    holder = cluster.add(1, extra=["--label", "holds=yes"])
+    case.wait_for(lambda: cluster.count() == 2, "the daemons to register")
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "r.yaml")
+    case.wait_for(lambda: os.path.exists(case.path("reads")), "the reader")
+    holder.kill()
+    cluster.add(2, extra=["--label", "holds=yes"])
+    out, err = finish(case, p)
+    check(b"the node that holds the data is gone" in err, err)
+    check(case.read("sum") == case.shell("seq 10000000 | md5sum"), "the bytes differ")
 
 
 if __name__ == "__main__":

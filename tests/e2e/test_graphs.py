@@ -562,7 +562,7 @@ def chains_of_short_vertices(case):
 
 @test
 def chains_whose_hosts_are_killed(case):
-    want = chains(case, 200, 8, 500000, retries=50)
+    want = chains(case, 400, 8, 500000, retries=50)
     p = case.start(program("dagrun"), "run", "-P", os.path.join(BUILD, "bench"), "--slots", "2", "chain.yaml")
     killed = 0
     while p.poll() is None:

@@ -11,7 +11,7 @@ struct manager_node {
 	uint32_t process;
 	uint64_t incarnation;
 	struct sim_session session;
-	bool dialled, up, gone, suspect, listed, told;
+	bool dialled, up, gone, untold, suspect, listed, told;
 	dag_instant gone_at;
 	uint32_t number;
 	struct jm_found *found;

@@ -14,6 +14,22 @@ struct manager_node *node_by_number(struct sim *s, uint32_t number)
 	return n && n->up && n->number == number ? n : NULL;
 }
 
+static void send_peers(struct sim *s, struct manager_node *to, struct manager_node *peer)
+{
+	Dagrun__Peers peers = DAGRUN__PEERS__INIT;
+	Dagrun__Peer item = DAGRUN__PEER__INIT, *items[] = {&item};
+	SIM_ENVELOPE(e, PEERS);
+
+	item.node = peer->number;
+	item.gone = peer->gone;
+	item.id = base_format("n%u", peer->process - SIM_FIRST_NODE);
+	peers.n_peers = 1;
+	peers.peers = items;
+	e.peers = &peers;
+	sim_send(s, SIM_MANAGER, &to->session, &e);
+	free(item.id);
+}
+
 static void node_gone(struct sim *s, struct manager_node *n, bool died)
 {
 	if (n->gone)
@@ -25,6 +41,7 @@ static void node_gone(struct sim *s, struct manager_node *n, bool died)
 	if (!n->up)
 		return;
 	n->up = false;
+	n->untold = true;
 	for (uint32_t i = 0; i < s->use->output_count; i++)
 		if (s->manager->outputs[i].asked && s->manager->outputs[i].node == n->number)
 			shell_fail_fetch(s, i, DAG_EUNREACHABLE, "its node is gone");
@@ -40,7 +57,7 @@ static void dial(struct sim *s, struct manager_node *n, uint64_t incarnation)
 	if (n->gone)
 		sim_probe(s, PROBE_came_back);
 	n->dialled = true;
-	n->gone = n->up = n->suspect = false;
+	n->gone = n->up = n->suspect = n->untold = false;
 	n->incarnation = incarnation;
 	n->found_count = 0;
 	session_open(s, SIM_MANAGER, &n->session, n->process);
@@ -66,21 +83,6 @@ static void on_nodes(struct sim *s, const Dagrun__Nodes *m)
 		if (!n->dialled || (n->gone && n->incarnation != info->incarnation))
 			dial(s, n, info->incarnation);
 	}
-}
-
-static void send_peers(struct sim *s, struct manager_node *to, struct manager_node *peer)
-{
-	Dagrun__Peers peers = DAGRUN__PEERS__INIT;
-	Dagrun__Peer item = DAGRUN__PEER__INIT, *items[] = {&item};
-	SIM_ENVELOPE(e, PEERS);
-
-	item.node = peer->number;
-	item.id = base_format("n%u", peer->process - SIM_FIRST_NODE);
-	peers.n_peers = 1;
-	peers.peers = items;
-	e.peers = &peers;
-	sim_send(s, SIM_MANAGER, &to->session, &e);
-	free(item.id);
 }
 
 static void finish_resume(struct sim *s)
@@ -272,11 +274,27 @@ static void look_around(struct sim *s)
 	free(nodes);
 }
 
+static void tell_gone(struct sim *s)
+{
+	struct manager_node *nodes = s->manager->nodes;
+
+	for (uint32_t i = 0; i < s->node_count; i++) {
+		if (!nodes[i].untold)
+			continue;
+		nodes[i].untold = false;
+		for (uint32_t to = 0; to < s->node_count; to++)
+			if (nodes[to].up)
+				send_peers(s, &nodes[to], &nodes[i]);
+	}
+}
+
 void shell_tick_nodes(struct sim *s)
 {
 	struct sim_manager *m = s->manager;
 
 	look_around(s);
+	if (!m->dead)
+		tell_gone(s);
 	/* One that was given up may only have been out of reach. */
 	for (uint32_t i = 0; i < s->node_count && !m->dead; i++)
 		if (m->nodes[i].gone && m->nodes[i].listed && s->now - m->nodes[i].gone_at > DIAL_AGAIN)

@@ -481,12 +481,28 @@ static void on_want(struct sim *s, uint32_t self, uint32_t want, uint32_t least)
 	sim_send(s, self, &n->manager, &e);
 }
 
+static void on_peer_gone(struct sim *s, uint32_t self, uint32_t peer)
+{
+	struct sim_node *n = node_of(s, self);
+
+	struct attempt *a, *next;
+
+	HASH_ITER(hh, n->attempts, a, next)
+		for (size_t k = 0; a->state == RUNNING && k < a->input_count; k++)
+			if (a->inputs[k].node == peer && !a->inputs[k].have && !a->inputs[k].live) {
+				sim_probe(s, PROBE_reader_freed);
+				a->blamed = k + 1;
+				end_attempt(s, self, a, DAG_EUNREACHABLE, "its input's node is gone");
+			}
+}
+
 static void on_peers(struct sim *s, uint32_t self, const Dagrun__Peers *m)
 {
 	struct sim_node *n = node_of(s, self);
 
-	(void)s;
 	for (size_t i = 0; i < m->n_peers; i++) {
+		if (m->peers[i]->gone)
+			on_peer_gone(s, self, m->peers[i]->node);
 		while (n->peer_count <= m->peers[i]->node)
 			DAG_APPEND(n->peers, n->peer_count, n->peer_cap);
 		n->peers[m->peers[i]->node] =

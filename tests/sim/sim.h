@@ -69,6 +69,7 @@
 	X(chained, "a short vertex was started behind the one that it reads")                                \
 	X(chain_broken, "and waited again")                                                                  \
 	X(timed_out, "a vertex ran into its timeout")                                                        \
+	X(reader_freed, "a reader heard that its input's node is gone")                                      \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")
 
