@@ -50,6 +50,9 @@ static void carry_out(struct manager *m, const struct deferred *e)
 	case JM_ACK:
 		nodes_send_attempt(m, JM_ACK, e->node, e->vertex, e->attempt);
 		break;
+	case JM_RELEASE:
+		nodes_send_attempt(m, JM_KILL, e->node, e->vertex, e->attempt);
+		break;
 	case JM_PUBLISH:
 		outputs_publish(m);
 		break;
@@ -63,7 +66,7 @@ static void carry_out(struct manager *m, const struct deferred *e)
 
 static void defer(struct manager *m, const struct jm_effect *e)
 {
-	if (e->kind != JM_ACK)
+	if (e->kind != JM_ACK && e->kind != JM_RELEASE)
 		journal_hurry(m->journal);
 	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) = (struct deferred){m->journaled,
 		e->kind, e->node, e->vertex, e->attempt, e->error, e->text ? base_strdup(e->text) : NULL};

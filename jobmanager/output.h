@@ -5,6 +5,7 @@
 #include "shell.h"
 
 #define WRITE_BUFFER (1u << 20)
+#define SYNC_BYTES (64u << 20) /* of a file; then what they came from is given back */
 
 /* One file of an output: the only one, or that of one vertex. */
 struct output_file {
@@ -25,12 +26,17 @@ struct output {
 	/* What is being fetched: */
 	uint64_t channel; /* 0: nothing */
 	uint32_t vertex, attempt, node;
+	off_t *ends; /* in the only file, of the records of each vertex that was fetched */
 	off_t begin; /* of this vertex's records in the file */
 	off_t size;  /* written */
 	struct buffer pending;
 	uint64_t records, bytes, consumed;
 	struct hash_state *hash;
 	uint64_t bytes_total;
+	/* What of the only file is on disk: */
+	off_t synced;
+	bool syncing;
+	uint32_t writes; /* of the file from its begin */
 };
 
 /* Memory that fetched blocks are put into. */

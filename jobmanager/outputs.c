@@ -32,6 +32,20 @@ static struct output_file *file_of(const struct manager *m, struct output *o)
 	return &o->files[o->spec->per_vertex ? o->vertex - s->first_vertex : 0];
 }
 
+/* Where a vertex's records begin; what a fetch that failed has left there goes. */
+static bool begin_records(const struct manager *m, struct output *o, const struct output_file *f)
+{
+	uint32_t index = o->vertex - m->graph->stages[o->spec->stage]->first_vertex;
+
+	o->begin = index && !o->spec->per_vertex ? o->ends[index - 1] : 0;
+	o->writes += o->begin == 0;
+	o->synced = DAG_MIN(o->synced, o->begin);
+	if (o->size > o->begin && ftruncate(f->fd, o->begin) < 0)
+		return false;
+	o->size = o->begin;
+	return true;
+}
+
 void outputs_fetch(struct manager *m, const struct jm_effect *e)
 {
 	struct output *o = &m->outputs[e->output];
@@ -53,8 +67,13 @@ void outputs_fetch(struct manager *m, const struct jm_effect *e)
 		free(text);
 		return;
 	}
-	o->begin = o->spec->per_vertex ? 0 : o->size;
-	o->size = o->begin;
+	if (!begin_records(m, o, f)) {
+		char *text = base_format("cannot write %s: %s", f->path, strerror(errno));
+
+		tell_failed(m, o, DAG_EIO, text);
+		free(text);
+		return;
+	}
 	if (!o->hash)
 		o->hash = hash_state_new();
 	hash_state_reset(o->hash);
@@ -196,10 +215,15 @@ static void on_block(struct manager *m, struct output *o, const struct block_ref
 	data_consumed(m->data, o->channel, o->bytes);
 }
 
+/* ---- on disk ---- */
+
 struct sync {
 	uv_work_t work;
 	struct manager *manager;
 	struct output *output;
+	uint32_t vertex, attempt, writes;
+	off_t size;
+	bool whole; /* nobody was told of the vertex yet */
 	int fd, error;
 };
 
@@ -211,6 +235,16 @@ static void sync_file(uv_work_t *work)
 		s->error = errno;
 }
 
+static void tell_fetched(struct manager *m, const struct output *o, bool synced)
+{
+	manager_step(m, &(struct jm_event){.kind = JM_FETCHED,
+				.output = o->number,
+				.vertex = o->vertex,
+				.attempt = o->attempt,
+				.flag = synced,
+				.bytes = (uint64_t)o->size});
+}
+
 static void on_synced(uv_work_t *work, int status)
 {
 	struct sync *s = work->data;
@@ -218,23 +252,47 @@ static void on_synced(uv_work_t *work, int status)
 	struct manager *m = s->manager;
 
 	(void)status;
+	if (!m->outputs_state) { /* the job is over */
+		free(s);
+		return;
+	}
+	o->syncing = false;
 	if (s->error && s->error != EINVAL && !m->ending)
 		manager_abort(
 			m, DAG_EIO, "cannot sync the output '%s': %s", o->spec->path, strerror(s->error));
-	else if (!m->ending)
-		manager_step(m, &(struct jm_event){.kind = JM_FETCHED,
+	if (!m->ending && s->whole)
+		tell_fetched(m, o, true);
+	else if (!m->ending && s->writes == o->writes) {
+		o->synced = s->size;
+		manager_step(m, &(struct jm_event){.kind = JM_SYNCED,
 					.output = o->number,
-					.vertex = o->vertex,
-					.attempt = o->attempt});
+					.vertex = s->vertex,
+					.bytes = (uint64_t)s->size});
+	}
 	free(s);
+}
+
+static void start_sync(struct manager *m, struct output *o, bool whole)
+{
+	struct sync *s = base_alloc(sizeof(*s));
+
+	*s = (struct sync){.manager = m,
+		.output = o,
+		.vertex = o->vertex,
+		.writes = o->writes,
+		.size = o->size,
+		.whole = whole,
+		.fd = file_of(m, o)->fd};
+	o->syncing = true;
+	s->work.data = s;
+	uv_queue_work(&m->loop, &s->work, sync_file, on_synced);
 }
 
 static void on_end(struct manager *m, struct output *o, const struct data_event *event)
 {
 	const struct graph_stage *stage = m->graph->stages[o->spec->stage];
+	uint32_t index = o->vertex - stage->first_vertex;
 	int r = flush_pending(m, o);
-	struct sync *s;
-	bool last = o->vertex + 1 == stage->first_vertex + stage->width;
 
 	if (r < 0) {
 		write_failed(m, o, r);
@@ -242,26 +300,20 @@ static void on_end(struct manager *m, struct output *o, const struct data_event 
 	}
 	if (event->checked && (o->records != event->end.records || o->bytes != event->end.bytes ||
 				      !hash_equal(hash_state_digest(o->hash), event->end.hash))) {
-		if (ftruncate(file_of(m, o)->fd, o->begin) < 0)
-			errno = 0;
-		o->size = o->begin;
 		write_failed(m, o, DAG_ECORRUPT);
 		return;
 	}
 	data_stop(m->data, o->channel, false);
 	o->channel = 0;
+	o->ends[index] = o->size;
 	/* Synced before it is told: the intent to publish comes after the last of these. */
-	if (o->to_stdout || (!o->spec->per_vertex && !last)) {
-		manager_step(m, &(struct jm_event){.kind = JM_FETCHED,
-					.output = o->number,
-					.vertex = o->vertex,
-					.attempt = o->attempt});
+	if (!o->to_stdout && (o->spec->per_vertex || index + 1 == stage->width)) {
+		start_sync(m, o, true);
 		return;
 	}
-	s = base_alloc(sizeof(*s));
-	*s = (struct sync){.manager = m, .output = o, .fd = file_of(m, o)->fd};
-	s->work.data = s;
-	uv_queue_work(&m->loop, &s->work, sync_file, on_synced);
+	if (!o->to_stdout && !o->syncing && o->size - o->synced >= (off_t)SYNC_BYTES)
+		start_sync(m, o, false);
+	tell_fetched(m, o, false);
 }
 
 void outputs_on_data(void *ctx, const struct data_event *event)

@@ -210,6 +210,48 @@ int output_open_temporary(const struct manager *m, struct output_file *f)
 	return f->fd < 0 ? DAG_EIO : 0;
 }
 
+/* Takes over what an earlier run of the job manager has written and synced; false where it is not there. */
+static bool take_over(const struct manager *m, struct output *o, uint32_t count, uint64_t bytes)
+{
+	struct stat st;
+
+	for (uint32_t i = 0; i < (o->spec->per_vertex ? count : 1); i++) {
+		struct output_file *f = &o->files[i];
+
+		f->temporary = output_temporary(f->path, m->job);
+		f->fd = open(f->temporary, O_RDWR | O_CLOEXEC);
+		if (f->fd < 0)
+			return false;
+	}
+	if (o->spec->per_vertex)
+		return true;
+	if (fstat(o->files[0].fd, &st) < 0 || st.st_size < (off_t)bytes)
+		return false;
+	o->size = st.st_size;
+	o->synced = o->ends[count - 1] = (off_t)bytes;
+	return true;
+}
+
+/* Files of the earlier run, or none. */
+static int open_files(struct manager *m, struct output *o)
+{
+	uint64_t bytes;
+	uint32_t count = jm_synced(m->jm, o->number, &bytes);
+
+	if (count && take_over(m, o, count, bytes))
+		return 0;
+	if (count)
+		jm_forget_output(m->jm, o->number);
+	for (uint32_t i = 0; i < o->file_count; i++) {
+		if (o->files[i].fd >= 0)
+			close(o->files[i].fd);
+		o->files[i].fd = -1;
+		free(o->files[i].temporary);
+		o->files[i].temporary = NULL;
+	}
+	return o->spec->per_vertex ? 0 : output_open_temporary(m, &o->files[0]);
+}
+
 /* An earlier run of the job manager has decided to publish. */
 static bool is_decided(const struct manager *m)
 {
@@ -228,6 +270,7 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 	for (uint32_t i = 0; i < o->file_count; i++)
 		o->files[i].fd = -1;
 	o->lock_fd = -1;
+	o->ends = base_alloc((s->width + 1) * sizeof(*o->ends));
 	if (!strcmp(o->spec->path, "-")) {
 		o->to_stdout = true;
 		o->files[0].path = base_strdup("-");
@@ -253,8 +296,8 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 	/* Their files are whole, and some may have their names already. */
 	for (uint32_t i = 0; i < o->file_count && is_decided(m); i++)
 		o->files[i].temporary = output_temporary(o->files[i].path, m->job);
-	if (r == 0 && !o->spec->per_vertex && !is_decided(m)) {
-		r = output_open_temporary(m, &o->files[0]);
+	if (r == 0 && !is_decided(m)) {
+		r = open_files(m, o);
 		if (r < 0)
 			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
 				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
@@ -392,6 +435,7 @@ void outputs_destroy(struct manager *m)
 			close(o->lock_fd);
 		free(o->lock_path);
 		free(o->files);
+		free(o->ends);
 		buffer_fini(&o->pending);
 		hash_state_destroy(&o->hash);
 	}

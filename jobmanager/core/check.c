@@ -100,6 +100,7 @@ void jm_check(const struct jm *jm)
 		DAG_ASSERT(!x->copied || x->state == JM_RUNNING);
 		DAG_ASSERT((x->state == JM_RUNNING || x->state == JM_DONE) == (x->node != JM_NODE_NONE));
 		DAG_ASSERT(x->state != JM_READY || !x->missing);
+		DAG_ASSERT(!x->released || x->state == JM_DONE);
 		DAG_ASSERT(!x->chained || (x->state == JM_RUNNING && x->missing));
 	}
 	DAG_ASSERT(left == jm->vertices_left && copied == jm->copy_count);

@@ -17,7 +17,8 @@
  *   adopted VERTEX ATTEMPT node=N
  *   died NODE VERTEX                           its daemon ended while the vertex ran there
  *   node-up N, node-down N
- *   fetched OUTPUT VERTEX ATTEMPT
+ *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
+ *   refetched OUTPUT                           from its first vertex again
  *   publishing, published
  *   ended ERROR TEXT
  */
@@ -28,7 +29,7 @@ struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 	struct jm_effect *e = DAG_APPEND(jm->effects, jm->effect_count, jm->effect_cap);
 
 	e->kind = kind;
-	e->durable = kind == JM_ACK || kind == JM_PUBLISH || kind == JM_END;
+	e->durable = kind == JM_ACK || kind == JM_RELEASE || kind == JM_PUBLISH || kind == JM_END;
 	return e;
 }
 
@@ -268,72 +269,6 @@ static int node_up(struct jm *jm, const struct jm_event *event)
 	return 0;
 }
 
-/* ---- outputs ---- */
-
-/* Outputs come over one vertex after the other, as those are committed. */
-void jm_fetch_next(struct jm *jm, uint32_t output)
-{
-	const struct graph_output *o = &jm->graph->outputs[output];
-	const struct graph_stage *s = jm->graph->stages[o->stage];
-	struct jm_output *state = &jm->outputs[output];
-	uint32_t vertex = s->first_vertex + state->fetched;
-
-	if (jm->ended || state->asked || state->fetched == s->width || jm->vertices[vertex].state != JM_DONE)
-		return;
-	if (!jm->nodes[jm->vertices[vertex].node].up) {
-		vertex_invalidate(jm, vertex, "its node is gone");
-		return;
-	}
-	state->asked = state->fetched + 1;
-	jm_emit_attempt(jm, JM_FETCH, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt)
-		->output = output;
-}
-
-void jm_refetch(struct jm *jm, uint32_t output)
-{
-	struct jm_output *state = &jm->outputs[output];
-
-	if (state->fetched == jm->graph->stages[jm->graph->outputs[output].stage]->width)
-		jm->outputs_left++;
-	state->fetched = state->asked = 0;
-}
-
-static void on_fetched(struct jm *jm, const struct jm_event *event)
-{
-	const struct graph_output *o = &jm->graph->outputs[event->output];
-	const struct graph_stage *s = jm->graph->stages[o->stage];
-	struct jm_output *state = &jm->outputs[event->output];
-
-	if (!state->asked || s->first_vertex + state->fetched != event->vertex)
-		return;
-	state->asked = 0;
-	if (jm->vertices[event->vertex].state != JM_DONE ||
-		jm->vertices[event->vertex].attempt != event->attempt)
-		return; /* of an attempt that does not count any more */
-	state->fetched++;
-	jm_fact(jm, "fetched %u %u %u", event->output, event->vertex, event->attempt);
-	if (state->fetched == s->width)
-		jm->outputs_left--;
-}
-
-static void on_fetch_failed(struct jm *jm, const struct jm_event *event)
-{
-	struct jm_output *state = &jm->outputs[event->output];
-	struct jm_vertex *v = &jm->vertices[event->vertex];
-
-	if (event->error == DAG_ENOSPC || event->error == DAG_EIO || event->error == DAG_EFORMAT) {
-		jm_end(jm, event->error, "%s", event->text);
-		return;
-	}
-	if (!state->asked)
-		return;
-	state->asked = 0;
-	jm_note(jm, "the output of %s could not be fetched: %s", jm_attempt_name(jm, event->vertex),
-		event->text);
-	if (v->state == JM_DONE && v->attempt == event->attempt)
-		vertex_invalidate(jm, event->vertex, "its output could not be fetched");
-}
-
 /* ---- attempts ---- */
 
 static void acknowledge(struct jm *jm, enum jm_effect_kind kind, const struct jm_event *event)
@@ -466,6 +401,7 @@ static bool is_valid(const struct jm *jm, const struct jm_event *e)
 	case JM_VERIFIED:
 		return e->vertex < jm->graph->vertex_count;
 	case JM_FETCHED:
+	case JM_SYNCED:
 	case JM_FETCH_FAILED:
 		return e->output < jm->graph->output_count && e->vertex < jm->graph->vertex_count;
 	default:
@@ -517,6 +453,9 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		break;
 	case JM_FETCHED:
 		on_fetched(jm, event);
+		break;
+	case JM_SYNCED:
+		on_synced(jm, event);
 		break;
 	case JM_FETCH_FAILED:
 		on_fetch_failed(jm, event);

@@ -60,7 +60,8 @@ enum jm_event_kind {
 	JM_RESUMED,      /* after jm_replay: all nodes that can be expected have said what they hold */
 	JM_ENDED,        /* node, vertex, attempt, outcome */
 	JM_VERIFIED,     /* vertex, attempt, error */
-	JM_FETCHED,      /* output, vertex, attempt */
+	JM_FETCHED,      /* output, vertex, attempt; flag: and on disk, bytes of its file */
+	JM_SYNCED,       /* output, vertex: all fetched up to this one is on disk; bytes of its file */
 	JM_FETCH_FAILED, /* output, vertex, attempt, error, text */
 	JM_PUBLISHED,    /* all outputs stand under their names; error, text where one does not */
 	JM_CANCEL,
@@ -107,7 +108,7 @@ struct jm_event {
 	enum jm_event_kind kind;
 	uint32_t node, vertex, attempt, output, shares;
 	const char *name, *rack, *text;
-	uint64_t memory;
+	uint64_t memory, bytes;
 	const struct graph_pair *labels;
 	uint32_t label_count;
 	bool flag;
@@ -124,6 +125,7 @@ enum jm_effect_kind {
 	JM_START,   /* node, vertex, attempt: the first of a group of `count`, or alone */
 	JM_ACK,     /* node, vertex, attempt; durable */
 	JM_KILL,    /* node, vertex, attempt: forget it, running or not */
+	JM_RELEASE, /* node, vertex, attempt: its output is not needed there any more; durable */
 	JM_VERIFY,  /* node, vertex, attempt */
 	JM_WANT,    /* node, shares, least */
 	JM_FETCH,   /* output, vertex, attempt, node */
@@ -181,6 +183,10 @@ void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *re
 /* The committed or running attempt of a vertex and where it is; false where there is none. */
 bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node,
 	enum jm_state *ret_state);
+/* How many vertices' records an earlier run has left on disk, in a file of so many bytes. */
+uint32_t jm_synced(const struct jm *jm, uint32_t output, uint64_t *ret_bytes);
+/* They are not there any more. Before the first step. */
+void jm_forget_output(struct jm *jm, uint32_t output);
 /* The chain of causes, for a failed job; NULL otherwise. */
 const char *jm_failure(const struct jm *jm);
 bool jm_ended(const struct jm *jm);

@@ -206,8 +206,8 @@ int jm_replay(struct jm *jm, const char *fact)
 		r = *rest ? replay_node(jm, rest, word[5] == 'u') : DAG_EFORMAT;
 	else if (!strcmp(word, "died"))
 		r = replay_death(jm, rest);
-	else if (!strcmp(word, "fetched"))
-		r = 0; /* the files are written anew */
+	else if (!strcmp(word, "synced") || !strcmp(word, "refetched"))
+		r = replay_output(jm, word, rest);
 	else if (!strcmp(word, "publishing")) {
 		r = jm->vertices_left && jm->fate != JM_FATE_DECIDED ? DAG_EFORMAT : 0;
 		jm->fate = JM_FATE_DECIDED;
@@ -227,12 +227,7 @@ void jm_replayed(struct jm *jm)
 	jm->replaying = false;
 	jm->resuming = true;
 	jm->effect_count = 0;
-	/* After the intent every output's file is whole, but what goes to stdout was not kept. */
-	for (uint32_t i = 0; i < jm->graph->output_count && jm->fate == JM_FATE_DECIDED; i++)
-		if (strcmp(jm->graph->outputs[i].path, "-")) {
-			jm->outputs[i].fetched = jm->graph->stages[jm->graph->outputs[i].stage]->width;
-			jm->outputs_left--;
-		}
+	outputs_replayed(jm);
 }
 
 enum jm_fate jm_fate(const struct jm *jm)

@@ -16,7 +16,8 @@ void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t
 		if (f->vertex >= jm->graph->vertex_count || vertex_stage(jm, f->vertex)->kind == GRAPH_INPUT)
 			continue;
 		v = &jm->vertices[f->vertex];
-		if (v->state == JM_DONE && v->attempt == f->attempt && v->node == node && f->sealed &&
+		if (v->state == JM_DONE && !v->released && v->attempt == f->attempt && v->node == node &&
+			f->sealed &&
 			(!v->hashed || (v->hash_low == f->hash_low && v->hash_high == f->hash_high)))
 			v->held = true;
 		else if (jm->resuming && v->state != JM_DONE && f->attempt > v->fenced)

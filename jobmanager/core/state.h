@@ -41,6 +41,7 @@ struct jm_vertex {
 	uint8_t deaths; /* of daemons that it ran on */
 	bool hashed;
 	bool skipped;          /* not to be run */
+	bool released;         /* DONE: all that was asked of it is on disk, its node has it no more */
 	bool held;             /* after a resume: its node has its data */
 	uint8_t copies;        /* that were started */
 	bool copied;           /* has a second copy running: in jm.copies */
@@ -131,6 +132,8 @@ struct jm_kind {
 struct jm_output {
 	uint32_t fetched; /* vertices whose records are here */
 	uint32_t asked;   /* the vertex that is being fetched + 1; 0: none */
+	uint32_t synced;  /* vertices whose records are on disk, in a file */
+	uint64_t bytes;   /* of so many bytes */
 };
 
 struct jm_complaint {
@@ -220,13 +223,20 @@ void jm_end(struct jm *jm, int error, const char *format, ...) __attribute__((fo
 /* "stage[index] attempt n on node", in the step's arena. */
 const char *jm_attempt_name(struct jm *jm, uint32_t vertex);
 void jm_wake(struct jm *jm, dag_instant at);
-void jm_fetch_next(struct jm *jm, uint32_t output);
-/* What was fetched of an output is not what counts any more. */
-void jm_refetch(struct jm *jm, uint32_t output);
 
 /* "n", or "epoch.n" after a resume, in the step's arena. */
 const char *jm_attempt_text(struct jm *jm, uint32_t attempt);
 struct jm_node *jm_add_node(struct jm *jm, const char *name);
+
+/* ---- output.c ---- */
+void jm_fetch_next(struct jm *jm, uint32_t output);
+/* What was fetched of an output is not what counts any more. */
+void jm_refetch(struct jm *jm, uint32_t output);
+void on_fetched(struct jm *jm, const struct jm_event *event);
+void on_synced(struct jm *jm, const struct jm_event *event);
+void on_fetch_failed(struct jm *jm, const struct jm_event *event);
+int replay_output(struct jm *jm, const char *word, const char *rest);
+void outputs_replayed(struct jm *jm);
 
 /* ---- facts.c ---- */
 void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count);

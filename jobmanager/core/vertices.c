@@ -69,6 +69,7 @@ void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state)
 	if (state == JM_DONE)
 		jm->vertices_left--;
 	v->state = (uint8_t)state;
+	v->released = false;
 }
 
 bool vertex_inputs_there(const struct jm *jm, uint32_t vertex)

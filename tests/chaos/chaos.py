@@ -105,6 +105,7 @@ class Chaos:
         return ["--keys", os.path.join(self.dir, "keys")] if self.spaces else []
 
     def start_nameserver(self):
+        self.named = time.time()
         self.nameserver = self.spawn("h", self.program("dagns"), "--listen", self.endpoint, *self.keys())
 
     def start_daemon(self, i):
@@ -179,7 +180,8 @@ class Chaos:
             self.manager.kill()
 
     def kill_nameserver(self, _):
-        if self.nameserver.poll() is None:
+        # A job that starts asks it for five seconds.
+        if self.nameserver.poll() is None and time.time() - self.named > 4:
             wait = self.draw.uniform(0.1, 4)
             self.note("kill-nameserver", "", f"{wait:.1f} s")
             self.nameserver.kill()

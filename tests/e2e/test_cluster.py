@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A name server and three daemons on loopback, with things that die while a job runs: the output is the same, byte for byte."""
 import glob
+import glob
 import os
 import signal
 import subprocess
@@ -388,6 +389,21 @@ def chains_whose_daemon_is_killed(case):
     out, err = finish(case, p)
     check(b"its daemon has ended" in err, err)
     check(case.read("sums") == want, "the sums differ")
+
+
+@test
+def F09_daemon_that_is_killed_while_its_output_is_fetched(case):
+    case.write("o.yaml", "stages: {a: {sh: 'seq 40000000'}}\noutputs: {a: {file: all.txt}}\n")
+    cluster = Cluster(case, nodes=1)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "o.yaml")
+    half = lambda: [f for f in glob.glob(case.path(".all.txt.dagrun-2*")) if os.path.getsize(f) > 20 << 20]
+    while not half() and p.poll() is None:
+        time.sleep(0.001)
+    cluster.daemons[0].kill()
+    cluster.add(1)
+    out, err = finish(case, p)
+    check(b"its node is gone" in err, err)
+    case.shell("seq 40000000 | cmp - all.txt")
 
 
 @test

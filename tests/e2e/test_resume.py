@@ -275,6 +275,43 @@ def clean_frees_what_daemons_hold(case):
     case.wait_for(lambda: not case.hosts(), "the hosts to end")
 
 
+def crash_with_output_on_disk(case):
+    """A job is killed when the first of its output's vertices have given back what they held."""
+    case.write("g.yaml", """
+stages: {gen: {sh: "seq $((DAGRUN_INDEX * 4000000)) $((DAGRUN_INDEX * 4000000 + 3999999)); echo $DAGRUN_INDEX >> RAN; sleep 0.5", width: 8}}
+outputs: {gen: {file: all.txt}}
+""".replace("RAN", case.path("ran")))
+    case.write("ran", "")
+    p = case.start(program("dagrun"), "run", "-s", "1", "g.yaml", stderr=subprocess.DEVNULL)
+
+    def is_synced():
+        with sqlite3.connect(f"file:{case.state}/dagrun/jobs/{job_id(case)}/journal.db?mode=ro", uri=True) as db:
+            return db.execute("SELECT 1 FROM facts WHERE facts LIKE '%synced %'").fetchone()
+
+    case.wait_for(lambda: case.read("ran").count(b"\n") >= 5 and is_synced(), "the output")
+    p.kill()
+    p.wait()
+
+
+@test
+def what_is_on_disk_is_not_made_again(case):
+    crash_with_output_on_disk(case)
+    r = case.dagrun("resume", job_id(case))
+    check(b" 0 run again" in r.stderr, r.stderr)
+    check(case.read("all.txt") == case.shell("seq 0 31999999"), "the bytes differ")
+    check(sorted(set(case.read("ran").split())) == [b"%d" % i for i in range(8)], case.read("ran"))
+    check(len(case.read("ran").split()) <= 9, case.read("ran"))
+
+
+@test
+def what_was_on_disk_and_is_gone_is_made_again(case):
+    crash_with_output_on_disk(case)
+    os.unlink(glob.glob(case.path(".all.txt.dagrun-2*"))[0])
+    r = case.dagrun("resume", job_id(case))
+    check(b" 0 run again" not in r.stderr, r.stderr)
+    check(case.read("all.txt") == case.shell("seq 0 31999999"), "the bytes differ")
+
+
 @test
 def F52_what_was_decided_is_not_swept_away_by_the_next_run(case):
     """The journal ends with the intent, as if dagrun had been killed then; one output has its name, the other has not."""

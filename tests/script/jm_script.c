@@ -9,8 +9,8 @@
  * SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES    suspect NODE 0|1    down NODE died NODE
  * done VERTEX ATTEMPT NODE [bytes=N] [ms=N|us=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT… unread
  * VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX ATTEMPT CODE fetched OUTPUT VERTEX
- * ATTEMPT    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel    after MS crash [FACTS-LOST] found
- * VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
+ * ATTEMPT    synced OUTPUT VERTEX BYTES    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel after
+ * MS crash [FACTS-LOST] found VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
@@ -157,14 +157,15 @@ static void print_vertex(struct script *s, const struct jm_effect *e)
 
 static void print_effect(struct script *s, const struct jm_effect *e)
 {
-	static const char *const names[] = {
-		"journal", "start", "ack", "kill", "verify", "want", "fetch", "publish", "note", "end"};
+	static const char *const names[] = {"journal", "start", "ack", "kill", "release", "verify", "want",
+		"fetch", "publish", "note", "end"};
 
 	buffer_format(s->out, "  %s%s", names[e->kind], e->durable ? "!" : "");
 	switch (e->kind) {
 	case JM_START:
 	case JM_ACK:
 	case JM_KILL:
+	case JM_RELEASE:
 	case JM_VERIFY:
 	case JM_FETCH:
 		print_vertex(s, e);
@@ -367,6 +368,11 @@ static void run_command(struct script *s)
 				.output = number(s, 1),
 				.vertex = vertex(s, 2),
 				.attempt = number(s, 3)});
+	else if (!strcmp(name, "synced"))
+		step(s, &(struct jm_event){.kind = JM_SYNCED,
+				.output = number(s, 1),
+				.vertex = vertex(s, 2),
+				.bytes = number(s, 3)});
 	else if (!strcmp(name, "unfetched"))
 		step(s, &(struct jm_event){.kind = JM_FETCH_FAILED,
 				.output = number(s, 1),

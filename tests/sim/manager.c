@@ -168,6 +168,10 @@ static void carry_out(struct sim *s, const struct jm_effect *e)
 	case JM_ACK:
 		send_attempt(s, e, DAGRUN__ENVELOPE__BODY_ACK_DONE);
 		break;
+	case JM_RELEASE:
+		sim_probe(s, PROBE_released);
+		send_attempt(s, e, DAGRUN__ENVELOPE__BODY_KILL);
+		break;
 	case JM_KILL:
 		send_attempt(s, e, DAGRUN__ENVELOPE__BODY_KILL);
 		break;
@@ -226,6 +230,8 @@ static void note_probes(struct sim *s, const char *text)
 		sim_probe(s, PROBE_differs);
 	if (strstr(text, "it read other bytes"))
 		sim_probe(s, PROBE_consumer_again);
+	if (strstr(text, "and was given back"))
+		sim_probe(s, PROBE_released_again);
 	if (strstr(text, " is avoided"))
 		sim_probe(s, PROBE_avoided);
 }
@@ -326,6 +332,7 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 		if (jm_fate(m->jm) == JM_FATE_DECIDED)
 			sim_probe(s, PROBE_publication_resumed);
 		jm_replayed(m->jm);
+		shell_take_over_outputs(s);
 		jm_check(m->jm);
 	}
 	m->booted = s->now;

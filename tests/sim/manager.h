@@ -24,7 +24,8 @@ struct output {
 	uint32_t vertex, attempt, node;
 	uint32_t fetch; /* number of this one */
 	struct sim_reading reading;
-	uint32_t next; /* vertex that was not asked for yet */
+	uint32_t next;   /* vertex that was not asked for yet */
+	uint32_t writes; /* from its begin */
 };
 
 struct deferred {
@@ -76,5 +77,6 @@ void send_start(struct sim *s, const struct jm_effect *e);
 void shell_fetch(struct sim *s, const struct jm_effect *e);
 void shell_fail_fetch(struct sim *s, uint32_t output, int error, const char *text);
 void shell_publish(struct sim *s);
+void shell_take_over_outputs(struct sim *s);
 
 #endif

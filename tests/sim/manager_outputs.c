@@ -67,6 +67,35 @@ void shell_fetch(struct sim *s, const struct jm_effect *e)
 	sim_call(s, LOOK_AGAIN, SIM_MANAGER, true, look_at_output, e->output, o->fetch);
 }
 
+/* The values up to this vertex would outlive the job manager. */
+static void on_synced(struct sim *s, uint32_t self, uint64_t key, uint64_t writes)
+{
+	uint32_t output = (uint32_t)(key >> 32), vertex = (uint32_t)key;
+
+	(void)self;
+	if (s->manager->outputs[output].writes == writes)
+		shell_step(
+			s, &(struct jm_event){
+				   .kind = JM_SYNCED, .output = output, .vertex = vertex, .bytes = vertex});
+}
+
+/* What an earlier run has synced; now and then somebody has removed it. */
+void shell_take_over_outputs(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->use->output_count; i++) {
+		uint64_t bytes;
+
+		s->manager->outputs[i].asked = false;
+		if (!jm_synced(s->manager->jm, i, &bytes))
+			continue;
+		if (sim_draw(s, 8) == 0 && jm_fate(s->manager->jm) == JM_FATE_OPEN) {
+			sim_probe(s, PROBE_output_removed);
+			jm_forget_output(s->manager->jm, i);
+		} else
+			sim_probe(s, PROBE_output_kept);
+	}
+}
+
 void manager_data(struct sim *s, uint32_t from, const Dagrun__Data *d)
 {
 	struct sim_manager *m = s->manager;
@@ -91,12 +120,16 @@ void manager_data(struct sim *s, uint32_t from, const Dagrun__Data *d)
 		return;
 	}
 	stage = s->use->stages[s->use->outputs[d->channel].stage];
+	o->writes += o->vertex == stage->first_vertex;
 	o->values[o->vertex - stage->first_vertex] = o->reading.sum;
 	o->asked = false;
 	shell_step(s, &(struct jm_event){.kind = JM_FETCHED,
 			      .output = (uint32_t)d->channel,
 			      .vertex = o->vertex,
 			      .attempt = o->attempt});
+	if (sim_draw(s, 3) == 0)
+		sim_call(s, (dag_instant)sim_draw(s, 50 * DAG_MS), SIM_MANAGER, true, on_synced,
+			(uint64_t)d->channel << 32 | o->vertex, o->writes);
 }
 
 /* One file after the other gets its name; those of an earlier run have theirs. */

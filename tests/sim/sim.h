@@ -69,6 +69,10 @@
 	X(chained, "a short vertex was started behind the one that it reads")                                \
 	X(chain_broken, "and waited again")                                                                  \
 	X(timed_out, "a vertex ran into its timeout")                                                        \
+	X(released, "an output was given back, as it was on disk")                                           \
+	X(released_again, "and its vertex ran again")                                                        \
+	X(output_kept, "what was on disk was kept over a resume")                                            \
+	X(output_removed, "or somebody had removed it")                                                      \
 	X(reader_freed, "a reader heard that its input's node is gone")                                      \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")
