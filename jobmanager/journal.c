@@ -128,20 +128,22 @@ static void split_facts(struct journal_saved *saved, const char *lines)
 	buffer_fini(&fact);
 }
 
-static int put_meta(sqlite3 *db, const char *name, const char *value)
+static int put_meta(sqlite3 *db, const struct graph_pair *meta, size_t n)
 {
-	sqlite3_stmt *stmt;
+	sqlite3_stmt *stmt = NULL;
 	int r = sqlite3_prepare_v2(
 		db, "INSERT OR REPLACE INTO job(name, value, sum) VALUES(?, ?, ?)", -1, &stmt, NULL);
 
-	if (r != SQLITE_OK)
-		return r;
-	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
-	sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 3, meta_sum(name, value));
-	r = sqlite3_step(stmt);
+	for (size_t i = 0; i < n && r == SQLITE_OK; i++) {
+		sqlite3_bind_text(stmt, 1, meta[i].name, -1, SQLITE_STATIC);
+		sqlite3_bind_text(stmt, 2, meta[i].value, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(stmt, 3, meta_sum(meta[i].name, meta[i].value));
+		r = sqlite3_step(stmt);
+		r = r == SQLITE_DONE ? SQLITE_OK : r;
+		sqlite3_reset(stmt);
+	}
 	sqlite3_finalize(stmt);
-	return r == SQLITE_DONE ? SQLITE_OK : r;
+	return r;
 }
 
 static int open_database(struct journal *j)
@@ -163,8 +165,8 @@ static int open_database(struct journal *j)
 	}
 	r = run_sql(j, setup);
 	free(setup);
-	for (size_t i = 0; i < j->config.meta_count && r == SQLITE_OK; i++)
-		r = put_meta(j->db, j->meta[i].name, j->meta[i].value);
+	if (r == SQLITE_OK)
+		r = put_meta(j->db, j->meta, j->config.meta_count);
 	return r == SQLITE_OK ? run_sql(j, "COMMIT") : r;
 }
 
@@ -585,7 +587,7 @@ int journal_set_epoch(const char *folder, uint32_t epoch, struct dag_diag *diag)
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
 	if (r == SQLITE_OK)
-		r = put_meta(db, "epoch", text);
+		r = put_meta(db, &(struct graph_pair){"epoch", text}, 1);
 	sqlite3_close(db);
 	if (r != SQLITE_OK)
 		dag_diag_add(diag, NULL, 0, 0, "cannot write the journal %s: %s", path, sqlite3_errstr(r));

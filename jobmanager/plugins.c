@@ -21,6 +21,7 @@
 struct known_plugin {
 	struct known_plugin *next;
 	struct plugin_info info;
+	const char *word, *folder; /* that it was found by first */
 };
 
 struct plugins {
@@ -200,11 +201,18 @@ int plugins_describe(void *ctx, const char *word, const char *folder, const stru
 	char **ret_error)
 {
 	struct plugins *p = ctx;
-	const char *path = find(p, word, folder);
-	struct known_plugin *k;
+	struct known_plugin *k = p->known;
 	struct buffer out = {0};
+	const char *path;
 	int r;
 
+	while (k && (strcmp(k->word, word) || strcmp(k->folder, folder)))
+		k = k->next;
+	if (k) {
+		*ret_info = &k->info;
+		return 0;
+	}
+	path = find(p, word, folder);
 	if (!path) {
 		*ret_error = base_format("there is no plugin '%s': looked for %s%s beside the graph, in "
 					 "--plugin-path and in dagrun's own "
@@ -219,6 +227,8 @@ int plugins_describe(void *ctx, const char *word, const char *folder, const stru
 		}
 	k = arena_alloc(&p->arena, sizeof(*k));
 	k->info.path = path;
+	k->word = arena_strdup(&p->arena, word);
+	k->folder = arena_strdup(&p->arena, folder);
 	r = run_describe(p, path, &out, ret_error);
 	if (r == 0)
 		r = parse(p, (char *)out.data, &k->info, ret_error);

@@ -24,17 +24,15 @@ static const struct shipped_file *find_file(const struct manager *m, const char 
 
 static int add_file(struct manager *m, const char *path, struct dag_diag *diag)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	const char *slash = strrchr(path, '/');
 	struct shipped_file *f;
 	struct stat st;
 	void *data;
+	int fd;
 
-	if (find_file(m, path)) {
-		if (fd >= 0)
-			close(fd);
+	if (find_file(m, path))
 		return 0;
-	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		dag_diag_add(diag, NULL, 0, 0, "cannot read %s: %s", path, strerror(errno));
 		if (fd >= 0)

@@ -2,12 +2,19 @@
 /* libyaml's events, folded into a tree with a stack of open lists and maps. */
 #include "yaml_tree.h"
 
+#include <uthash.h>
 #include <yaml.h>
+
+struct known_key {
+	const char *text;
+	UT_hash_handle hh;
+};
 
 struct level {
 	struct yaml_node *node;
 	struct yaml_node **tail;
 	struct yaml_node *key; /* MAP: waits for its value */
+	struct known_key *keys;
 };
 
 struct tree_parser {
@@ -25,9 +32,24 @@ static int fail(struct tree_parser *p, yaml_mark_t mark, const char *text)
 	return DAG_EINVAL;
 }
 
-static bool has_key(const struct yaml_node *map, const char *key)
+/* False where the map has the key already. */
+static bool add_key(struct tree_parser *p, struct level *map, const char *text)
 {
-	return yaml_get(map, key) != NULL;
+	struct known_key *known;
+
+	HASH_FIND_STR(map->keys, text, known);
+	if (known)
+		return false;
+	known = arena_alloc(p->arena, sizeof(*known));
+	known->text = text;
+	HASH_ADD_KEYPTR(hh, map->keys, text, strlen(text), known);
+	return true;
+}
+
+static void close_level(struct tree_parser *p)
+{
+	p->depth--;
+	HASH_CLEAR(hh, p->stack[p->depth].keys);
 }
 
 /* Hangs a complete or opened node below the innermost open one. */
@@ -43,7 +65,7 @@ static int attach(struct tree_parser *p, struct yaml_node *node, yaml_mark_t mar
 	if (top->node->kind == YAML_MAP && !top->key) {
 		if (node->kind != YAML_SCALAR)
 			return fail(p, mark, "a key must be plain text");
-		if (has_key(top->node, node->text)) {
+		if (!add_key(p, top, node->text)) {
 			char *text = base_format("the key '%s' is there twice", node->text);
 			int r = fail(p, mark, text);
 
@@ -69,7 +91,7 @@ static int open_level(struct tree_parser *p, struct yaml_node *node, yaml_mark_t
 		return r;
 	if (p->depth == YAML_DEPTH_MAX)
 		return fail(p, mark, "lists and maps are nested too deep; the limit is 64");
-	p->stack[p->depth++] = (struct level){node, &node->child, NULL};
+	p->stack[p->depth++] = (struct level){.node = node, .tail = &node->child};
 	return 0;
 }
 
@@ -96,7 +118,7 @@ static int on_event(struct tree_parser *p, const yaml_event_t *event)
 		return open_level(p, node, event->start_mark);
 	case YAML_SEQUENCE_END_EVENT:
 	case YAML_MAPPING_END_EVENT:
-		p->depth--;
+		close_level(p);
 		return 0;
 	case YAML_ALIAS_EVENT:
 		return fail(
@@ -152,6 +174,8 @@ int yaml_parse(struct arena *arena, const char *file, const char *text, size_t l
 		base_oom(sizeof(parser));
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	r = parse_events(&p, &parser);
+	while (p.depth)
+		close_level(&p);
 	yaml_parser_delete(&parser);
 	if (r == 0)
 		*ret_root = p.root;

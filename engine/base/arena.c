@@ -15,7 +15,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 	size = (size + 15) & ~(size_t)15;
 	if (!page || page->size - page->used < size) {
-		size_t page_size = page ? DAG_MIN(page->size * 2, (size_t)1 << 20) : 4096;
+		size_t page_size = page ? DAG_MIN(page->size * 2, (size_t)1 << 20) : 512;
 
 		page_size = DAG_MAX(page_size, size);
 		page = base_alloc(sizeof(*page) + page_size);
