@@ -36,6 +36,21 @@ char *base_strndup(const char *s, size_t n);
 char *base_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *base_vformat(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
+/*
+ * memcpy of much: in pieces, since glibc 2.36 copies more than 2 KiB by `rep movsb`, which falls from 55 to
+ * 3.5 GB/s on AMD's Zen where the target lies less than 64 bytes above the source within their pages.
+ */
+static inline void base_copy(void *to, const void *from, size_t n)
+{
+	enum { PIECE = 1024 };
+	unsigned char *t = to;
+	const unsigned char *f = from;
+
+	for (; n > PIECE; n -= PIECE, t += PIECE, f += PIECE)
+		memcpy(t, f, PIECE);
+	memcpy(t, f, n);
+}
+
 /* Makes room for one more element in a growing array and zeroes it: *DAG_APPEND(items, count, cap) = x. */
 #define DAG_APPEND(items, count, cap)                                                                        \
 	((void)((count) == (cap) ? ((items) = base_grow((items), &(cap), sizeof(*(items)))) : (items)),      \

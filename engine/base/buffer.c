@@ -18,7 +18,7 @@ void *buffer_extend(struct buffer *b, size_t n)
 void buffer_append(struct buffer *b, const void *data, size_t n)
 {
 	if (n)
-		memcpy(buffer_extend(b, n), data, n);
+		base_copy(buffer_extend(b, n), data, n);
 }
 
 void buffer_format(struct buffer *b, const char *format, ...)

@@ -71,7 +71,7 @@ static bool place_block(struct data *d, struct reading *r, const struct block_he
 		data_post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = need});
 		return false;
 	}
-	memcpy(d->base + d->used, payload, h->length);
+	base_copy(d->base + d->used, payload, h->length);
 	event.ref = (struct block_ref){d->segment, h->records, d->used, h->length, h->kind};
 	d->used += need;
 	data_post_event(d, &event);

@@ -45,11 +45,10 @@ struct host_stage {
 
 /* The segment that this host writes to: blocks are taken from its end. Guarded by host.lock. */
 struct host_space {
-	struct host_segment *segment;
+	struct host_segment *segment, *next; /* next: was asked for before this one is full */
 	uint64_t used;
 	bool asked;
 	int error;
-	uint64_t granted_last;
 };
 
 struct host_start {

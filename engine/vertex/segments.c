@@ -71,20 +71,27 @@ static void retire_if_done(struct host *host, struct host_segment *s)
 {
 	struct host_msg msg = {.kind = HOST_RETIRE};
 
-	if (!s->granted || s->open || s->kept || s == host->space.segment)
+	if (!s->granted || s->open || s->kept || s == host->space.segment || s == host->space.next)
 		return;
 	s->granted = false;
 	msg.u.segment.id = s->id;
 	host_send(host, &msg, NULL, 0);
 }
 
-static void leave_segment(struct host *host)
+static void begin_next(struct host *host)
 {
 	struct host_segment *s = host->space.segment;
 
-	host->space.segment = NULL;
+	host->space.segment = host->space.next;
+	host->space.next = NULL;
+	host->space.used = 0;
 	if (s)
 		retire_if_done(host, s);
+}
+
+static bool has_room(const struct host_space *space, uint64_t size)
+{
+	return space->segment && space->segment->size - space->used >= size;
 }
 
 void host_space_close(struct host *host, struct host_segment *segment, bool keep)
@@ -119,23 +126,24 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 
 	size = (size + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
 	pthread_mutex_lock(&host->lock);
-	while (!space->segment || space->segment->size - space->used < size) {
-		if (!space->asked) {
-			leave_segment(host);
-			ask_space(host, DAG_MAX(size, step));
+	while (r == 0 && !has_room(space, size)) {
+		if (space->next) {
+			begin_next(host);
+			continue;
 		}
+		if (!space->asked)
+			ask_space(host, DAG_MAX(size, step));
 		while (space->asked)
 			host_wait(host);
-		if (space->error) {
-			r = space->error;
-			break;
-		}
+		r = space->next ? 0 : space->error;
 	}
 	if (r == 0) {
 		*ret_segment = space->segment;
 		*ret_offset = space->used;
 		space->used += size;
 		space->segment->open++;
+		if (!space->asked && !space->next && !has_room(space, space->segment->size / 4))
+			ask_space(host, step);
 		if (size >= POPULATED) {
 			fresh = DAG_MAX(space->segment->populated, *ret_offset & ~(uint64_t)4095);
 			end = space->used;
@@ -165,10 +173,9 @@ void host_on_grant(struct host *host, const struct host_msg *msg, int fd)
 	host->space.error = msg->u.segment.error;
 	if (host->space.error)
 		return;
-	host->space.segment = host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
-	host->space.used = 0;
-	if (host->space.segment)
-		host->space.segment->granted = true;
+	host->space.next = host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
+	if (host->space.next)
+		host->space.next->granted = true;
 	else
 		host->space.error = DAG_ENOSPC;
 }

@@ -9,7 +9,7 @@
 struct fifo_block {
 	uint32_t refs; /* guarded by host.lock */
 	uint32_t len, records;
-	unsigned char data[];
+	_Alignas(64) unsigned char data[];
 };
 
 /* A block that waits to be read. */

@@ -72,7 +72,10 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
 	p->block_records = 0;
 	if (is_fifo(s)) {
-		p->fifo = base_alloc(sizeof(*p->fifo) + size);
+		/* Not zeroed: that is as much work as writing it. */
+		p->fifo = aligned_alloc(64, (sizeof(*p->fifo) + size + 63) & ~(uint64_t)63);
+		if (!p->fifo)
+			base_oom(size);
 		p->at = p->fifo->data;
 		p->end = p->at + size;
 		return 0;
@@ -106,10 +109,10 @@ static int wait_credit(struct dag_vertex *v, struct out_part *p)
 	return r;
 }
 
-static bool fifo_is_full(const struct dag_vertex *v, const struct out_part *p)
+static bool fifo_holds(const struct out_part *p, uint64_t bytes)
 {
 	for (size_t i = 0; i < p->reader_count; i++)
-		if (p->readers[i]->queued_bytes >= v->window)
+		if (p->readers[i]->queued_bytes >= bytes)
 			return true;
 	return false;
 }
@@ -118,21 +121,25 @@ static bool fifo_is_full(const struct dag_vertex *v, const struct out_part *p)
 static int push_fifo(struct dag_vertex *v, struct out_part *p, struct fifo_block *block)
 {
 	struct host *host = v->host;
+	bool hungry = false;
 
 	pthread_mutex_lock(&host->lock);
-	while (fifo_is_full(v, p) && !p->closed)
-		host_wait(host);
+	if (fifo_holds(p, v->window))
+		while (fifo_holds(p, v->window / 2) && !p->closed)
+			host_wait(host);
 	block->refs = 1; /* this function's own */
 	for (size_t i = 0; i < p->reader_count; i++) {
 		if (p->readers[i]->state == CHANNEL_ENDED)
 			continue;
 		block->refs++;
+		hungry = hungry || !p->readers[i]->queued_bytes;
 		reader_push_block(p->readers[i],
 			(struct queued_block){block->data, block->len, block->records, BLOCK_DATA, block});
 	}
 	if (--block->refs == 0)
 		free(block);
-	host_changed(host);
+	if (hungry)
+		host_changed(host);
 	pthread_mutex_unlock(&host->lock);
 	return 0;
 }
@@ -322,7 +329,7 @@ static int append(struct dag_vertex *v, uint32_t stream, uint32_t part, const vo
 	if (key_len)
 		memcpy(p->at + head, key, key_len);
 	if (len)
-		memcpy(p->at + head + key_len, data, len);
+		base_copy(p->at + head + key_len, data, len);
 	p->at += need;
 	p->block_records++;
 	return 0;

@@ -26,18 +26,22 @@ struct wire_socket {
 	wire_lost_fn *on_lost;
 	void *ctx;
 	struct wire_socket *monitor; /* watches this one's connection */
-	bool dead;                   /* destroyed while its messages were being handled */
+	bool awake; /* may have input of which its descriptor tells no more: it was used since */
+	bool dead;  /* destroyed while its messages were being handled */
 	int type;
 };
 
-static bool has_input(const struct wire_socket *s)
+static bool has_input(struct wire_socket *s)
 {
 	int events = 0;
 	size_t len = sizeof(events);
 
-	if (zmq_getsockopt(s->socket, ZMQ_EVENTS, &events, &len) < 0)
+	if (!s->awake)
 		return false;
-	return events & ZMQ_POLLIN;
+	if (zmq_getsockopt(s->socket, ZMQ_EVENTS, &events, &len) < 0)
+		events = 0;
+	s->awake = events & ZMQ_POLLIN;
+	return s->awake;
 }
 
 static bool receive_one(struct wire_socket *s)
@@ -128,9 +132,11 @@ static void on_check(uv_check_t *check)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-	(void)poll;
+	struct wire_socket *s = poll->data;
+
 	(void)status;
-	(void)events; /* the check handle does the work */
+	(void)events;
+	s->awake = true; /* the check handle does the work */
 }
 
 void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop)
@@ -182,6 +188,7 @@ static struct wire_socket *wrap(
 	s->type = type;
 	s->on_recv = on_recv;
 	s->ctx = ctx;
+	s->awake = true;
 	DAG_ASSERT(zmq_getsockopt(socket, ZMQ_FD, &fd, &len) == 0);
 	DAG_ASSERT(uv_poll_init(wire->loop, &s->poll, fd) == 0);
 	s->poll.data = s;
@@ -232,6 +239,7 @@ int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_end
 	char real[256];
 	size_t len = sizeof(real);
 
+	s->awake = true;
 	if (zmq_bind(s->socket, endpoint) < 0)
 		return DAG_EIO;
 	if (zmq_getsockopt(s->socket, ZMQ_LAST_ENDPOINT, real, &len) < 0)
@@ -242,6 +250,7 @@ int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_end
 
 int wire_socket_connect(struct wire_socket *s, const char *endpoint)
 {
+	s->awake = true;
 	return zmq_connect(s->socket, endpoint) < 0 ? DAG_EIO : 0;
 }
 
@@ -263,6 +272,7 @@ void wire_socket_watch(struct wire_socket *s, wire_lost_fn *on_lost)
 
 	s->on_lost = on_lost;
 	snprintf(endpoint, sizeof(endpoint), "inproc://dagrun.monitor.%p", (void *)s);
+	s->awake = true;
 	if (zmq_socket_monitor(s->socket, endpoint, ZMQ_EVENT_DISCONNECTED) < 0)
 		return;
 	monitor = zmq_socket(wire_context(), ZMQ_PAIR);
@@ -274,6 +284,7 @@ int wire_socket_send(struct wire_socket *s, zmq_msg_t *frames, size_t count)
 {
 	int r = 0;
 
+	s->awake = true;
 	for (size_t i = 0; i < count; i++) {
 		if (r == 0 && zmq_msg_send(&frames[i], s->socket,
 				      ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)) >= 0)
