@@ -64,7 +64,7 @@ void input_push_block(struct input_channel *ch, const struct block_ref *ref)
 	}
 	msg.u.data.port = ch->port;
 	msg.u.data.producer = ch->producer;
-	msg.u.data.blocks = 1;
+	msg.u.data.count = 1;
 	host_send_msg(a->host, &msg, ref, sizeof(*ref), -1);
 }
 
@@ -340,7 +340,8 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 		.reader = a->key.vertex,
 		.reader_port = port,
 		.live = in->channel == GRAPH_PIPE,
-		.credit = FETCH_WINDOW};
+		.credit =
+			FETCH_WINDOW / DAG_MIN(DAG_MAX(in->count / FETCHES, 1u), HOST_OPEN_AHEAD / FETCHES)};
 	struct host_msg msg = {0};
 	struct input_channel *ch = new_channel(a, port, producer);
 
@@ -351,15 +352,13 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 	data_fetch(a->job->daemon->data, ch->number, peer->data, &open);
 }
 
-void input_open(struct attempt *a, uint32_t port, uint32_t producer)
+static void open_one(struct attempt *a, uint32_t port, uint32_t producer)
 {
 	struct job *job = a->job;
-	struct input_port *in = port < a->input_count ? &a->inputs[port] : NULL;
+	struct input_port *in = &a->inputs[port];
 	struct attempt *from;
 	uint32_t node;
 
-	if (!in || producer >= in->count)
-		return;
 	if (in->channels[producer] && in->channels[producer]->followed)
 		free_channel(in->channels[producer]); /* the host asks all the same */
 	if (in->channels[producer])
@@ -394,6 +393,14 @@ void input_open(struct attempt *a, uint32_t port, uint32_t producer)
 		open_sealed(a, port, producer, from);
 	else
 		input_push_error(a, port, producer, DAG_EMISSING, "the producer's output is not here");
+}
+
+void input_open(struct attempt *a, uint32_t port, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = 0; port < a->input_count && first < a->inputs[port].count &&
+			     i < DAG_MIN(count, a->inputs[port].count - first);
+		i++)
+		open_one(a, port, first + i);
 }
 
 static struct input_channel *find_channel(struct attempt *a, uint32_t port, uint32_t producer)
@@ -432,7 +439,7 @@ void input_close(struct attempt *a, uint32_t port, uint32_t producer)
 
 	if (!ch && port < a->input_count && producer < a->inputs[port].count &&
 		a->inputs[port].channel == GRAPH_PIPE) {
-		input_open(a, port, producer);
+		open_one(a, port, producer);
 		ch = find_channel(a, port, producer);
 	}
 	if (ch)

@@ -34,6 +34,7 @@
 #define DATA_KEPT (24 * 3600 * DAG_SECOND)
 #define PIPE_WINDOW (4ull << 20)
 #define FETCH_WINDOW (8ull << 20)
+#define FETCHES 8u /* with such a window; where more are read at a time, each has a smaller one */
 #define STDERR_HEAD 1024u
 #define STDERR_TAIL 4096u
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
@@ -442,7 +443,7 @@ struct input_channel {
 	UT_hash_handle hh;
 };
 
-void input_open(struct attempt *a, uint32_t port, uint32_t producer);
+void input_open(struct attempt *a, uint32_t port, uint32_t first, uint32_t count);
 /* The producer that a chained attempt was started behind has sealed: it stays as long as it is read. */
 void input_follow(struct attempt *a, struct attempt *from);
 /*

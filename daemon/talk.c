@@ -149,7 +149,7 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 		return;
 	switch (msg->kind) {
 	case HOST_OPEN:
-		input_open(a, msg->u.data.port, msg->u.data.producer);
+		input_open(a, msg->u.data.port, msg->u.data.producer, msg->u.data.count);
 		break;
 	case HOST_CONSUMED:
 		input_consumed(a, msg->u.data.port, msg->u.data.producer, msg->u.data.bytes);

@@ -17,7 +17,12 @@ size_t index_size(uint32_t streams, uint32_t parts, uint32_t blocks)
 	       parts * sizeof(struct index_part) + blocks * sizeof(struct block_ref);
 }
 
-int index_check(const void *data, size_t len, struct index_view *ret_view)
+static bool is_within(const struct index_view *v, const struct index_part *p)
+{
+	return p->first_block <= v->header->blocks && p->block_count <= v->header->blocks - p->first_block;
+}
+
+int index_look(const void *data, size_t len, struct index_view *ret_view)
 {
 	struct index_view v = {.header = data};
 	uint64_t parts = 0;
@@ -34,14 +39,17 @@ int index_check(const void *data, size_t len, struct index_view *ret_view)
 		parts += v.streams[i].parts;
 	if (parts != v.header->parts)
 		return DAG_ECORRUPT;
-	for (uint32_t i = 0; i < v.header->parts; i++) {
-		const struct index_part *p = &v.parts[i];
-
-		if (p->first_block > v.header->blocks || p->block_count > v.header->blocks - p->first_block)
-			return DAG_ECORRUPT;
-	}
 	*ret_view = v;
 	return 0;
+}
+
+int index_check(const void *data, size_t len, struct index_view *ret_view)
+{
+	int r = index_look(data, len, ret_view);
+
+	for (uint32_t i = 0; r == 0 && i < ret_view->header->parts; i++)
+		r = is_within(ret_view, &ret_view->parts[i]) ? 0 : DAG_ECORRUPT;
+	return r;
 }
 
 const struct index_part *index_part(const struct index_view *view, uint32_t stream, uint32_t part)
@@ -52,7 +60,8 @@ const struct index_part *index_part(const struct index_view *view, uint32_t stre
 		return NULL;
 	for (uint32_t i = 0; i < stream; i++)
 		p += view->streams[i].parts;
-	return p + part;
+	p += part;
+	return is_within(view, p) ? p : NULL;
 }
 
 struct dag_hash index_hash(const struct index_view *view)

@@ -77,7 +77,7 @@ struct index_part {
 
 #define INDEX_MAGIC 0x64616769u
 
-/* An index as it lies in memory, checked. */
+/* An index as it lies in memory. */
 struct index_view {
 	const struct index_header *header;
 	const struct index_stream *streams;
@@ -85,9 +85,11 @@ struct index_view {
 	const struct block_ref *blocks;
 };
 
-/* Checks that `data` is one whole index. DAG_ECORRUPT otherwise. */
+/* Checks that `data` is as large as its header says. DAG_ECORRUPT otherwise. */
+int index_look(const void *data, size_t len, struct index_view *ret_view);
+/* And that all its parts name blocks that are there. */
 int index_check(const void *data, size_t len, struct index_view *ret_view);
-/* A part of a stream; NULL where there is none. */
+/* A part of a stream; NULL where there is none, or it names blocks that are not there. */
 const struct index_part *index_part(const struct index_view *view, uint32_t stream, uint32_t part);
 size_t index_size(uint32_t streams, uint32_t parts, uint32_t blocks);
 /* The attempt's hash: the hash of its parts' hashes and counts. */

@@ -37,7 +37,7 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 	switch (ch->kind) {
 	case HOST_CHANNEL_SEALED:
 		index = host_locate(v->host, &msg->u.channel.index);
-		if (index && index_check(index, msg->u.channel.index.length, &ch->index) == 0)
+		if (index && index_look(index, msg->u.channel.index.length, &ch->index) == 0)
 			ch->part = index_part(&ch->index, msg->u.channel.stream, msg->u.channel.part);
 		if (!ch->part) {
 			fail_channel(ch, DAG_ECORRUPT,

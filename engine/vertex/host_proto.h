@@ -17,14 +17,15 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 4
+#define HOST_PROTO_VERSION 5
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_PACKET_MAX 32768u
 #define HOST_TAIL_MAX 16384u
 #define HOST_BLOCKS_MAX (HOST_TAIL_MAX / sizeof(struct block_ref))
-#define HOST_GIVEN_MAX 16u /* producers of a vertex */
-#define HOST_TASKS_MAX 64u /* vertices of one fifo group */
+#define HOST_OPEN_AHEAD 256u /* producers of a port that are asked for before they are read */
+#define HOST_GIVEN_MAX 16u   /* producers of a vertex */
+#define HOST_TASKS_MAX 64u   /* vertices of one fifo group */
 #define HOST_RING_SIZE 256u
 
 enum host_msg_kind {
@@ -43,7 +44,7 @@ enum host_msg_kind {
 	HOST_EXIT,
 	/* host to daemon */
 	HOST_READY = 100,
-	HOST_OPEN,     /* read (port, producer) from its start */
+	HOST_OPEN,     /* read so many producers of a port, from this one on, from their starts */
 	HOST_CONSUMED, /* bytes of a LIVE channel, all in all */
 	HOST_CLOSE,    /* (port, producer) is not read any more */
 	HOST_SPACE,    /* a segment of at least `bytes` is wanted */
@@ -129,7 +130,7 @@ struct host_msg {
 		} channel;
 		struct {
 			uint32_t port, producer;
-			uint32_t blocks;
+			uint32_t count; /* BLOCKS: in the tail; OPEN: producers */
 			uint64_t bytes; /* CONSUMED */
 			struct channel_end end;
 			uint32_t checked; /* END: the counts and hash mean something */

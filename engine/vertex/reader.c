@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define CONSUMED_STEP (1u << 20) /* bytes of a live channel, that are told together */
-#define OPEN_AHEAD 8             /* producers of a port that are asked for before they are read */
 
 static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
 {
@@ -27,37 +26,45 @@ static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int err
 	return task_fail(v, error, text);
 }
 
-static void send_open(struct dag_vertex *v, uint32_t port, uint32_t producer)
+/* Those of the range that were not opened yet, as few messages as can be. */
+static void open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
 {
-	struct in_channel *ch = &v->in[port].channels[producer];
-	struct host_msg msg = {.kind = HOST_OPEN, .task = v->task};
+	struct in_channel *channels = v->in[port].channels;
 
-	if (ch->state != CHANNEL_NEW)
-		return;
-	ch->state = CHANNEL_OPENING;
-	if (v->in[port].flags & HOST_PORT_FIFO) {
-		ch->state = CHANNEL_OPEN;
-		ch->kind = HOST_CHANNEL_LIVE;
-		return;
+	while (first < end) {
+		struct host_msg msg = {.kind = HOST_OPEN, .task = v->task, .u.data = {port, first, 0}};
+
+		for (; first < end && channels[first].state == CHANNEL_NEW; first++, msg.u.data.count++) {
+			channels[first].state = CHANNEL_OPENING;
+			if (v->in[port].flags & HOST_PORT_FIFO) {
+				channels[first].state = CHANNEL_OPEN;
+				channels[first].kind = HOST_CHANNEL_LIVE;
+			}
+		}
+		if (!msg.u.data.count)
+			first++;
+		else if (!(v->in[port].flags & HOST_PORT_FIFO))
+			host_send(v->host, &msg, NULL, 0);
 	}
-	msg.u.data.port = port;
-	msg.u.data.producer = producer;
-	host_send(v->host, &msg, NULL, 0);
 }
 
-static void open_ahead(struct dag_vertex *v, uint32_t port, uint32_t upto)
+/* Many at a time: where their parts are small, it is the messages that cost. */
+static void open_ahead(struct dag_vertex *v, uint32_t port)
 {
 	struct in_port *p = &v->in[port];
+	uint32_t end = DAG_MIN(p->producers, p->current + HOST_OPEN_AHEAD);
 
-	for (; p->opened < p->producers && p->opened < upto; p->opened++)
-		send_open(v, port, p->opened);
+	if (p->opened >= end || (p->opened > p->current + HOST_OPEN_AHEAD / 2 && end < p->producers))
+		return;
+	open_range(v, port, p->opened, end);
+	p->opened = end;
 }
 
 void reader_open_live(struct dag_vertex *v)
 {
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
 		if (v->in[port].flags & (HOST_PORT_LIVE | HOST_PORT_FIFO))
-			open_ahead(v, port, v->in[port].producers);
+			open_range(v, port, 0, v->in[port].opened = v->in[port].producers);
 }
 
 /* ---- blocks ---- */
@@ -183,7 +190,7 @@ static int next_live(struct dag_vertex *v, struct in_channel *ch)
 static int wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
 	if (ch->state == CHANNEL_NEW)
-		send_open(v, port, producer);
+		open_range(v, port, producer, producer + 1);
 	pthread_mutex_lock(&v->host->lock);
 	while (ch->state == CHANNEL_OPENING)
 		host_wait(v->host);
@@ -423,7 +430,7 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 	while (p->current < p->producers && !p->closed) {
 		int n;
 
-		open_ahead(v, port, p->current + OPEN_AHEAD);
+		open_ahead(v, port);
 		n = reader_next(v, port, p->current, r);
 		if (n != 0)
 			return n;
@@ -475,8 +482,8 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 			if (ch->state == CHANNEL_ENDED)
 				continue;
 			/* Sealed channels are opened a few at a time, live ones all at the start. */
-			if (left++ < OPEN_AHEAD)
-				send_open(v, port, producer);
+			if (left++ < HOST_OPEN_AHEAD)
+				open_range(v, port, producer, producer + 1);
 			if (!channel_ready(v, ch))
 				continue;
 			n = reader_next(v, port, producer, r);
