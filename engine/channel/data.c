@@ -16,10 +16,11 @@ void data_post_event(struct data *d, const struct data_event *event)
 
 	pthread_mutex_lock(&d->events.lock);
 	closed = d->events.closed;
+	/* Where there are others its loop is awake; the handle lives as long as the queue is open. */
+	if (!closed && !d->events.count)
+		uv_async_send(&d->events.wake);
 	if (!closed)
 		*DAG_APPEND(d->events.items, d->events.count, d->events.cap) = *event;
-	if (!closed)
-		uv_async_send(&d->events.wake);
 	pthread_mutex_unlock(&d->events.lock);
 	if (closed)
 		free(event->text);
@@ -27,10 +28,14 @@ void data_post_event(struct data *d, const struct data_event *event)
 
 static void post_command(struct data *d, const struct command *command)
 {
+	bool awake;
+
 	pthread_mutex_lock(&d->commands.lock);
+	awake = d->commands.count;
 	*DAG_APPEND(d->commands.items, d->commands.count, d->commands.cap) = *command;
 	pthread_mutex_unlock(&d->commands.lock);
-	uv_async_send(&d->commands.wake);
+	if (!awake)
+		uv_async_send(&d->commands.wake);
 }
 
 static void on_events(uv_async_t *wake)
