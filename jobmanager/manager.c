@@ -376,6 +376,7 @@ static int start(struct manager *m, struct dag_diag *diag)
 		r = data_new(&m->loop, m->config->keys, NULL, false, outputs_on_data, m, &m->data, NULL);
 	if (r < 0)
 		return r;
+	data_lend(m->data);
 	if (saved)
 		progress_say(m, "resuming job %s of '%s' in epoch %u: %zu facts", m->job, m->graph->name,
 			m->epoch, saved->fact_count);

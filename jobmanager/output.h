@@ -4,7 +4,6 @@
 /* Inside of the outputs: what fetching (outputs.c) and files and publication (publish.c) share. */
 #include "shell.h"
 
-#define WRITE_BUFFER (1u << 20)
 #define SYNC_BYTES (64u << 20) /* of a file; then what they came from is given back */
 
 /* One file of an output: the only one, or that of one vertex. */
@@ -23,33 +22,27 @@ struct output {
 	char *lock_path;
 	int lock_fd;
 	bool locked;
+	off_t *ends;     /* in the only file, of the records of each vertex that was fetched */
+	off_t size;      /* of the file that is written, with what is on its way there */
+	uint32_t rounds; /* of writing it from its begin */
 	/* What is being fetched: */
 	uint64_t channel; /* 0: nothing */
 	uint32_t vertex, attempt, node;
-	off_t *ends; /* in the only file, of the records of each vertex that was fetched */
-	off_t begin; /* of this vertex's records in the file */
-	off_t size;  /* written */
-	struct buffer pending;
-	uint64_t records, bytes, consumed;
+	bool ended; /* all of it came */
+	uint64_t records, bytes;
 	struct hash_state *hash;
+	/* What is being written: */
+	struct buffer pending, spare;
+	bool writing;
+	bool held; /* a fetch begins when that has ended: */
+	uint32_t held_vertex, held_attempt, held_node;
 	uint64_t bytes_total;
 	/* What of the only file is on disk: */
 	off_t synced;
 	bool syncing;
-	uint32_t writes; /* of the file from its begin */
-};
-
-/* Memory that fetched blocks are put into. */
-struct output_segment {
-	struct output_segment *next;
-	uint32_t id;
-	uint64_t size;
-	unsigned char *base;
 };
 
 struct outputs_state {
-	struct output_segment *segments;
-	uint32_t last_segment;
 	uint64_t last_channel;
 	char **made; /* folders that were made for the job */
 	size_t made_count, made_cap;
@@ -59,6 +52,21 @@ struct outputs_state {
 char *output_temporary(const char *path, const char *job);
 /* Makes and opens the file that a vertex's records go to before they are published. DAG_EIO with errno. */
 int output_open_temporary(const struct manager *m, struct output_file *f);
-void outputs_free_segments(struct manager *m);
+
+/* ---- output_disk.c ---- */
+/* The file that the vertex which is fetched is written to. */
+struct output_file *output_file(const struct manager *m, const struct output *o);
+/* Where a vertex's records begin; what a fetch that failed has left there goes. False with errno. */
+bool output_begin(const struct manager *m, struct output *o);
+/* Writes what is pending, by another thread; then outputs_on_written. Not while another is under way. */
+void output_write(struct manager *m, struct output *o);
+/* At once. DAG_ENOSPC or DAG_EIO with errno. */
+int output_write_now(struct manager *m, struct output *o);
+/* Syncs the file, and tells how far it is on disk; whole: and then only that the vertex is fetched. */
+void output_sync(struct manager *m, struct output *o, bool whole);
+void output_tell(struct manager *m, const struct output *o, bool synced);
+
+/* ---- outputs.c ---- */
+void outputs_on_written(struct manager *m, struct output *o, int r, int error);
 
 #endif

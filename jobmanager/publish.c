@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define COPY_BUFFER (1u << 20)
+
 /* ---- files ---- */
 
 char *output_temporary(const char *path, const char *job)
@@ -332,12 +334,12 @@ struct publication {
 
 static char *copy_to_stdout(int fd)
 {
-	char *buf = base_alloc(WRITE_BUFFER);
+	char *buf = base_alloc(COPY_BUFFER);
 	char *error = NULL;
 	off_t at = 0;
 	ssize_t n;
 
-	while (!error && (n = pread(fd, buf, WRITE_BUFFER, at)) > 0) {
+	while (!error && (n = pread(fd, buf, COPY_BUFFER, at)) > 0) {
 		at += n;
 		for (ssize_t done = 0; done < n && !error;) {
 			ssize_t w = write(STDOUT_FILENO, buf + done, (size_t)(n - done));
@@ -437,6 +439,7 @@ void outputs_destroy(struct manager *m)
 		free(o->files);
 		free(o->ends);
 		buffer_fini(&o->pending);
+		buffer_fini(&o->spare);
 		hash_state_destroy(&o->hash);
 	}
 	/* Innermost first; a folder that something was published in stays, as rmdir sees to. */
@@ -444,7 +447,6 @@ void outputs_destroy(struct manager *m)
 		rmdir(state->made[i]);
 		free(state->made[i]);
 	}
-	outputs_free_segments(m);
 	free(state->made);
 	free(state);
 	free(m->outputs);

@@ -36,7 +36,7 @@ enum data_event_kind {
 	DATA_CLOSED,   /* peer; error: not because it has enough, but because it failed */
 	DATA_SENT,     /* a block's bytes are not needed any more: pin */
 	/* as a reader */
-	DATA_BLOCK,        /* channel, ref: it lies in a segment that was given */
+	DATA_BLOCK,        /* channel, ref: it lies in a segment that was given, or `lent` for the call */
 	DATA_END,          /* channel, end, checked */
 	DATA_FAILED,       /* channel, error, text (allocated; the handler frees it) */
 	DATA_NEED_SEGMENT, /* bytes at least */
@@ -55,6 +55,8 @@ struct data_event {
 	int error;
 	char *text;
 	void *pin;
+	const unsigned char *lent;
+	zmq_msg_t *message; /* that it lies in */
 };
 
 typedef void data_event_fn(void *ctx, const struct data_event *event);
@@ -73,7 +75,9 @@ void data_send_end(struct data *data, const struct data_peer *peer, uint64_t blo
 	const struct channel_end *end, bool checked);
 void data_send_error(struct data *data, const struct data_peer *peer, int error, const char *text);
 
-/* reader: `channel` is the owner's number, never used again */
+/* reader: blocks are lent to on_event, and no segments are asked for. Before anything is fetched. */
+void data_lend(struct data *data);
+/* `channel` is the owner's number, never used again */
 void data_fetch(struct data *data, uint64_t channel, const char *endpoint, const struct data_open *open);
 void data_consumed(struct data *data, uint64_t channel, uint64_t bytes);
 /* failed: the reader has not had enough, and another attempt of it may come. */

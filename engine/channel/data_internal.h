@@ -61,6 +61,7 @@ struct waiting {
 struct dealer {
 	struct data *data;
 	char *endpoint;
+	bool local;
 	struct wire_socket *socket;
 	UT_hash_handle hh;
 };
@@ -77,7 +78,8 @@ struct data {
 	uv_loop_t *owner_loop;
 	uv_loop_t own_loop;
 	uv_loop_t *loop; /* where sockets live: own_loop, or the owner's */
-	bool threaded;
+	bool threaded, lends;
+	bool local; /* serves this process only: nothing is damaged on its way */
 	pthread_t thread;
 	const struct wire_keys *keys;
 	struct command_queue commands;
