@@ -249,7 +249,8 @@ static void free_out(struct host *host, size_t n)
 		free(host->out[i].bytes);
 	}
 	host->out_count -= n;
-	memmove(host->out, host->out + n, host->out_count * sizeof(*host->out));
+	if (host->out_count)
+		memmove(host->out, host->out + n, host->out_count * sizeof(*host->out));
 }
 
 void talk_flush(struct host *host)
