@@ -3,22 +3,26 @@
 #include "std.h"
 
 struct source {
-	struct dag_record r;
-	struct span key;
-	uint64_t prefix;
+	struct keyed k;
 	uint32_t producer;
 };
 
-static void take(const struct key_spec *k, struct source *h)
+/* The next record of the producer; 1, 0 at its end, or an error. */
+static int take(struct merger *m, struct source *s)
 {
-	h->key = key_of(k, &h->r);
-	h->prefix = key_prefix(k, h->key);
+	int n = dag_read_from(m->v, m->port, s->producer, &s->k.r);
+
+	if (n > 0) {
+		s->k.key = key_of(&m->key, &s->k.r);
+		s->k.prefix = key_prefix(&m->key, s->k.key);
+	}
+	return n;
 }
 
 /* Equal keys keep the producers' order. */
 static bool before(const struct key_spec *k, const struct source *a, const struct source *b)
 {
-	int c = key_compare(k, a->key, a->prefix, b->key, b->prefix);
+	int c = key_compare(k, a->k.key, a->k.prefix, b->k.key, b->k.prefix);
 
 	return c ? c < 0 : a->producer < b->producer;
 }
@@ -42,43 +46,61 @@ static void sift_down(const struct key_spec *k, struct source *heap, uint32_t co
 	}
 }
 
-static int merge_heap(struct dag_vertex *v, const struct key_spec *k, struct source *heap)
+static int begin(struct merger *m)
 {
-	uint32_t count = 0, producers = dag_producers(v, 0);
+	uint32_t producers = dag_producers(m->v, m->port);
 	int n;
 
+	m->heap = calloc(producers + 1, sizeof(*m->heap));
+	if (!m->heap)
+		return dag_fail(m->v, "out of memory");
 	for (uint32_t i = 0; i < producers; i++) {
-		heap[count].producer = i;
-		n = dag_read_from(v, 0, i, &heap[count].r);
+		m->heap[m->count].producer = i;
+		n = take(m, &m->heap[m->count]);
 		if (n < 0)
 			return n;
-		if (n > 0)
-			take(k, &heap[count++]);
+		m->count += n > 0;
 	}
-	for (uint32_t i = count; i-- > 0;)
-		sift_down(k, heap, count, i);
-	while (count) {
-		n = std_pass(v, 0, &heap[0].r);
-		if (n < 0)
-			return n;
-		n = dag_read_from(v, 0, heap[0].producer, &heap[0].r);
-		if (n < 0)
-			return n;
-		if (n > 0)
-			take(k, &heap[0]);
-		else
-			heap[0] = heap[--count];
-		sift_down(k, heap, count, 0);
-	}
+	for (uint32_t i = m->count; i-- > 0;)
+		sift_down(&m->key, m->heap, m->count, i);
 	return 0;
+}
+
+int merger_next(struct merger *m, const struct keyed **ret)
+{
+	int n = 0;
+
+	if (!m->heap)
+		n = begin(m);
+	else if (m->count) {
+		n = take(m, &m->heap[0]);
+		if (n == 0)
+			m->heap[0] = m->heap[--m->count];
+		if (n >= 0)
+			sift_down(&m->key, m->heap, m->count, 0);
+	}
+	if (n < 0 || !m->count)
+		return n < 0 ? n : 0;
+	*ret = &m->heap[0].k;
+	return 1;
+}
+
+void merger_fini(struct merger *m)
+{
+	free(m->heap);
 }
 
 int merge(struct dag_vertex *v)
 {
-	struct key_spec k = key_spec_read(v);
-	struct source *heap = calloc(dag_producers(v, 0) + 1, sizeof(*heap));
-	int r = heap ? merge_heap(v, &k, heap) : dag_fail(v, "out of memory");
+	struct merger m = {.v = v, .key = key_spec_read(v)};
+	const struct keyed *next;
+	int n;
 
-	free(heap);
-	return r;
+	while ((n = merger_next(&m, &next)) > 0) {
+		n = std_pass(v, 0, &next->r);
+		if (n < 0)
+			break;
+	}
+	merger_fini(&m);
+	return n;
 }

@@ -138,9 +138,9 @@ DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after
 	DAG_ENTRY(join, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
 		DAG_PARAM_NUMBER("right=0: the field of the right side's key; 0: as on the left"),
 		DAG_PARAM("kind=inner|left|semi|anti: which records of the left side are written"),
-		"(key, left TAB right) of records of ports 0 and 1 with the same key; the right side is held "
-		"in "
-		"memory"),
+		DAG_PARAM(
+			"method=hash|merge: the right side is held in memory, or both are sorted by the key"),
+		"(key, left TAB right) of records of ports 0 and 1 with the same key"),
 	DAG_ENTRY(head, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"), "the first n records"),
 	DAG_ENTRY(sample, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000: so many"),
 		"n records drawn at random, the same ones each time"),

@@ -56,7 +56,28 @@ int key_compare(const struct key_spec *k, struct span a, uint64_t a_prefix, stru
 /* The number at the beginning of the text; 0 where there is none. */
 double key_number(struct span text);
 
-/* ---- store.c: records in memory ---- */
+/* ---- merge.c ---- */
+
+/* A record with its key. */
+struct keyed {
+	struct dag_record r;
+	struct span key;
+	uint64_t prefix;
+};
+
+/* The producers of a port, each sorted, as one: v, port and key are the caller's, the rest is zero. */
+struct merger {
+	struct dag_vertex *v;
+	uint32_t port;
+	struct key_spec key;
+	struct source *heap;
+	uint32_t count;
+};
+
+/* The next record in order, until the call after; equal keys in the producers' order. 1, 0 at the end, or an
+ * error. */
+int merger_next(struct merger *m, const struct keyed **ret);
+void merger_fini(struct merger *m);
 
 struct chunk;
 
@@ -64,6 +85,38 @@ struct store {
 	struct chunk *chunks;
 	size_t bytes;
 };
+
+/* ---- join.c ---- */
+
+enum join_kind { JOIN_INNER, JOIN_LEFT, JOIN_SEMI, JOIN_ANTI };
+
+/* A record of the right side; those of one key are chained in their order. */
+struct right {
+	const char *data;
+	size_t len;
+	uint32_t next; /* + 1 */
+};
+
+struct joiner {
+	struct dag_vertex *v;
+	struct key_spec left_key, right_key;
+	enum join_kind kind;
+	struct store store;
+	struct right *rights;
+	uint32_t count, cap;
+	char *line;
+	size_t line_cap;
+};
+
+/* Keeps a record of the right side: its number + 1, or 0 where there is no memory. */
+uint32_t join_keep(struct joiner *j, const struct dag_record *r);
+/* Writes what a record of the left side comes to: `first` is the chain of its partners; has: there are any.
+ */
+int join_write(struct joiner *j, struct span key, const struct dag_record *left, bool has, uint32_t first);
+/* join_merge.c: both sides are sorted; of the right one, the records of one key are held. */
+int join_merge(struct joiner *j);
+
+/* ---- store.c: records in memory ---- */
 
 /* Room that lives until store_clear; NULL where there is no memory. */
 char *store_reserve(struct store *s, size_t len);

@@ -121,6 +121,43 @@ outputs: {{j: {{file: out.txt}}}}
 
 
 @test
+def merge_join_of_sorted_inputs(case):
+    """Beside the join by hash, over several producers a side; what is not sorted is said."""
+    case.write("a.txt", "".join(f"k{i * 7919 % 500:03} a{i}\n" for i in range(3000)))
+    case.write("b.txt", "".join(f"k{i * 104729 % 350 * 2:03} b{i}\n" for i in range(0, 2100, 3)))
+    for kind in ("inner", "left", "semi", "anti"):
+        got = {}
+        for method in ("hash", "merge"):
+            case.write("j.yaml", f"""
+inputs: {{a: {{files: a.txt, split: 8KiB}}, b: {{files: b.txt, split: 4KiB}}}}
+stages:
+  left: {{use: sort, params: {{key: 1}}}}
+  right: {{use: sort, params: {{key: 1}}}}
+  join: {{use: join, params: {{key: 1, kind: {kind}, method: {method}}}, width: 2}}
+flow:
+  - a >= left
+  - b >= right
+  - {{from: left, to: join.0, pattern: ">>", partition: {{by: hash, key: 1}}}}
+  - {{from: right, to: join.1, pattern: ">>", partition: {{by: hash, key: 1}}}}
+outputs: {{join: {{file: "{method}{{index}}.txt"}}}}
+""")
+            case.dagrun("run", "j.yaml")
+            got[method] = [sorted(case.read(f"{method}{i}.txt").splitlines()) for i in (0, 1)]
+        check(got["hash"] == got["merge"] and (kind == "inner" or any(got["merge"])), kind)
+        check(kind != "inner" or len(got["merge"][0]) > 100, "no partners")
+    keys = [line.split(b"\t")[0] for line in case.read("merge0.txt").splitlines()]
+    check(keys == sorted(keys), "it does not come in order")
+    case.write("u.yaml", """
+inputs: {a: {files: a.txt}, b: {files: b.txt}}
+stages: {join: {use: join, params: {key: 1, method: merge}}}
+flow: [a >= join.0, b >= join.1]
+outputs: {join: {file: u.txt}}
+""")
+    r = case.dagrun("run", "u.yaml", rc=1)
+    check(b"the right side of the join is not sorted by its key: record" in r.stderr, r.stderr)
+
+
+@test
 def the_documented_example_runs(case):
     with open(os.path.join(SOURCE, "VERTICES.md")) as f:
         example = f.read().split("```yaml\n")[1].split("```")[0]
