@@ -154,7 +154,7 @@ flow: [a >= join.0, b >= join.1]
 outputs: {join: {file: u.txt}}
 """)
     r = case.dagrun("run", "u.yaml", rc=1)
-    check(b"the right side of the join is not sorted by its key: record" in r.stderr, r.stderr)
+    check(b"the left side of the join is not sorted by its key: record 3 comes before" in r.stderr, r.stderr)
 
 
 @test
