@@ -474,6 +474,7 @@ static void on_nodes(struct manager *m, const Dagrun__Nodes *nodes)
 	if (!m->ns_answered)
 		m->last_node = os_now();
 	m->ns_answered = true;
+	m->has_network = m->has_network || nodes->n_nodes > 1 || nodes->more;
 	for (struct node *n = m->nodes; n && !m->nodes_more; n = n->next)
 		n->listed = false;
 	m->nodes_more = nodes->more;

@@ -108,6 +108,7 @@ struct manager {
 	struct daemon *daemon; /* embedded */
 	struct session *ns;
 	bool ns_answered, nodes_more; /* nodes_more: the list of nodes goes on */
+	bool has_network;             /* between nodes: there is more than one */
 	struct node *nodes;
 	struct shipped_file *files;
 	size_t file_count, file_cap;

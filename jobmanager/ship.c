@@ -177,7 +177,8 @@ static Dagrun__Format *format_message(struct arena *arena, struct graph_format f
 	return message;
 }
 
-static Dagrun__Stream *stream_message(struct arena *arena, const struct graph_stream *s)
+static Dagrun__Stream *stream_message(
+	const struct manager *m, struct arena *arena, const struct graph_stream *s)
 {
 	Dagrun__Stream *message = arena_alloc(arena, sizeof(*message));
 
@@ -189,7 +190,10 @@ static Dagrun__Stream *stream_message(struct arena *arena, const struct graph_st
 	message->delimiter = (unsigned char)s->partition.delimiter;
 	message->channel = s->channel;
 	message->elastic = s->elastic;
-	message->codec = s->codec;
+	/* Packing pays where blocks cross a network. */
+	message->codec = s->codec != GRAPH_CODEC_AUTO ? s->codec
+			 : m->has_network             ? GRAPH_CODEC_LZ4
+						      : GRAPH_CODEC_NONE;
 	return message;
 }
 
@@ -234,7 +238,7 @@ static Dagrun__Stage *stage_message(struct manager *m, struct arena *arena, cons
 	t->n_streams = s->stream_count;
 	t->streams = arena_alloc(arena, (s->stream_count + 1) * sizeof(*t->streams));
 	for (uint32_t i = 0; i < s->stream_count; i++)
-		t->streams[i] = stream_message(arena, &s->streams[i]);
+		t->streams[i] = stream_message(m, arena, &s->streams[i]);
 	t->exit_ok = s->exit_ok;
 	t->n_exit_ok = s->exit_ok_count;
 	t->order_blind = s->order_blind;

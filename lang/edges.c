@@ -271,7 +271,8 @@ static size_t load_word(struct loader *l, const struct yaml_node *node, const ch
 static void load_channel(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
 {
 	static const char *const channels[] = {"auto", "file", "pipe", "fifo"}, *const codecs[] = {"none",
-											"lz4", "zstd"};
+											"lz4", "zstd",
+											"auto"};
 	const struct yaml_node *channel = yaml_get(map, "channel"), *compress = yaml_get(map, "compress");
 
 	if (channel)
@@ -279,7 +280,7 @@ static void load_channel(struct loader *l, const struct yaml_node *map, struct g
 			l, channel, "channel", channels, DAG_LENGTH(channels), "auto, file, pipe or fifo");
 	if (compress)
 		e->codec = (enum graph_codec)load_word(
-			l, compress, "compress", codecs, DAG_LENGTH(codecs), "none, lz4 or zstd");
+			l, compress, "compress", codecs, DAG_LENGTH(codecs), "none, lz4, zstd or auto");
 }
 
 static void load_flow_map(struct flow_loader *f, const struct yaml_node *node)

@@ -101,7 +101,7 @@ const char *graph_format_name(struct graph_format format, char buf[32])
 
 const char *graph_codec_name(enum graph_codec codec)
 {
-	static const char *const names[] = {"none", "lz4", "zstd"};
+	static const char *const names[] = {"none", "lz4", "zstd", "auto"};
 
 	return names[codec];
 }

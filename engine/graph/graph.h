@@ -77,7 +77,8 @@ struct graph_port {
 	bool declared; /* named by the plugin or by {in.N}, {out.N} */
 };
 
-enum graph_codec { GRAPH_CODEC_NONE, GRAPH_CODEC_LZ4, GRAPH_CODEC_ZSTD };
+/* AUTO: as the job manager decides, where the stage is sent to a node. */
+enum graph_codec { GRAPH_CODEC_NONE, GRAPH_CODEC_LZ4, GRAPH_CODEC_ZSTD, GRAPH_CODEC_AUTO };
 
 /*
  * What a port's records are stored as: one stream for each different partitioning among its edges. An

@@ -102,7 +102,7 @@ def range_partitions(case):
 @test
 def compress_has_its_place(case):
     two = "inputs: {t: {files: g.yaml}}\nstages: {a: {sh: x}, b: {sh: x}}\nflow: [%s]\n"
-    bad(case, two % "{from: a, to: b, compress: lz5}", "compress 'lz5' is unknown; it is none, lz4 or zstd", "did you mean 'lz4'?")
+    bad(case, two % "{from: a, to: b, compress: lz5}", "compress 'lz5' is unknown; it is none, lz4, zstd or auto", "did you mean 'lz4'?")
     bad(case, two % "{from: a, to: b, channel: fifo, compress: zstd}", "the fifo from 'a' to 'b' never leaves memory")
     bad(case, two % "{from: t, to: a, compress: lz4}", "'t' is an input of the job")
 

@@ -99,15 +99,23 @@ def packed_edges_give_the_same_bytes(case):
     case.write("t.txt", case.shell("seq 1000000 1040000") + noise)
     case.write("p.yaml", PACKED)
     wanted, written = case.shell("sort t.txt"), {}
+
+    def stored(r):
+        journal = os.path.join(case.state, "dagrun/jobs", re.search(rb"job (\S+)", r.stderr).group(1).decode(), "journal.db")
+        with sqlite3.connect(journal) as db:
+            facts = "".join(row[0] for row in db.execute("SELECT facts FROM facts ORDER BY seq"))
+        return sum(int(n) for n in re.findall(r"^committed .* bytes=([0-9]+)", facts, re.M))
+
     for codec in ("none", "lz4", "zstd"):
         r = case.dagrun("run", "-p", f"compress={codec}", "p.yaml")
         check(case.read("out.txt") == wanted, codec)
         check(codec == "none" or f", {codec}".encode() in case.dagrun("plan", "-p", f"compress={codec}", "p.yaml").stdout, "plan")
-        journal = os.path.join(case.state, "dagrun/jobs", re.search(rb"job (\S+)", r.stderr).group(1).decode(), "journal.db")
-        with sqlite3.connect(journal) as db:
-            facts = "".join(row[0] for row in db.execute("SELECT facts FROM facts ORDER BY seq"))
-        written[codec] = sum(int(n) for n in re.findall(r"^committed .* bytes=([0-9]+)", facts, re.M))
+        written[codec] = stored(r)
     check(written["zstd"] < written["lz4"] < 0.8 * written["none"], written)
+    check(stored(case.dagrun("run", "-p", "compress=auto", "p.yaml")) == written["none"], "auto packs on one node")
+    cluster = Cluster(case, nodes=2)
+    check(stored(cluster.run("-p", "compress=auto", "p.yaml")) == written["lz4"], "auto does not pack between nodes")
+    check(case.read("out.txt") == wanted, "auto")
 
 
 DIAMOND = """
