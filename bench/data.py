@@ -12,6 +12,15 @@ import time
 from measure import *
 
 
+PARTS = """
+stages:
+  write: {plugin: bench, entry: records, params: {n: 20000}, width: 600}
+  read: {plugin: bench, entry: drain, width: 600}
+flow: [{from: write, to: read, pattern: ">>", partition: {by: round-robin}}]
+outputs: {read: {file: sums}}
+"""
+
+
 def generate(args, name, tool, size, memory=False):
     folder = memory_folder(args) if memory else args.dir
     path = os.path.join(folder, name)
@@ -127,19 +136,31 @@ def shuffle(args):
     os.unlink(text)
 
 
+def parts(args):
+    """Many small channels: what a channel costs."""
+    graph = write(args, "parts.yaml", PARTS)
+    with Cluster(args.dir) as cluster:
+        values = turns(args.rounds, {
+            "one node": lambda: dagrun(graph) / 600**2 * 1e6,
+            "two daemons over TCP on loopback": lambda: dagrun("-n", cluster.endpoint, graph) / 600**2 * 1e6,
+        })
+    table("A shuffle of 600 × 600 channels of 2 KiB, from the job's start to its end", values, "µs a channel", 1)
+
+
 def pipe(args):
     graph = os.path.join(BENCH, "pipe.yaml")
     bare = lambda name: float(subprocess.run([program(name), "4GiB"], check=True, capture_output=True).stdout.split()[0])
     with Cluster(args.dir) as cluster:
         values = turns(args.rounds, {
             "dagrun, one node": lambda: figure(graph),
+            "dagrun, a fifo: two threads of one host": lambda: figure("--slots", "2", graph, "-p", "cpus=1", "-p", "channel=fifo"),
             "bare pool of blocks in shared memory, hashed on both sides (bench/pool_pipe.c)": lambda: bare("pool_pipe"),
             "dagrun, two daemons over TCP on loopback": lambda: figure("-n", cluster.endpoint, graph, "-p", "cpus=1"),
             "bare TCP on loopback, 256 KiB at a time (bench/socket_pipe.c)": lambda: bare("socket_pipe"),
             "bare ZeroMQ PUSH/PULL over TCP on loopback, 1 MiB messages, no copy (bench/zmq_pipe.c)": lambda: bare("zmq_pipe"),
         })
     table("A pipe of 4 GiB between two vertices, hashes on, records of 64 KiB; every byte is read once", values, "GB/s")
-    m = [statistics.median(v) for v in values.values()]
+    m = [statistics.median(v) for name, v in values.items() if "fifo" not in name]
     say(f"\nOn one node **{m[0] / m[1] * 100:.0f} %** of the bare pool; between daemons **{m[2] / m[3] * 100:.0f} %** of a bare socket, "
         f"**{m[2] / m[4] * 100:.0f} %** of bare ZeroMQ.")
 
@@ -207,4 +228,4 @@ def stalled(args):
         f"(PSS) with the stall, {max(x for s, x in memory if not s):.0f} MiB without.")
 
 
-ALL = [wordcount, sort, external, shuffle, pipe, records, files, stalled]
+ALL = [wordcount, sort, external, shuffle, parts, pipe, records, files, stalled]

@@ -55,6 +55,13 @@ def dagrun(*args, **options):
     return float(re.search(r" done: .* ([0-9.]+) s\n", p.stderr).group(1))
 
 
+def write(args, name, text):
+    path = os.path.join(args.dir, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
 def figure(*args):
     """The number that a job of the bench plugin writes to its output."""
     return float(subprocess.run([DAGRUN, "run", "-q", "-P", PLUGINS, *args], check=True, capture_output=True, text=True).stdout.split()[0])
