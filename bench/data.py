@@ -165,6 +165,20 @@ def pipe(args):
         f"**{m[2] / m[4] * 100:.0f} %** of bare ZeroMQ.")
 
 
+def keys(args):
+    """A pipe between daemons that encrypt and authenticate all that they say."""
+    folder = os.path.join(args.dir, "keys")
+    subprocess.run([DAGRUN, "keygen", folder], check=True, stdout=subprocess.DEVNULL)
+    words = ["--keys", folder]
+    with Cluster(args.dir, keys=words) as cluster:
+        values = turns(args.rounds, {
+            "dagrun, two daemons with keys": lambda: figure("-n", cluster.endpoint, *words, os.path.join(BENCH, "pipe.yaml"), "-p", "cpus=1", "-p", "bytes=1073741824"),
+            "bare ZeroMQ with CURVE": lambda: float(subprocess.run([program("zmq_pipe"), "1GiB", "curve"], check=True, capture_output=True).stdout.split()[0]),
+        })
+    table("A pipe of 1 GiB between two daemons with keys, over TCP on loopback", values, "GB/s")
+    ratios(values, list(values)[0], more_is_better=True)
+
+
 def records(args):
     graph = os.path.join(BENCH, "records.yaml")
     values = turns(args.rounds, {
@@ -228,4 +242,4 @@ def stalled(args):
         f"(PSS) with the stall, {max(x for s, x in memory if not s):.0f} MiB without.")
 
 
-ALL = [wordcount, sort, external, shuffle, parts, pipe, records, files, stalled]
+ALL = [wordcount, sort, external, shuffle, parts, pipe, keys, records, files, stalled]

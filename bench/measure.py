@@ -143,16 +143,17 @@ def pss(pid):
 class Cluster:
     """A name server and daemons on loopback, each with its number as the label `n`."""
 
-    def __init__(self, folder, nodes=2, slots=1, options=()):
-        self.nameserver = subprocess.Popen([os.path.join(BUILD, "dagns"), "--listen", "tcp://127.0.0.1:*"], stderr=subprocess.PIPE)
+    def __init__(self, folder, nodes=2, slots=1, options=(), keys=()):
+        self.keys = keys
+        self.nameserver = subprocess.Popen([os.path.join(BUILD, "dagns"), "--listen", "tcp://127.0.0.1:*", *keys], stderr=subprocess.PIPE)
         self.endpoint = self.nameserver.stderr.readline().decode().split()[3]
         self.daemons = [subprocess.Popen([os.path.join(BUILD, "dagd"), "--nameserver", self.endpoint, "--slots", str(slots), "--node",
                                           f"bench{os.getpid()}-{i}", "--label", f"n={i}", "--spool",
-                                          os.path.join(folder, f"spool{i}"), *options],
+                                          os.path.join(folder, f"spool{i}"), *keys, *options],
                                          stderr=subprocess.DEVNULL) for i in range(nodes)]
 
     def __enter__(self):
-        while subprocess.run([DAGRUN, "nodes", "-n", self.endpoint], capture_output=True).stdout.count(b" up ") < len(self.daemons):
+        while subprocess.run([DAGRUN, "nodes", "-n", self.endpoint, *self.keys], capture_output=True).stdout.count(b" up ") < len(self.daemons):
             time.sleep(0.05)
         return self
 

@@ -3,7 +3,7 @@
  * The bare limit beside a pipe: ZeroMQ PUSH to PULL over TCP on loopback between two processes, messages of 1
  * MiB sent without a copy; the receiver touches every byte once (a sum), as a reader would. Prints GB/s.
  *
- * usage: zmq_pipe BYTES
+ * usage: zmq_pipe BYTES [curve]
  */
 #include "rate.h"
 #include "base/size.h"
@@ -14,6 +14,9 @@
 #include <zmq.h>
 
 #define MESSAGE (1u << 20)
+
+/* As text; empty without CURVE. */
+static char server_public[41], server_secret[41], client_public[41], client_secret[41];
 
 static void keep(void *data, void *hint)
 {
@@ -27,6 +30,11 @@ static void push(const char *endpoint, uint64_t bytes)
 	char *data = base_alloc(MESSAGE);
 
 	memset(data, 'x', MESSAGE);
+	if (*server_public) {
+		zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, server_public, 41);
+		zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, client_public, 41);
+		zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, client_secret, 41);
+	}
 	zmq_connect(s, endpoint);
 	for (uint64_t at = 0; at < bytes; at += MESSAGE) {
 		zmq_msg_t m;
@@ -45,9 +53,12 @@ int main(int argc, char **argv)
 	size_t len = sizeof(endpoint);
 	double started;
 	void *ctx, *s;
-	int pipe_fd[2];
+	int pipe_fd[2], one = 1;
 
-	if (argc != 2 || size_parse_bytes(argv[1], &bytes) < 0 || pipe(pipe_fd) < 0)
+	if (argc < 2 || argc > 3 || size_parse_bytes(argv[1], &bytes) < 0 || pipe(pipe_fd) < 0)
+		return 2;
+	if (argc == 3 && (zmq_curve_keypair(server_public, server_secret) < 0 ||
+				 zmq_curve_keypair(client_public, client_secret) < 0))
 		return 2;
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 128 << 20);
@@ -58,6 +69,10 @@ int main(int argc, char **argv)
 	}
 	ctx = zmq_ctx_new();
 	s = zmq_socket(ctx, ZMQ_PULL);
+	if (*server_public) {
+		zmq_setsockopt(s, ZMQ_CURVE_SERVER, &one, sizeof(one));
+		zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, server_secret, 41);
+	}
 	zmq_bind(s, "tcp://127.0.0.1:*");
 	zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &len);
 	if (write(pipe_fd[1], endpoint, sizeof(endpoint)) < 0)

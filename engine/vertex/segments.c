@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #define POPULATED (64u << 10) /* bytes of a block */
+#define AHEAD_LEAST (4u << 20) /* bytes of a segment behind which another is asked for ahead, */
+#define AHEAD_LEFT (1u << 20)  /* and what of it is left then, beside an eighth */
 
 struct host_segment *host_find_segment(struct host *host, uint32_t id)
 {
@@ -117,6 +119,12 @@ void host_release_kept(struct host *host)
 	pthread_mutex_unlock(&host->lock);
 }
 
+/* Small ones come quickly, and what nobody will need should not be held. */
+static bool is_nearly_full(const struct host_space *space)
+{
+	return space->segment->size >= AHEAD_LEAST && !has_room(space, space->segment->size / 8 + AHEAD_LEFT);
+}
+
 int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
 	uint64_t *ret_offset)
 {
@@ -142,7 +150,7 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 		*ret_offset = space->used;
 		space->used += size;
 		space->segment->open++;
-		if (!space->asked && !space->next && !has_room(space, space->segment->size / 4))
+		if (!space->asked && !space->next && is_nearly_full(space))
 			ask_space(host, step);
 		if (size >= POPULATED) {
 			fresh = DAG_MAX(space->segment->populated, *ret_offset & ~(uint64_t)4095);

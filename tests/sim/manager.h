@@ -26,6 +26,7 @@ struct output {
 	struct sim_reading reading;
 	uint32_t next;   /* vertex that was not asked for yet */
 	uint32_t writes; /* from its begin */
+	uint32_t on_disk; /* values; the others go with the job manager */
 };
 
 struct deferred {

@@ -71,10 +71,14 @@ void shell_fetch(struct sim *s, const struct jm_effect *e)
 static void on_synced(struct sim *s, uint32_t self, uint64_t key, uint64_t writes)
 {
 	uint32_t output = (uint32_t)(key >> 32), vertex = (uint32_t)key;
+	struct output *o = &s->manager->outputs[output];
+	uint32_t count = vertex - s->use->stages[s->use->outputs[output].stage]->first_vertex + 1;
 
 	(void)self;
-	if (s->manager->outputs[output].writes == writes)
-		shell_step(
+	if (o->writes != writes)
+		return;
+	o->on_disk = DAG_MAX(o->on_disk, count);
+	shell_step(
 			s, &(struct jm_event){
 				   .kind = JM_SYNCED, .output = output, .vertex = vertex, .bytes = vertex});
 }
@@ -83,9 +87,13 @@ static void on_synced(struct sim *s, uint32_t self, uint64_t key, uint64_t write
 void shell_take_over_outputs(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->use->output_count; i++) {
+		struct output *o = &s->manager->outputs[i];
 		uint64_t bytes;
 
-		s->manager->outputs[i].asked = false;
+		o->asked = false;
+		if (jm_fate(s->manager->jm) == JM_FATE_OPEN)
+			for (uint32_t v = o->on_disk; v < s->use->stages[s->use->outputs[i].stage]->width; v++)
+				o->values[v] = 0;
 		if (!jm_synced(s->manager->jm, i, &bytes))
 			continue;
 		if (sim_draw(s, 8) == 0 && jm_fate(s->manager->jm) == JM_FATE_OPEN) {
@@ -120,7 +128,10 @@ void manager_data(struct sim *s, uint32_t from, const Dagrun__Data *d)
 		return;
 	}
 	stage = s->use->stages[s->use->outputs[d->channel].stage];
-	o->writes += o->vertex == stage->first_vertex;
+	if (o->vertex == stage->first_vertex) {
+		o->writes++;
+		o->on_disk = 0;
+	}
 	o->values[o->vertex - stage->first_vertex] = o->reading.sum;
 	o->asked = false;
 	shell_step(s, &(struct jm_event){.kind = JM_FETCHED,
