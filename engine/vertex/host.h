@@ -20,10 +20,10 @@ struct host_segment {
 	unsigned char *base;
 	uint64_t size;
 	bool writable;
-	bool granted;       /* ours to write to until it is retired */
-	bool kept;          /* blocks of the running attempt lie in it, which its index will name */
-	uint32_t open;      /* blocks that are being filled */
-	uint64_t populated; /* so far its pages are there */
+	bool granted;  /* ours to write to until it is retired */
+	bool kept;     /* blocks of the running attempt lie in it, which its index will name */
+	uint32_t open; /* blocks that are being filled */
+	int fd;        /* granted: of its file */
 	UT_hash_handle hh;
 };
 

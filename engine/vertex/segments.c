@@ -2,10 +2,10 @@
 /* Segments of the spool in a host: those it reads, and the one that it writes to. */
 #include "host.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define POPULATED (64u << 10) /* bytes of a block */
 #define AHEAD_LEAST (4u << 20) /* bytes of a segment behind which another is asked for ahead, */
 #define AHEAD_LEFT (1u << 20)  /* and what of it is left then, beside an eighth */
 
@@ -76,6 +76,7 @@ static void retire_if_done(struct host *host, struct host_segment *s)
 	if (!s->granted || s->open || s->kept || s == host->space.segment || s == host->space.next)
 		return;
 	s->granted = false;
+	close(s->fd);
 	msg.u.segment.id = s->id;
 	host_send(host, &msg, NULL, 0);
 }
@@ -129,7 +130,6 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 	uint64_t *ret_offset)
 {
 	struct host_space *space = &host->space;
-	uint64_t fresh = 0, end = 0;
 	int r = 0;
 
 	size = (size + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
@@ -152,16 +152,8 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 		space->segment->open++;
 		if (!space->asked && !space->next && is_nearly_full(space))
 			ask_space(host, step);
-		if (size >= POPULATED) {
-			fresh = DAG_MAX(space->segment->populated, *ret_offset & ~(uint64_t)4095);
-			end = space->used;
-			space->segment->populated = DAG_MAX(fresh, (end + 4095) & ~(uint64_t)4095);
-		}
 	}
 	pthread_mutex_unlock(&host->lock);
-	/* A large block's fresh pages come with one call rather than a fault each. */
-	if (fresh < end)
-		madvise((*ret_segment)->base + fresh, end - fresh, MADV_POPULATE_WRITE);
 	return r;
 }
 
@@ -177,13 +169,21 @@ void host_space_trim(struct host *host, const struct host_segment *segment, uint
 
 void host_on_grant(struct host *host, const struct host_msg *msg, int fd)
 {
+	int own;
+
 	host->space.asked = false;
 	host->space.error = msg->u.segment.error;
 	if (host->space.error)
 		return;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	host->space.next = host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
-	if (host->space.next)
+	if (host->space.next && own >= 0) {
 		host->space.next->granted = true;
-	else
-		host->space.error = DAG_ENOSPC;
+		host->space.next->fd = own;
+		return;
+	}
+	if (own >= 0)
+		close(own);
+	host->space.next = NULL;
+	host->space.error = DAG_ENOSPC;
 }

@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing: each port has streams (one for each partitioning of its edges), each stream has parts, each part
- * has one block that is being filled in place in the host's segment. A full block of a file stream is only
- * noted, for the index at the seal; one of a live stream is announced to the daemon; one of a fifo is handed
- * to the reader's queue.
+ * has one block that is being filled in place in the host's segment, or beside it where it is large. A full
+ * block of a file stream is only noted, for the index at the seal; one of a live stream is announced to the
+ * daemon; one of a fifo is handed to the reader's queue.
  *
  * First blocks are small and double, so that a vertex with many parts and little data does not take a
  * segment.
  */
 #include "task.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
 #define LIVE_BLOCK_MAX (512u << 10)
 #define FIRST_BLOCK 4096u
+#define OWN_BLOCK                                                                                            \
+	(64u << 10) /* bytes of a block that is written by a call rather than through the mapping            \
+		     */
 #define SPACE_STEP_MIN (1u << 20)
 #define SPACE_STEP_MAX (64u << 20)
 #define SPACE_STEP_LIVE (4u << 20)
@@ -64,6 +70,35 @@ void writer_init(struct dag_vertex *v)
 
 /* ---- blocks ---- */
 
+/*
+ * Fresh pages of a mapped file cost far more than writing them by a call: a fault each, and on a disk the old
+ * bytes are read first. So a large block is made in memory that stays in the caches.
+ */
+static unsigned char *own_room(struct out_part *p, uint64_t size)
+{
+	if (p->own_size < size) {
+		free(p->own);
+		p->own_size = (size + 63) & ~(uint64_t)63;
+		p->own = aligned_alloc(64, p->own_size);
+		if (!p->own)
+			base_oom(size);
+	}
+	return p->own;
+}
+
+static int write_own(struct dag_vertex *v, const struct out_part *p, uint64_t size)
+{
+	for (uint64_t done = 0; done < size;) {
+		ssize_t n = pwrite(p->segment->fd, p->own + done, size - done, (off_t)(p->offset + done));
+
+		if (n < 0 && errno != EINTR)
+			return task_fail(v, errno == ENOSPC ? DAG_ENOSPC : DAG_EIO,
+				base_format("cannot write to the node's spool: %s", strerror(errno)));
+		done += n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
 static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need)
 {
 	uint64_t size = DAG_MAX(p->next_size, need), step;
@@ -88,6 +123,9 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	if (r < 0)
 		return task_fail(v, r, base_strdup("the node's spool is full"));
 	p->base = p->segment->base + p->offset;
+	p->in_own = !is_live(s) && size >= OWN_BLOCK;
+	if (p->in_own)
+		p->base = own_room(p, BLOCK_HEADER_SIZE + size);
 	p->at = p->base + BLOCK_HEADER_SIZE;
 	p->end = p->at + size;
 	return 0;
@@ -206,14 +244,16 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	}
 	if (len)
 		write_header(v, stream, part, p, kind, len);
+	if (len && p->in_own)
+		r = write_own(v, p, BLOCK_HEADER_SIZE + len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
 	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, kind};
 	p->at = p->end = NULL;
 	if (!is_live(s) || !len)
 		host_space_close(v->host, p->segment, len > 0);
-	if (!len)
-		return 0;
+	if (!len || r < 0)
+		return r;
 	p->seq++;
 	if (!is_live(s)) {
 		*DAG_APPEND(p->blocks, p->block_count, p->block_cap) = ref;
@@ -583,6 +623,7 @@ void writer_fini(struct dag_vertex *v)
 			struct out_part *o = &v->streams[i].parts[p];
 
 			free(o->fifo);
+			free(o->own);
 			free(o->readers);
 			free(o->blocks);
 			hash_state_destroy(&o->hash);

@@ -24,8 +24,8 @@ struct output {
 	uint32_t vertex, attempt, node;
 	uint32_t fetch; /* number of this one */
 	struct sim_reading reading;
-	uint32_t next;   /* vertex that was not asked for yet */
-	uint32_t writes; /* from its begin */
+	uint32_t next;    /* vertex that was not asked for yet */
+	uint32_t writes;  /* from its begin */
 	uint32_t on_disk; /* values; the others go with the job manager */
 };
 

@@ -78,9 +78,8 @@ static void on_synced(struct sim *s, uint32_t self, uint64_t key, uint64_t write
 	if (o->writes != writes)
 		return;
 	o->on_disk = DAG_MAX(o->on_disk, count);
-	shell_step(
-			s, &(struct jm_event){
-				   .kind = JM_SYNCED, .output = output, .vertex = vertex, .bytes = vertex});
+	shell_step(s,
+		&(struct jm_event){.kind = JM_SYNCED, .output = output, .vertex = vertex, .bytes = vertex});
 }
 
 /* What an earlier run has synced; now and then somebody has removed it. */
@@ -92,7 +91,8 @@ void shell_take_over_outputs(struct sim *s)
 
 		o->asked = false;
 		if (jm_fate(s->manager->jm) == JM_FATE_OPEN)
-			for (uint32_t v = o->on_disk; v < s->use->stages[s->use->outputs[i].stage]->width; v++)
+			for (uint32_t v = o->on_disk; v < s->use->stages[s->use->outputs[i].stage]->width;
+				v++)
 				o->values[v] = 0;
 		if (!jm_synced(s->manager->jm, i, &bytes))
 			continue;
