@@ -53,6 +53,9 @@ static void carry_out(struct manager *m, const struct deferred *e)
 	case JM_RELEASE:
 		nodes_send_attempt(m, JM_KILL, e->node, e->vertex, e->attempt);
 		break;
+	case JM_FETCH:
+		outputs_fetch(m, e->output, e->vertex, e->attempt, e->node);
+		break;
 	case JM_PUBLISH:
 		outputs_publish(m);
 		break;
@@ -68,8 +71,9 @@ static void defer(struct manager *m, const struct jm_effect *e)
 {
 	if (e->kind != JM_ACK && e->kind != JM_RELEASE)
 		journal_hurry(m->journal);
-	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) = (struct deferred){m->journaled,
-		e->kind, e->node, e->vertex, e->attempt, e->error, e->text ? base_strdup(e->text) : NULL};
+	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) =
+		(struct deferred){m->journaled, e->kind, e->node, e->vertex, e->attempt, e->output, e->error,
+			e->text ? base_strdup(e->text) : NULL};
 }
 
 static void run_deferred(struct manager *m, uint64_t durable)
@@ -87,7 +91,8 @@ static void run_deferred(struct manager *m, uint64_t durable)
 
 static void run_effect(struct manager *m, const struct jm_effect *e)
 {
-	struct deferred now = {0, e->kind, e->node, e->vertex, e->attempt, e->error, (char *)e->text};
+	struct deferred now = {
+		0, e->kind, e->node, e->vertex, e->attempt, e->output, e->error, (char *)e->text};
 
 	if (e->durable &&
 		(m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
@@ -107,9 +112,6 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 		break;
 	case JM_WANT:
 		nodes_send_want(m, e->node, e->shares, e->least);
-		break;
-	case JM_FETCH:
-		outputs_fetch(m, e);
 		break;
 	case JM_NOTE:
 		progress_say(m, "%s", e->text);

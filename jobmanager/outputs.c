@@ -64,16 +64,16 @@ static void start_fetch(
 	data_fetch(m->data, o->channel, node->data, &open);
 }
 
-void outputs_fetch(struct manager *m, const struct jm_effect *e)
+void outputs_fetch(struct manager *m, uint32_t output, uint32_t vertex, uint32_t attempt, uint32_t node)
 {
-	struct output *o = &m->outputs[e->output];
+	struct output *o = &m->outputs[output];
 
 	o->held = o->writing; /* of a fetch that failed */
-	o->held_vertex = e->vertex;
-	o->held_attempt = e->attempt;
-	o->held_node = e->node;
+	o->held_vertex = vertex;
+	o->held_attempt = attempt;
+	o->held_node = node;
 	if (!o->held)
-		start_fetch(m, o, e->vertex, e->attempt, e->node);
+		start_fetch(m, o, vertex, attempt, node);
 }
 
 /* A block's records as the file shall have them. */

@@ -78,7 +78,7 @@ struct counter {
 struct deferred {
 	uint64_t seq;
 	enum jm_effect_kind kind;
-	uint32_t node, vertex, attempt;
+	uint32_t node, vertex, attempt, output;
 	int error;
 	char *text;
 };
@@ -173,7 +173,7 @@ void sources_destroy(struct manager *m);
 
 /* ---- outputs.c, publish.c ---- */
 int outputs_prepare(struct manager *m, struct dag_diag *diag);
-void outputs_fetch(struct manager *m, const struct jm_effect *e);
+void outputs_fetch(struct manager *m, uint32_t output, uint32_t vertex, uint32_t attempt, uint32_t node);
 void outputs_on_data(void *ctx, const struct data_event *event);
 /* A node is gone: what is being fetched from it fails. */
 void outputs_node_gone(struct manager *m, uint32_t node);

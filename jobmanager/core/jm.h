@@ -128,7 +128,7 @@ enum jm_effect_kind {
 	JM_RELEASE, /* node, vertex, attempt: its output is not needed there any more; durable */
 	JM_VERIFY,  /* node, vertex, attempt */
 	JM_WANT,    /* node, shares, least */
-	JM_FETCH,   /* output, vertex, attempt, node */
+	JM_FETCH,   /* output, vertex, attempt, node; durable where what is on disk is written over */
 	JM_PUBLISH, /* durable */
 	JM_NOTE,    /* text for people */
 	JM_END      /* error (0: done), text; durable. The last effect of a job. */

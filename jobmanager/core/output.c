@@ -14,6 +14,7 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 	const struct graph_stage *s = jm->graph->stages[o->stage];
 	struct jm_output *state = &jm->outputs[output];
 	uint32_t vertex = s->first_vertex + state->fetched;
+	struct jm_effect *e;
 
 	if (jm->ended || state->asked || state->fetched == s->width || jm->vertices[vertex].state != JM_DONE)
 		return;
@@ -25,9 +26,12 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 		vertex_invalidate(jm, vertex, "its node is gone");
 		return;
 	}
+	if (state->anew)
+		jm_fact(jm, "refetched %u", output);
 	state->asked = state->fetched + 1;
-	jm_emit_attempt(jm, JM_FETCH, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt)
-		->output = output;
+	e = jm_emit_attempt(jm, JM_FETCH, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt);
+	e->output = output;
+	e->durable = state->anew;
 }
 
 static void start_anew(struct jm *jm, uint32_t output)
@@ -36,7 +40,7 @@ static void start_anew(struct jm *jm, uint32_t output)
 
 	if (state->fetched == jm->graph->stages[jm->graph->outputs[output].stage]->width)
 		jm->outputs_left++;
-	*state = (struct jm_output){0};
+	*state = (struct jm_output){.anew = true};
 }
 
 void jm_refetch(struct jm *jm, uint32_t output)
@@ -122,6 +126,7 @@ void on_fetched(struct jm *jm, const struct jm_event *event)
 	if (jm->vertices[event->vertex].state != JM_DONE ||
 		jm->vertices[event->vertex].attempt != event->attempt)
 		return; /* of an attempt that does not count any more */
+	state->anew = false;
 	state->fetched++;
 	if (state->fetched == s->width)
 		jm->outputs_left--;

@@ -134,6 +134,7 @@ struct jm_output {
 	uint32_t asked;   /* the vertex that is being fetched + 1; 0: none */
 	uint32_t synced;  /* vertices whose records are on disk, in a file */
 	uint64_t bytes;   /* of so many bytes */
+	bool anew;        /* that file is written from its begin: not before it is durable that it is */
 };
 
 struct jm_complaint {
