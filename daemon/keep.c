@@ -16,6 +16,7 @@ struct keep {
 	int fd;
 	char *path;
 	struct buffer buffer; /* not written yet */
+	off_t size;           /* of the file: whole records */
 };
 
 static uint64_t check_of(const struct keep_record *r)
@@ -98,8 +99,10 @@ void keep_flush(struct keep *k)
 {
 	if (!k || !k->buffer.len)
 		return;
-	/* What cannot be kept is lost with the daemon, and made again. */
-	if (write(k->fd, k->buffer.data, k->buffer.len) != (ssize_t)k->buffer.len)
+	/* What cannot be kept is lost with the daemon, and made again; half of it would hide what follows. */
+	if (write(k->fd, k->buffer.data, k->buffer.len) == (ssize_t)k->buffer.len)
+		k->size += (off_t)k->buffer.len;
+	else if (ftruncate(k->fd, k->size) < 0)
 		errno = 0;
 	k->buffer.len = 0;
 }

@@ -3,6 +3,7 @@
  * spawning. */
 #include "unit.h"
 #include "channel/data.h"
+#include "daemon/keep.h"
 #include "daemon/spool.h"
 #include "jobmanager/journal.h"
 #include "os/cgroup.h"
@@ -11,7 +12,9 @@
 #include "wire/session.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -544,6 +547,38 @@ static void test_cgroup_writes_what_the_kernel_reads(void **state)
 	cgroup_destroy(&g);
 }
 
+/* A record that found the disk full in its midst must not hide those that follow. */
+static void test_keep_goes_on_after_a_full_disk(void **state)
+{
+	char folder[64];
+	struct rlimit before, limit;
+	struct keep_record *records;
+	struct keep *keep;
+	size_t n;
+
+	(void)state;
+	unit_folder(folder);
+	keep = keep_new(folder, NULL, 0);
+	assert_non_null(keep);
+	keep_note(keep, KEEP_SEALED, "job", 1, 1, &(struct block_ref){0});
+	keep_flush(keep);
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = (struct rlimit){sizeof(struct keep_record) * 3 / 2, before.rlim_max};
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	keep_note(keep, KEEP_SEALED, "job", 2, 1, &(struct block_ref){0});
+	keep_flush(keep);
+	setrlimit(RLIMIT_FSIZE, &before);
+	keep_note(keep, KEEP_SEALED, "job", 3, 1, &(struct block_ref){0});
+	keep_flush(keep);
+	records = keep_load(folder, &n);
+	assert_int_equal(n, 2);
+	assert_int_equal(records[0].vertex + records[1].vertex, 4);
+	free(records);
+	keep_destroy(&keep);
+	os_remove_tree(folder);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -552,6 +587,7 @@ int main(void)
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
 		T(test_keys_let_only_friends_in), T(test_mover_in_a_thread), T(test_mover_on_the_loop),
 		T(test_journal_keeps_facts_in_order), cmocka_unit_test(test_spool_recycles_and_spills),
+		cmocka_unit_test(test_keep_goes_on_after_a_full_disk),
 		cmocka_unit_test(test_spawn_passes_only_what_is_meant),
 		cmocka_unit_test(test_cgroup_writes_what_the_kernel_reads)};
 
