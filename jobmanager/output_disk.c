@@ -4,6 +4,7 @@
  * own, since both may take long. One write of an output is under way at a time.
  */
 #include "output.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -39,19 +40,6 @@ struct write {
 	int fd, error; /* fd: its own */
 };
 
-/* 0 or an errno. */
-static int write_all(int fd, const struct buffer *bytes, off_t at)
-{
-	for (size_t done = 0; done < bytes->len;) {
-		ssize_t n = pwrite(fd, bytes->data + done, bytes->len - done, at + (off_t)done);
-
-		if (n < 0 && errno != EINTR)
-			return errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
 static int code_of(int error)
 {
 	return !error ? 0 : error == ENOSPC || error == EDQUOT ? DAG_ENOSPC : DAG_EIO;
@@ -66,7 +54,7 @@ static void count_written(struct output *o)
 
 int output_write_now(struct manager *m, struct output *o)
 {
-	int error = write_all(output_file(m, o)->fd, &o->pending, o->size);
+	int error = os_write_at(output_file(m, o)->fd, o->pending.data, o->pending.len, (uint64_t)o->size);
 
 	count_written(o);
 	errno = error;
@@ -77,7 +65,7 @@ static void run_write(uv_work_t *work)
 {
 	struct write *w = work->data;
 
-	w->error = w->fd < 0 ? EMFILE : write_all(w->fd, &w->bytes, w->at);
+	w->error = w->fd < 0 ? EMFILE : os_write_at(w->fd, w->bytes.data, w->bytes.len, (uint64_t)w->at);
 }
 
 static void on_written(uv_work_t *work, int status)

@@ -17,6 +17,13 @@ static void free_message(const struct data_event *event)
 	free(event->message);
 }
 
+/* One that nobody handles. */
+static void drop_event(const struct data_event *event)
+{
+	free(event->text);
+	free_message(event);
+}
+
 void data_post_event(struct data *d, const struct data_event *event)
 {
 	bool closed;
@@ -29,10 +36,8 @@ void data_post_event(struct data *d, const struct data_event *event)
 	if (!closed)
 		*DAG_APPEND(d->events.items, d->events.count, d->events.cap) = *event;
 	pthread_mutex_unlock(&d->events.lock);
-	if (closed) {
-		free(event->text);
-		free_message(event);
-	}
+	if (closed)
+		drop_event(event);
 }
 
 static void post_command(struct data *d, const struct command *command)
@@ -217,10 +222,8 @@ static void unref(struct data *d)
 	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	free(d->commands.items);
-	for (size_t i = 0; i < d->events.count; i++) {
-		free(d->events.items[i].text);
-		free_message(&d->events.items[i]);
-	}
+	for (size_t i = 0; i < d->events.count; i++)
+		drop_event(&d->events.items[i]);
 	free(d->events.items);
 	pthread_mutex_destroy(&d->commands.lock);
 	pthread_mutex_destroy(&d->events.lock);
@@ -316,7 +319,7 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 	d->refs = threaded ? 1 : 3;
 	uv_timer_start(&d->tick, on_tick, DATA_TICK_MS, DATA_TICK_MS);
 	wire_loop_new(&d->wire, d->loop);
-	d->local = endpoint && !strncmp(endpoint, "inproc:", 7);
+	d->local = endpoint && wire_is_inproc(endpoint);
 	if (endpoint) {
 		d->router = wire_socket_new(d->wire, ZMQ_ROUTER, d->local ? NULL : keys, true, true, NULL, 0,
 			on_router_message, d);

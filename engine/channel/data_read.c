@@ -241,7 +241,7 @@ static struct dealer *find_dealer(struct data *d, const char *endpoint)
 	dealer = base_alloc(sizeof(*dealer));
 	dealer->data = d;
 	dealer->endpoint = base_strdup(endpoint);
-	dealer->local = !strncmp(endpoint, "inproc:", 7);
+	dealer->local = wire_is_inproc(endpoint);
 	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false, true,
 		NULL, 0, on_dealer_message, dealer);
 	wire_socket_connect(dealer->socket, endpoint);

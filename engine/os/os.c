@@ -111,6 +111,18 @@ char *os_find_program(const char *name)
 	return NULL;
 }
 
+int os_write_at(int fd, const void *data, size_t len, uint64_t at)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(fd, (const char *)data + done, len - done, (off_t)(at + done));
+
+		if (n < 0 && errno != EINTR)
+			return errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
 int os_sync_path(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), r;

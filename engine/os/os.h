@@ -17,6 +17,8 @@ void os_remove_tree(const char *path);
 /* The program that PATH has under this name, allocated; NULL where there is none, or where that depends on
  * the folder. */
 char *os_find_program(const char *name);
+/* Writes all of it at that place. 0 or an errno. */
+int os_write_at(int fd, const void *data, size_t len, uint64_t at);
 /* fsync of a file or folder by its path; DAG_EIO with errno. */
 int os_sync_path(const char *path);
 /* The folder of this program's own file, and a file in it or beside its build: caller frees. */

@@ -145,6 +145,7 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 		return;
 	case HOST_SEGMENT:
 		host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, false);
+		close(fd);
 		return;
 	case HOST_GRANT:
 		host_on_grant(host, msg, fd);

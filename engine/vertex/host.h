@@ -100,7 +100,7 @@ void host_send(struct host *host, const struct host_msg *msg, const void *tail, 
 /* The bytes of a block in a mapped segment; NULL where it does not lie in one. The caller holds host.lock. */
 const unsigned char *host_locate(struct host *host, const struct block_ref *ref);
 struct host_segment *host_find_segment(struct host *host, uint32_t id);
-/* Takes the descriptor. NULL where it cannot be mapped. */
+/* NULL where it cannot be mapped. The descriptor stays the caller's. */
 struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable);
 void host_drop_segment(struct host *host, uint32_t id);
 /* The daemon's answer where space was asked for. */

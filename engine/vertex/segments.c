@@ -2,7 +2,6 @@
 /* Segments of the spool in a host: those it reads, and the one that it writes to. */
 #include "host.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -43,13 +42,10 @@ struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t s
 	void *base;
 
 	/* A segment that was read before may come back to be written, and the other way round. */
-	if (s && (s->writable || !writable)) {
-		close(fd);
+	if (s && (s->writable || !writable))
 		return s;
-	}
 	host_drop_segment(host, id);
 	base = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
 	if (base == MAP_FAILED)
 		return NULL;
 	s = base_alloc(sizeof(*s));
@@ -169,21 +165,16 @@ void host_space_trim(struct host *host, const struct host_segment *segment, uint
 
 void host_on_grant(struct host *host, const struct host_msg *msg, int fd)
 {
-	int own;
-
 	host->space.asked = false;
 	host->space.error = msg->u.segment.error;
 	if (host->space.error)
 		return;
-	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	host->space.next = host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
-	if (host->space.next && own >= 0) {
-		host->space.next->granted = true;
-		host->space.next->fd = own;
+	if (!host->space.next) {
+		close(fd);
+		host->space.error = DAG_ENOSPC;
 		return;
 	}
-	if (own >= 0)
-		close(own);
-	host->space.next = NULL;
-	host->space.error = DAG_ENOSPC;
+	host->space.next->granted = true;
+	host->space.next->fd = fd;
 }

@@ -69,13 +69,12 @@ struct in_port {
 
 struct out_part {
 	unsigned char *at, *end; /* room in the current block; NULL: none begun */
-	unsigned char *base;     /* the block's header */
+	unsigned char *base;     /* the block's header, in the segment or in `own` */
 	unsigned char *own;      /* where a large block is written before it goes to the segment's file */
 	uint64_t own_size;
 	struct host_segment *segment;
 	uint64_t offset; /* of the block's header in the segment */
 	struct fifo_block *fifo;
-	bool in_own;
 	uint32_t block_records;
 	uint32_t next_size;
 	uint64_t seq;

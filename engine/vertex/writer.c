@@ -9,16 +9,14 @@
  * segment.
  */
 #include "task.h"
+#include "os/os.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
 #define LIVE_BLOCK_MAX (512u << 10)
 #define FIRST_BLOCK 4096u
-#define OWN_BLOCK                                                                                            \
-	(64u << 10) /* bytes of a block that is written by a call rather than through the mapping            \
-		     */
+#define OWN_BLOCK (64u << 10) /* bytes of a block that is written by a call */
 #define SPACE_STEP_MIN (1u << 20)
 #define SPACE_STEP_MAX (64u << 20)
 #define SPACE_STEP_LIVE (4u << 20)
@@ -70,6 +68,16 @@ void writer_init(struct dag_vertex *v)
 
 /* ---- blocks ---- */
 
+/* Room for a block, aligned, and not zeroed: that is as much work as writing it. */
+static void *block_room(uint64_t size)
+{
+	void *room = aligned_alloc(64, (size + 63) & ~(uint64_t)63);
+
+	if (!room)
+		base_oom(size);
+	return room;
+}
+
 /*
  * Fresh pages of a mapped file cost far more than writing them by a call: a fault each, and on a disk the old
  * bytes are read first. So a large block is made in memory that stays in the caches.
@@ -78,25 +86,20 @@ static unsigned char *own_room(struct out_part *p, uint64_t size)
 {
 	if (p->own_size < size) {
 		free(p->own);
-		p->own_size = (size + 63) & ~(uint64_t)63;
-		p->own = aligned_alloc(64, p->own_size);
-		if (!p->own)
-			base_oom(size);
+		p->own = block_room(size);
+		p->own_size = size;
 	}
 	return p->own;
 }
 
 static int write_own(struct dag_vertex *v, const struct out_part *p, uint64_t size)
 {
-	for (uint64_t done = 0; done < size;) {
-		ssize_t n = pwrite(p->segment->fd, p->own + done, size - done, (off_t)(p->offset + done));
+	int error = os_write_at(p->segment->fd, p->own, size, p->offset);
 
-		if (n < 0 && errno != EINTR)
-			return task_fail(v, errno == ENOSPC ? DAG_ENOSPC : DAG_EIO,
-				base_format("cannot write to the node's spool: %s", strerror(errno)));
-		done += n > 0 ? (uint64_t)n : 0;
-	}
-	return 0;
+	if (!error)
+		return 0;
+	return task_fail(v, error == ENOSPC ? DAG_ENOSPC : DAG_EIO,
+		base_format("cannot write to the node's spool: %s", strerror(error)));
 }
 
 static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need)
@@ -107,10 +110,7 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
 	p->block_records = 0;
 	if (is_fifo(s)) {
-		/* Not zeroed: that is as much work as writing it. */
-		p->fifo = aligned_alloc(64, (sizeof(*p->fifo) + size + 63) & ~(uint64_t)63);
-		if (!p->fifo)
-			base_oom(size);
+		p->fifo = block_room(sizeof(*p->fifo) + size);
 		p->at = p->fifo->data;
 		p->end = p->at + size;
 		return 0;
@@ -123,8 +123,7 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	if (r < 0)
 		return task_fail(v, r, base_strdup("the node's spool is full"));
 	p->base = p->segment->base + p->offset;
-	p->in_own = !is_live(s) && size >= OWN_BLOCK;
-	if (p->in_own)
+	if (!is_live(s) && size >= OWN_BLOCK)
 		p->base = own_room(p, BLOCK_HEADER_SIZE + size);
 	p->at = p->base + BLOCK_HEADER_SIZE;
 	p->end = p->at + size;
@@ -244,7 +243,7 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	}
 	if (len)
 		write_header(v, stream, part, p, kind, len);
-	if (len && p->in_own)
+	if (len && p->base == p->own)
 		r = write_own(v, p, BLOCK_HEADER_SIZE + len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);

@@ -60,7 +60,7 @@ void wire_socket_options(void *socket, const struct wire_keys *keys, bool listen
 
 bool wire_is_local(const char *endpoint)
 {
-	return !strncmp(endpoint, "inproc://", 9) || !strncmp(endpoint, "ipc://", 6) ||
+	return wire_is_inproc(endpoint) || !strncmp(endpoint, "ipc://", 6) ||
 	       !strncmp(endpoint, "tcp://127.", 10) || !strncmp(endpoint, "tcp://localhost:", 16);
 }
 

@@ -200,8 +200,8 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	link_init(&s->link, os_random(), os_now());
 	s->handlers = handlers;
 	s->ctx = ctx;
-	s->socket = wire_socket_new(wire, ZMQ_DEALER, strncmp(endpoint, "inproc:", 7) ? keys : NULL, false,
-		false, identity, DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
+	s->socket = wire_socket_new(wire, ZMQ_DEALER, wire_is_inproc(endpoint) ? NULL : keys, false, false,
+		identity, DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
 	free(identity);
 	if (handlers->on_disconnected && !strncmp(endpoint, "tcp:", 4))
 		wire_socket_watch(s->socket, on_dialler_lost);
@@ -341,8 +341,8 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 	server->id = base_strdup(id);
 	server->role = role;
 	server->incarnation = incarnation;
-	server->socket = wire_socket_new(wire, ZMQ_ROUTER, strncmp(endpoint, "inproc:", 7) ? keys : NULL,
-		true, false, NULL, 0, on_server_message, server);
+	server->socket = wire_socket_new(wire, ZMQ_ROUTER, wire_is_inproc(endpoint) ? NULL : keys, true,
+		false, NULL, 0, on_server_message, server);
 	r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
 	if (r < 0) {
 		session_server_destroy(&server);

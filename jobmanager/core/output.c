@@ -34,7 +34,7 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 	e->durable = state->anew;
 }
 
-static void start_anew(struct jm *jm, uint32_t output)
+void jm_forget_output(struct jm *jm, uint32_t output)
 {
 	struct jm_output *state = &jm->outputs[output];
 
@@ -47,7 +47,7 @@ void jm_refetch(struct jm *jm, uint32_t output)
 {
 	if (jm->outputs[output].synced)
 		jm_fact(jm, "refetched %u", output);
-	start_anew(jm, output);
+	jm_forget_output(jm, output);
 }
 
 void on_fetch_failed(struct jm *jm, const struct jm_event *event)
@@ -172,9 +172,4 @@ uint32_t jm_synced(const struct jm *jm, uint32_t output, uint64_t *ret_bytes)
 {
 	*ret_bytes = jm->outputs[output].bytes;
 	return jm->outputs[output].synced;
-}
-
-void jm_forget_output(struct jm *jm, uint32_t output)
-{
-	start_anew(jm, output);
 }
