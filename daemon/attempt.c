@@ -171,31 +171,35 @@ void attempt_discard(struct attempt *a)
 
 /* ---- from a Start ---- */
 
-static bool copy_u32(uint32_t **ret, const uint32_t *from, size_t n, uint32_t count)
+static bool copy_u32(uint32_t **ret, const uint32_t *from, size_t n, uint32_t times, uint32_t count)
 {
-	if (n != count)
+	if (n * times != count)
 		return false;
-	*ret = base_alloc((n + 1) * sizeof(**ret));
-	if (n)
-		memcpy(*ret, from, n * sizeof(**ret));
+	*ret = base_alloc((count + 1) * sizeof(**ret));
+	for (uint32_t i = 0; i < count; i++)
+		(*ret)[i] = from[i / times];
 	return true;
 }
 
+/* Where several parts are read of each producer, each is a channel: the producers are named as often. */
 static bool copy_input(struct input_port *in, const Dagrun__Input *m)
 {
 	in->joined = m->joined;
+	in->parts = DAG_MAX(m->parts, 1u);
 	if (!m->joined)
 		return true;
-	in->count = (uint32_t)m->n_vertices;
+	if (m->n_vertices > GRAPH_VERTICES_MAX || (uint64_t)m->n_vertices * in->parts > GRAPH_VERTICES_MAX)
+		return false;
+	in->count = (uint32_t)m->n_vertices * in->parts;
 	in->stream = m->stream;
 	in->part = m->part;
 	in->channel = (enum graph_channel)m->channel;
 	in->channels = base_alloc((in->count + 1) * sizeof(*in->channels));
-	if (!copy_u32(&in->vertices, m->vertices, m->n_vertices, in->count))
+	if (!copy_u32(&in->vertices, m->vertices, m->n_vertices, in->parts, in->count))
 		return false;
 	if (!m->n_sources)
-		return copy_u32(&in->attempts, m->attempts, m->n_attempts, in->count) &&
-		       copy_u32(&in->nodes, m->nodes, m->n_nodes, in->count);
+		return copy_u32(&in->attempts, m->attempts, m->n_attempts, in->parts, in->count) &&
+		       copy_u32(&in->nodes, m->nodes, m->n_nodes, in->parts, in->count);
 	if (m->n_sources != in->count)
 		return false;
 	in->sources = base_alloc((in->count + 1) * sizeof(*in->sources));
@@ -222,6 +226,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
 	a->stage = m->stage;
 	a->index = m->index;
+	a->width = m->width ? m->width : job->stages[m->stage].spec.width;
 	a->group = m->group;
 	a->group_size = m->group ? m->group_size : 1;
 	a->shares = m->shares;
@@ -255,7 +260,8 @@ uint64_t attempt_inputs(const struct attempt *a)
 	uint64_t digest;
 
 	for (uint32_t p = 0; p < a->input_count; p++)
-		for (uint32_t i = 0; a->inputs[p].attempts && i < a->inputs[p].count; i++) {
+		for (uint32_t i = 0; a->inputs[p].attempts && i < a->inputs[p].count;
+			i += a->inputs[p].parts) {
 			uint32_t pair[2] = {a->inputs[p].vertices[i], a->inputs[p].attempts[i]};
 
 			buffer_append(&pairs, pair, sizeof(pair));

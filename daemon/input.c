@@ -212,7 +212,7 @@ static void stop_reading(struct input_channel *ch, bool failed)
 	const struct input_port *in = &ch->reader->inputs[ch->port];
 
 	if (ch->live_local)
-		serve_detach_local(ch, in->stream, in->part, failed);
+		serve_detach_local(ch, in->stream, input_part(in, ch->producer), failed);
 	if (ch->fetching)
 		data_stop(ch->reader->job->daemon->data, ch->number, failed);
 	ch->live_local = ch->fetching = false;
@@ -244,7 +244,7 @@ static void close_port(struct input_port *in)
 static int show_sealed(struct attempt *a, uint32_t port, uint32_t producer, struct attempt *from)
 {
 	struct input_port *in = &a->inputs[port];
-	const struct index_part *part = index_part(&from->view, in->stream, in->part);
+	const struct index_part *part = index_part(&from->view, in->stream, input_part(in, producer));
 	struct input_channel *ch;
 	uint32_t last = 0;
 	int r = part ? 0 : DAG_EMISSING;
@@ -286,7 +286,7 @@ static void open_sealed(struct attempt *a, uint32_t port, uint32_t producer, str
 	msg.u.channel.kind = HOST_CHANNEL_SEALED;
 	msg.u.channel.index = from->place;
 	msg.u.channel.stream = in->stream;
-	msg.u.channel.part = in->part;
+	msg.u.channel.part = input_part(in, producer);
 	send_channel(a, &msg, port, producer, -1);
 }
 
@@ -295,7 +295,8 @@ bool input_give(struct attempt *a, uint32_t port, uint32_t most, struct buffer *
 	struct input_port *in = &a->inputs[port];
 	struct attempt *from[HOST_GIVEN_MAX];
 
-	if (in->sources || in->channel != GRAPH_FILE || in->count > DAG_MIN(most, HOST_GIVEN_MAX))
+	if (in->sources || in->channel != GRAPH_FILE || in->parts > 1 ||
+		in->count > DAG_MIN(most, HOST_GIVEN_MAX))
 		return false;
 	for (uint32_t i = 0; i < in->count; i++) {
 		from[i] = in->nodes[i] == a->job->own_node ? find_sealed(a, in, i) : NULL;
@@ -336,7 +337,7 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 	struct data_open open = {.vertex = in->vertices[producer],
 		.attempt = in->attempts[producer],
 		.stream = in->stream,
-		.part = in->part,
+		.part = input_part(in, producer),
 		.reader = a->key.vertex,
 		.reader_port = port,
 		.live = in->channel == GRAPH_PIPE,
@@ -385,7 +386,7 @@ static void open_one(struct attempt *a, uint32_t port, uint32_t producer)
 		send_channel(a, &msg, port, producer, -1);
 		serve_attach_local(job, ch,
 			(struct attempt_key){in->vertices[producer], in->attempts[producer]}, in->stream,
-			in->part);
+			input_part(in, producer));
 		return;
 	}
 	from = find_sealed(a, in, producer);
@@ -417,7 +418,8 @@ void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_
 	if (!ch)
 		return;
 	if (ch->live_local) {
-		serve_consumed_local(ch, a->inputs[port].stream, a->inputs[port].part, bytes);
+		serve_consumed_local(
+			ch, a->inputs[port].stream, input_part(&a->inputs[port], producer), bytes);
 		return;
 	}
 	bytes = DAG_MIN(bytes, ch->bytes);

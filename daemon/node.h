@@ -184,12 +184,18 @@ struct attempt_key {
 struct input_port {
 	uint32_t count;
 	uint32_t *vertices, *attempts, *nodes;
-	uint32_t stream, part;
+	uint32_t stream, part, parts; /* of each producer so many, one after the other */
 	enum graph_channel channel;
 	bool joined;
 	struct attempt_source *sources;  /* instead, for inputs of the job */
 	struct input_channel **channels; /* opened ones */
 };
+
+/* The part that the channel reads. */
+static inline uint32_t input_part(const struct input_port *in, uint32_t producer)
+{
+	return in->part + producer % in->parts;
+}
 
 struct attempt_source {
 	char *path;
@@ -230,7 +236,7 @@ struct attempt {
 	struct attempt *behind,
 		*follower;       /* behind: the one that it reads, which has not ended; not in the queue */
 	struct attempt_run *run; /* NULL: sealed and acknowledged */
-	uint32_t stage, index, group, group_size, shares;
+	uint32_t stage, index, width, group, group_size, shares;
 	enum attempt_state state;
 	struct host *host;
 	uint32_t task;

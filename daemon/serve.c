@@ -478,7 +478,8 @@ void serve_started(struct attempt *a)
 		else
 			serve_attach_local(job, w->channel, w->key,
 				w->channel->reader->inputs[w->channel->port].stream,
-				w->channel->reader->inputs[w->channel->port].part);
+				input_part(
+					&w->channel->reader->inputs[w->channel->port], w->channel->producer));
 		free(w);
 	}
 }

@@ -328,6 +328,7 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 
 	msg.u.start.stage = a->stage;
 	msg.u.start.index = a->index;
+	msg.u.start.width = a->width;
 	msg.u.start.attempt = a->key.number;
 	msg.u.start.epoch = host->job->epoch;
 	msg.u.start.vertex = a->key.vertex;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "history.h"
-#include "core/jm.h"
 
 #include <stdio.h>
 
@@ -80,8 +79,7 @@ static void print_trouble(const struct graph *g, const struct journal_saved *sav
 	free(lines);
 }
 
-/* A row that cannot be applied ends the replay: what was before it is shown. */
-static struct jm *replay(const struct graph *g, const struct journal_saved *saved)
+struct jm *history_replay(const struct graph *g, const struct journal_saved *saved)
 {
 	struct jm *jm;
 
@@ -93,7 +91,7 @@ static struct jm *replay(const struct graph *g, const struct journal_saved *save
 
 void history_print(const struct graph *graph, const struct journal_saved *saved)
 {
-	struct jm *jm = replay(graph, saved);
+	struct jm *jm = history_replay(graph, saved);
 
 	print_stages(graph, jm);
 	print_trouble(graph, saved);

@@ -352,7 +352,8 @@ static int start(struct manager *m, struct dag_diag *diag)
 	}
 	jm_new(&m->jm, &(struct jm_config){.graph = m->graph,
 			       .epoch = m->epoch,
-			       .skipped = verify ? verify_skipped(verify) : NULL});
+			       .skipped = verify ? verify_skipped(verify) : NULL,
+			       .like = verify ? verify_then(verify) : NULL});
 	if (saved) {
 		r = r == 0 ? resume_replay(m, diag) : r;
 		journal.existing = true;

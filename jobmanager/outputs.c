@@ -134,7 +134,7 @@ static void finish(struct manager *m, struct output *o)
 	o->ended = false;
 	o->ends[index] = o->size;
 	/* Synced before it is told: the intent to publish comes after the last of these. */
-	if (!o->to_stdout && (o->spec->per_vertex || index + 1 == stage->width)) {
+	if (!o->to_stdout && (o->spec->per_vertex || index + 1 == jm_width(m->jm, stage->id))) {
 		output_sync(m, o, true);
 		return;
 	}

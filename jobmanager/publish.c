@@ -326,6 +326,12 @@ int outputs_prepare(struct manager *m, struct dag_diag *diag)
 
 /* ---- publication ---- */
 
+/* Those of its vertices: some may have been left out. */
+static uint32_t file_count(const struct manager *m, const struct output *o)
+{
+	return o->spec->per_vertex ? jm_width(m->jm, o->spec->stage) : 1;
+}
+
 struct publication {
 	uv_work_t work;
 	struct manager *manager;
@@ -365,7 +371,7 @@ static void publish(uv_work_t *work)
 	for (size_t i = 0; i < m->graph->output_count && !p->error; i++) {
 		struct output *o = &m->outputs[i];
 
-		for (uint32_t j = 0; j < o->file_count && !p->error && !o->to_stdout; j++) {
+		for (uint32_t j = 0; j < file_count(m, o) && !p->error && !o->to_stdout; j++) {
 			struct output_file *f = &o->files[j];
 
 			if (rename(f->temporary, f->path) < 0 &&

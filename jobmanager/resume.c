@@ -51,6 +51,8 @@ static void put_file(const struct manager *m, struct buffer *b, const char *path
 static void put_stage(const struct manager *m, struct buffer *b, const struct graph_stage *s)
 {
 	buffer_format(b, "%d %u %u %u %d;", (int)s->kind, s->width, s->in_count, s->out_count, s->isolate);
+	if (s->width_by_data)
+		buffer_format(b, "per %llu;", (unsigned long long)s->width_per);
 	for (uint32_t i = 0; i < s->in_count; i++)
 		buffer_format(b, "in %d %u;", (int)s->in[i].format.kind, s->in[i].format.size);
 	for (uint32_t i = 0; i < s->out_count; i++)
@@ -92,6 +94,9 @@ void resume_describe(struct manager *m)
 		buffer_format(&b, "%u.%u %u.%u %d %u %d %d %u %d %d;", e->from, e->from_port, e->to,
 			e->to_port, (int)e->pattern, e->k, (int)e->channel, (int)e->partition.kind,
 			e->partition.key, e->partition.delimiter, (int)e->codec);
+		if (e->pattern == GRAPH_GROUPS)
+			buffer_format(&b, "groups %d %u %u %llu;", (int)e->groups.by, e->groups.least,
+				e->groups.most, (unsigned long long)e->groups.bytes);
 		for (uint32_t j = 0; j < e->list_count; j++)
 			buffer_format(&b, "%u-%u ", e->list[j].producer, e->list[j].consumer);
 	}

@@ -308,10 +308,10 @@ static Dagrun__Input *input_message(
 	dagrun__input__init(in);
 	if (!edge)
 		return in;
-	n = edge_producers(edge, index);
+	n = jm_producers(m->jm, edge, index);
 	in->joined = 1;
 	in->stream = edge->stream;
-	in->part = edge_part(edge, index);
+	in->part = jm_first_part(m->jm, edge, index, &in->parts);
 	in->channel = edge->channel;
 	in->vertices = arena_alloc(arena, (n + 1) * sizeof(*in->vertices));
 	in->n_vertices = n;
@@ -324,7 +324,7 @@ static Dagrun__Input *input_message(
 		in->n_attempts = in->n_nodes = n;
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t producer = edge_producer(edge, index, i);
+		uint32_t producer = jm_producer(m->jm, edge, index, i);
 		enum jm_state state;
 
 		in->vertices[i] = from->first_vertex + producer;
@@ -338,13 +338,14 @@ static Dagrun__Input *input_message(
 
 /* How many channels read each part of the stream from this producer. */
 static uint32_t count_readers(
-	const struct graph *g, const struct graph_stage *s, uint32_t stream, uint32_t index)
+	const struct manager *m, const struct graph_stage *s, uint32_t stream, uint32_t index)
 {
+	const struct graph *g = m->graph;
 	uint32_t n = 0;
 
 	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out))
 		if (e->stream == stream)
-			n += e->parts > 1 ? 1 : edge_consumers(e, index);
+			n += e->parts > 1 ? 1 : jm_consumers(m->jm, e, index);
 	return n;
 }
 
@@ -381,6 +382,7 @@ Dagrun__Start *ship_start(struct manager *m, struct arena *arena, const struct j
 	start->group = effect->group;
 	start->group_size = effect->group_size;
 	start->shares = effect->shares;
+	start->width = s->width_of == GRAPH_NONE ? 0 : jm_width(m->jm, s->id);
 	start->n_inputs = s->in_count;
 	start->inputs = arena_alloc(arena, s->in_count * sizeof(*start->inputs));
 	for (uint32_t p = 0; p < s->in_count; p++)
@@ -389,6 +391,6 @@ Dagrun__Start *ship_start(struct manager *m, struct arena *arena, const struct j
 	start->n_readers = s->stream_count;
 	start->readers = arena_alloc(arena, s->stream_count * sizeof(*start->readers));
 	for (uint32_t i = 0; i < s->stream_count; i++)
-		start->readers[i] = count_readers(m->graph, s, i, index);
+		start->readers[i] = count_readers(m, s, i, index);
 	return start;
 }

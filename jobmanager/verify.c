@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify.h"
 #include "base/prng.h"
-#include "graph/edge.h"
+#include "history.h"
 
 #include <stdio.h>
 
@@ -13,6 +13,7 @@ struct commit {
 struct verify {
 	const struct journal_saved *saved;
 	struct graph graph;
+	struct jm *jm; /* as it was at the end: who read whom */
 	bool *drawn, *skipped;
 	struct commit *then, *now;
 };
@@ -41,6 +42,7 @@ void verify_new(struct verify **ret_verify, const struct graph *graph, const str
 	v->now = base_alloc((graph->vertex_count + 1) * sizeof(*v->now));
 	for (size_t i = 0; i < saved->fact_count; i++)
 		take_commit(v, v->then, saved->facts[i]);
+	v->jm = history_replay(graph, saved);
 	*ret_verify = v;
 }
 
@@ -50,6 +52,7 @@ void verify_destroy(struct verify **verify)
 
 	if (!v)
 		return;
+	jm_destroy(&v->jm);
 	free(v->drawn);
 	free(v->skipped);
 	free(v->then);
@@ -83,8 +86,9 @@ static void need(struct verify *v, uint32_t vertex)
 				s->in[p].edge == GRAPH_NONE ? NULL : v->graph.edges[s->in[p].edge];
 			uint32_t index = member - s->first_vertex;
 
-			for (uint32_t j = 0; e && j < edge_producers(e, index); j++)
-				need(v, v->graph.stages[e->from]->first_vertex + edge_producer(e, index, j));
+			for (uint32_t j = 0; e && j < jm_producers(v->jm, e, index); j++)
+				need(v, v->graph.stages[e->from]->first_vertex +
+						jm_producer(v->jm, e, index, j));
 		}
 	}
 }
@@ -162,6 +166,11 @@ const bool *verify_skipped(const struct verify *v)
 	return v->skipped;
 }
 
+const struct jm *verify_then(const struct verify *v)
+{
+	return v->jm;
+}
+
 void verify_fact(struct verify *v, const char *fact)
 {
 	take_commit(v, v->now, fact);
@@ -191,8 +200,9 @@ static bool read_what_differs(const struct verify *v, uint32_t vertex)
 		const struct graph_edge *e =
 			s->in[p].edge == GRAPH_NONE ? NULL : v->graph.edges[s->in[p].edge];
 
-		for (uint32_t j = 0; e && j < edge_producers(e, index); j++)
-			if (differs(v, v->graph.stages[e->from]->first_vertex + edge_producer(e, index, j)))
+		for (uint32_t j = 0; e && j < jm_producers(v->jm, e, index); j++)
+			if (differs(v,
+				    v->graph.stages[e->from]->first_vertex + jm_producer(v->jm, e, index, j)))
 				return true;
 	}
 	return false;

@@ -25,6 +25,8 @@ const struct journal_saved *verify_saved(const struct verify *verify);
 /* The job's graph without outputs, and a flag for each of its vertices that is not run. */
 const struct graph *verify_graph(const struct verify *verify);
 const bool *verify_skipped(const struct verify *verify);
+/* The job as it was at its end. */
+const struct jm *verify_then(const struct verify *verify);
 /* A fact of the run. */
 void verify_fact(struct verify *verify, const char *fact);
 

@@ -219,10 +219,53 @@ static void load_list(struct loader *l, const struct yaml_node *node, struct gra
 	qsort_r(e->by_producer, e->list_count, sizeof(*e->by_producer), compare_by_producer, e->list);
 }
 
+/* The number of a word that must be one of `count`; 0 after an error. */
+static size_t load_word(struct loader *l, const struct yaml_node *node, const char *name,
+	const char *const *words, size_t count, const char *list)
+{
+	const char *text = loader_text(l, node, name), *nearest;
+
+	for (size_t i = 0; text && i < count; i++)
+		if (!strcmp(text, words[i]))
+			return i;
+	nearest = text ? dag_nearest(text, words, count) : NULL;
+	if (text)
+		loader_error(l, node, "%s '%s' is unknown; it is %s%s%s%s", name, text, list,
+			nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	return 0;
+}
+
+/* `groups: node`, or a map with what else there is to say. */
+static void load_groups(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
+{
+	static const char *const keys[] = {"by", "least", "most", "bytes"}, *const words[] = {
+										    "node", "rack", "any"};
+	const struct yaml_node *by = node->kind == YAML_MAP ? yaml_get(node, "by") : node;
+	uint64_t least = e->groups.least, most = e->groups.most;
+
+	e->pattern = GRAPH_GROUPS;
+	if (by)
+		e->groups.by = (enum graph_group_by)load_word(
+			l, by, "groups by", words, DAG_LENGTH(words), "node, rack or any");
+	if (node->kind != YAML_MAP)
+		return;
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "groups");
+	loader_number(l, yaml_get(node, "most"), "most", 1, GRAPH_WIDTH_MAX, &most);
+	least = DAG_MIN(least, most);
+	loader_number(l, yaml_get(node, "least"), "least", 1, GRAPH_WIDTH_MAX, &least);
+	loader_bytes(l, yaml_get(node, "bytes"), "bytes", &e->groups.bytes);
+	if (least > most)
+		loader_error(l, yaml_get(node, "least"), "a group of at least %llu cannot have at most %llu",
+			(unsigned long long)least, (unsigned long long)most);
+	e->groups.least = (uint32_t)least;
+	e->groups.most = (uint32_t)most;
+}
+
 static void load_pattern(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
 {
 	const struct yaml_node *node = yaml_get(map, "pattern");
-	const struct yaml_node *neighbours = yaml_get(map, "neighbours"), *list = yaml_get(map, "list");
+	const struct yaml_node *neighbours = yaml_get(map, "neighbours"), *list = yaml_get(map, "list"),
+			       *groups = yaml_get(map, "groups");
 	uint64_t k;
 
 	/* Both `pattern: {neighbours: 2}` and `neighbours: 2` say the same. */
@@ -250,22 +293,10 @@ static void load_pattern(struct loader *l, const struct yaml_node *map, struct g
 		e->pattern = GRAPH_LIST;
 		load_list(l, list, e);
 	}
-}
-
-/* The number of a word that must be one of `count`; 0 after an error. */
-static size_t load_word(struct loader *l, const struct yaml_node *node, const char *name,
-	const char *const *words, size_t count, const char *list)
-{
-	const char *text = loader_text(l, node, name), *nearest;
-
-	for (size_t i = 0; text && i < count; i++)
-		if (!strcmp(text, words[i]))
-			return i;
-	nearest = text ? dag_nearest(text, words, count) : NULL;
-	if (text)
-		loader_error(l, node, "%s '%s' is unknown; it is %s%s%s%s", name, text, list,
-			nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-	return 0;
+	if (groups && (node || neighbours || list))
+		loader_error(l, groups, "an edge has groups or another pattern, not both");
+	else if (groups)
+		load_groups(l, groups, e);
 }
 
 static void load_channel(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
@@ -286,7 +317,7 @@ static void load_channel(struct loader *l, const struct yaml_node *map, struct g
 static void load_flow_map(struct flow_loader *f, const struct yaml_node *node)
 {
 	static const char *const keys[] = {
-		"from", "to", "pattern", "neighbours", "list", "channel", "partition", "compress"};
+		"from", "to", "pattern", "neighbours", "list", "groups", "channel", "partition", "compress"};
 	struct flow_joint joint = {0};
 	struct graph_edge *e;
 	bool ok;

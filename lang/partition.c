@@ -83,6 +83,26 @@ static struct graph_edge *load_range(struct loader *l, const struct yaml_node *n
 	return last;
 }
 
+/* a >> b by all, by a tree: a >> copies by all, each of which some of b read. */
+static struct graph_edge *load_tree(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
+{
+	struct graph_stage *copies;
+	struct graph_edge *last;
+
+	if (e->pattern != GRAPH_BIPARTITE)
+		loader_error(l, node, "a tree goes with the pattern '>>'");
+	if (e->channel != GRAPH_AUTO && e->channel != GRAPH_FILE)
+		loader_error(l, node, "a tree is of files: leave the channel out");
+	copies = add_helper(l, node, e, "copies", "cat");
+	copies->copies_for = e->to;
+	last = join(l, e, copies->id, 0, e->to, e->to_port);
+	last->pattern = GRAPH_LIST;
+	last->codec = e->codec;
+	e->to = copies->id;
+	e->to_port = 0;
+	return last;
+}
+
 static void load_key(struct loader *l, const struct yaml_node *node, struct graph_partition *ret)
 {
 	const struct yaml_node *key = yaml_get(node, "key"), *delimiter = yaml_get(node, "delimiter");
@@ -102,7 +122,9 @@ static void load_key(struct loader *l, const struct yaml_node *node, struct grap
 
 struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
 {
-	static const char *const keys[] = {"by", "key", "delimiter"};
+	static const char *const keys[] = {"by", "key", "delimiter", "tree"};
+	const struct yaml_node *tree = yaml_get(node, "tree");
+	bool by_tree = false;
 	static const char *const words[] = {"hash", "round-robin", "all", "part", "range"};
 	static const enum graph_partition_kind kinds[] = {
 		GRAPH_BY_HASH, GRAPH_BY_ROUND_ROBIN, GRAPH_BY_ALL, GRAPH_BY_PART};
@@ -130,5 +152,8 @@ struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *no
 			text, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 	}
 	load_key(l, node, &e->partition);
-	return e;
+	loader_bool(l, tree, "tree", &by_tree);
+	if (by_tree && e->partition.kind != GRAPH_BY_ALL)
+		loader_error(l, tree, "a tree goes with {by: all}");
+	return by_tree ? load_tree(l, node, e) : e;
 }

@@ -218,9 +218,22 @@ static void load_width(struct loader *l, const struct yaml_node *node, struct gr
 	if (!node)
 		return;
 	if (node->kind == YAML_MAP) {
-		static const char *const keys[] = {"per"};
+		static const char *const keys[] = {"per", "of", "most"};
+		const struct yaml_node *of = yaml_get(node, "of");
+		const char *what = of ? loader_text(l, of, "of") : NULL;
 
 		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
+		stage->width_by_data = what && !strcmp(what, "data");
+		if (what && strcmp(what, "data") && strcmp(what, "inputs"))
+			loader_error(l, of,
+				"a width goes by the bytes of 'inputs', those of the job that reach the "
+				"stage, or "
+				"of 'data', what it reads; not of '%s'",
+				what);
+		if (loader_number(l, yaml_get(node, "most"), "most", 1, GRAPH_PARTS_MAX, &n))
+			stage->width = (uint32_t)n;
+		if (yaml_get(node, "most") && !stage->width_by_data)
+			loader_error(l, yaml_get(node, "most"), "most goes with {per: …, of: data}");
 		if (!yaml_get(node, "per"))
 			loader_error(l, node, "a width by bytes needs a 'per': {per: 256MiB}");
 		loader_bytes(l, yaml_get(node, "per"), "per", &stage->width_per);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The four patterns. Each is a small function of the two widths; nothing is stored a channel but for LIST. */
+/* The patterns. Each is a small function of the two widths; nothing is stored a channel but for LIST. */
 #include "edge.h"
 
 /* First position in edge->list whose consumer (or, through by_producer, whose producer) is >= value. */
@@ -37,6 +37,7 @@ uint32_t edge_producers(const struct graph_edge *e, uint32_t consumer)
 	case GRAPH_POINTWISE:
 		return e->from_width > e->to_width ? e->from_width / e->to_width : 1;
 	case GRAPH_BIPARTITE:
+	case GRAPH_GROUPS:
 		return e->from_width;
 	case GRAPH_NEIGHBOURS:
 		return window_count(consumer, e->k, e->from_width);
@@ -54,6 +55,7 @@ uint32_t edge_producer(const struct graph_edge *e, uint32_t consumer, uint32_t i
 			return consumer * (e->from_width / e->to_width) + i;
 		return consumer / (e->to_width / e->from_width);
 	case GRAPH_BIPARTITE:
+	case GRAPH_GROUPS:
 		return i;
 	case GRAPH_NEIGHBOURS:
 		return window_first(consumer, e->k) + i;
@@ -69,6 +71,7 @@ uint32_t edge_consumers(const struct graph_edge *e, uint32_t producer)
 	case GRAPH_POINTWISE:
 		return e->to_width > e->from_width ? e->to_width / e->from_width : 1;
 	case GRAPH_BIPARTITE:
+	case GRAPH_GROUPS:
 		return e->to_width;
 	case GRAPH_NEIGHBOURS:
 		return window_count(producer, e->k, e->to_width);
@@ -86,6 +89,7 @@ uint32_t edge_consumer(const struct graph_edge *e, uint32_t producer, uint32_t i
 			return producer * (e->to_width / e->from_width) + i;
 		return producer / (e->from_width / e->to_width);
 	case GRAPH_BIPARTITE:
+	case GRAPH_GROUPS:
 		return i;
 	case GRAPH_NEIGHBOURS:
 		return window_first(producer, e->k) + i;
@@ -119,6 +123,8 @@ uint64_t edge_channels(const struct graph_edge *e)
 	}
 	case GRAPH_LIST:
 		return e->list_count;
+	case GRAPH_GROUPS:
+		return e->from_width;
 	}
 	DAG_ASSERT(!"pattern");
 }

@@ -4,6 +4,9 @@
 /*
  * The channels of an edge, by arithmetic. Producers and consumers are indices within their stages. All
  * functions take constant time but for LIST, which takes a binary search.
+ *
+ * For GROUPS they say what may be: every producer may feed every consumer. What is, the job manager knows
+ * (jm_producers).
  */
 #include "graph.h"
 
@@ -17,10 +20,10 @@ uint32_t edge_consumer(const struct graph_edge *edge, uint32_t producer, uint32_
 uint32_t edge_part(const struct graph_edge *edge, uint32_t consumer);
 /* All channels of the edge. */
 uint64_t edge_channels(const struct graph_edge *edge);
-/* True where every producer feeds every consumer, so that one counter can stand for all channels. */
+/* True where every producer feeds, or may feed, every consumer. */
 static inline bool edge_is_complete(const struct graph_edge *edge)
 {
-	return edge->pattern == GRAPH_BIPARTITE;
+	return edge->pattern == GRAPH_BIPARTITE || edge->pattern == GRAPH_GROUPS;
 }
 
 #endif

@@ -172,6 +172,10 @@ static bool infer_width(struct graph *graph, struct graph_stage *stage, struct d
 {
 	const struct graph_stage *first = NULL;
 
+	if (stage->copies_for != GRAPH_NONE)
+		return graph_width_of_copies(graph, stage);
+	if (graph_is_grouped(graph, stage))
+		return graph_width_of_groups(graph, stage);
 	for (uint32_t p = 0; p < stage->in_count; p++)
 		if (stage->in[p].edge != GRAPH_NONE)
 			compare_width(graph, stage, graph->edges[stage->in[p].edge], &first, diag);
@@ -212,8 +216,8 @@ static void set_width_by_bytes(struct graph *graph, struct graph_stage *stage, s
 	free(seen);
 	if (!any)
 		graph_report(diag, stage->place,
-			"no input of the job reaches stage '%s', so its width cannot go by bytes: give a "
-			"number",
+			"no input of the job reaches stage '%s', so its width cannot go by their bytes: "
+			"give a number, or {per: …, of: data}",
 			stage->name);
 	if (width > GRAPH_PARTS_MAX)
 		graph_report(diag, stage->place,
@@ -263,8 +267,14 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 	uint64_t total = 0;
 
 	for (size_t i = 0; i < graph->stage_count; i++)
-		if (graph->stages[i]->width_per)
+		if (graph->stages[i]->width_by_data)
+			graph_width_by_data(graph, graph->stages[i], diag);
+		else if (graph->stages[i]->width_per)
 			set_width_by_bytes(graph, graph->stages[i], diag);
+		else if (graph->stages[i]->width && graph_is_grouped(graph, graph->stages[i]))
+			graph_report(diag, graph->stages[i]->place,
+				"the width of stage '%s' follows from the groups that feed it: leave it out",
+				graph->stages[i]->name);
 	for (bool changed = true; changed;) {
 		changed = false;
 		for (size_t i = 0; i < graph->stage_count; i++)
@@ -288,6 +298,9 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 	for (size_t i = 0; i < graph->edge_count; i++) {
 		graph->edges[i]->from_width = graph->stages[graph->edges[i]->from]->width;
 		graph->edges[i]->to_width = graph->stages[graph->edges[i]->to]->width;
+		if (graph->edges[i]->pattern == GRAPH_LIST &&
+			graph->stages[graph->edges[i]->from]->copies_for != GRAPH_NONE)
+			graph_spread_copies(graph, graph->edges[i]);
 		check_widths(graph->edges[i], graph, diag);
 	}
 	for (size_t i = 0; i < graph->output_count; i++) {
@@ -330,8 +343,10 @@ int graph_finish(struct graph *graph, struct dag_diag *diag)
 	order = graph_finish_order(graph, diag);
 	graph_finish_widths(graph, diag);
 	check_accept(graph, diag);
-	if (order)
+	if (order) {
+		graph_finish_running(graph, order, diag);
 		graph_finish_streams(graph, order, diag);
+	}
 	if (diag->count + diag->dropped > errors)
 		return DAG_EINVAL;
 	graph_finish_gangs(graph, diag);

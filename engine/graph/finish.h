@@ -13,9 +13,23 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag);
 const uint32_t *graph_finish_order(struct graph *graph, struct dag_diag *diag);
 /* Widths from words and pointwise neighbours. */
 void graph_finish_widths(struct graph *graph, struct dag_diag *diag);
+/* The stages whose width is decided while the job runs: sets width_of. */
+void graph_finish_running(struct graph *graph, const uint32_t *order, struct dag_diag *diag);
 /* Formats along the edges, partitions, and the streams of each stage. */
 void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag);
 /* Vertex numbers, gangs, elastic pipes. */
 void graph_finish_gangs(struct graph *graph, struct dag_diag *diag);
+
+/* ---- running.c, for widths ---- */
+bool graph_is_grouped(const struct graph *graph, const struct graph_stage *stage);
+/* The most groups that there can be; false while the width of what is grouped is not known. */
+bool graph_width_of_groups(struct graph *graph, struct graph_stage *stage);
+void graph_width_by_data(struct graph *graph, struct graph_stage *stage, struct dag_diag *diag);
+
+/* ---- copies.c, for widths ---- */
+/* False while the width of their readers is not known. */
+bool graph_width_of_copies(struct graph *graph, struct graph_stage *stage);
+/* Which copy each reader reads: a list. */
+void graph_spread_copies(struct graph *graph, struct graph_edge *edge);
 
 #endif

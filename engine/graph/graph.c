@@ -37,6 +37,7 @@ struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind k
 	stage->name = arena_strdup(&graph->arena, name);
 	stage->retries = 5;
 	stage->first_out = stage->last_out = GRAPH_NONE;
+	stage->width_of = stage->copies_for = GRAPH_NONE;
 	for (size_t i = 0; i < GRAPH_PORTS_MAX; i++)
 		stage->in[i].edge = GRAPH_NONE;
 	if (kind == GRAPH_INPUT)
@@ -61,6 +62,8 @@ struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t f
 	edge->to_port = to_port;
 	edge->pattern = pattern;
 	edge->next_out = GRAPH_NONE;
+	edge->groups = (struct graph_groups){
+		GRAPH_GROUP_NODE, GRAPH_GROUP_LEAST, GRAPH_GROUP_MOST, GRAPH_GROUP_BYTES};
 	stage = graph->stages[from];
 	*(stage->first_out == GRAPH_NONE ? &stage->first_out : &graph->edges[stage->last_out]->next_out) =
 		edge->id;

@@ -9,6 +9,9 @@
  * derives widths, formats, streams, vertex numbers and gangs, and reports everything that is wrong. A
  * finished graph is only read. All of it lives in one arena.
  *
+ * Some stages get their width while the job runs (width_of). In the graph it is the most that it can be, and
+ * the job manager leaves the last vertices out when it knows better.
+ *
  * An input of the job is a stage too, of kind GRAPH_INPUT: its vertices are splits, which never run.
  */
 #include "base/arena.h"
@@ -20,6 +23,10 @@
 #define GRAPH_VERTICES_MAX 20000000u /* vertices a graph */
 #define GRAPH_PARTS_MAX 65536u       /* consumers that one partitioned edge feeds */
 #define GRAPH_PORTS_MAX DAG_PORTS_MAX
+#define GRAPH_RUNNING_WIDTH_MAX 1024u /* of a stage whose width is decided by data while the job runs */
+#define GRAPH_GROUP_LEAST 16u         /* producers of one group: Dryad's defaults */
+#define GRAPH_GROUP_MOST 128u
+#define GRAPH_GROUP_BYTES (1ull << 30)
 #define GRAPH_CPU_SHARES 16u /* a slot has sixteen shares; a member of a gang without `cpus` takes one */
 #define GRAPH_NONE UINT32_MAX
 
@@ -34,7 +41,9 @@ struct graph_format {
 };
 
 enum graph_stage_kind { GRAPH_INPUT, GRAPH_PLUGIN, GRAPH_PROGRAM };
-enum graph_pattern { GRAPH_POINTWISE, GRAPH_BIPARTITE, GRAPH_NEIGHBOURS, GRAPH_LIST };
+/* GROUPS: every producer feeds one consumer, and which one is decided while the job runs. */
+enum graph_pattern { GRAPH_POINTWISE, GRAPH_BIPARTITE, GRAPH_NEIGHBOURS, GRAPH_LIST, GRAPH_GROUPS };
+enum graph_group_by { GRAPH_GROUP_NODE, GRAPH_GROUP_RACK, GRAPH_GROUP_ANY };
 enum graph_channel { GRAPH_AUTO, GRAPH_FILE, GRAPH_PIPE, GRAPH_FIFO };
 enum graph_partition_kind {
 	GRAPH_BY_DEFAULT, /* one part, or by hash for kv; an error for others where there are several parts */
@@ -103,9 +112,12 @@ struct graph_stage {
 	enum graph_stage_kind kind;
 	struct graph_place place;
 
-	uint32_t width;     /* vertices; 0 until known */
-	bool width_given;   /* by the stage's own word */
-	uint64_t width_per; /* one vertex for so many bytes of the job's inputs that reach it; 0: not said */
+	uint32_t width;      /* vertices; 0 until known */
+	bool width_given;    /* by the stage's own word */
+	uint64_t width_per;  /* one vertex for so many bytes of the job's inputs that reach it; 0: not said */
+	bool width_by_data;  /* rather of what its producers have stored; `width` is the most */
+	uint32_t copies_for; /* a layer of copies for this stage; GRAPH_NONE */
+	uint32_t width_of; /* the stage whose running width it has, itself perhaps; GRAPH_NONE: it is fixed */
 	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */
 
 	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
@@ -150,6 +162,17 @@ struct graph_stage {
 	UT_hash_handle hh; /* in graph.by_name */
 };
 
+/*
+ * How finished producers are put together (Dryad's DynamicAggregateManager): those of one node, or of one
+ * rack, as soon as there are `most` or seven eighths of `bytes`. What is left at the end, fewer than `least`,
+ * goes to its rack, and then together.
+ */
+struct graph_groups {
+	enum graph_group_by by;
+	uint32_t least, most;
+	uint64_t bytes;
+};
+
 struct graph_list_pair {
 	uint32_t producer, consumer;
 };
@@ -163,6 +186,7 @@ struct graph_edge {
 	struct graph_list_pair *list; /* LIST: sorted by consumer, then producer */
 	uint32_t *by_producer;        /* LIST: positions in `list`, sorted by producer, then consumer */
 	uint32_t list_count;
+	struct graph_groups groups; /* GROUPS */
 	enum graph_channel channel;
 	struct graph_partition partition;
 	uint32_t stream; /* of the stage `from` */

@@ -63,7 +63,7 @@ uint32_t dag_index(const struct dag_vertex *v)
 
 uint32_t dag_width(const struct dag_vertex *v)
 {
-	return v->stage->spec.width;
+	return v->width;
 }
 
 const char *dag_param(const struct dag_vertex *v, const char *name)

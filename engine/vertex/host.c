@@ -324,6 +324,7 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	v->task = start->msg.task;
 	v->vertex = start->msg.u.start.vertex;
 	v->index = start->msg.u.start.index;
+	v->width = start->msg.u.start.width;
 	v->attempt = start->msg.u.start.attempt;
 	v->epoch = start->msg.u.start.epoch;
 	v->window = start->msg.u.start.window;

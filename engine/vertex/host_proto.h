@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 5
+#define HOST_PROTO_VERSION 6
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_PACKET_MAX 32768u
@@ -105,7 +105,7 @@ struct host_msg {
 			uint64_t size;
 		} stage;
 		struct {
-			uint32_t stage, index, attempt, epoch, vertex;
+			uint32_t stage, index, width, attempt, epoch, vertex;
 			uint32_t group_size; /* tasks that must run together: START of all of them comes in a
 						row */
 			uint32_t in_ports;

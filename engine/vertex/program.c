@@ -345,7 +345,7 @@ static int expand_arg(struct program *prog, const char *arg)
 		}
 		arg += ph.len;
 		if (ph.index || ph.width)
-			buffer_format(&b, "%u", ph.index ? prog->v->index : prog->v->stage->spec.width);
+			buffer_format(&b, "%u", ph.index ? prog->v->index : prog->v->width);
 		else
 			for (uint32_t i = 0; i < (ph.each ? prog->v->in[ph.port].producers : 1) && r == 0;
 				i++) {
@@ -394,7 +394,7 @@ static void make_environment(struct program *prog)
 	add_env(prog, "DAGRUN_JOB", "%s", spec->job);
 	add_env(prog, "DAGRUN_STAGE", "%s", spec->name);
 	add_env(prog, "DAGRUN_INDEX", "%u", v->index);
-	add_env(prog, "DAGRUN_WIDTH", "%u", spec->width);
+	add_env(prog, "DAGRUN_WIDTH", "%u", v->width);
 	add_env(prog, "DAGRUN_ATTEMPT", "%u", v->attempt);
 	for (uint32_t i = 0; i < spec->env_count; i++)
 		add_env(prog, spec->env[i].name, "%s", spec->env[i].value);

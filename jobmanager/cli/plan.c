@@ -15,7 +15,7 @@ static const struct option_spec options[] = {
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
 
-static const char *const pattern_names[] = {">=", ">>", "neighbours", "list"};
+static const char *const pattern_names[] = {">=", ">>", "neighbours", "list", "groups"};
 static const char *const kind_names[] = {"input", "plugin", "program"};
 static const char *const partition_names[] = {"", "hash", "round-robin", "all", "part"};
 
@@ -40,7 +40,10 @@ static int on_option(void *ctx, size_t option, const char *value)
 
 static void print_stage(const struct graph_stage *s)
 {
-	printf("  %-20s %-8s width %-8u", s->name, kind_names[s->kind], s->width);
+	char width[16];
+
+	snprintf(width, sizeof(width), "%s%u", s->width_of == GRAPH_NONE ? "" : "to ", s->width);
+	printf("  %-20s %-8s width %-8s", s->name, kind_names[s->kind], width);
 	if (s->kind == GRAPH_INPUT)
 		printf("%u files\n", s->input_file_count);
 	else if (s->kind == GRAPH_PLUGIN)
@@ -96,6 +99,9 @@ static json_t *stage_json(const struct graph_stage *s)
 {
 	json_t *j = json_pack(
 		"{s:s, s:s, s:i}", "name", s->name, "kind", kind_names[s->kind], "width", (int)s->width);
+
+	if (s->width_of != GRAPH_NONE)
+		json_object_set_new(j, "width_is", json_string("at most"));
 
 	if (s->kind == GRAPH_PLUGIN) {
 		json_object_set_new(j, "plugin", json_string(s->plugin));

@@ -14,11 +14,14 @@ static uint32_t count_missing(const struct jm *jm, uint32_t vertex)
 		const struct graph_stage *from = e ? jm->graph->stages[e->from] : NULL;
 		uint32_t index = vertex - s->first_vertex;
 
-		if (!e || from->kind == GRAPH_INPUT || edge_is_complete(e) || e->channel != GRAPH_FILE)
+		if (!e || from->kind == GRAPH_INPUT || e->pattern == GRAPH_BIPARTITE ||
+			e->channel != GRAPH_FILE)
 			continue;
-		for (uint32_t i = 0; i < edge_producers(e, index); i++)
-			missing += jm->vertices[from->first_vertex + edge_producer(e, index, i)].state !=
+		for (uint32_t i = 0; i < jm_producers(jm, e, index); i++)
+			missing += jm->vertices[from->first_vertex + jm_producer(jm, e, index, i)].state !=
 				   JM_DONE;
+		missing += e->pattern == GRAPH_GROUPS && index >= jm->edges[e->id].groups->count &&
+			   index < jm_width(jm, s->id);
 	}
 	return missing;
 }
@@ -30,7 +33,7 @@ static void check_edges(const struct jm *jm)
 		const struct graph_stage *from = jm->graph->stages[e->from];
 		uint32_t missing = 0;
 
-		if (from->kind == GRAPH_INPUT || !edge_is_complete(e) || e->channel != GRAPH_FILE)
+		if (from->kind == GRAPH_INPUT || e->pattern != GRAPH_BIPARTITE || e->channel != GRAPH_FILE)
 			continue;
 		for (uint32_t p = 0; p < e->from_width; p++)
 			missing += jm->vertices[from->first_vertex + p].state != JM_DONE;

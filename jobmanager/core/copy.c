@@ -75,7 +75,7 @@ void copy_promote(struct jm *jm, uint32_t vertex)
 static bool may_copy(const struct jm_stage *state, const struct graph_stage *s)
 {
 	return s->kind != GRAPH_INPUT && !s->no_copies && s->deterministic != GRAPH_NOT_DETERMINISTIC &&
-	       state->running && state->done && state->done * 2 >= s->width;
+	       state->running && state->done && state->done * 2 >= state->width;
 }
 
 /* False where there is no node for it. */

@@ -408,6 +408,10 @@ static bool is_needed(struct jm *jm, uint32_t vertex)
 		if (jm->graph->outputs[i].stage == s->id &&
 			jm->outputs[i].fetched <= vertex - s->first_vertex)
 			return true;
+	for (const struct graph_edge *e = graph_out(jm->graph, s->first_out); e;
+		e = graph_out(jm->graph, e->next_out))
+		if (refine_is_waiting(jm, e, vertex - s->first_vertex))
+			return true; /* somebody will */
 	vertex_each_consumer(jm, vertex, look_at_consumer, &need);
 	return need.needed;
 }

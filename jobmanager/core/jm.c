@@ -19,8 +19,9 @@
  *   node-up N, node-down N
  *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
  *   refetched OUTPUT                           from its first vertex again
- *   publishing, published
- *   ended ERROR TEXT
+ *   grouped EDGE CONSUMER PRODUCER…            who reads what of an edge of groups, by their numbers in their
+ * stages width STAGE N                              it has so many vertices, and so have those that are
+ * joined pointwise publishing, published ended ERROR TEXT
  */
 #include "state.h"
 
@@ -153,7 +154,10 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 	jm->outputs_left = (uint32_t)g->output_count;
 	jm->partial = config->skipped != NULL;
 	find_kinds(jm);
+	refine_init(jm);
 	vertices_init(jm, config->skipped);
+	if (config->like)
+		refine_like(jm, config->like);
 	for (uint32_t i = 0; i < g->gang_count; i++)
 		gang_try_ready(jm, i);
 	*ret_jm = jm;
@@ -185,6 +189,7 @@ void jm_destroy(struct jm **jmp)
 	free(jm->nodes);
 	free(jm->vertices);
 	free(jm->gangs);
+	refine_fini(jm);
 	free(jm->edges);
 	free(jm->stages);
 	free(jm->kinds);
@@ -498,9 +503,8 @@ void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *re
 {
 	const struct jm_stage *s = &jm->stages[stage];
 
-	*ret = (struct jm_stage_view){jm->graph->stages[stage]->width, s->waiting, s->ready, s->running,
-		s->done, s->attempts, s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out,
-		s->run_ns};
+	*ret = (struct jm_stage_view){s->width, s->waiting, s->ready, s->running, s->done, s->attempts,
+		s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out, s->run_ns};
 }
 
 bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node,

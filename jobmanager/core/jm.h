@@ -40,7 +40,8 @@ struct jm;
 struct jm_config {
 	const struct graph *graph; /* finished; outlives the jm */
 	uint32_t epoch;
-	const bool *skipped; /* vertices that are not to be run, and nobody who is reads; NULL: none */
+	const bool *skipped;   /* vertices that are not to be run, and nobody who is reads; NULL: none */
+	const struct jm *like; /* another run of the job: groups and widths are to be as there; NULL */
 };
 
 /* ---- events ---- */
@@ -180,6 +181,16 @@ struct jm_stage_view {
 };
 
 void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *ret);
+/* How many vertices the stage has: the most that it can be, until that is decided. */
+uint32_t jm_width(const struct jm *jm, uint32_t stage);
+/* As in edge.h, of what is decided. */
+uint32_t jm_producers(const struct jm *jm, const struct graph_edge *edge, uint32_t consumer);
+uint32_t jm_producer(const struct jm *jm, const struct graph_edge *edge, uint32_t consumer, uint32_t i);
+uint32_t jm_consumers(const struct jm *jm, const struct graph_edge *edge, uint32_t producer);
+uint32_t jm_consumer(const struct jm *jm, const struct graph_edge *edge, uint32_t producer, uint32_t i);
+/* The first of *ret_count parts that the consumer reads of each producer. */
+uint32_t jm_first_part(
+	const struct jm *jm, const struct graph_edge *edge, uint32_t consumer, uint32_t *ret_count);
 /* The committed or running attempt of a vertex and where it is; false where there is none. */
 bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node,
 	enum jm_state *ret_state);

@@ -16,7 +16,8 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 	uint32_t vertex = s->first_vertex + state->fetched;
 	struct jm_effect *e;
 
-	if (jm->ended || state->asked || state->fetched == s->width || jm->vertices[vertex].state != JM_DONE)
+	if (jm->ended || state->asked || state->fetched == jm_width(jm, s->id) ||
+		jm->vertices[vertex].state != JM_DONE)
 		return;
 	if (jm->vertices[vertex].released) {
 		vertex_invalidate(jm, vertex, "its output is to be written anew, and was given back");
@@ -38,7 +39,7 @@ void jm_forget_output(struct jm *jm, uint32_t output)
 {
 	struct jm_output *state = &jm->outputs[output];
 
-	if (state->fetched == jm->graph->stages[jm->graph->outputs[output].stage]->width)
+	if (state->fetched == jm_width(jm, jm->graph->outputs[output].stage))
 		jm->outputs_left++;
 	*state = (struct jm_output){.anew = true};
 }
@@ -128,7 +129,7 @@ void on_fetched(struct jm *jm, const struct jm_event *event)
 		return; /* of an attempt that does not count any more */
 	state->anew = false;
 	state->fetched++;
-	if (state->fetched == s->width)
+	if (state->fetched == jm_width(jm, s->id))
 		jm->outputs_left--;
 	if (event->flag)
 		on_synced(jm, event);
@@ -148,7 +149,7 @@ int replay_output(struct jm *jm, const char *word, const char *rest)
 		return 0;
 	}
 	if (sscanf(rest, "%*u %u %llu", &vertex, &bytes) != 2 || vertex < s->first_vertex ||
-		vertex - s->first_vertex >= s->width)
+		vertex - s->first_vertex >= jm_width(jm, s->id))
 		return DAG_EFORMAT;
 	set_synced(jm, output, vertex - s->first_vertex + 1, bytes);
 	return 0;
@@ -158,7 +159,7 @@ void outputs_replayed(struct jm *jm)
 {
 	for (uint32_t i = 0; i < jm->graph->output_count; i++) {
 		struct jm_output *state = &jm->outputs[i];
-		uint32_t width = jm->graph->stages[jm->graph->outputs[i].stage]->width;
+		uint32_t width = jm_width(jm, jm->graph->outputs[i].stage);
 
 		/* After the intent every output's file is whole, but what goes to stdout was not kept. */
 		state->fetched = state->synced;

@@ -43,7 +43,8 @@ static bool reads_complete_edge(const struct jm *jm, uint32_t vertex)
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
 	for (uint32_t i = 0; i < s->in_count; i++)
-		if (s->in[i].edge != GRAPH_NONE && edge_is_complete(jm->graph->edges[s->in[i].edge]) &&
+		if (s->in[i].edge != GRAPH_NONE &&
+			jm->graph->edges[s->in[i].edge]->pattern == GRAPH_BIPARTITE &&
 			jm->graph->edges[s->in[i].edge]->from_width > 1)
 			return true;
 	return false;

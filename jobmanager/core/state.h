@@ -13,6 +13,7 @@
  *   copy.c      second copies of slow vertices
  *   alone.c     members of gangs that run again alone
  *   replay.c    the facts of an earlier run
+ *   refine.c    groups and widths that are decided while the job runs
  *   resume.c    what nodes hold when they come up, and what is adopted
  */
 #include "jm.h"
@@ -109,14 +110,35 @@ struct jm_node {
 	struct jm_queue queue; /* gangs that would like to run here */
 };
 
+/* Producers that wait for their group. */
+struct jm_list {
+	uint32_t *items;
+	size_t count, cap;
+	uint64_t bytes;
+};
+
+/* What an edge of the pattern GROUPS has come to. */
+struct jm_groups {
+	uint32_t *of;          /* of each producer: its consumer; GRAPH_NONE: it is in no group yet */
+	uint32_t *members;     /* producers, group after group, ascending within one */
+	uint32_t *first;       /* of each group in `members`; behind the last: their number */
+	uint32_t count;        /* groups, which the first consumers have */
+	uint32_t waiting;      /* producers in all lists */
+	struct jm_list *lists; /* by node, or by the first node of a rack */
+	size_t list_count, list_cap;
+};
+
 struct jm_edge {
 	uint32_t missing; /* complete edges: producers that are not DONE */
+	struct jm_groups *groups;
 };
 
 struct jm_stage {
 	uint32_t waiting, ready, running, done;
 	uint64_t attempts, failures, bytes_in, bytes_out, records_in, records_out;
 	dag_instant run_ns;
+	uint32_t width; /* the most that it can be, until it is settled */
+	bool settled;
 	uint32_t ahead;           /* vertices that are started ahead for each that runs */
 	uint32_t kind;            /* stages of one plugin's entry: what is guessed before own vertices ran */
 	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
@@ -239,6 +261,19 @@ void on_fetch_failed(struct jm *jm, const struct jm_event *event);
 int replay_output(struct jm *jm, const char *word, const char *rest);
 void outputs_replayed(struct jm *jm);
 
+/* ---- refine.c ---- */
+void refine_init(struct jm *jm);
+void refine_fini(struct jm *jm);
+/* As another run of the job decided. */
+void refine_like(struct jm *jm, const struct jm *like);
+/* All that a stage reads may be there: then its width is settled, if it goes by that. */
+void refine_by_data(struct jm *jm, uint32_t stage);
+/* A producer over GROUPS is committed, or not any more. */
+void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done);
+/* It is in no group yet. */
+bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
+int replay_refined(struct jm *jm, const char *word, const char *rest);
+
 /* ---- facts.c ---- */
 void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count);
 void fact_committed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o);
@@ -248,6 +283,8 @@ void fact_committed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o);
 void vertices_init(struct jm *jm, const bool *skipped);
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
 void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state);
+/* So many more producers over a complete edge are not committed. */
+void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more);
 /* Everything that it waits for is committed. */
 bool vertex_inputs_there(const struct jm *jm, uint32_t vertex);
 /* A gang whose inputs are all there becomes READY and is queued. */

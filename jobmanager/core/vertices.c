@@ -41,12 +41,13 @@ void vertices_init(struct jm *jm, const bool *skipped)
 
 		if (g->stages[e->from]->kind == GRAPH_INPUT || !is_waited_for(e))
 			continue;
-		if (edge_is_complete(e)) {
+		if (e->pattern == GRAPH_BIPARTITE) {
 			jm->edges[i].missing = e->from_width;
 			continue;
 		}
-		for (uint32_t c = 0; c < e->to_width; c++)
-			jm->vertices[to->first_vertex + c].missing += edge_producers(e, c);
+		for (uint32_t c = 0; c < e->to_width; c++) /* a group is waited for as one producer is */
+			jm->vertices[to->first_vertex + c].missing +=
+				e->pattern == GRAPH_GROUPS ? 1 : edge_producers(e, c);
 	}
 	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
 		jm->gangs[gang].state =
@@ -76,7 +77,7 @@ bool vertex_inputs_there(const struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	if (jm->vertices[vertex].missing)
+	if (jm->vertices[vertex].missing || (s->width_by_data && !jm->stages[s->id].settled))
 		return false;
 	for (uint32_t p = 0; p < s->in_count; p++)
 		if (s->in[p].edge != GRAPH_NONE && jm->edges[s->in[p].edge].missing)
@@ -111,6 +112,39 @@ void gang_unready(struct jm *jm, uint32_t gang)
 		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_WAITING);
 }
 
+void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more)
+{
+	const struct graph_stage *to = jm->graph->stages[e->to];
+	uint32_t before = jm->edges[e->id].missing, now = (uint32_t)(before + more);
+
+	jm->edges[e->id].missing = now;
+	if (!before == !now)
+		return; /* no consumer's answer changed */
+	if (!now)
+		refine_by_data(jm, e->to);
+	for (uint32_t c = 0; c < jm_width(jm, e->to); c++) {
+		if (!now)
+			gang_try_ready(jm, jm->graph->gang_of[to->first_vertex + c]);
+		else
+			gang_unready(jm, jm->graph->gang_of[to->first_vertex + c]);
+	}
+}
+
+static void tell_consumers(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done)
+{
+	for (uint32_t c = 0; c < jm_consumers(jm, e, producer); c++) {
+		uint32_t consumer = jm->graph->stages[e->to]->first_vertex + jm_consumer(jm, e, producer, c);
+
+		jm->vertices[consumer].missing += done ? -1 : 1;
+		if (!jm->vertices[consumer].missing)
+			jm->vertices[consumer].chained = false;
+		if (done)
+			gang_try_ready(jm, jm->graph->gang_of[consumer]);
+		else
+			gang_unready(jm, jm->graph->gang_of[consumer]);
+	}
+}
+
 /* Tells the consumers over waited-for edges that `vertex` is DONE (+) or not any more (−). */
 static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 {
@@ -119,33 +153,16 @@ static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 	uint32_t index = vertex - s->first_vertex;
 
 	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out)) {
-		const struct graph_stage *to = g->stages[e->to];
-
 		if (!is_waited_for(e))
 			continue;
-		if (edge_is_complete(e)) {
-			jm->edges[e->id].missing += done ? -1 : 1;
-			if (jm->edges[e->id].missing != (done ? 0u : 1u))
-				continue; /* no consumer's answer changed */
-			for (uint32_t c = 0; c < e->to_width; c++) {
-				if (done)
-					gang_try_ready(jm, g->gang_of[to->first_vertex + c]);
-				else
-					gang_unready(jm, g->gang_of[to->first_vertex + c]);
-			}
+		if (e->pattern == GRAPH_BIPARTITE) {
+			edge_count_missing(jm, e, done ? -1 : 1);
 			continue;
 		}
-		for (uint32_t c = 0; c < edge_consumers(e, index); c++) {
-			uint32_t consumer = to->first_vertex + edge_consumer(e, index, c);
-
-			jm->vertices[consumer].missing += done ? -1 : 1;
-			if (!jm->vertices[consumer].missing)
-				jm->vertices[consumer].chained = false;
-			if (done)
-				gang_try_ready(jm, g->gang_of[consumer]);
-			else
-				gang_unready(jm, g->gang_of[consumer]);
-		}
+		if (refine_is_waiting(jm, e, index))
+			refine_ended(jm, e, index, done);
+		else
+			tell_consumers(jm, e, index, done);
 	}
 }
 
@@ -162,8 +179,8 @@ void vertex_each_producer(
 
 		if (!e || from->kind == GRAPH_INPUT)
 			continue;
-		for (uint32_t i = 0; i < edge_producers(e, index); i++)
-			f(jm, from->first_vertex + edge_producer(e, index, i), ctx);
+		for (uint32_t i = 0; i < jm_producers(jm, e, index); i++)
+			f(jm, from->first_vertex + jm_producer(jm, e, index, i), ctx);
 	}
 }
 
@@ -175,8 +192,8 @@ void vertex_each_consumer(
 	uint32_t index = vertex - s->first_vertex;
 
 	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out))
-		for (uint32_t c = 0; c < edge_consumers(e, index); c++)
-			f(jm, g->stages[e->to]->first_vertex + edge_consumer(e, index, c), ctx);
+		for (uint32_t c = 0; c < jm_consumers(jm, e, index); c++)
+			f(jm, g->stages[e->to]->first_vertex + jm_consumer(jm, e, index, c), ctx);
 }
 
 void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)

@@ -41,6 +41,8 @@ def examples_give_the_same_on_a_cluster(case):
     for name, args in (("grep", ["-p", "text=text.txt", "-p", "split=300KiB", "-p", "pattern=bada"]), ("mostfrequent", []), ("join", []),
                        ("pipeline", []), ("sort", ["-p", "text=text.txt", "-p", "split=300KiB"])):
         check(cluster.run(graph(name), *args).stdout == case.dagrun("run", graph(name), *args).stdout, name)
+    tree = [r.stdout.splitlines() for r in (cluster.run(graph("tree"), "-p", "split=2KiB"), case.dagrun("run", graph("tree")))]
+    check(sorted(tree[0]) == sorted(tree[1]) and len(tree[0]) == 143, "tree")  # clients of one number in the order of the groups
 
 
 @test

@@ -5,12 +5,13 @@
  * instead.
  *
  *   input NAME WIDTH        stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
- * [entry=NAME] [deterministic=W] edge FROM >=|>> TO [pipe|fifo]              output STAGE begin node NAME
- * SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES    suspect NODE 0|1    down NODE died NODE
- * done VERTEX ATTEMPT NODE [bytes=N] [ms=N|us=N] [hash=H]       fail VERTEX ATTEMPT NODE CODE TEXT… unread
- * VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX ATTEMPT CODE fetched OUTPUT VERTEX
- * ATTEMPT    synced OUTPUT VERTEX BYTES    unfetched OUTPUT VERTEX ATTEMPT CODE    published    cancel after
- * MS crash [FACTS-LOST] found VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…    resumed
+ * [entry=NAME] [deterministic=W] [per=BYTES] edge FROM >=|>> TO [pipe|fifo]   edge FROM groups TO node|rack
+ * LEAST MOST   output STAGE begin node NAME SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES
+ * suspect NODE 0|1    down NODE died NODE done VERTEX ATTEMPT NODE [bytes=N] [ms=N|us=N] [hash=H]       fail
+ * VERTEX ATTEMPT NODE CODE TEXT… unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX
+ * ATTEMPT CODE fetched OUTPUT VERTEX ATTEMPT    synced OUTPUT VERTEX BYTES    unfetched OUTPUT VERTEX ATTEMPT
+ * CODE    published    cancel after MS crash [FACTS-LOST] found VERTEX ATTEMPT sealed HASH|running [PRODUCER
+ * ATTEMPT]…    resumed
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
@@ -119,6 +120,10 @@ static void add_stage(struct script *s, bool input)
 					       : GRAPH_NOT_DETERMINISTIC;
 	if (option(s, "entry"))
 		stage->entry = arena_strdup(&s->graph->arena, option(s, "entry"));
+	if (option(s, "per")) {
+		stage->width_by_data = true;
+		stage->width_per = strtoull(option(s, "per"), NULL, 10);
+	}
 	if (option(s, "memory"))
 		stage->memory = strtoull(option(s, "memory"), NULL, 10);
 	if (input) {
@@ -142,7 +147,12 @@ static void add_edge(struct script *s)
 	e = graph_add_edge(s->graph, from->id, 0, to->id, port,
 		!strcmp(word(s, 2), ">>") ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
 	e->partition.kind = GRAPH_BY_ROUND_ROBIN;
-	if (s->count > 4)
+	if (!strcmp(word(s, 2), "groups")) {
+		e->pattern = GRAPH_GROUPS;
+		e->groups.by = !strcmp(word(s, 4), "rack") ? GRAPH_GROUP_RACK : GRAPH_GROUP_NODE;
+		e->groups.least = number(s, 5);
+		e->groups.most = number(s, 6);
+	} else if (s->count > 4)
 		e->channel = !strcmp(s->words[4], "pipe") ? GRAPH_PIPE : GRAPH_FIFO;
 }
 

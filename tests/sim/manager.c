@@ -99,6 +99,18 @@ static void sync_journal(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
 		0);
 }
 
+static void probe_grouped(struct sim *s, uint32_t vertex)
+{
+	const struct graph_stage *stage = s->use->stages[s->use->vertex_stage[vertex]];
+
+	for (const struct graph_edge *e = graph_out(s->use, stage->first_out); e;
+		e = graph_out(s->use, e->next_out))
+		if (e->pattern == GRAPH_GROUPS)
+			sim_probe(s, jm_consumers(s->manager->jm, e, vertex - stage->first_vertex)
+					     ? PROBE_grouped_again
+					     : PROBE_ungrouped);
+}
+
 static void probe_fact(struct sim *s, const char *fact)
 {
 	struct sim_manager *m = s->manager;
@@ -114,11 +126,17 @@ static void probe_fact(struct sim *s, const char *fact)
 			sim_probe(s, PROBE_alone_done);
 		if (JM_ATTEMPT_EPOCH(attempt) < m->epoch)
 			sim_probe(s, PROBE_sealed_adopted);
-	} else if (!strncmp(fact, "invalidated", 11)) {
+	} else if (sscanf(fact, "invalidated %u", &vertex) == 1) {
+		probe_grouped(s, vertex);
 		sim_probe(s, PROBE_invalidated);
 		if (m->invalidated_at == m->steps)
 			sim_probe(s, PROBE_upstream);
 		m->invalidated_at = m->steps;
+	} else if (!strncmp(fact, "grouped", 7)) {
+		sim_probe(s, PROBE_grouped);
+	} else if (sscanf(fact, "width %u %u", &vertex, &count) == 2) {
+		if (count < s->use->stages[vertex]->width)
+			sim_probe(s, PROBE_narrowed);
 	} else if (!strncmp(fact, "adopted", 7))
 		sim_probe(s, PROBE_adopted);
 	else if (sscanf(fact, "alone %u %u", &vertex, &attempt) == 2) {
@@ -327,6 +345,8 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 	for (size_t i = 0; i < m->fact_count; i++)
 		if (jm_replay(m->jm, m->facts[i]) < 0)
 			sim_violate(s, "fact %zu cannot be replayed: %s", i + 1, m->facts[i]);
+		else if (!strncmp(m->facts[i], "grouped", 7))
+			sim_probe(s, PROBE_group_kept);
 	m->resuming = m->epoch > 1;
 	if (m->resuming) {
 		if (jm_fate(m->jm) == JM_FATE_DECIDED)

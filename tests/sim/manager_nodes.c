@@ -107,6 +107,7 @@ static bool is_committed(const struct sim *s, uint32_t node, uint32_t vertex, ui
 
 static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobReady *ready)
 {
+	static const char *const racks[] = {"a", "b", ""};
 	char name[16];
 
 	if (n->up)
@@ -127,12 +128,14 @@ static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobRea
 		if (other != n)
 			send_peers(s, other, n);
 	}
-	shell_step(s, &(struct jm_event){.kind = JM_NODE_UP,
-			      .node = n->number,
-			      .name = name,
-			      .shares = ready->slots,
-			      .found = n->found,
-			      .found_count = n->found_count});
+	shell_step(
+		s, &(struct jm_event){.kind = JM_NODE_UP,
+			   .node = n->number,
+			   .name = name,
+			   .rack = sim_is_refined(s) ? racks[(unsigned char)name[strlen(name) - 1] % 3] : "",
+			   .shares = ready->slots,
+			   .found = n->found,
+			   .found_count = n->found_count});
 	finish_resume(s);
 }
 

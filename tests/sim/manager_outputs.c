@@ -91,7 +91,7 @@ void shell_take_over_outputs(struct sim *s)
 
 		o->asked = false;
 		if (jm_fate(s->manager->jm) == JM_FATE_OPEN)
-			for (uint32_t v = o->on_disk; v < s->use->stages[s->use->outputs[i].stage]->width;
+			for (uint32_t v = o->on_disk; v < jm_width(s->manager->jm, s->use->outputs[i].stage);
 				v++)
 				o->values[v] = 0;
 		if (!jm_synced(s->manager->jm, i, &bytes))
@@ -158,7 +158,7 @@ static void publish_next(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
 		return;
 	}
 	if (i < s->use->output_count) {
-		oracle_visible(s, i, m->outputs[i].values, s->use->stages[s->use->outputs[i].stage]->width);
+		oracle_visible(s, i, m->outputs[i].values, jm_width(m->jm, s->use->outputs[i].stage));
 		m->published++;
 		sim_call(s, DAG_MS, SIM_MANAGER, true, publish_next, 0, 0);
 		return;

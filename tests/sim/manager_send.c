@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the job manager sends: each effect as its message. */
 #include "manager.h"
-#include "graph/edge.h"
 
 void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__BodyCase body)
 {
@@ -59,9 +58,9 @@ static void fill_input(
 	dagrun__input__init(in);
 	if (!edge)
 		return;
-	in->part = edge_part(edge, index);
+	in->part = jm_first_part(s->manager->jm, edge, index, &in->parts);
 	in->channel = edge->channel;
-	in->n_vertices = edge_producers(edge, index);
+	in->n_vertices = jm_producers(s->manager->jm, edge, index);
 	in->vertices = base_alloc((in->n_vertices + 1) * sizeof(*in->vertices));
 	if (from->kind != GRAPH_INPUT) {
 		in->n_attempts = in->n_nodes = in->n_vertices;
@@ -71,7 +70,7 @@ static void fill_input(
 	for (uint32_t i = 0; i < in->n_vertices; i++) {
 		enum jm_state state;
 
-		in->vertices[i] = from->first_vertex + edge_producer(edge, index, i);
+		in->vertices[i] = from->first_vertex + jm_producer(s->manager->jm, edge, index, i);
 		if (in->n_attempts)
 			jm_current(s->manager->jm, in->vertices[i], &in->attempts[i], &in->nodes[i], &state);
 	}

@@ -55,7 +55,7 @@ static uint64_t inputs_digest(const struct attempt *a)
 	for (size_t i = 0; i < a->input_count; i++) {
 		uint32_t pair[2] = {a->inputs[i].vertex, a->inputs[i].attempt};
 
-		if (!a->inputs[i].source)
+		if (!a->inputs[i].source && !a->inputs[i].again)
 			buffer_append(&pairs, pair, sizeof(pair));
 	}
 	digest = hash_pairs((uint32_t *)pairs.data, pairs.len / (2 * sizeof(uint32_t)));
@@ -384,15 +384,18 @@ static void on_start(struct sim *s, uint32_t self, const Dagrun__Start *m)
 	a->shares = m->shares;
 	a->instance = ++s->generations;
 	for (size_t p = 0; p < m->n_inputs; p++)
-		for (size_t i = 0; i < m->inputs[p]->n_vertices; i++) {
+		for (size_t c = 0; c < m->inputs[p]->n_vertices * DAG_MAX(m->inputs[p]->parts, 1u); c++) {
 			const Dagrun__Input *in = m->inputs[p];
+			uint32_t parts = DAG_MAX(in->parts, 1u);
+			size_t i = c / parts;
 			bool source = !in->n_attempts;
 
 			*DAG_APPEND(a->inputs, a->input_count, a->input_cap) =
 				(struct input){.vertex = in->vertices[i],
 					.attempt = source ? 0 : in->attempts[i],
 					.node = source ? 0 : in->nodes[i],
-					.part = in->part,
+					.part = in->part + (uint32_t)(c % parts),
+					.again = c % parts > 0,
 					.source = source,
 					.live = in->channel == GRAPH_PIPE || in->channel == GRAPH_FIFO};
 		}

@@ -16,6 +16,7 @@ struct key {
 struct input {
 	uint32_t vertex, attempt, node, part;
 	bool source, live, have;
+	bool again; /* another part of the same producer */
 	uint64_t value;
 	struct sim_reading reading;
 };

@@ -42,11 +42,14 @@ struct sim_oracle {
 	struct sealed *sealed;
 	bool *visible; /* of outputs */
 	uint32_t visible_count;
+	uint32_t *width;   /* of each stage, as the journal says */
+	uint32_t **groups; /* of each edge of that pattern: each producer's consumer + 1 */
+	uint32_t *group_count;
 };
 
 /* ---- the graph, walked by its definition ---- */
 
-static bool is_joined(const struct graph_edge *e, uint32_t p, uint32_t c)
+static bool is_joined(struct sim *s, const struct graph_edge *e, uint32_t p, uint32_t c)
 {
 	uint32_t from = e->from_width, to = e->to_width;
 
@@ -62,22 +65,34 @@ static bool is_joined(const struct graph_edge *e, uint32_t p, uint32_t c)
 			if (e->list[i].producer == p && e->list[i].consumer == c)
 				return true;
 		return false;
+	case GRAPH_GROUPS:
+		return s->oracle->groups[e->id][p] == c + 1;
 	}
 	return false;
 }
 
-static uint32_t part_of(const struct graph_edge *e, uint32_t c)
+/* The first part that c reads; the next consumer's is behind its last. */
+static uint32_t part_of(struct sim *s, const struct graph_edge *e, uint32_t c)
 {
 	if (e->parts <= 1)
 		return 0;
+	if (s->use->stages[e->to]->width_by_data)
+		return c * e->parts / s->oracle->width[e->to];
 	return e->pattern == GRAPH_BIPARTITE ? c : c % (e->to_width / e->from_width);
 }
 
+static uint32_t parts_of(struct sim *s, const struct graph_edge *e, uint32_t c)
+{
+	if (e->parts <= 1 || !s->use->stages[e->to]->width_by_data)
+		return 1;
+	return part_of(s, e, c + 1) - part_of(s, e, c);
+}
+
 /* The producers of c on an edge are among these. */
-static void bounds(const struct graph_edge *e, uint32_t c, uint32_t *first, uint32_t *end)
+static void bounds(struct sim *s, const struct graph_edge *e, uint32_t c, uint32_t *first, uint32_t *end)
 {
 	*first = 0;
-	*end = e->from_width;
+	*end = s->oracle->width[e->from];
 	if (e->pattern == GRAPH_POINTWISE) {
 		*first = (uint32_t)((uint64_t)c * e->from_width / e->to_width);
 		*end = DAG_MAX(*first + 1, (uint32_t)(((uint64_t)c + 1) * e->from_width / e->to_width));
@@ -104,17 +119,16 @@ static struct reads read_by(struct sim *s, uint32_t vertex)
 		if (stage->in[p].edge == GRAPH_NONE)
 			continue;
 		e = s->use->edges[stage->in[p].edge];
-		bounds(e, index, &first, &end);
-		for (uint32_t i = first; i < end; i++) {
-			if (!is_joined(e, i, index))
-				continue;
-			n = r.n;
-			*DAG_APPEND(r.parts, n, cap_parts) = part_of(e, index);
-			n = r.n;
-			*DAG_APPEND(r.waited, n, cap_waited) =
-				e->channel != GRAPH_PIPE && e->channel != GRAPH_FIFO;
-			*DAG_APPEND(r.vertices, r.n, cap) = s->use->stages[e->from]->first_vertex + i;
-		}
+		bounds(s, e, index, &first, &end);
+		for (uint32_t i = first; i < end; i++)
+			for (uint32_t k = 0; is_joined(s, e, i, index) && k < parts_of(s, e, index); k++) {
+				n = r.n;
+				*DAG_APPEND(r.parts, n, cap_parts) = part_of(s, e, index) + k;
+				n = r.n;
+				*DAG_APPEND(r.waited, n, cap_waited) =
+					e->channel != GRAPH_PIPE && e->channel != GRAPH_FIFO;
+				*DAG_APPEND(r.vertices, r.n, cap) = s->use->stages[e->from]->first_vertex + i;
+			}
 	}
 	return r;
 }
@@ -183,10 +197,72 @@ static void check_read(struct sim *s, const struct sealed *sealed)
 	}
 }
 
+static void read_group(struct sim *s, unsigned edge, unsigned consumer, const char *rest)
+{
+	struct sim_oracle *o = s->oracle;
+	const struct graph_edge *e = s->use->edges[edge];
+	uint32_t members = 0;
+	unsigned producer;
+
+	if (consumer != o->group_count[edge]++ || consumer >= e->to_width)
+		sim_violate(s, "edge %u has a group %u that is not the next", edge, consumer);
+	for (int n; sscanf(rest, "%u%n", &producer, &n) == 1; rest += n) {
+		if (producer >= o->width[e->from] || o->groups[edge][producer])
+			sim_violate(s, "edge %u has %u in two groups, or it is none", edge, producer);
+		else
+			o->groups[edge][producer] = consumer + 1;
+		members++;
+	}
+	if (!members || members > e->groups.most)
+		sim_violate(
+			s, "edge %u has a group of %u, and %u are the most", edge, members, e->groups.most);
+}
+
+/* Once, of what stands above the number that the graph says, and with all that have its width. */
+static void read_width(struct sim *s, unsigned stage, unsigned width)
+{
+	struct sim_oracle *o = s->oracle;
+
+	for (size_t i = 0; i < s->use->stage_count; i++)
+		if (s->use->stages[i]->width_of == stage) {
+			if (o->width[i] != s->use->stages[i]->width || width > o->width[i] || !width)
+				sim_violate(
+					s, "stage %zu of width %u gets the width %u", i, o->width[i], width);
+			o->width[i] = width;
+		}
+	for (size_t i = 0; i < s->use->edge_count; i++) {
+		const struct graph_edge *e = s->use->edges[i];
+
+		if (e->to != stage || e->pattern != GRAPH_GROUPS)
+			continue;
+		if (width != o->group_count[i])
+			sim_violate(
+				s, "stage %u has %u vertices for %u groups", stage, width, o->group_count[i]);
+		for (uint32_t p = 0; p < o->width[e->from]; p++)
+			if (!o->groups[i][p])
+				sim_violate(s, "edge %zu: %u is in no group", i, p);
+	}
+}
+
+static void forget_refined(struct sim *s)
+{
+	struct sim_oracle *o = s->oracle;
+
+	memset(o->known, 0, s->use->vertex_count);
+	for (size_t i = 0; i < s->use->stage_count; i++)
+		o->width[i] = s->use->stages[i]->width;
+	for (size_t i = 0; i < s->use->edge_count; i++) {
+		o->group_count[i] = 0;
+		if (o->groups[i])
+			memset(o->groups[i], 0, s->use->edges[i]->from_width * sizeof(**o->groups));
+	}
+}
+
 static void read_fact(struct sim *s, const char *fact, uint64_t number)
 {
 	struct sim_oracle *o = s->oracle;
 	unsigned vertex, attempt;
+	int end = 0;
 	unsigned long long hash;
 	struct sealed *sealed;
 	struct sealed_key key;
@@ -207,6 +283,10 @@ static void read_fact(struct sim *s, const char *fact, uint64_t number)
 		}
 	} else if (sscanf(fact, "reset %u %u", &vertex, &attempt) == 2)
 		forget_gang(s, vertex);
+	else if (sscanf(fact, "grouped %u %u%n", &vertex, &attempt, &end) == 2)
+		read_group(s, vertex, attempt, fact + end);
+	else if (sscanf(fact, "width %u %u", &vertex, &attempt) == 2)
+		read_width(s, vertex, attempt);
 	else if (!strcmp(fact, "publishing"))
 		o->publishing = number;
 	else if (!strncmp(fact, "ended", 5))
@@ -239,6 +319,7 @@ void oracle_lost(struct sim *s, uint64_t facts_left)
 	memset(o->started, 0, s->use->vertex_count * sizeof(*o->started));
 	HASH_ITER(hh, o->sealed, sealed, next)
 		sealed->committed = false;
+	forget_refined(s);
 	for (size_t i = 0; i < o->fact_count; i++)
 		read_fact(s, o->facts[i], i + 1);
 }
@@ -318,6 +399,8 @@ void oracle_visible(struct sim *s, uint32_t output, const uint64_t *values, size
 		sim_violate(s, "I5: output %u is visible before that was decided", output);
 	o->visible_count += !o->visible[output];
 	o->visible[output] = true;
+	if (n != o->width[stage->id])
+		sim_violate(s, "output %u has %zu vertices of %u", output, n, o->width[stage->id]);
 	for (size_t i = 0; i < n; i++) {
 		uint32_t vertex = stage->first_vertex + (uint32_t)i;
 		struct sealed_key key = {vertex, o->committed[vertex].attempt};
@@ -341,7 +424,8 @@ static void check_lineage(struct sim *s)
 		struct sealed_key key = {v, o->committed[v].attempt};
 		struct sealed *x, *read, *now;
 
-		if (is_source(s, v))
+		if (is_source(s, v) || v - s->use->stages[s->use->vertex_stage[v]]->first_vertex >=
+					       o->width[s->use->vertex_stage[v]])
 			continue;
 		HASH_FIND(hh, o->sealed, &key, sizeof(key), x);
 		if (!x) {
@@ -390,6 +474,13 @@ void oracle_init(struct sim *s)
 	o->committed = base_alloc((s->use->vertex_count + 1) * sizeof(*o->committed));
 	o->started = base_alloc((s->use->vertex_count + 1) * sizeof(*o->started));
 	o->visible = base_alloc(s->use->output_count + 1);
+	o->width = base_alloc((s->use->stage_count + 1) * sizeof(*o->width));
+	o->groups = base_alloc((s->use->edge_count + 1) * sizeof(*o->groups));
+	o->group_count = base_alloc((s->use->edge_count + 1) * sizeof(*o->group_count));
+	for (size_t i = 0; i < s->use->edge_count; i++)
+		if (s->use->edges[i]->pattern == GRAPH_GROUPS)
+			o->groups[i] = base_alloc(s->use->edges[i]->from_width * sizeof(**o->groups));
+	forget_refined(s);
 }
 
 void oracle_fini(struct sim *s)
@@ -411,5 +502,10 @@ void oracle_fini(struct sim *s)
 	free(o->committed);
 	free(o->started);
 	free(o->visible);
+	for (size_t i = 0; i < s->use->edge_count; i++)
+		free(o->groups[i]);
+	free(o->groups);
+	free(o->group_count);
+	free(o->width);
 	free(o);
 }

@@ -74,6 +74,11 @@
 	X(output_kept, "what was on disk was kept over a resume")                                            \
 	X(output_removed, "or somebody had removed it")                                                      \
 	X(reader_freed, "a reader heard that its input's node is gone")                                      \
+	X(grouped, "producers were put together while others ran")                                           \
+	X(grouped_again, "one of a group ran again")                                                         \
+	X(ungrouped, "one was lost before it had a group")                                                   \
+	X(narrowed, "a stage got fewer vertices than it could have")                                         \
+	X(group_kept, "groups were kept over a resume")                                                      \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")
 
@@ -297,6 +302,8 @@ void workload_draw(struct sim *s);
 /* What a vertex makes of what it reads: the user's program. */
 uint64_t vertex_value(uint32_t vertex, const uint64_t *inputs, size_t n);
 uint64_t channel_value(uint64_t value, uint32_t part);
+/* Some seeds have groups and widths that are decided while the job runs, and racks. */
+bool sim_is_refined(const struct sim *s);
 uint64_t source_value(uint32_t vertex);
 
 /* ---- oracle.c ---- */

@@ -49,6 +49,13 @@ static struct graph_stage *add_stage(struct sim *s, uint32_t number, uint32_t wi
 	return stage;
 }
 
+bool sim_is_refined(const struct sim *s)
+{
+	struct prng prng = {s->options.seed ^ 0x726566696e656421u};
+
+	return !s->options.graph && !s->options.vertices && prng_below(&prng, 3) == 0;
+}
+
 static void add_edge(struct sim *s, const struct graph_stage *from, const struct graph_stage *to,
 	uint32_t port, bool complete, bool pipe)
 {
@@ -58,6 +65,28 @@ static void add_edge(struct sim *s, const struct graph_stage *from, const struct
 	e->partition.kind = GRAPH_BY_ROUND_ROBIN;
 	if (pipe)
 		e->channel = GRAPH_PIPE;
+}
+
+/* The stage's width is decided while the job runs: by groups, or by how much there is. */
+static void add_refined(
+	struct sim *s, struct prng *prng, const struct graph_stage *from, struct graph_stage *to)
+{
+	struct graph_edge *e;
+
+	add_edge(s, from, to, 0, true, false);
+	e = s->graph->edges[s->graph->edge_count - 1];
+	if (prng_below(prng, 3) == 0) {
+		to->width_by_data = true;
+		to->width_per = 500 + prng_below(prng, 3000);
+		return;
+	}
+	to->width = 0;
+	to->width_given = false;
+	e->pattern = GRAPH_GROUPS;
+	e->groups.by = (enum graph_group_by)prng_below(prng, 3);
+	e->groups.least = 1 + (uint32_t)prng_below(prng, 3);
+	e->groups.most = e->groups.least + (uint32_t)prng_below(prng, 3);
+	e->groups.bytes = 1000 + prng_below(prng, 6000);
 }
 
 /* MapReduce's shape, for large jobs. */
@@ -79,7 +108,8 @@ static void build_small(struct sim *s, uint32_t vertices)
 	struct graph_stage *stages[8];
 	bool read[8] = {false};
 	uint32_t n = 0;
-	bool pipes = sim_draw(s, 3) == 0;
+	bool pipes = sim_draw(s, 3) == 0, refined = sim_is_refined(s), running[8] = {false};
+	struct prng prng = {s->options.seed};
 
 	if (vertices) { /* a fixed shape of about so many */
 		widths[0] = DAG_MAX(1u, vertices / 4);
@@ -112,9 +142,23 @@ static void build_small(struct sim *s, uint32_t vertices)
 			bool input = f->kind == GRAPH_INPUT,
 			     fits = !(f->width % width) || !(width % f->width);
 			bool complete = !input && (!fits || sim_draw(s, 2));
+			bool pipe = !input && pipes && sim_draw(s, 2);
 
-			add_edge(s, f, to, p, complete, !input && pipes && sim_draw(s, 2));
 			read[from[p]] = true;
+			if (refined && ports == 1 && !input && prng_below(&prng, 2)) {
+				running[n] = true;
+				add_refined(s, &prng, f, to);
+				continue;
+			}
+			if (running[from[p]] && ports == 1 && prng_below(&prng, 2)) {
+				running[n] = true;
+				to->width = 0;
+				complete = false;
+			} else if (running[from[p]]) {
+				complete = true;
+				pipe = false;
+			}
+			add_edge(s, f, to, p, complete, pipe);
 		}
 		stages[n++] = to;
 	}

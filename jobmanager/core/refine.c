@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is decided of the graph while the job runs (Dryad, EuroSys 2007, section 5.2): which producers are put
+ * together, when they have ended and it is known where their data lies, and how many vertices a stage has,
+ * when it is known how much there is to read. Each decision is a fact, is made once, and holds whatever is
+ * lost later, so that a rerun reads what the first attempt read.
+ *
+ * Groups are given to the consumers in their order; consumers that are left over when all producers are in
+ * groups, and those that a stage does not need, are left out: nobody runs them and nobody reads them.
+ */
+#include "state.h"
+#include "graph/edge.h"
+
+#include <stdio.h>
+
+/* ---- what the edges are ---- */
+
+uint32_t jm_width(const struct jm *jm, uint32_t stage)
+{
+	return jm->stages[stage].width;
+}
+
+uint32_t jm_producers(const struct jm *jm, const struct graph_edge *e, uint32_t consumer)
+{
+	const struct jm_groups *g = jm->edges[e->id].groups;
+
+	if (g)
+		return consumer < g->count ? g->first[consumer + 1] - g->first[consumer] : 0;
+	return e->pattern == GRAPH_BIPARTITE ? jm->stages[e->from].width : edge_producers(e, consumer);
+}
+
+uint32_t jm_producer(const struct jm *jm, const struct graph_edge *e, uint32_t consumer, uint32_t i)
+{
+	const struct jm_groups *g = jm->edges[e->id].groups;
+
+	return g ? g->members[g->first[consumer] + i] : edge_producer(e, consumer, i);
+}
+
+uint32_t jm_consumers(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
+{
+	const struct jm_groups *g = jm->edges[e->id].groups;
+
+	if (g)
+		return g->of[producer] != GRAPH_NONE;
+	return e->pattern == GRAPH_BIPARTITE ? jm->stages[e->to].width : edge_consumers(e, producer);
+}
+
+uint32_t jm_consumer(const struct jm *jm, const struct graph_edge *e, uint32_t producer, uint32_t i)
+{
+	const struct jm_groups *g = jm->edges[e->id].groups;
+
+	return g ? g->of[producer] : edge_consumer(e, producer, i);
+}
+
+uint32_t jm_first_part(
+	const struct jm *jm, const struct graph_edge *e, uint32_t consumer, uint32_t *ret_count)
+{
+	uint32_t width = jm->stages[e->to].width, first;
+
+	*ret_count = 1;
+	if (e->parts <= 1 || !jm->graph->stages[e->to]->width_by_data)
+		return edge_part(e, consumer);
+	first = (uint32_t)((uint64_t)consumer * e->parts / width);
+	*ret_count = (uint32_t)(((uint64_t)consumer + 1) * e->parts / width) - first;
+	return first;
+}
+
+/* ---- widths ---- */
+
+static void leave_out(struct jm *jm, uint32_t vertex)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
+
+	v->missing = 0;
+	v->skipped = true;
+	jm->vertices_left -= v->state != JM_DONE;
+	*(v->state == JM_DONE ? &s->done : &s->waiting) -= 1;
+	v->state = JM_DONE;
+	jm->gangs[jm->graph->gang_of[vertex]].state = JM_DONE;
+}
+
+static void make_last_groups(struct jm *jm, const struct graph_edge *e);
+
+/* The vertices that are left out will not be waited for. */
+static void tell_readers(struct jm *jm, const struct graph_stage *s, uint32_t left_out)
+{
+	for (const struct graph_edge *e = graph_out(jm->graph, s->first_out); e;
+		e = graph_out(jm->graph, e->next_out)) {
+		if (e->pattern == GRAPH_BIPARTITE)
+			edge_count_missing(jm, e, -(int64_t)left_out);
+		else if (e->pattern == GRAPH_GROUPS && !jm->replaying)
+			make_last_groups(jm, e);
+	}
+}
+
+/* `root` has so many vertices, and so have those that are joined to it pointwise. */
+static void settle(struct jm *jm, uint32_t root, uint32_t width)
+{
+	const struct graph *g = jm->graph;
+
+	jm_fact(jm, "width %u %u", root, width);
+	for (size_t i = 0; i < g->stage_count; i++) {
+		uint32_t most = jm->stages[i].width;
+
+		if (g->stages[i]->width_of != root)
+			continue;
+		jm->stages[i].settled = true;
+		jm->stages[i].width = width;
+		for (uint32_t v = width; v < most; v++)
+			leave_out(jm, g->stages[i]->first_vertex + v);
+	}
+	for (size_t i = 0; i < g->stage_count; i++)
+		if (g->stages[i]->width_of == root)
+			tell_readers(jm, g->stages[i], g->stages[i]->width - width);
+	for (uint32_t v = 0; v < width; v++)
+		gang_try_ready(jm, g->gang_of[g->stages[root]->first_vertex + v]);
+}
+
+void refine_by_data(struct jm *jm, uint32_t stage)
+{
+	const struct graph_stage *s = jm->graph->stages[stage];
+	uint64_t bytes = 0, width;
+
+	if (!s->width_by_data || jm->stages[stage].settled || jm->replaying)
+		return;
+	for (uint32_t p = 0; p < s->in_count; p++) {
+		const struct graph_edge *e = jm->graph->edges[s->in[p].edge];
+
+		if (jm->edges[e->id].missing)
+			return;
+		for (uint32_t i = 0; i < jm->stages[e->from].width; i++)
+			bytes += jm->vertices[jm->graph->stages[e->from]->first_vertex + i].bytes;
+	}
+	width = DAG_MAX(bytes / s->width_per + (bytes % s->width_per > 0), 1ull);
+	if (width > s->width)
+		jm_note(jm,
+			"stage '%s' would have %llu vertices for %llu bytes: it has %u, which read more each",
+			s->name, (unsigned long long)width, (unsigned long long)bytes, s->width);
+	settle(jm, stage, (uint32_t)DAG_MIN(width, (uint64_t)s->width));
+}
+
+/* ---- groups ---- */
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void make_group(struct jm *jm, const struct graph_edge *e, const uint32_t *producers, size_t n)
+{
+	struct jm_groups *g = jm->edges[e->id].groups;
+	const struct graph_stage *from = jm->graph->stages[e->from], *to = jm->graph->stages[e->to];
+	uint32_t consumer = g->count++, *members = g->members + g->first[consumer];
+	struct jm_vertex *v = &jm->vertices[to->first_vertex + consumer];
+	struct buffer fact = {0};
+
+	memcpy(members, producers, n * sizeof(*members));
+	qsort(members, n, sizeof(*members), by_number);
+	g->first[consumer + 1] = g->first[consumer] + (uint32_t)n;
+	v->missing--; /* it waited for its group */
+	for (size_t i = 0; i < n; i++) {
+		g->of[members[i]] = consumer;
+		v->missing += jm->vertices[from->first_vertex + members[i]].state != JM_DONE;
+		if (!jm->replaying)
+			buffer_format(&fact, " %u", members[i]);
+	}
+	jm_fact(jm, "grouped %u %u%.*s", e->id, consumer, (int)fact.len, (char *)fact.data);
+	buffer_fini(&fact);
+	gang_try_ready(jm, jm->graph->gang_of[to->first_vertex + consumer]);
+}
+
+/* Whether the other consumers can take the rest, `most` each. */
+static bool may_close(const struct jm *jm, const struct graph_edge *e, size_t n)
+{
+	const struct jm_groups *g = jm->edges[e->id].groups;
+	uint64_t rest = jm->stages[e->from].width - g->first[g->count] - n;
+
+	return (uint64_t)(e->to_width - g->count - 1) * e->groups.most >= rest;
+}
+
+/* Makes groups of a list; fewer than `least` stay in it. */
+static void close_list(struct jm *jm, const struct graph_edge *e, struct jm_list *list, uint32_t least)
+{
+	size_t done = 0, n;
+
+	for (; list->count - done >= least; done += n) {
+		n = DAG_MIN(list->count - done, (size_t)e->groups.most);
+		if (!may_close(jm, e, n))
+			break;
+		make_group(jm, e, list->items + done, n);
+	}
+	if (!done)
+		return;
+	jm->edges[e->id].groups->waiting -= (uint32_t)done;
+	list->count -= done;
+	memmove(list->items, list->items + done, list->count * sizeof(*list->items));
+	list->bytes = list->count ? list->bytes : 0;
+}
+
+static bool same_rack(const struct jm_node *a, const struct jm_node *b)
+{
+	return a->rack && b->rack && *a->rack && !strcmp(a->rack, b->rack);
+}
+
+/* Those of one key wait together: a node, or the first node of a rack. */
+static uint32_t key_of(const struct jm *jm, enum graph_group_by by, uint32_t node)
+{
+	uint32_t first = 0;
+
+	if (by == GRAPH_GROUP_ANY)
+		return 0;
+	while (by == GRAPH_GROUP_RACK && first < node && !same_rack(&jm->nodes[first], &jm->nodes[node]))
+		first++;
+	return by == GRAPH_GROUP_RACK ? first : node;
+}
+
+static struct jm_list *list_of(struct jm_groups *g, uint32_t key)
+{
+	while (g->list_count <= key)
+		*DAG_APPEND(g->lists, g->list_count, g->list_cap) = (struct jm_list){0};
+	return &g->lists[key];
+}
+
+static void append(struct jm_list *list, uint32_t producer, uint64_t bytes)
+{
+	*DAG_APPEND(list->items, list->count, list->cap) = producer;
+	list->bytes += bytes;
+}
+
+/* Lists of fewer than `least` go up to their rack's, or into one for all. */
+static void close_lists(struct jm *jm, const struct graph_edge *e, bool to_racks, struct jm_list *rest)
+{
+	struct jm_groups *g = jm->edges[e->id].groups;
+
+	for (uint32_t key = 0; key < g->list_count; key++) {
+		uint32_t up = to_racks ? key_of(jm, GRAPH_GROUP_RACK, key) : key;
+		struct jm_list *list = &g->lists[key];
+
+		close_list(jm, e, list, e->groups.least);
+		if (to_racks && up == key)
+			continue;
+		for (size_t i = 0; i < list->count; i++)
+			append(to_racks ? &g->lists[up] : rest, list->items[i], 0);
+		list->count = 0;
+		list->bytes = 0;
+	}
+}
+
+static void make_last_groups(struct jm *jm, const struct graph_edge *e)
+{
+	struct jm_groups *g = jm->edges[e->id].groups;
+	uint32_t width = jm->stages[e->from].width;
+	struct jm_list rest = {0};
+
+	if (!jm->stages[e->from].settled || jm->stages[e->to].settled ||
+		g->first[g->count] + g->waiting < width)
+		return;
+	if (e->groups.by == GRAPH_GROUP_NODE)
+		close_lists(jm, e, true, NULL);
+	close_lists(jm, e, false, &rest);
+	for (size_t at = 0; at < rest.count; at += e->groups.most)
+		make_group(jm, e, rest.items + at, DAG_MIN(rest.count - at, (size_t)e->groups.most));
+	free(rest.items);
+	g->waiting = 0;
+	settle(jm, e->to, g->count);
+}
+
+/* A committed producer that is in no group. */
+static void take(struct jm *jm, const struct graph_edge *e, uint32_t producer)
+{
+	struct jm_groups *g = jm->edges[e->id].groups;
+	const struct jm_vertex *v = &jm->vertices[jm->graph->stages[e->from]->first_vertex + producer];
+	uint64_t bytes = e->groups.bytes;
+	struct jm_list *list = list_of(g, key_of(jm, e->groups.by, v->node));
+
+	if (!jm->replaying && list->bytes + v->bytes > bytes)
+		close_list(jm, e, list, 1);
+	append(list, producer, v->bytes);
+	g->waiting++;
+	if (jm->replaying)
+		return;
+	if (list->count >= e->groups.most || list->bytes >= bytes / 8 * 7 || v->bytes > bytes / 2)
+		close_list(jm, e, list, 1);
+	make_last_groups(jm, e);
+}
+
+static void take_back(struct jm *jm, struct jm_groups *g, const struct graph_edge *e, uint32_t producer)
+{
+	const struct jm_vertex *v = &jm->vertices[jm->graph->stages[e->from]->first_vertex + producer];
+
+	for (size_t l = 0; l < g->list_count; l++)
+		for (size_t i = 0; i < g->lists[l].count; i++)
+			if (g->lists[l].items[i] == producer) {
+				g->lists[l].items[i] = g->lists[l].items[--g->lists[l].count];
+				g->lists[l].bytes -= v->bytes;
+				g->waiting--;
+				return;
+			}
+}
+
+bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
+{
+	return jm->edges[e->id].groups && jm->edges[e->id].groups->of[producer] == GRAPH_NONE;
+}
+
+void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done)
+{
+	if (done)
+		take(jm, e, producer);
+	else
+		take_back(jm, jm->edges[e->id].groups, e, producer);
+}
+
+/* ---- facts of an earlier run ---- */
+
+static int replay_group(struct jm *jm, const char *rest)
+{
+	unsigned edge, consumer, producer;
+	const struct graph_edge *e;
+	struct jm_groups *g;
+	uint32_t *producers;
+	size_t count = 0;
+	int n = 0, r = DAG_EFORMAT;
+
+	if (sscanf(rest, "%u %u%n", &edge, &consumer, &n) != 2 || edge >= jm->graph->edge_count)
+		return DAG_EFORMAT;
+	e = jm->graph->edges[edge];
+	g = jm->edges[edge].groups;
+	if (!g || consumer != g->count || consumer >= e->to_width)
+		return DAG_EFORMAT;
+	producers = base_alloc(e->from_width * sizeof(*producers));
+	for (rest += n; sscanf(rest, "%u%n", &producer, &n) == 1; rest += n) {
+		if (producer >= e->from_width || g->of[producer] != GRAPH_NONE || count == e->from_width)
+			goto out;
+		producers[count++] = producer;
+	}
+	if (!count || g->first[g->count] + count > e->from_width)
+		goto out;
+	for (size_t i = 0; i < count; i++)
+		take_back(jm, g, e, producers[i]);
+	make_group(jm, e, producers, count);
+	r = 0;
+out:
+	free(producers);
+	return r;
+}
+
+int replay_refined(struct jm *jm, const char *word, const char *rest)
+{
+	unsigned stage, width;
+
+	if (!strcmp(word, "grouped"))
+		return replay_group(jm, rest);
+	if (sscanf(rest, "%u %u", &stage, &width) != 2 || stage >= jm->graph->stage_count ||
+		jm->graph->stages[stage]->width_of != stage || jm->stages[stage].settled || !width ||
+		width > jm->graph->stages[stage]->width)
+		return DAG_EFORMAT;
+	settle(jm, stage, width);
+	return 0;
+}
+
+void refine_like(struct jm *jm, const struct jm *like)
+{
+	jm->replaying = true;
+	for (size_t i = 0; i < jm->graph->edge_count; i++) {
+		const struct jm_groups *g = like->edges[i].groups;
+
+		for (uint32_t c = 0; g && c < g->count; c++)
+			make_group(jm, jm->graph->edges[i], g->members + g->first[c],
+				g->first[c + 1] - g->first[c]);
+	}
+	for (uint32_t i = 0; i < jm->graph->stage_count; i++)
+		if (jm->graph->stages[i]->width_of == i && like->stages[i].settled)
+			settle(jm, i, like->stages[i].width);
+	jm->replaying = false;
+}
+
+/* ---- the whole ---- */
+
+static struct jm_groups *groups_new(const struct graph_edge *e)
+{
+	struct jm_groups *g = base_alloc(sizeof(*g));
+
+	g->of = base_alloc(e->from_width * sizeof(*g->of));
+	g->members = base_alloc(e->from_width * sizeof(*g->members));
+	g->first = base_alloc((e->to_width + 1) * sizeof(*g->first));
+	for (uint32_t i = 0; i < e->from_width; i++)
+		g->of[i] = GRAPH_NONE;
+	return g;
+}
+
+void refine_init(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->graph->stage_count; i++) {
+		jm->stages[i].width = jm->graph->stages[i]->width;
+		jm->stages[i].settled = jm->graph->stages[i]->width_of == GRAPH_NONE;
+	}
+	for (size_t i = 0; i < jm->graph->edge_count; i++)
+		if (jm->graph->edges[i]->pattern == GRAPH_GROUPS)
+			jm->edges[i].groups = groups_new(jm->graph->edges[i]);
+}
+
+void refine_fini(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->graph->edge_count; i++) {
+		struct jm_groups *g = jm->edges[i].groups;
+
+		for (size_t l = 0; g && l < g->list_count; l++)
+			free(g->lists[l].items);
+		if (!g)
+			continue;
+		free(g->lists);
+		free(g->of);
+		free(g->members);
+		free(g->first);
+		free(g);
+	}
+}
