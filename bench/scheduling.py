@@ -53,6 +53,29 @@ def vertices(args):
     say(f"\nAt 10^6 the job manager of a cluster had {alone:.0f} MiB, {alone * 1.048576:.0f} bytes a vertex; manager and daemon in one process {whole:.0f} MiB.")
 
 
+def added(args):
+    """A program adds one vertex to a running job and reads its result: medians of many."""
+    graph = os.path.join(ROOT, "graphs/tasks/tasks.yaml")
+
+    def one(*cluster):
+        lines = subprocess.run([program("add_vertex"), graph, "2000", *cluster], check=True, capture_output=True, text=True).stdout.split()
+        return statistics.median(map(float, lines))
+
+    def other(script):
+        seconds = peer(script, "2000")
+        return None if seconds is None else seconds * 1e6
+
+    with Cluster(args.dir, nodes=1, slots=2) as cluster:
+        values = turns(args.rounds, {
+            "dagrun, embedded": one,
+            "dagrun, a daemon of its own over TCP": lambda: one(cluster.endpoint),
+            "Ray": lambda: other("ray_one.py"),
+            "Dask": lambda: other("dask_one.py"),
+        }, few=("Ray", "Dask"))
+    table("One vertex added to a running job by a C program, until its result is read: medians of 2,000", values, "us", 0)
+    ratios(values, "dagrun, embedded")
+
+
 def rate(seconds, count):
     return None if seconds is None else count / seconds
 
@@ -175,4 +198,4 @@ def both(command):
     return time.perf_counter() - started
 
 
-ALL = [startup, vertices, shuffle_plan, chain, layered, stencil, programs, overhead]
+ALL = [startup, vertices, added, shuffle_plan, chain, layered, stencil, programs, overhead]

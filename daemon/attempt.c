@@ -72,6 +72,7 @@ static void free_run(struct attempt *a)
 		dagrun__record__free_unpacked(run->skipped[i], NULL);
 	free(run->skipped);
 	free(run->skips);
+	free(run->argument);
 	free(run->counters);
 	free(run->text);
 	free(run->stderr_tail);
@@ -230,6 +231,11 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->group = m->group;
 	a->group_size = m->group ? m->group_size : 1;
 	a->shares = m->shares;
+	a->run->argument_len = (uint32_t)DAG_MIN(m->argument.len, (size_t)DAG_ARGUMENT_MAX);
+	if (a->run->argument_len) {
+		a->run->argument = base_alloc(a->run->argument_len);
+		memcpy(a->run->argument, m->argument.data, a->run->argument_len);
+	}
 	a->run->skip_count = (uint32_t)DAG_MIN(m->n_skips, (size_t)HOST_SKIPS_MAX);
 	a->run->skips = a->run->skip_count ? base_alloc(a->run->skip_count * sizeof(*a->run->skips)) : NULL;
 	for (uint32_t i = 0; i < a->run->skip_count; i++)

@@ -215,7 +215,8 @@ enum attempt_state { ATTEMPT_QUEUED, ATTEMPT_RUNNING, ATTEMPT_SEALED, ATTEMPT_FA
 struct attempt_run {
 	dag_instant started, deadline, run_ns;
 	struct host_skip *skips; /* bad records, which it does not get to see */
-	uint32_t skip_count;
+	uint32_t skip_count, argument_len;
+	unsigned char *argument;
 	Dagrun__Record **skipped; /* that it met */
 	size_t skipped_count, skipped_cap;
 	bool at_record; /* it died there: */

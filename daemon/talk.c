@@ -336,6 +336,7 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 	msg.u.start.in_ports = a->input_count;
 	msg.u.start.window = PIPE_WINDOW;
 	msg.u.start.skip_count = a->run->skip_count;
+	msg.u.start.argument_len = a->run->argument_len;
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		const struct input_port *in = &a->inputs[p];
 		struct host_port port = {in->count, 0, in->stream, in->part};
@@ -355,6 +356,8 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 		buffer_append(&tail, &port, sizeof(port));
 	}
 	buffer_append(&tail, a->run->skips, a->run->skip_count * sizeof(*a->run->skips));
+	buffer_append(&tail, a->run->argument, a->run->argument_len);
+	buffer_append(&tail, (char[8]){0}, host_padding(a->run->argument_len));
 	for (uint32_t p = 0; p < a->input_count; p++)
 		if (a->inputs[p].channel == GRAPH_FIFO)
 			buffer_append(&tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));

@@ -386,7 +386,7 @@ static int start(struct manager *m, struct dag_diag *diag)
 	return nodes_start(m);
 }
 
-static void run_loop(struct manager *m)
+void manager_arm(struct manager *m, bool signals)
 {
 	uv_timer_init(&m->loop, &m->tick);
 	uv_timer_init(&m->loop, &m->wake);
@@ -396,10 +396,14 @@ static void run_loop(struct manager *m)
 	m->tick.data = m->wake.data = m->flush.data = m->on_int.data = m->on_term.data = m;
 	uv_timer_start(&m->tick, on_tick, TICK_MS, TICK_MS);
 	uv_prepare_start(&m->flush, on_flush);
-	uv_signal_start(&m->on_int, on_signal, SIGINT);
-	uv_signal_start(&m->on_term, on_signal, SIGTERM);
-	while (!m->stop)
-		uv_run(&m->loop, UV_RUN_DEFAULT);
+	if (signals) {
+		uv_signal_start(&m->on_int, on_signal, SIGINT);
+		uv_signal_start(&m->on_term, on_signal, SIGTERM);
+	}
+}
+
+void manager_disarm(struct manager *m)
+{
 	uv_close((uv_handle_t *)&m->tick, NULL);
 	uv_close((uv_handle_t *)&m->wake, NULL);
 	uv_close((uv_handle_t *)&m->flush, NULL);
@@ -407,7 +411,7 @@ static void run_loop(struct manager *m)
 	uv_close((uv_handle_t *)&m->on_term, NULL);
 }
 
-static void finish(struct manager *m)
+void manager_end(struct manager *m)
 {
 	outputs_destroy(m);
 	nodes_destroy(m);
@@ -457,26 +461,38 @@ static int exit_code(const struct manager *m)
 		       : MANAGER_FAILED;
 }
 
+void manager_close_open(struct manager *m)
+{
+	for (uint32_t i = 0; i < m->graph->stage_count && !m->ending; i++)
+		if (m->graph->stages[i]->open)
+			manager_step(m, &(struct jm_event){.kind = JM_CLOSE, .stage = i});
+}
+
+int manager_begin(struct manager *m, struct manager_config *config, struct dag_diag *diag)
+{
+	*m = (struct manager){.config = config, .graph = config->graph};
+	if (!config->slots)
+		config->slots = (uint32_t)os_cores();
+	if (config->saved)
+		snprintf(m->job, sizeof(m->job), "%s", config->job);
+	else
+		make_job_id(m);
+	m->lock_fd = config->saved ? config->lock_fd : -1;
+	m->incarnation = os_random();
+	m->started = m->last_tick = m->last_node = os_now();
+	uv_loop_init(&m->loop);
+	wire_loop_new(&m->wire, &m->loop);
+	progress_new(m);
+	return start(m, diag);
+}
+
 int manager_run(const struct manager_config *given)
 {
 	struct manager_config config = *given;
-	struct manager m = {.config = &config, .graph = config.graph};
+	struct manager m;
 	struct dag_diag diag = {0};
-	int r, code;
+	int r = manager_begin(&m, &config, &diag), code;
 
-	if (!config.slots)
-		config.slots = (uint32_t)os_cores();
-	if (config.saved)
-		snprintf(m.job, sizeof(m.job), "%s", config.job);
-	else
-		make_job_id(&m);
-	m.lock_fd = config.saved ? config.lock_fd : -1;
-	m.incarnation = os_random();
-	m.started = m.last_tick = m.last_node = os_now();
-	uv_loop_init(&m.loop);
-	wire_loop_new(&m.wire, &m.loop);
-	progress_new(&m);
-	r = start(&m, &diag);
 	for (size_t i = 0; i < diag.count; i++) {
 		char *text = dag_message_format(&diag.items[i]);
 
@@ -484,7 +500,10 @@ int manager_run(const struct manager_config *given)
 		free(text);
 	}
 	if (r == 0) {
-		run_loop(&m);
+		manager_arm(&m, true);
+		while (!m.stop)
+			uv_run(&m.loop, UV_RUN_DEFAULT);
+		manager_disarm(&m);
 		code = exit_code(&m);
 		if (code == MANAGER_DONE)
 			progress_summary(&m);
@@ -500,6 +519,6 @@ int manager_run(const struct manager_config *given)
 					     : MANAGER_FAILED;
 	}
 	dag_diag_fini(&diag);
-	finish(&m);
+	manager_end(&m);
 	return code;
 }

@@ -13,9 +13,11 @@ struct manager_config {
 	const struct graph *graph;
 	const char *nameserver; /* endpoint; NULL: everything runs in this process */
 	const struct wire_keys *keys;
-	uint32_t slots;                /* embedded: 0 for one a core */
-	const char *host_program;      /* embedded */
-	bool quiet;                    /* no progress on stderr */
+	uint32_t slots;                           /* embedded: 0 for one a core */
+	const char *host_program;                 /* embedded */
+	bool quiet;                               /* no progress on stderr */
+	void (*say)(void *ctx, const char *line); /* gets lines for people instead; or NULL */
+	void *say_ctx;
 	const struct graph_pair *meta; /* what `resume` needs to make the same graph again */
 	size_t meta_count;
 	const char *job;                   /* resume: its id, */

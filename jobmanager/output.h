@@ -67,6 +67,9 @@ void output_sync(struct manager *m, struct output *o, bool whole);
 void output_tell(struct manager *m, const struct output *o, bool synced);
 
 /* ---- outputs.c ---- */
+/* A block's records as a file shall have them. DAG_ECORRUPT, DAG_EFORMAT. */
+int output_put_records(
+	struct buffer *to, struct graph_format format, const unsigned char *at, const unsigned char *end);
 void outputs_on_written(struct manager *m, struct output *o, int r, int error);
 
 #endif

@@ -76,10 +76,10 @@ void outputs_fetch(struct manager *m, uint32_t output, uint32_t vertex, uint32_t
 		start_fetch(m, o, vertex, attempt, node);
 }
 
-/* A block's records as the file shall have them. */
-static int put_records(struct output *o, const unsigned char *at, const unsigned char *end)
+int output_put_records(
+	struct buffer *to, struct graph_format format, const unsigned char *at, const unsigned char *end)
 {
-	bool kv = o->format.kind == DAG_FORMAT_KV, text = kv || o->format.kind == DAG_FORMAT_LINES;
+	bool kv = format.kind == DAG_FORMAT_KV, text = kv || format.kind == DAG_FORMAT_LINES;
 
 	while (at < end) {
 		uint32_t lens[2] = {0, 0};
@@ -97,12 +97,12 @@ static int put_records(struct output *o, const unsigned char *at, const unsigned
 				    (key_len && (memchr(at, '\n', key_len) || memchr(at, '\t', key_len)))))
 			return DAG_EFORMAT;
 		if (kv) {
-			buffer_append(&o->pending, at, key_len);
-			buffer_append(&o->pending, "\t", 1);
+			buffer_append(to, at, key_len);
+			buffer_append(to, "\t", 1);
 		}
-		buffer_append(&o->pending, at + key_len, len);
+		buffer_append(to, at + key_len, len);
 		if (text)
-			buffer_append(&o->pending, "\n", 1);
+			buffer_append(to, "\n", 1);
 		at += key_len + len;
 	}
 	return 0;
@@ -181,7 +181,7 @@ static void on_block(struct manager *m, struct output *o, const struct data_even
 	hash_state_update(o->hash, event->lent, event->ref.length);
 	o->records += event->ref.records;
 	o->bytes += event->ref.length;
-	r = put_records(o, event->lent, event->lent + event->ref.length);
+	r = output_put_records(&o->pending, o->format, event->lent, event->lent + event->ref.length);
 	if (r < 0)
 		write_failed(m, o, r, 0);
 	else
@@ -206,6 +206,10 @@ void outputs_on_data(void *ctx, const struct data_event *event)
 	struct manager *m = ctx;
 	struct output *o = NULL;
 
+	if (results_on_data(m, event)) {
+		free(event->text);
+		return;
+	}
 	for (size_t i = 0; i < m->graph->output_count; i++)
 		if (m->outputs[i].channel && m->outputs[i].channel == event->channel)
 			o = &m->outputs[i];
@@ -220,6 +224,7 @@ void outputs_on_data(void *ctx, const struct data_event *event)
 
 void outputs_node_gone(struct manager *m, uint32_t node)
 {
+	results_node_gone(m, node);
 	for (size_t i = 0; i < m->graph->output_count; i++)
 		if (m->outputs[i].channel && m->outputs[i].node == node)
 			tell_failed(m, &m->outputs[i], DAG_EUNREACHABLE, "its node is gone");

@@ -44,6 +44,11 @@ void progress_say(struct manager *m, const char *format, ...)
 	va_start(args, format);
 	text = base_vformat(format, args);
 	va_end(args);
+	if (m->config->say) {
+		m->config->say(m->config->say_ctx, text);
+		free(text);
+		return;
+	}
 	/* Nothing that a vertex or file says may move a person's cursor. */
 	for (char *c = text; *c; c++)
 		if (((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)

@@ -177,4 +177,5 @@ void resume_tick(struct manager *m)
 			return;
 	m->resuming = false;
 	manager_step(m, &(struct jm_event){.kind = JM_RESUMED});
+	manager_close_open(m); /* who added vertices is gone */
 }

@@ -12,6 +12,9 @@
  *   sources.c   inputs that only this machine has, read for daemons
  *   outputs.c   the job's outputs, fetched
  *   publish.c   where they are written, and their publication
+ *   results.c   results of vertices, for a client
+ *   client.c    dagrun/job.h
+ *   origin.c    what the job was started with
  *   progress.c  what a person sees
  *   journal.c   facts on disk
  *   quarantine.c  records that were passed over
@@ -114,6 +117,7 @@ struct manager {
 	size_t file_count, file_cap;
 	struct data *data;
 	struct output *outputs;
+	struct result *result; /* that a client waits for; NULL */
 	struct outputs_state *outputs_state;
 	struct source_file *sources;
 	struct counter *counters;
@@ -134,6 +138,20 @@ struct manager {
 void manager_step(struct manager *m, const struct jm_event *event);
 void manager_abort(struct manager *m, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Starts the job; the configuration must outlive it. manager_end is called in any case. */
+int manager_begin(struct manager *m, struct manager_config *config, struct dag_diag *diag);
+/* The timers, without which nothing happens; and signals that cancel the job. */
+void manager_arm(struct manager *m, bool signals);
+void manager_disarm(struct manager *m);
+void manager_end(struct manager *m);
+/* No more vertices are added. */
+void manager_close_open(struct manager *m);
+
+/* ---- results.c ---- */
+/* False where it is about no result. */
+bool results_on_data(struct manager *m, const struct data_event *event);
+void results_node_gone(struct manager *m, uint32_t node);
 
 /* ---- nodes.c ---- */
 int nodes_start(struct manager *m);

@@ -387,6 +387,7 @@ Dagrun__Start *ship_start(struct manager *m, struct arena *arena, const struct j
 	start->inputs = arena_alloc(arena, s->in_count * sizeof(*start->inputs));
 	for (uint32_t p = 0; p < s->in_count; p++)
 		start->inputs[p] = input_message(m, arena, s, index, p);
+	start->argument.data = (void *)jm_argument(m->jm, effect->vertex, &start->argument.len);
 	put_skips(m, arena, start, effect->vertex);
 	start->n_readers = s->stream_count;
 	start->readers = arena_alloc(arena, s->stream_count * sizeof(*start->readers));

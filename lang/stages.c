@@ -217,6 +217,20 @@ static void load_width(struct loader *l, const struct yaml_node *node, struct gr
 
 	if (!node)
 		return;
+	if (node->kind == YAML_SCALAR && node->text && !strcmp(node->text, "open")) {
+		stage->open = stage->width_given = true;
+		stage->width = GRAPH_OPEN_MOST;
+		return;
+	}
+	if (node->kind == YAML_MAP && yaml_get(node, "open")) {
+		static const char *const keys[] = {"open"};
+
+		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
+		stage->open = stage->width_given = true;
+		if (loader_number(l, yaml_get(node, "open"), "open", 1, GRAPH_WIDTH_MAX, &n))
+			stage->width = (uint32_t)n;
+		return;
+	}
 	if (node->kind == YAML_MAP) {
 		static const char *const keys[] = {"per", "of", "most"};
 		const struct yaml_node *of = yaml_get(node, "of");

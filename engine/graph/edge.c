@@ -38,6 +38,7 @@ uint32_t edge_producers(const struct graph_edge *e, uint32_t consumer)
 		return e->from_width > e->to_width ? e->from_width / e->to_width : 1;
 	case GRAPH_BIPARTITE:
 	case GRAPH_GROUPS:
+	case GRAPH_ADDED:
 		return e->from_width;
 	case GRAPH_NEIGHBOURS:
 		return window_count(consumer, e->k, e->from_width);
@@ -56,6 +57,7 @@ uint32_t edge_producer(const struct graph_edge *e, uint32_t consumer, uint32_t i
 		return consumer / (e->to_width / e->from_width);
 	case GRAPH_BIPARTITE:
 	case GRAPH_GROUPS:
+	case GRAPH_ADDED:
 		return i;
 	case GRAPH_NEIGHBOURS:
 		return window_first(consumer, e->k) + i;
@@ -72,6 +74,7 @@ uint32_t edge_consumers(const struct graph_edge *e, uint32_t producer)
 		return e->to_width > e->from_width ? e->to_width / e->from_width : 1;
 	case GRAPH_BIPARTITE:
 	case GRAPH_GROUPS:
+	case GRAPH_ADDED:
 		return e->to_width;
 	case GRAPH_NEIGHBOURS:
 		return window_count(producer, e->k, e->to_width);
@@ -90,6 +93,7 @@ uint32_t edge_consumer(const struct graph_edge *e, uint32_t producer, uint32_t i
 		return producer / (e->from_width / e->to_width);
 	case GRAPH_BIPARTITE:
 	case GRAPH_GROUPS:
+	case GRAPH_ADDED:
 		return i;
 	case GRAPH_NEIGHBOURS:
 		return window_first(producer, e->k) + i;
@@ -124,6 +128,7 @@ uint64_t edge_channels(const struct graph_edge *e)
 	case GRAPH_LIST:
 		return e->list_count;
 	case GRAPH_GROUPS:
+	case GRAPH_ADDED:
 		return e->from_width;
 	}
 	DAG_ASSERT(!"pattern");

@@ -5,8 +5,8 @@
  * The channels of an edge, by arithmetic. Producers and consumers are indices within their stages. All
  * functions take constant time but for LIST, which takes a binary search.
  *
- * For GROUPS they say what may be: every producer may feed every consumer. What is, the job manager knows
- * (jm_producers).
+ * For GROUPS and ADDED they say what may be: every producer may feed every consumer. What is, the job manager
+ * knows (jm_producers).
  */
 #include "graph.h"
 
@@ -23,7 +23,8 @@ uint64_t edge_channels(const struct graph_edge *edge);
 /* True where every producer feeds, or may feed, every consumer. */
 static inline bool edge_is_complete(const struct graph_edge *edge)
 {
-	return edge->pattern == GRAPH_BIPARTITE || edge->pattern == GRAPH_GROUPS;
+	return edge->pattern == GRAPH_BIPARTITE || edge->pattern == GRAPH_GROUPS ||
+	       edge->pattern == GRAPH_ADDED;
 }
 
 #endif

@@ -114,6 +114,12 @@ static void report_cycle(const struct graph *graph, const uint32_t *missing, str
 	free(path);
 }
 
+/* Vertices of an open stage may read those that were added before. */
+static bool reads_itself(const struct graph_edge *e)
+{
+	return e->pattern == GRAPH_ADDED && e->from == e->to;
+}
+
 const uint32_t *graph_finish_order(struct graph *graph, struct dag_diag *diag)
 {
 	size_t n = graph->stage_count, done = 0, count = 0;
@@ -121,7 +127,7 @@ const uint32_t *graph_finish_order(struct graph *graph, struct dag_diag *diag)
 	uint32_t *missing = base_alloc((n + 1) * sizeof(*missing));
 
 	for (size_t i = 0; i < graph->edge_count; i++)
-		missing[graph->edges[i]->to]++;
+		missing[graph->edges[i]->to] += !reads_itself(graph->edges[i]);
 	for (uint32_t i = 0; i < n; i++)
 		if (!missing[i])
 			order[count++] = i;
@@ -132,6 +138,8 @@ const uint32_t *graph_finish_order(struct graph *graph, struct dag_diag *diag)
 			e = graph_out(graph, e->next_out)) {
 			struct graph_stage *to = graph->stages[e->to];
 
+			if (reads_itself(e))
+				continue;
 			to->depth = DAG_MAX(to->depth, graph->stages[from]->depth + 1);
 			if (!--missing[e->to])
 				order[count++] = e->to;
@@ -339,6 +347,7 @@ int graph_finish(struct graph *graph, struct dag_diag *diag)
 	size_t errors = diag->count + diag->dropped;
 	const uint32_t *order;
 
+	graph_finish_open(graph, diag);
 	graph_finish_ports(graph, diag);
 	order = graph_finish_order(graph, diag);
 	graph_finish_widths(graph, diag);

@@ -7,6 +7,8 @@
 void graph_report(struct dag_diag *diag, struct graph_place place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The edges into open stages; first of all. */
+void graph_finish_open(struct graph *graph, struct dag_diag *diag);
 /* Ports: every edge ends at a port of its own, numbers without gaps. */
 void graph_finish_ports(struct graph *graph, struct dag_diag *diag);
 /* No cycle; sets depth. Returns the stages in an order in which producers come first, or NULL. */

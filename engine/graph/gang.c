@@ -134,7 +134,7 @@ static void check_inner_files(const struct graph *graph, struct dag_diag *diag)
 		const struct graph_edge *e = graph->edges[i];
 		uint32_t from = graph->stages[e->from]->first_vertex, to = graph->stages[e->to]->first_vertex;
 
-		if (is_gang_edge(e))
+		if (is_gang_edge(e) || e->from == e->to)
 			continue;
 		for (uint32_t c = 0; c < e->to_width; c++) {
 			uint32_t n = edge_is_complete(e) ? 1 : edge_producers(e, c);
@@ -184,7 +184,7 @@ static void end_vertex(struct order *o, uint32_t vertex)
 		const struct graph_edge *e = g->edges[i];
 		uint32_t to = g->stages[e->to]->first_vertex;
 
-		if (e->from != s->id || is_gang_edge(e))
+		if (e->from != s->id || e->to == s->id || is_gang_edge(e))
 			continue;
 		if (edge_is_complete(e) && --o->missing[i])
 			continue;
@@ -202,7 +202,7 @@ static void count_blockers(struct order *o)
 		uint32_t to = g->stages[e->to]->first_vertex;
 
 		o->missing[i] = e->from_width;
-		for (uint32_t c = 0; c < e->to_width && !is_gang_edge(e); c++)
+		for (uint32_t c = 0; c < e->to_width && !is_gang_edge(e) && e->from != e->to; c++)
 			o->blockers[g->gang_of[to + c]] += edge_is_complete(e) ? 1 : edge_producers(e, c);
 	}
 	for (uint32_t gang = 0; gang < g->gang_count; gang++)

@@ -24,6 +24,7 @@
 #define GRAPH_PARTS_MAX 65536u       /* consumers that one partitioned edge feeds */
 #define GRAPH_PORTS_MAX DAG_PORTS_MAX
 #define GRAPH_RUNNING_WIDTH_MAX 1024u /* of a stage whose width is decided by data while the job runs */
+#define GRAPH_OPEN_MOST 65536u        /* vertices that an open stage may get, if nothing else is said */
 #define GRAPH_GROUP_LEAST 16u         /* producers of one group: Dryad's defaults */
 #define GRAPH_GROUP_MOST 128u
 #define GRAPH_GROUP_BYTES (1ull << 30)
@@ -41,8 +42,18 @@ struct graph_format {
 };
 
 enum graph_stage_kind { GRAPH_INPUT, GRAPH_PLUGIN, GRAPH_PROGRAM };
-/* GROUPS: every producer feeds one consumer, and which one is decided while the job runs. */
-enum graph_pattern { GRAPH_POINTWISE, GRAPH_BIPARTITE, GRAPH_NEIGHBOURS, GRAPH_LIST, GRAPH_GROUPS };
+/*
+ * GROUPS: every producer feeds one consumer, and which one is decided while the job runs. ADDED: into a stage
+ * that is open; what a vertex reads is said when it is added.
+ */
+enum graph_pattern {
+	GRAPH_POINTWISE,
+	GRAPH_BIPARTITE,
+	GRAPH_NEIGHBOURS,
+	GRAPH_LIST,
+	GRAPH_GROUPS,
+	GRAPH_ADDED
+};
 enum graph_group_by { GRAPH_GROUP_NODE, GRAPH_GROUP_RACK, GRAPH_GROUP_ANY };
 enum graph_channel { GRAPH_AUTO, GRAPH_FILE, GRAPH_PIPE, GRAPH_FIFO };
 enum graph_partition_kind {
@@ -81,9 +92,10 @@ struct graph_split {
 
 struct graph_port {
 	struct graph_format format;
-	uint32_t edge; /* inputs only: the edge that ends here, GRAPH_NONE before it is joined */
-	bool used;     /* outputs: some edge or output of the job takes it */
-	bool declared; /* named by the plugin or by {in.N}, {out.N} */
+	uint32_t stream; /* outputs of an open stage: that in which the client reads them */
+	uint32_t edge;   /* inputs only: the edge that ends here, GRAPH_NONE before it is joined */
+	bool used;       /* outputs: some edge or output of the job takes it */
+	bool declared;   /* named by the plugin or by {in.N}, {out.N} */
 };
 
 /* AUTO: as the job manager decides, where the stage is sent to a node. */
@@ -116,6 +128,7 @@ struct graph_stage {
 	bool width_given;    /* by the stage's own word */
 	uint64_t width_per;  /* one vertex for so many bytes of the job's inputs that reach it; 0: not said */
 	bool width_by_data;  /* rather of what its producers have stored; `width` is the most */
+	bool open;           /* its vertices are added while the job runs; `width` is the most */
 	uint32_t copies_for; /* a layer of copies for this stage; GRAPH_NONE */
 	uint32_t width_of; /* the stage whose running width it has, itself perhaps; GRAPH_NONE: it is fixed */
 	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */

@@ -10,6 +10,46 @@ static const struct graph_edge *in_edge(const struct graph *graph, const struct 
 	return s->in[port].edge == GRAPH_NONE ? NULL : graph->edges[s->in[port].edge];
 }
 
+void graph_finish_open(struct graph *graph, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < graph->edge_count; i++) {
+		struct graph_edge *e = graph->edges[i];
+		const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
+
+		if ((from->open || to->open) && (e->channel == GRAPH_PIPE || e->channel == GRAPH_FIFO))
+			graph_report(diag, e->place, "stage '%s' is open: its channels are always files",
+				from->open ? from->name : to->name);
+		if (!to->open)
+			continue;
+		if (from->kind == GRAPH_INPUT)
+			graph_report(diag, e->place,
+				"'%s' is an input of the job, and the stage '%s' is open: put a stage "
+				"between",
+				from->name, to->name);
+		if (e->pattern != GRAPH_POINTWISE)
+			graph_report(diag, e->place,
+				"what a vertex of '%s' reads is said when it is added: write '%s >= %s'",
+				to->name, from->name, to->name);
+		e->pattern = GRAPH_ADDED;
+	}
+}
+
+/* Which vertex's records are the last of the file, nobody knows before the stage is closed. */
+static void check_outputs(const struct graph *graph, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < graph->output_count; i++) {
+		const struct graph_output *o = &graph->outputs[i];
+		const struct graph_stage *s = graph->stages[o->stage];
+
+		if (s->width_of != GRAPH_NONE && graph->stages[s->width_of]->open && !o->per_vertex)
+			graph_report(diag, o->place,
+				"stage '%s' is open: write a file for each of '%s', with {index}, or gather "
+				"them in "
+				"another stage",
+				graph->stages[s->width_of]->name, s->name);
+	}
+}
+
 bool graph_is_grouped(const struct graph *graph, const struct graph_stage *stage)
 {
 	for (uint32_t p = 0; p < stage->in_count; p++) {
@@ -118,21 +158,22 @@ void graph_finish_running(struct graph *graph, const uint32_t *order, struct dag
 {
 	for (size_t i = 0; i < graph->stage_count; i++) {
 		struct graph_stage *s = graph->stages[order[i]];
-		bool root = s->width_by_data || graph_is_grouped(graph, s);
+		bool root = s->width_by_data || s->open || graph_is_grouped(graph, s);
 
 		s->width_of = root ? s->id : GRAPH_NONE;
 		for (uint32_t p = 0; p < s->in_count; p++) {
 			const struct graph_edge *e = in_edge(graph, s, p);
 
-			if (!e || graph->stages[e->from]->width_of == GRAPH_NONE)
+			if (!e || e->pattern == GRAPH_ADDED || graph->stages[e->from]->width_of == GRAPH_NONE)
 				continue;
 			check_reader(graph, e, diag);
 			if (!root && e->pattern == GRAPH_POINTWISE)
 				s->width_of = graph->stages[e->from]->width_of;
 		}
-		if (root)
+		if (root && !s->open)
 			check_root(graph, s, diag);
-		else if (s->width_of != GRAPH_NONE)
+		else if (!root && s->width_of != GRAPH_NONE)
 			check_follower(graph, s, diag);
 	}
+	check_outputs(graph, diag);
 }

@@ -133,6 +133,16 @@ void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag
 			e = graph_out(graph, e->next_out))
 			settle_edge(graph, e, diag);
 	}
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		struct graph_stage *s = graph->stages[i];
+
+		for (uint32_t p = 0; s->open && p < s->out_count; p++) {
+			s->out[p].used = true;
+			s->out[p].stream = find_stream(graph, s,
+				(struct graph_stream){
+					p, 1, {GRAPH_BY_ALL, 0, 0}, GRAPH_FILE, false, GRAPH_CODEC_NONE});
+		}
+	}
 	for (size_t i = 0; i < graph->output_count; i++) {
 		struct graph_output *o = &graph->outputs[i];
 

@@ -2,6 +2,7 @@
 /* Thin wrappers over the system. */
 #include "os.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -134,18 +135,40 @@ int os_sync_path(const char *path)
 	return r;
 }
 
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? base_strndup(path, (size_t)(slash - path)) : base_strdup(".");
+}
+
+/* Where our library lies, with the programs beside it, or else where PATH has those. */
+static char *library_folder(const char *path)
+{
+	char *folder = folder_of(path), *host = base_format("%s/daghost", folder), *found = NULL;
+
+	if (access(host, X_OK) < 0)
+		found = os_find_program("daghost");
+	free(host);
+	if (!found)
+		return folder;
+	free(folder);
+	folder = folder_of(found);
+	free(found);
+	return folder;
+}
+
 char *os_program_folder(void)
 {
 	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	char *slash;
+	Dl_info info;
+	ssize_t n;
 
-	if (n <= 0)
-		return base_strdup(".");
-	path[n] = 0;
-	slash = strrchr(path, '/');
-	*slash = 0;
-	return base_strdup(path);
+	if (dladdr((void *)os_program_folder, &info) && strstr(info.dli_fname, ".so"))
+		return library_folder(info.dli_fname);
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = 0;
+	return folder_of(path);
 }
 
 char *os_state_folder(void)

@@ -66,6 +66,12 @@ uint32_t dag_width(const struct dag_vertex *v)
 	return v->width;
 }
 
+const void *dag_argument(const struct dag_vertex *v, size_t *ret_len)
+{
+	*ret_len = v->argument_len;
+	return v->argument ? v->argument : "";
+}
+
 const char *dag_param(const struct dag_vertex *v, const char *name)
 {
 	for (uint32_t i = 0; i < v->stage->spec.param_count; i++)

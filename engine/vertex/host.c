@@ -254,18 +254,19 @@ void host_changed(struct host *host)
 
 /* ---- running ---- */
 
-/* What follows ports and skips in the tail of a start. */
-static const void *after_skips(const struct dag_vertex *v, const struct host_start *start)
+/* What follows ports, skips and the argument in the tail of a start. */
+static const void *after_argument(const struct dag_vertex *v, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
 
-	return (const struct host_skip *)(ports + v->stage->spec.in_count) + v->skip_count;
+	return (const char *)((const struct host_skip *)(ports + v->stage->spec.in_count) + v->skip_count) +
+	       v->argument_len + host_padding(v->argument_len);
 }
 
 static void find_fifo_producers(struct host *host, struct dag_vertex *v, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
-	const uint32_t *vertices = after_skips(v, start);
+	const uint32_t *vertices = after_argument(v, start);
 
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		if (!(ports[port].flags & HOST_PORT_FIFO))
@@ -290,7 +291,7 @@ static void find_fifo_producers(struct host *host, struct dag_vertex *v, const s
 static void open_given(struct dag_vertex *v, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
-	const struct block_ref *index = after_skips(v, start);
+	const struct block_ref *index = after_argument(v, start);
 
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
 		if (ports[port].flags & HOST_PORT_CHAINED && (index++)->segment == v->host->last_good)
@@ -330,6 +331,12 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	v->window = start->msg.u.start.window;
 	v->skip_count = start->msg.u.start.skip_count;
 	memcpy(v->skips, ports + stage->spec.in_count, v->skip_count * sizeof(*v->skips));
+	v->argument_len = start->msg.u.start.argument_len;
+	if (v->argument_len)
+		v->argument =
+			base_strndup((const char *)((const struct host_skip *)(ports + stage->spec.in_count) +
+						    v->skip_count),
+				v->argument_len);
 	pthread_mutex_init(&v->lock, NULL);
 	for (uint32_t p = 0; p < stage->spec.in_count; p++) {
 		v->in[p].producers = ports[p].producers;
@@ -422,6 +429,7 @@ static void free_task(struct dag_vertex *v)
 	writer_fini(v);
 	free(v->error_text);
 	free(v->scratch);
+	free(v->argument);
 	pthread_mutex_destroy(&v->lock);
 	free(v->host->spare);
 	v->host->spare = v;

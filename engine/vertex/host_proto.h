@@ -31,16 +31,17 @@
 enum host_msg_kind {
 	/* daemon to host */
 	HOST_STAGE = 1, /* tail: an encoded struct stage_spec; a long one is in a memfd, the descriptor */
-	HOST_START,     /* tail: host_port × in ports, host_skip × skip_count, then either u32 producer
-			   vertices of fifo ports or block_ref × producers of GIVEN and CHAINED ports */
-	HOST_SEGMENT,   /* descriptor: a segment to read from */
-	HOST_GRANT,     /* descriptor: a segment to write to, wholly this host's until RETIRE */
-	HOST_DROP,      /* forget a segment */
-	HOST_CHANNEL,   /* answer to OPEN; descriptor for SOURCE; tail: text for ERROR */
-	HOST_BLOCKS,    /* tail: block_refs, next in a LIVE channel */
-	HOST_END,       /* of a LIVE channel */
-	HOST_CREDIT,    /* a live part may be written up to `limit` bytes */
-	HOST_CLOSED,    /* all readers of a part have gone */
+	HOST_START, /* tail: host_port × in ports, host_skip × skip_count, the argument, padded, then either
+		       u32 producer vertices of fifo ports or block_ref × producers of GIVEN and CHAINED ports
+		     */
+	HOST_SEGMENT, /* descriptor: a segment to read from */
+	HOST_GRANT,   /* descriptor: a segment to write to, wholly this host's until RETIRE */
+	HOST_DROP,    /* forget a segment */
+	HOST_CHANNEL, /* answer to OPEN; descriptor for SOURCE; tail: text for ERROR */
+	HOST_BLOCKS,  /* tail: block_refs, next in a LIVE channel */
+	HOST_END,     /* of a LIVE channel */
+	HOST_CREDIT,  /* a live part may be written up to `limit` bytes */
+	HOST_CLOSED,  /* all readers of a part have gone */
 	HOST_EXIT,
 	/* host to daemon */
 	HOST_READY = 100,
@@ -82,6 +83,12 @@ struct host_skip {
 	uint64_t number;
 };
 
+/* Bytes behind an argument, so that what follows is aligned. */
+static inline uint32_t host_padding(uint32_t len)
+{
+	return -len % 8;
+}
+
 /* How an attempt ended. */
 struct host_done {
 	int32_t error; /* 0 or a DAG_E… */
@@ -111,6 +118,7 @@ struct host_msg {
 			uint32_t in_ports;
 			uint64_t window;     /* bytes that a live part may be ahead of its readers */
 			uint32_t skip_count; /* at most HOST_SKIPS_MAX */
+			uint32_t argument_len;
 		} start;
 		struct {
 			uint32_t id;

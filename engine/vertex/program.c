@@ -396,6 +396,8 @@ static void make_environment(struct program *prog)
 	add_env(prog, "DAGRUN_INDEX", "%u", v->index);
 	add_env(prog, "DAGRUN_WIDTH", "%u", v->width);
 	add_env(prog, "DAGRUN_ATTEMPT", "%u", v->attempt);
+	if (v->argument_len)
+		add_env(prog, "DAGRUN_ARGUMENT", "%s", v->argument);
 	for (uint32_t i = 0; i < spec->env_count; i++)
 		add_env(prog, spec->env[i].name, "%s", spec->env[i].value);
 	*DAG_APPEND(prog->env, prog->env_count, prog->env_cap) = NULL;

@@ -103,6 +103,8 @@ struct dag_vertex {
 	uint32_t task, vertex, index, width, attempt, epoch;
 	struct host_skip skips[HOST_SKIPS_MAX]; /* records that it does not get to see */
 	uint32_t skip_count;
+	char *argument;
+	uint32_t argument_len;
 	uint64_t window;
 	struct in_port in[GRAPH_PORTS_MAX];
 	struct out_stream *streams;

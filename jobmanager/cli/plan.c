@@ -15,7 +15,7 @@ static const struct option_spec options[] = {
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
 
-static const char *const pattern_names[] = {">=", ">>", "neighbours", "list", "groups"};
+static const char *const pattern_names[] = {">=", ">>", "neighbours", "list", "groups", "added"};
 static const char *const kind_names[] = {"input", "plugin", "program"};
 static const char *const partition_names[] = {"", "hash", "round-robin", "all", "part"};
 
@@ -43,7 +43,7 @@ static void print_stage(const struct graph_stage *s)
 	char width[16];
 
 	snprintf(width, sizeof(width), "%s%u", s->width_of == GRAPH_NONE ? "" : "to ", s->width);
-	printf("  %-20s %-8s width %-8s", s->name, kind_names[s->kind], width);
+	printf("  %-20s %-8s width %-11s", s->name, kind_names[s->kind], width);
 	if (s->kind == GRAPH_INPUT)
 		printf("%u files\n", s->input_file_count);
 	else if (s->kind == GRAPH_PLUGIN)

@@ -2,10 +2,10 @@
 /* dagrun run: a graph to its end, here or on a cluster. */
 #include "cli.h"
 #include "base/size.h"
+#include "jobmanager/origin.h"
 #include "os/os.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, DRY_RUN, QUIET, HELP };
 
@@ -61,6 +61,22 @@ static int on_option(void *ctx, size_t option, const char *value)
 	}
 }
 
+static int check_open(const struct graph *graph)
+{
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		const struct graph_stage *s = graph->stages[i];
+
+		if (!s->open)
+			continue;
+		fprintf(stderr,
+			"%s:%d:%d: stage '%s' is open: its vertices are added by a program that runs the job "
+			"(dagrun/job.h)\n",
+			s->place.file, s->place.line, s->place.column, s->name);
+		return EXIT_INVALID;
+	}
+	return 0;
+}
+
 static int check_slots(const struct graph *graph, uint32_t slots)
 {
 	for (uint32_t i = 0; i < graph->gang_count; i++) {
@@ -86,43 +102,21 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 	return 0;
 }
 
-static void note(struct settings *s, size_t *cap, const char *name, const char *value)
-{
-	struct graph_pair *meta = (struct graph_pair *)s->config.meta;
-
-	*DAG_APPEND(meta, s->config.meta_count, *cap) = (struct graph_pair){name, base_strdup(value)};
-	s->config.meta = meta;
-}
-
 /* What `dagrun resume` needs to make the same graph again. */
-static void note_origin(struct settings *s)
+static void note_origin(const struct settings *s, struct origin *origin)
 {
-	char *cwd = getcwd(NULL, 0), *path = realpath(s->graph.path, NULL);
-	size_t cap = 0;
-	static char names[CLI_PARAMS_MAX + CLI_PATHS_MAX][40];
-	size_t n = 0;
-
-	note(s, &cap, "cwd", cwd ? cwd : "/");
-	note(s, &cap, "path", path ? path : s->graph.path);
-	free(path);
+	origin_begin(origin, s->graph.path);
 	for (size_t i = 0; i < s->graph.param_count; i++) {
 		char *pair = base_format("%s=%s", s->graph.params[i].name, s->graph.params[i].value);
 
-		snprintf(names[n], sizeof(names[n]), "param %zu", i);
-		note(s, &cap, names[n++], pair);
+		origin_add(origin, "param ", i, pair);
 		free(pair);
 	}
-	for (size_t i = 0; i < s->graph.plugin_path_count; i++) {
-		snprintf(names[n], sizeof(names[n]), "plugin-path %zu", i);
-		note(s, &cap, names[n++], s->graph.plugin_paths[i]);
-	}
-	if (s->config.nameserver)
-		note(s, &cap, "nameserver", s->config.nameserver);
-	if (s->keys)
-		note(s, &cap, "keys", s->keys);
-	if (s->graph.stdin_path)
-		note(s, &cap, "stdin", s->graph.stdin_path);
-	free(cwd);
+	for (size_t i = 0; i < s->graph.plugin_path_count; i++)
+		origin_add(origin, "plugin-path ", i, s->graph.plugin_paths[i]);
+	origin_add(origin, "nameserver", 0, s->config.nameserver);
+	origin_add(origin, "keys", 0, s->keys);
+	origin_add(origin, "stdin", 0, s->graph.stdin_path);
 }
 
 /* A job of this graph whose job manager died can go on where it was. */
@@ -148,9 +142,12 @@ static void say_unfinished(const struct settings *s)
 static int run_graph(struct settings *s)
 {
 	struct wire_keys *keys = NULL;
+	struct origin origin = {0};
 	struct dag_diag diag = {0};
-	int r;
+	int r = check_open(s->graph.graph);
 
+	if (r)
+		return r;
 	if (!s->config.slots)
 		s->config.slots = (uint32_t)os_cores();
 	if (!s->config.nameserver) {
@@ -169,15 +166,15 @@ static int run_graph(struct settings *s)
 		}
 	}
 	s->config.keys = keys;
-	note_origin(s);
+	note_origin(s, &origin);
+	s->config.meta = origin.items;
+	s->config.meta_count = origin.count;
 	s->config.graph = s->graph.graph;
 	s->config.host_program = s->graph.host_program;
 	say_unfinished(s);
 	r = manager_run(&s->config);
 	keys_destroy(&keys);
-	while (s->config.meta_count)
-		free((char *)s->config.meta[--s->config.meta_count].value);
-	free((void *)s->config.meta);
+	origin_fini(&origin);
 	return r;
 }
 

@@ -6,7 +6,8 @@
 static uint32_t count_missing(const struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
-	uint32_t missing = 0;
+	uint32_t missing = s->open && vertex - s->first_vertex >= jm->stages[s->id].added &&
+			   vertex - s->first_vertex < jm_width(jm, s->id);
 
 	for (uint32_t p = 0; p < s->in_count; p++) {
 		const struct graph_edge *e =

@@ -483,7 +483,7 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 				run_again(jm, v);
 		}
 	rerun_lost(jm, is_on_node, &node, &lost);
-	for (size_t i = 0; i < jm->complaint_count; i++)
+	for (size_t i = 0; i < jm->complaint_count && !jm->ended; i++)
 		if (jm->vertices[jm->complaints[i].producer].node == node) {
 			on_verified(jm, jm->complaints[i].producer, jm->complaints[i].attempt, DAG_EMISSING);
 			i = (size_t)-1;

@@ -19,9 +19,11 @@
  *   node-up N, node-down N
  *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
  *   refetched OUTPUT                           from its first vertex again
- *   grouped EDGE CONSUMER PRODUCER…            who reads what of an edge of groups, by their numbers in their
- * stages width STAGE N                              it has so many vertices, and so have those that are
- * joined pointwise publishing, published ended ERROR TEXT
+ *   grouped EDGE CONSUMER PRODUCER…            who reads what; their numbers in their stages
+ *   added STAGE INDEX ARGUMENT EDGE:PRODUCER…  a vertex of an open stage
+ *   width STAGE N                              and what is joined to it pointwise
+ *   publishing, published
+ *   ended ERROR TEXT
  */
 #include "state.h"
 
@@ -404,6 +406,7 @@ static bool is_valid(const struct jm *jm, const struct jm_event *e)
 		return e->node < jm->node_count && e->vertex < jm->graph->vertex_count && e->outcome &&
 		       vertex_stage(jm, e->vertex)->kind != GRAPH_INPUT;
 	case JM_VERIFIED:
+	case JM_UNREAD:
 		return e->vertex < jm->graph->vertex_count;
 	case JM_FETCHED:
 	case JM_SYNCED:
@@ -471,6 +474,15 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		if (!event->error)
 			jm_fact(jm, "published");
 		jm_end(jm, event->error, "%s", event->text ? event->text : "done");
+		break;
+	case JM_ADD:
+		r = on_add(jm, event);
+		break;
+	case JM_CLOSE:
+		r = on_close(jm, event->stage);
+		break;
+	case JM_UNREAD:
+		r = on_unread(jm, event);
 		break;
 	case JM_CANCEL:
 		if (!jm->publishing &&

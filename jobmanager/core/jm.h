@@ -65,6 +65,9 @@ enum jm_event_kind {
 	JM_SYNCED,       /* output, vertex: all fetched up to this one is on disk; bytes of its file */
 	JM_FETCH_FAILED, /* output, vertex, attempt, error, text */
 	JM_PUBLISHED,    /* all outputs stand under their names; error, text where one does not */
+	JM_ADD,          /* stage (an open one), reads, argument: a vertex more */
+	JM_CLOSE,        /* stage: no more are added */
+	JM_UNREAD,       /* vertex, attempt: its result could not be read where somebody asked for it */
 	JM_CANCEL,
 	JM_ABORT, /* the shell cannot go on: text */
 	JM_TICK
@@ -105,8 +108,18 @@ struct jm_found {
 	uint64_t inputs; /* of the attempt: hash_pairs over the (vertex, attempt) of all it reads */
 };
 
+/* What an added vertex reads: a producer, by its number in its stage, over an edge. */
+struct jm_read {
+	uint32_t edge, producer;
+};
+
 struct jm_event {
 	enum jm_event_kind kind;
+	uint32_t stage;
+	const struct jm_read *reads; /* in the order in which it reads them */
+	size_t read_count;
+	const void *argument;
+	size_t argument_len;
 	uint32_t node, vertex, attempt, output, shares;
 	const char *name, *rack, *text;
 	uint64_t memory, bytes;
@@ -188,6 +201,12 @@ uint32_t jm_producers(const struct jm *jm, const struct graph_edge *edge, uint32
 uint32_t jm_producer(const struct jm *jm, const struct graph_edge *edge, uint32_t consumer, uint32_t i);
 uint32_t jm_consumers(const struct jm *jm, const struct graph_edge *edge, uint32_t producer);
 uint32_t jm_consumer(const struct jm *jm, const struct graph_edge *edge, uint32_t producer, uint32_t i);
+/* How many vertices were added to an open stage. */
+uint32_t jm_added(const struct jm *jm, uint32_t stage);
+/* How many of a stage's first vertices can be read by one that is added: all that there certainly are. */
+uint32_t jm_readable(const struct jm *jm, uint32_t stage);
+/* What a vertex of an open stage was given. */
+const void *jm_argument(const struct jm *jm, uint32_t vertex, size_t *ret_len);
 /* The first of *ret_count parts that the consumer reads of each producer. */
 uint32_t jm_first_part(
 	const struct jm *jm, const struct graph_edge *edge, uint32_t consumer, uint32_t *ret_count);

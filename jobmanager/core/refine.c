@@ -24,6 +24,8 @@ uint32_t jm_producers(const struct jm *jm, const struct graph_edge *e, uint32_t 
 {
 	const struct jm_groups *g = jm->edges[e->id].groups;
 
+	if (e->pattern == GRAPH_ADDED)
+		return (uint32_t)jm->edges[e->id].added->producers[consumer].count;
 	if (g)
 		return consumer < g->count ? g->first[consumer + 1] - g->first[consumer] : 0;
 	return e->pattern == GRAPH_BIPARTITE ? jm->stages[e->from].width : edge_producers(e, consumer);
@@ -33,6 +35,8 @@ uint32_t jm_producer(const struct jm *jm, const struct graph_edge *e, uint32_t c
 {
 	const struct jm_groups *g = jm->edges[e->id].groups;
 
+	if (e->pattern == GRAPH_ADDED)
+		return jm->edges[e->id].added->producers[consumer].items[i];
 	return g ? g->members[g->first[consumer] + i] : edge_producer(e, consumer, i);
 }
 
@@ -40,6 +44,8 @@ uint32_t jm_consumers(const struct jm *jm, const struct graph_edge *e, uint32_t 
 {
 	const struct jm_groups *g = jm->edges[e->id].groups;
 
+	if (e->pattern == GRAPH_ADDED)
+		return (uint32_t)jm->edges[e->id].added->consumers[producer].count;
 	if (g)
 		return g->of[producer] != GRAPH_NONE;
 	return e->pattern == GRAPH_BIPARTITE ? jm->stages[e->to].width : edge_consumers(e, producer);
@@ -49,6 +55,8 @@ uint32_t jm_consumer(const struct jm *jm, const struct graph_edge *e, uint32_t p
 {
 	const struct jm_groups *g = jm->edges[e->id].groups;
 
+	if (e->pattern == GRAPH_ADDED)
+		return jm->edges[e->id].added->consumers[producer].items[i];
 	return g ? g->of[producer] : edge_consumer(e, producer, i);
 }
 
@@ -95,7 +103,7 @@ static void tell_readers(struct jm *jm, const struct graph_stage *s, uint32_t le
 }
 
 /* `root` has so many vertices, and so have those that are joined to it pointwise. */
-static void settle(struct jm *jm, uint32_t root, uint32_t width)
+void refine_settle(struct jm *jm, uint32_t root, uint32_t width)
 {
 	const struct graph *g = jm->graph;
 
@@ -115,6 +123,12 @@ static void settle(struct jm *jm, uint32_t root, uint32_t width)
 			tell_readers(jm, g->stages[i], g->stages[i]->width - width);
 	for (uint32_t v = 0; v < width; v++)
 		gang_try_ready(jm, g->gang_of[g->stages[root]->first_vertex + v]);
+	for (uint32_t i = 0; i < g->output_count && !jm->replaying; i++) {
+		const struct graph_stage *s = g->stages[g->outputs[i].stage];
+
+		if (s->width_of == root && width < s->width && jm->outputs[i].fetched == width)
+			jm->outputs_left--; /* all of it was fetched before */
+	}
 }
 
 void refine_by_data(struct jm *jm, uint32_t stage)
@@ -137,7 +151,7 @@ void refine_by_data(struct jm *jm, uint32_t stage)
 		jm_note(jm,
 			"stage '%s' would have %llu vertices for %llu bytes: it has %u, which read more each",
 			s->name, (unsigned long long)width, (unsigned long long)bytes, s->width);
-	settle(jm, stage, (uint32_t)DAG_MIN(width, (uint64_t)s->width));
+	refine_settle(jm, stage, (uint32_t)DAG_MIN(width, (uint64_t)s->width));
 }
 
 /* ---- groups ---- */
@@ -265,7 +279,7 @@ static void make_last_groups(struct jm *jm, const struct graph_edge *e)
 		make_group(jm, e, rest.items + at, DAG_MIN(rest.count - at, (size_t)e->groups.most));
 	free(rest.items);
 	g->waiting = 0;
-	settle(jm, e->to, g->count);
+	refine_settle(jm, e->to, g->count);
 }
 
 /* A committed producer that is in no group. */
@@ -355,16 +369,18 @@ int replay_refined(struct jm *jm, const char *word, const char *rest)
 	if (!strcmp(word, "grouped"))
 		return replay_group(jm, rest);
 	if (sscanf(rest, "%u %u", &stage, &width) != 2 || stage >= jm->graph->stage_count ||
-		jm->graph->stages[stage]->width_of != stage || jm->stages[stage].settled || !width ||
+		jm->graph->stages[stage]->width_of != stage || jm->stages[stage].settled ||
+		(!width && jm->graph->stages[stage]->width_by_data) ||
 		width > jm->graph->stages[stage]->width)
 		return DAG_EFORMAT;
-	settle(jm, stage, width);
+	refine_settle(jm, stage, width);
 	return 0;
 }
 
 void refine_like(struct jm *jm, const struct jm *like)
 {
 	jm->replaying = true;
+	open_like(jm, like);
 	for (size_t i = 0; i < jm->graph->edge_count; i++) {
 		const struct jm_groups *g = like->edges[i].groups;
 
@@ -374,7 +390,7 @@ void refine_like(struct jm *jm, const struct jm *like)
 	}
 	for (uint32_t i = 0; i < jm->graph->stage_count; i++)
 		if (jm->graph->stages[i]->width_of == i && like->stages[i].settled)
-			settle(jm, i, like->stages[i].width);
+			refine_settle(jm, i, like->stages[i].width);
 	jm->replaying = false;
 }
 
@@ -394,6 +410,7 @@ static struct jm_groups *groups_new(const struct graph_edge *e)
 
 void refine_init(struct jm *jm)
 {
+	open_init(jm);
 	for (size_t i = 0; i < jm->graph->stage_count; i++) {
 		jm->stages[i].width = jm->graph->stages[i]->width;
 		jm->stages[i].settled = jm->graph->stages[i]->width_of == GRAPH_NONE;
@@ -405,6 +422,7 @@ void refine_init(struct jm *jm)
 
 void refine_fini(struct jm *jm)
 {
+	open_fini(jm);
 	for (size_t i = 0; i < jm->graph->edge_count; i++) {
 		struct jm_groups *g = jm->edges[i].groups;
 

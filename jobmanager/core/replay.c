@@ -210,6 +210,8 @@ int jm_replay(struct jm *jm, const char *fact)
 		r = replay_output(jm, word, rest);
 	else if (!strcmp(word, "grouped") || !strcmp(word, "width"))
 		r = replay_refined(jm, word, rest);
+	else if (!strcmp(word, "added"))
+		r = replay_added(jm, rest);
 	else if (!strcmp(word, "publishing")) {
 		r = jm->vertices_left && jm->fate != JM_FATE_DECIDED ? DAG_EFORMAT : 0;
 		jm->fate = JM_FATE_DECIDED;

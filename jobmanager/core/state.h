@@ -14,6 +14,7 @@
  *   alone.c     members of gangs that run again alone
  *   replay.c    the facts of an earlier run
  *   refine.c    groups and widths that are decided while the job runs
+ *   open.c      vertices that are added while the job runs
  *   resume.c    what nodes hold when they come up, and what is adopted
  */
 #include "jm.h"
@@ -128,9 +129,21 @@ struct jm_groups {
 	size_t list_count, list_cap;
 };
 
+/* What an edge of the pattern ADDED has come to. */
+struct jm_added {
+	struct jm_list *consumers; /* of each producer */
+	struct jm_list *producers; /* of each consumer */
+};
+
 struct jm_edge {
 	uint32_t missing; /* complete edges: producers that are not DONE */
 	struct jm_groups *groups;
+	struct jm_added *added;
+};
+
+struct jm_argument {
+	unsigned char *data;
+	size_t len;
 };
 
 struct jm_stage {
@@ -139,7 +152,9 @@ struct jm_stage {
 	dag_instant run_ns;
 	uint32_t width; /* the most that it can be, until it is settled */
 	bool settled;
-	uint32_t ahead;           /* vertices that are started ahead for each that runs */
+	uint32_t added;                /* vertices of an open stage */
+	struct jm_argument *arguments; /* of each */
+	uint32_t ahead;                /* vertices that are started ahead for each that runs */
 	uint32_t kind;            /* stages of one plugin's entry: what is guessed before own vertices ran */
 	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
 };
@@ -273,6 +288,18 @@ void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, 
 /* It is in no group yet. */
 bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
 int replay_refined(struct jm *jm, const char *word, const char *rest);
+/* The stage, and what is joined to it pointwise, has so many vertices. */
+void refine_settle(struct jm *jm, uint32_t stage, uint32_t width);
+
+/* ---- open.c ---- */
+void open_init(struct jm *jm);
+void open_fini(struct jm *jm);
+void open_like(struct jm *jm, const struct jm *like);
+int on_add(struct jm *jm, const struct jm_event *event);
+int on_close(struct jm *jm, uint32_t stage);
+/* A result could not be read. */
+int on_unread(struct jm *jm, const struct jm_event *event);
+int replay_added(struct jm *jm, const char *rest);
 
 /* ---- facts.c ---- */
 void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count);
@@ -290,6 +317,8 @@ bool vertex_inputs_there(const struct jm *jm, uint32_t vertex);
 /* A gang whose inputs are all there becomes READY and is queued. */
 void gang_try_ready(struct jm *jm, uint32_t gang);
 void gang_unready(struct jm *jm, uint32_t gang);
+/* A committed producer is made again if its node is gone. */
+void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx);
 /* The whole gang goes back to WAITING or READY; running members are killed, done ones are forgotten. */
 void gang_reset(struct jm *jm, uint32_t gang, bool kill);
 /* gang_reset, and what it reads is made again where its node is gone. */

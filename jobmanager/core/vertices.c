@@ -35,11 +35,14 @@ void vertices_init(struct jm *jm, const bool *skipped)
 				 : &jm->stages[g->vertex_stage[v]].waiting) += 1;
 		jm->vertices_left += !is_idle(jm, v);
 	}
+	for (size_t i = 0; i < g->stage_count; i++) /* that it is added is waited for as a producer is */
+		for (uint32_t c = 0; g->stages[i]->open && c < g->stages[i]->width; c++)
+			jm->vertices[g->stages[i]->first_vertex + c].missing = 1;
 	for (size_t i = 0; i < g->edge_count; i++) {
 		const struct graph_edge *e = g->edges[i];
 		const struct graph_stage *to = g->stages[e->to];
 
-		if (g->stages[e->from]->kind == GRAPH_INPUT || !is_waited_for(e))
+		if (g->stages[e->from]->kind == GRAPH_INPUT || e->pattern == GRAPH_ADDED || !is_waited_for(e))
 			continue;
 		if (e->pattern == GRAPH_BIPARTITE) {
 			jm->edges[i].missing = e->from_width;
@@ -269,7 +272,7 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 	gang->broken_at = DAG_NEVER;
 }
 
-static void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
+void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
 {
 	struct jm_vertex *p = &jm->vertices[producer];
 

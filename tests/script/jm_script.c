@@ -4,14 +4,34 @@
  * indented. The trace that the core gives now must be the one in the file; --rewrite puts the new one there
  * instead.
  *
- *   input NAME WIDTH        stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES]
- * [entry=NAME] [deterministic=W] [per=BYTES] edge FROM >=|>> TO [pipe|fifo]   edge FROM groups TO node|rack
- * LEAST MOST   output STAGE begin node NAME SHARES [label=K=V] [memory=BYTES] [rack=R]    grant NODE SHARES
- * suspect NODE 0|1    down NODE died NODE done VERTEX ATTEMPT NODE [bytes=N] [ms=N|us=N] [hash=H]       fail
- * VERTEX ATTEMPT NODE CODE TEXT… unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE             verified VERTEX
- * ATTEMPT CODE fetched OUTPUT VERTEX ATTEMPT    synced OUTPUT VERTEX BYTES    unfetched OUTPUT VERTEX ATTEMPT
- * CODE    published    cancel after MS crash [FACTS-LOST] found VERTEX ATTEMPT sealed HASH|running [PRODUCER
- * ATTEMPT]…    resumed
+ *   input NAME WIDTH
+ *   stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES] [entry=NAME] [deterministic=W]
+ *     [per=BYTES] [open=1]
+ *   edge FROM >=|>> TO [pipe|fifo]
+ *   edge FROM groups TO node|rack LEAST MOST
+ *   output STAGE
+ *   begin
+ *   node NAME SHARES [label=K=V] [memory=BYTES] [rack=R]
+ *   grant NODE SHARES
+ *   suspect NODE 0|1
+ *   down NODE
+ *   died NODE
+ *   done VERTEX ATTEMPT NODE [bytes=N] [ms=N|us=N] [hash=H]
+ *   fail VERTEX ATTEMPT NODE CODE TEXT…
+ *   unread VERTEX ATTEMPT NODE FROM ATTEMPT CODE
+ *   verified VERTEX ATTEMPT CODE
+ *   fetched OUTPUT VERTEX ATTEMPT
+ *   synced OUTPUT VERTEX BYTES
+ *   unfetched OUTPUT VERTEX ATTEMPT CODE
+ *   add STAGE ARGUMENT [VERTEX…]
+ *   close STAGE
+ *   missed VERTEX ATTEMPT
+ *   published
+ *   cancel
+ *   after MS
+ *   crash [FACTS-LOST]
+ *   found VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…
+ *   resumed
  *
  * A vertex is stage[index]. After every step jm_check derives all indexes anew.
  */
@@ -120,6 +140,8 @@ static void add_stage(struct script *s, bool input)
 					       : GRAPH_NOT_DETERMINISTIC;
 	if (option(s, "entry"))
 		stage->entry = arena_strdup(&s->graph->arena, option(s, "entry"));
+	if (option(s, "open"))
+		stage->open = true;
 	if (option(s, "per")) {
 		stage->width_by_data = true;
 		stage->width_per = strtoull(option(s, "per"), NULL, 10);
@@ -331,6 +353,30 @@ static void begin(struct script *s)
 	jm_check(s->jm);
 }
 
+/* add STAGE ARGUMENT [STAGE[INDEX]…]: what it reads, over the first edge from there */
+static void add_vertex(struct script *s)
+{
+	const struct graph_stage *stage = graph_find_stage(s->graph, word(s, 1));
+	struct jm_read reads[16];
+	size_t n = 0;
+
+	for (size_t i = 3; i < s->count; i++) {
+		uint32_t producer = vertex(s, i), edge = 0;
+
+		while (edge < s->graph->edge_count &&
+			(s->graph->edges[edge]->to != stage->id ||
+				s->graph->edges[edge]->from != s->graph->vertex_stage[producer]))
+			edge++;
+		reads[n++] = (struct jm_read){edge, graph_index(s->graph, producer)};
+	}
+	step(s, &(struct jm_event){.kind = JM_ADD,
+			.stage = stage->id,
+			.reads = reads,
+			.read_count = n,
+			.argument = word(s, 2),
+			.argument_len = strlen(word(s, 2))});
+}
+
 static void run_command(struct script *s)
 {
 	const char *name = s->words[0];
@@ -392,6 +438,14 @@ static void run_command(struct script *s)
 				.text = "the fetch failed"});
 	else if (!strcmp(name, "published"))
 		step(s, &(struct jm_event){.kind = JM_PUBLISHED});
+	else if (!strcmp(name, "add"))
+		add_vertex(s);
+	else if (!strcmp(name, "close"))
+		step(s, &(struct jm_event){
+				.kind = JM_CLOSE, .stage = graph_find_stage(s->graph, word(s, 1))->id});
+	else if (!strcmp(name, "missed"))
+		step(s, &(struct jm_event){
+				.kind = JM_UNREAD, .vertex = vertex(s, 1), .attempt = number(s, 2)});
 	else if (!strcmp(name, "cancel"))
 		step(s, &(struct jm_event){.kind = JM_CANCEL});
 	else if (!strcmp(name, "after")) {

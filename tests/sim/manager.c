@@ -13,6 +13,7 @@ void manager_init(struct sim *s)
 
 	s->manager = m;
 	m->copies = base_alloc((s->use->vertex_count + 1) * sizeof(*m->copies));
+	m->closed = base_alloc(s->use->stage_count + 1);
 	m->alone = base_alloc((s->use->vertex_count + 1) * sizeof(*m->alone));
 	m->by_number = base_alloc((s->node_count + 1) * sizeof(struct manager_node *));
 	m->nodes = base_alloc(s->node_count * sizeof(*m->nodes));
@@ -347,6 +348,8 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 			sim_violate(s, "fact %zu cannot be replayed: %s", i + 1, m->facts[i]);
 		else if (!strncmp(m->facts[i], "grouped", 7))
 			sim_probe(s, PROBE_group_kept);
+		else if (!strncmp(m->facts[i], "added", 5))
+			sim_probe(s, PROBE_added_kept);
 	m->resuming = m->epoch > 1;
 	if (m->resuming) {
 		if (jm_fate(m->jm) == JM_FATE_DECIDED)
@@ -358,6 +361,7 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 	m->booted = s->now;
 	judge_init(&m->judge, s->now);
 	m->names.open = false;
+	client_begin(s);
 	if (jm_fate(m->jm) >= JM_FATE_PUBLISHED) {
 		s->ended = true; /* its end was journaled, only not told */
 		s->end_error = jm_fate(m->jm) == JM_FATE_FAILED ? DAG_EFAILED : 0;
@@ -431,6 +435,7 @@ void manager_fini(struct sim *s)
 	free(m->steps_end);
 	free(m->copies);
 	free(m->alone);
+	free(m->closed);
 	free(m->outputs);
 	free(m->nodes);
 	free(m->by_number);

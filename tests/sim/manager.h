@@ -57,6 +57,7 @@ struct sim_manager {
 	uint32_t *copies;   /* the last one of each vertex */
 	uint32_t *alone;    /* likewise */
 	uint32_t published; /* outputs that are renamed, all in all */
+	bool *closed;       /* open stages that nobody adds to any more */
 };
 
 /* ---- manager.c ---- */
@@ -73,6 +74,11 @@ void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__Bo
 void send_verify(struct sim *s, const struct jm_effect *e);
 void send_want(struct sim *s, const struct jm_effect *e);
 void send_start(struct sim *s, const struct jm_effect *e);
+
+/* ---- client.c ---- */
+void client_begin(struct sim *s);
+/* It died with the job manager; what it added is all there is. */
+void client_gone(struct sim *s);
 
 /* ---- manager_outputs.c ---- */
 void shell_fetch(struct sim *s, const struct jm_effect *e);

@@ -94,6 +94,7 @@ static void finish_resume(struct sim *s)
 	m->resuming = false;
 	sim_probe(s, PROBE_resumed);
 	shell_step(s, &(struct jm_event){.kind = JM_RESUMED});
+	client_gone(s);
 }
 
 static bool is_committed(const struct sim *s, uint32_t node, uint32_t vertex, uint32_t attempt)

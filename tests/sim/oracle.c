@@ -45,6 +45,9 @@ struct sim_oracle {
 	uint32_t *width;   /* of each stage, as the journal says */
 	uint32_t **groups; /* of each edge of that pattern: each producer's consumer + 1 */
 	uint32_t *group_count;
+	struct jm_read **added; /* what each vertex of an open stage reads */
+	size_t *added_count;
+	uint32_t *added_in; /* vertices of each open stage */
 };
 
 /* ---- the graph, walked by its definition ---- */
@@ -65,6 +68,8 @@ static bool is_joined(struct sim *s, const struct graph_edge *e, uint32_t p, uin
 			if (e->list[i].producer == p && e->list[i].consumer == c)
 				return true;
 		return false;
+	case GRAPH_ADDED:
+		return false; /* nobody adds here */
 	case GRAPH_GROUPS:
 		return s->oracle->groups[e->id][p] == c + 1;
 	}
@@ -119,6 +124,18 @@ static struct reads read_by(struct sim *s, uint32_t vertex)
 		if (stage->in[p].edge == GRAPH_NONE)
 			continue;
 		e = s->use->edges[stage->in[p].edge];
+		for (size_t i = 0; i < s->oracle->added_count[vertex]; i++) {
+			const struct jm_read *read = &s->oracle->added[vertex][i];
+
+			if (read->edge != e->id)
+				continue;
+			n = r.n;
+			*DAG_APPEND(r.parts, n, cap_parts) = 0;
+			n = r.n;
+			*DAG_APPEND(r.waited, n, cap_waited) = true;
+			*DAG_APPEND(r.vertices, r.n, cap) =
+				s->use->stages[e->from]->first_vertex + read->producer;
+		}
 		bounds(s, e, index, &first, &end);
 		for (uint32_t i = first; i < end; i++)
 			for (uint32_t k = 0; is_joined(s, e, i, index) && k < parts_of(s, e, index); k++) {
@@ -225,7 +242,8 @@ static void read_width(struct sim *s, unsigned stage, unsigned width)
 
 	for (size_t i = 0; i < s->use->stage_count; i++)
 		if (s->use->stages[i]->width_of == stage) {
-			if (o->width[i] != s->use->stages[i]->width || width > o->width[i] || !width)
+			if (o->width[i] != s->use->stages[i]->width || width > o->width[i] ||
+				(s->use->stages[stage]->open && width != o->added_in[stage]))
 				sim_violate(
 					s, "stage %zu of width %u gets the width %u", i, o->width[i], width);
 			o->width[i] = width;
@@ -244,9 +262,30 @@ static void read_width(struct sim *s, unsigned stage, unsigned width)
 	}
 }
 
+static void read_added(struct sim *s, unsigned stage, unsigned index, const char *rest)
+{
+	struct sim_oracle *o = s->oracle;
+	uint32_t vertex = s->use->stages[stage]->first_vertex + index;
+	struct jm_read read;
+	size_t cap = 0;
+
+	if (index != o->added_in[stage]++ || index >= o->width[stage])
+		sim_violate(s, "stage %u gets vertex %u, which is not the next", stage, index);
+	rest += strcspn(rest, " ");
+	for (int n; sscanf(rest, " %u:%u%n", &read.edge, &read.producer, &n) == 2; rest += n)
+		*DAG_APPEND(o->added[vertex], o->added_count[vertex], cap) = read;
+}
+
 static void forget_refined(struct sim *s)
 {
 	struct sim_oracle *o = s->oracle;
+
+	for (uint32_t v = 0; v < s->use->vertex_count; v++) {
+		free(o->added[v]);
+		o->added[v] = NULL;
+		o->added_count[v] = 0;
+	}
+	memset(o->added_in, 0, s->use->stage_count * sizeof(*o->added_in));
 
 	memset(o->known, 0, s->use->vertex_count);
 	for (size_t i = 0; i < s->use->stage_count; i++)
@@ -285,6 +324,8 @@ static void read_fact(struct sim *s, const char *fact, uint64_t number)
 		forget_gang(s, vertex);
 	else if (sscanf(fact, "grouped %u %u%n", &vertex, &attempt, &end) == 2)
 		read_group(s, vertex, attempt, fact + end);
+	else if (sscanf(fact, "added %u %u %n", &vertex, &attempt, &end) == 2)
+		read_added(s, vertex, attempt, fact + end);
 	else if (sscanf(fact, "width %u %u", &vertex, &attempt) == 2)
 		read_width(s, vertex, attempt);
 	else if (!strcmp(fact, "publishing"))
@@ -477,6 +518,9 @@ void oracle_init(struct sim *s)
 	o->width = base_alloc((s->use->stage_count + 1) * sizeof(*o->width));
 	o->groups = base_alloc((s->use->edge_count + 1) * sizeof(*o->groups));
 	o->group_count = base_alloc((s->use->edge_count + 1) * sizeof(*o->group_count));
+	o->added = base_alloc((s->use->vertex_count + 1) * sizeof(*o->added));
+	o->added_count = base_alloc((s->use->vertex_count + 1) * sizeof(*o->added_count));
+	o->added_in = base_alloc((s->use->stage_count + 1) * sizeof(*o->added_in));
 	for (size_t i = 0; i < s->use->edge_count; i++)
 		if (s->use->edges[i]->pattern == GRAPH_GROUPS)
 			o->groups[i] = base_alloc(s->use->edges[i]->from_width * sizeof(**o->groups));
@@ -506,6 +550,11 @@ void oracle_fini(struct sim *s)
 		free(o->groups[i]);
 	free(o->groups);
 	free(o->group_count);
+	for (uint32_t v = 0; v < s->use->vertex_count; v++)
+		free(o->added[v]);
+	free(o->added);
+	free(o->added_count);
+	free(o->added_in);
 	free(o->width);
 	free(o);
 }

@@ -8,6 +8,7 @@
  *
  *   world.c    the event queue, the network, sessions
  *   manager*.c the job manager around the scheduler's core, with a journal that loses its tail
+ *   client.c   a program that adds vertices
  *   node.c     a daemon: attempts, leases, what it keeps over a restart
  *   data.c     channels: blocks, credit, what is asked for again
  *   names.c    the name server
@@ -78,6 +79,8 @@
 	X(grouped_again, "one of a group ran again")                                                         \
 	X(ungrouped, "one was lost before it had a group")                                                   \
 	X(narrowed, "a stage got fewer vertices than it could have")                                         \
+	X(added, "a vertex was added to the running job")                                                    \
+	X(added_kept, "and was kept over a resume")                                                          \
 	X(group_kept, "groups were kept over a resume")                                                      \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")

@@ -73,6 +73,14 @@ static void add_refined(
 {
 	struct graph_edge *e;
 
+	if (prng_below(prng, 4) == 0) {
+		to->open = true;
+		to->width = 2 + (uint32_t)prng_below(prng, 8);
+		graph_add_edge(s->graph, from->id, 0, to->id, 0, GRAPH_POINTWISE);
+		if (prng_below(prng, 2))
+			graph_add_edge(s->graph, to->id, 0, to->id, 1, GRAPH_POINTWISE);
+		return;
+	}
 	add_edge(s, from, to, 0, true, false);
 	e = s->graph->edges[s->graph->edge_count - 1];
 	if (prng_below(prng, 3) == 0) {
@@ -166,7 +174,7 @@ static void build_small(struct sim *s, uint32_t vertices)
 		if (!read[i] && stages[i]->kind != GRAPH_INPUT) {
 			char path[16];
 
-			snprintf(path, sizeof(path), "/out%u", i);
+			snprintf(path, sizeof(path), "/out%u.{index}", i);
 			graph_add_output(s->graph, stages[i]->id, 0, arena_strdup(&s->graph->arena, path));
 		}
 }

@@ -117,6 +117,10 @@ uint32_t dag_index(const struct dag_vertex *v);
 uint32_t dag_width(const struct dag_vertex *v);
 /* A parameter from the stage's `params`, or NULL. */
 const char *dag_param(const struct dag_vertex *v, const char *name);
+/* What a vertex was given that was added to a running job (dagrun/job.h): up to DAG_ARGUMENT_MAX bytes,
+ * behind which is a NUL. Empty for others. */
+#define DAG_ARGUMENT_MAX 8192
+const void *dag_argument(const struct dag_vertex *v, size_t *ret_len);
 /* A seed that all attempts of this vertex share and other vertices do not. */
 uint64_t dag_seed(const struct dag_vertex *v);
 /* A folder of this attempt, removed after it. */

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dagrun/job.h: the job manager inside of a user's program, which runs its loop in each call. */
+#include "dagrun/job.h"
+#include "lang/graph_file.h"
+#include "origin.h"
+#include "os/os.h"
+#include "plugins.h"
+#include "results.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#define CLIENT_PARAMS_MAX 256
+
+struct dag_job {
+	struct manager manager;
+	struct manager_config config;
+	struct origin origin;
+	struct graph_file_param params[CLIENT_PARAMS_MAX];
+	size_t param_count;
+	char *host_program;
+	struct plugins *plugins;
+	struct graph *graph;
+	struct wire_keys *keys;
+	bool begun;
+	uv_timer_t poll;
+	bool polled;
+};
+
+/* ---- opening ---- */
+
+static void say(const struct dag_job *job, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < diag->count; i++) {
+		char *text = dag_message_format(&diag->items[i]);
+
+		if (job->config.say)
+			job->config.say(job->config.say_ctx, text);
+		else
+			fprintf(stderr, "dagrun: %s\n", text);
+		free(text);
+	}
+	dag_diag_fini(diag);
+}
+
+static int load(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
+{
+	struct graph_file_options options = {.params = job->params, .describe = plugins_describe};
+	char *folder = os_program_folder();
+
+	origin_begin(&job->origin, o->graph);
+	for (size_t i = 0; o->params && o->params[i]; i++) {
+		const char *equals = strchr(o->params[i], '=');
+
+		if (!equals || equals == o->params[i] || i == CLIENT_PARAMS_MAX) {
+			dag_diag_add(
+				diag, NULL, 0, 0, "a parameter must be NAME=VALUE, not '%s'", o->params[i]);
+			free(folder);
+			return DAG_EINVAL;
+		}
+		job->params[job->param_count++] = (struct graph_file_param){
+			base_strndup(o->params[i], (size_t)(equals - o->params[i])), equals + 1};
+		origin_add(&job->origin, "param ", i, o->params[i]);
+	}
+	origin_add(&job->origin, "nameserver", 0, o->nameserver);
+	origin_add(&job->origin, "keys", 0, o->keys);
+	options.param_count = job->param_count;
+	job->host_program = base_format("%s/daghost", folder);
+	free(folder);
+	plugins_new(&job->plugins, job->host_program, NULL, 0);
+	options.describe_ctx = job->plugins;
+	return graph_file_load(o->graph, &options, &job->graph, diag);
+}
+
+static int begin(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
+{
+	int r = load(job, o, diag);
+
+	if (r == 0 && o->keys)
+		r = keys_load(o->keys, &job->keys, diag) < 0 ? DAG_EPERM : 0;
+	if (r < 0)
+		return r;
+	if (o->nameserver && !wire_is_local(o->nameserver) && !job->keys) {
+		dag_diag_add(diag, NULL, 0, 0, "the name server at %s is on another machine: that needs keys",
+			o->nameserver);
+		return DAG_EPERM;
+	}
+	job->config.graph = job->graph;
+	job->config.nameserver = o->nameserver;
+	job->config.keys = job->keys;
+	job->config.slots = o->slots;
+	job->config.host_program = job->host_program;
+	job->config.quiet = true;
+	job->config.meta = job->origin.items;
+	job->config.meta_count = job->origin.count;
+	job->begun = true;
+	return manager_begin(&job->manager, &job->config, diag);
+}
+
+int dag_job_open(struct dag_job **ret_job, const struct dag_job_options *options)
+{
+	struct dag_job_options o = {0};
+	struct dag_job *job = base_alloc(sizeof(*job));
+	struct dag_diag diag = {0};
+	int r = DAG_EINVAL;
+
+	*ret_job = NULL;
+	memcpy(&o, options, DAG_MIN(options->size, sizeof(o)));
+	job->config.say = o.say;
+	job->config.say_ctx = o.ctx;
+	signal(SIGPIPE, SIG_IGN); /* a host that ends must not end us */
+	if (o.graph)
+		r = begin(job, &o, &diag);
+	else
+		dag_diag_add(&diag, NULL, 0, 0, "dag_job_open needs the path of a graph file");
+	say(job, &diag);
+	if (r < 0) {
+		dag_job_destroy(&job);
+		return r;
+	}
+	manager_arm(&job->manager, false);
+	uv_timer_init(&job->manager.loop, &job->poll);
+	job->poll.data = job;
+	*ret_job = job;
+	return 0;
+}
+
+/* ---- its life ---- */
+
+static int end_of(const struct dag_job *job)
+{
+	return job->manager.end_error ? job->manager.end_error : DAG_ECANCELED;
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+	((struct dag_job *)timer->data)->polled = true;
+}
+
+int dag_job_poll(struct dag_job *job, uint32_t milliseconds)
+{
+	struct manager *m = &job->manager;
+
+	job->polled = !milliseconds;
+	if (milliseconds)
+		uv_timer_start(&job->poll, on_poll, milliseconds, 0);
+	do
+		uv_run(&m->loop, milliseconds ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+	while (!job->polled && !m->ending);
+	uv_timer_stop(&job->poll);
+	return m->ending && m->end_error ? end_of(job) : 0;
+}
+
+static const struct graph_stage *find_open(const struct dag_job *job, const char *name)
+{
+	const struct graph_stage *s = graph_find_stage(job->graph, name);
+
+	return s && s->open ? s : NULL;
+}
+
+static const struct graph_edge *find_edge(
+	const struct dag_job *job, const struct graph_stage *to, const char *from)
+{
+	for (uint32_t p = 0; p < to->in_count; p++) {
+		const struct graph_edge *e = job->graph->edges[to->in[p].edge];
+
+		if (!strcmp(job->graph->stages[e->from]->name, from))
+			return e;
+	}
+	return NULL;
+}
+
+int dag_job_add(struct dag_job *job, const char *stage, const void *argument, size_t argument_len,
+	const struct dag_job_input *inputs, size_t input_count, uint32_t *ret_index)
+{
+	struct manager *m = &job->manager;
+	const struct graph_stage *s = find_open(job, stage);
+	struct jm_read *reads;
+	uint32_t index = s ? jm_added(m->jm, s->id) : 0;
+
+	if (m->ending)
+		return end_of(job);
+	if (!s)
+		return DAG_EINVAL;
+	if (index == s->width || argument_len > DAG_ARGUMENT_MAX)
+		return DAG_ELIMIT;
+	reads = base_alloc((input_count + 1) * sizeof(*reads));
+	for (size_t i = 0; i < input_count; i++) {
+		const struct graph_edge *e = find_edge(job, s, inputs[i].stage);
+
+		reads[i] = (struct jm_read){e ? e->id : GRAPH_NONE, inputs[i].index};
+	}
+	manager_step(m, &(struct jm_event){.kind = JM_ADD,
+				.stage = s->id,
+				.reads = reads,
+				.read_count = input_count,
+				.argument = argument,
+				.argument_len = argument_len});
+	free(reads);
+	if (m->ending)
+		return end_of(job);
+	if (jm_added(m->jm, s->id) == index)
+		return DAG_EINVAL;
+	*ret_index = index;
+	dag_job_poll(job, 0);
+	return 0;
+}
+
+static enum jm_state state_of(const struct dag_job *job, uint32_t vertex)
+{
+	uint32_t attempt, node;
+	enum jm_state state = JM_WAITING;
+
+	jm_current(job->manager.jm, vertex, &attempt, &node, &state);
+	return state;
+}
+
+int dag_job_ended(struct dag_job *job, const char *stage, uint32_t index)
+{
+	const struct graph_stage *s = find_open(job, stage);
+
+	if (!s || index >= jm_added(job->manager.jm, s->id))
+		return DAG_EINVAL;
+	dag_job_poll(job, 0);
+	if (job->manager.ending && job->manager.end_error)
+		return end_of(job);
+	return state_of(job, s->first_vertex + index) == JM_DONE;
+}
+
+int dag_job_read(struct dag_job *job, const char *stage, uint32_t index, uint32_t port, void **ret_data,
+	size_t *ret_len)
+{
+	struct manager *m = &job->manager;
+	const struct graph_stage *s = find_open(job, stage);
+	struct result r = {0};
+	uint32_t vertex;
+
+	if (!s || index >= jm_added(m->jm, s->id) || port >= s->out_count)
+		return DAG_EINVAL;
+	vertex = s->first_vertex + index;
+	while (!r.there) {
+		if (m->ending)
+			return end_of(job);
+		if (state_of(job, vertex) != JM_DONE) {
+			uv_run(&m->loop, UV_RUN_ONCE);
+			continue;
+		}
+		result_fetch(m, &r, s, port, vertex);
+		while (r.channel && !m->ending)
+			uv_run(&m->loop, UV_RUN_ONCE);
+		if (!r.there) {
+			int error = r.error;
+
+			result_fini(m, &r);
+			if (error == DAG_EFORMAT)
+				return error;
+			manager_step(m, &(struct jm_event){
+						.kind = JM_UNREAD, .vertex = vertex, .attempt = r.attempt});
+		}
+	}
+	buffer_append(&r.bytes, "", 1);
+	*ret_data = r.bytes.data;
+	*ret_len = r.bytes.len - 1;
+	r.bytes = (struct buffer){0};
+	result_fini(m, &r);
+	return 0;
+}
+
+int dag_job_close(struct dag_job *job, const char *stage)
+{
+	const struct graph_stage *s = find_open(job, stage);
+
+	if (!s)
+		return DAG_EINVAL;
+	if (!job->manager.ending)
+		manager_step(&job->manager, &(struct jm_event){.kind = JM_CLOSE, .stage = s->id});
+	return job->manager.ending && job->manager.end_error ? end_of(job) : 0;
+}
+
+int dag_job_finish(struct dag_job *job)
+{
+	struct manager *m = &job->manager;
+
+	manager_close_open(m);
+	while (!m->stop)
+		uv_run(&m->loop, UV_RUN_ONCE);
+	return m->ending && !m->end_error ? 0 : end_of(job);
+}
+
+const char *dag_job_error(const struct dag_job *job)
+{
+	return job->manager.end_error && job->manager.end_text ? job->manager.end_text : "";
+}
+
+void dag_job_destroy(struct dag_job **jobp)
+{
+	struct dag_job *job = *jobp;
+
+	if (!job)
+		return;
+	if (job->poll.data) {
+		manager_step(&job->manager, &(struct jm_event){.kind = JM_CANCEL});
+		while (!job->manager.stop)
+			uv_run(&job->manager.loop, UV_RUN_ONCE);
+		uv_close((uv_handle_t *)&job->poll, NULL);
+		manager_disarm(&job->manager);
+	}
+	if (job->begun)
+		manager_end(&job->manager);
+	origin_fini(&job->origin);
+	for (size_t i = 0; i < job->param_count; i++)
+		free((char *)job->params[i].name);
+	graph_destroy(&job->graph);
+	plugins_destroy(&job->plugins);
+	keys_destroy(&job->keys);
+	free(job->host_program);
+	free(job);
+	*jobp = NULL;
+}

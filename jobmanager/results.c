@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Results of vertices that a client asks for: fetched into memory, and checked as outputs are. */
+#include "results.h"
+#include "output.h"
+
+#define WINDOW (8ull << 20)
+
+void result_fetch(
+	struct manager *m, struct result *r, const struct graph_stage *stage, uint32_t port, uint32_t vertex)
+{
+	struct data_open open = {.vertex = vertex, .stream = stage->out[port].stream, .credit = WINDOW};
+	enum jm_state state;
+	struct node *node;
+
+	*r = (struct result){.vertex = vertex, .format = stage->out[port].format, .error = DAG_EUNREACHABLE};
+	jm_current(m->jm, vertex, &r->attempt, &r->node, &state);
+	node = nodes_find(m, r->node);
+	if (!node)
+		return;
+	r->error = 0;
+	r->channel = ++m->outputs_state->last_channel;
+	r->hash = hash_state_new();
+	open.attempt = r->attempt;
+	memcpy(open.job, m->job, sizeof(m->job));
+	m->result = r;
+	data_fetch(m->data, r->channel, node->data, &open);
+}
+
+static void fail(struct manager *m, struct result *r, int error)
+{
+	data_stop(m->data, r->channel, false);
+	r->channel = 0;
+	r->error = error;
+}
+
+static void on_block(struct manager *m, struct result *r, const struct data_event *event)
+{
+	int error;
+
+	hash_state_update(r->hash, event->lent, event->ref.length);
+	r->records += event->ref.records;
+	r->raw += event->ref.length;
+	error = output_put_records(&r->bytes, r->format, event->lent, event->lent + event->ref.length);
+	if (error < 0)
+		fail(m, r, error);
+	else
+		data_consumed(m->data, r->channel, r->raw);
+}
+
+static void on_end(struct manager *m, struct result *r, const struct data_event *event)
+{
+	bool whole = !event->checked || (r->records == event->end.records && r->raw == event->end.bytes &&
+						hash_equal(hash_state_digest(r->hash), event->end.hash));
+
+	fail(m, r, whole ? 0 : DAG_ECORRUPT);
+	r->there = whole;
+}
+
+bool results_on_data(struct manager *m, const struct data_event *event)
+{
+	struct result *r = m->result;
+
+	if (!r || !r->channel || r->channel != event->channel)
+		return false;
+	if (event->kind == DATA_BLOCK)
+		on_block(m, r, event);
+	else if (event->kind == DATA_END)
+		on_end(m, r, event);
+	else if (event->kind == DATA_FAILED)
+		fail(m, r, event->error);
+	return true;
+}
+
+void results_node_gone(struct manager *m, uint32_t node)
+{
+	if (m->result && m->result->channel && m->result->node == node)
+		fail(m, m->result, DAG_EUNREACHABLE);
+}
+
+void result_fini(struct manager *m, struct result *r)
+{
+	if (r->channel)
+		data_stop(m->data, r->channel, false);
+	hash_state_destroy(&r->hash);
+	buffer_fini(&r->bytes);
+	m->result = NULL;
+}
