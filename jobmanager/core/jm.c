@@ -387,7 +387,7 @@ static void finish(struct jm *jm)
 {
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
 		jm_fetch_next(jm, i);
-	if (jm->ended || jm->publishing || jm->outputs_left ||
+	if (jm->ended || jm->publishing || jm->outputs_left || jm->open_left ||
 		(jm->vertices_left && jm->fate != JM_FATE_DECIDED))
 		return;
 	jm->publishing = true;

@@ -212,7 +212,7 @@ void open_like(struct jm *jm, const struct jm *like)
 void open_init(struct jm *jm)
 {
 	for (size_t i = 0; i < jm->graph->stage_count; i++)
-		if (jm->graph->stages[i]->open)
+		if (jm->graph->stages[i]->open && ++jm->open_left)
 			jm->stages[i].arguments =
 				base_alloc(jm->graph->stages[i]->width * sizeof(*jm->stages[i].arguments));
 	for (size_t i = 0; i < jm->graph->edge_count; i++) {

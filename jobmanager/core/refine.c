@@ -108,6 +108,7 @@ void refine_settle(struct jm *jm, uint32_t root, uint32_t width)
 	const struct graph *g = jm->graph;
 
 	jm_fact(jm, "width %u %u", root, width);
+	jm->open_left -= g->stages[root]->open;
 	for (size_t i = 0; i < g->stage_count; i++) {
 		uint32_t most = jm->stages[i].width;
 
@@ -389,8 +390,10 @@ void refine_like(struct jm *jm, const struct jm *like)
 				g->first[c + 1] - g->first[c]);
 	}
 	for (uint32_t i = 0; i < jm->graph->stage_count; i++)
-		if (jm->graph->stages[i]->width_of == i && like->stages[i].settled)
+		if (like->stages[i].settled && jm->graph->stages[i]->width_of == i)
 			refine_settle(jm, i, like->stages[i].width);
+		else if (jm->graph->stages[i]->open) /* it was never closed */
+			refine_settle(jm, i, like->stages[i].added);
 	jm->replaying = false;
 }
 

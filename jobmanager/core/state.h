@@ -237,6 +237,7 @@ struct jm {
 	uint32_t node_deaths;
 	uint32_t vertices_left; /* that are needed and not DONE */
 	uint32_t outputs_left;
+	uint32_t open_left; /* open stages that are not closed */
 	uint32_t last_group;
 	bool publishing, ended;
 	char *failure;

@@ -74,6 +74,7 @@ BUGS = [
     ("a result that is gone is not made again", CORE + "open.c", "	if (v->state == JM_DONE && v->attempt == event->attempt)\n		vertex_inv", "	if (false)\n		vertex_inv"),
     ("a closed stage's outputs are never whole", CORE + "refine.c", "			jm->outputs_left--; /* all", "			(void)0; /* all"),
     ("outputs of a full stage are counted twice", CORE + "refine.c", "width < s->width && jm->outputs", "jm->outputs"),
+    ("a job ends while a stage is open", CORE + "jm.c", " || jm->open_left ||", " ||"),
     ("who complains after the end is judged for ever", CORE + "failure.c", "i < jm->complaint_count && !jm->ended; i++)\n		if (jm->vertices", "i < jm->complaint_count; i++)\n		if (jm->vertices"),
     ("racks are ignored", CORE + "round.c", "*holder->rack && !strcmp(holder->rack, taker->rack) ?", "false ?"),
     ("silence is never death", CORE + "judge.c", "			nodes[i].verdict = JUDGE_IS_DEAD;", "			(void)0;"),

@@ -9,7 +9,7 @@
  *     [per=BYTES] [open=1]
  *   edge FROM >=|>> TO [pipe|fifo]
  *   edge FROM groups TO node|rack LEAST MOST
- *   output STAGE
+ *   output STAGE [each]
  *   begin
  *   node NAME SHARES [label=K=V] [memory=BYTES] [rack=R]
  *   grant NODE SHARES
@@ -387,7 +387,8 @@ static void run_command(struct script *s)
 		add_edge(s);
 	else if (!strcmp(name, "output"))
 		graph_add_output(s->graph, graph_find_stage(s->graph, word(s, 1))->id, 0,
-			arena_format(&s->graph->arena, "/out/%s", word(s, 1)));
+			arena_format(
+				&s->graph->arena, s->count > 2 ? "/out/%s.{index}" : "/out/%s", word(s, 1)));
 	else if (!strcmp(name, "begin"))
 		begin(s);
 	else if (!s->jm)

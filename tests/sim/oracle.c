@@ -48,6 +48,7 @@ struct sim_oracle {
 	struct jm_read **added; /* what each vertex of an open stage reads */
 	size_t *added_count;
 	uint32_t *added_in; /* vertices of each open stage */
+	bool *closed;       /* stages whose width is decided */
 };
 
 /* ---- the graph, walked by its definition ---- */
@@ -247,6 +248,7 @@ static void read_width(struct sim *s, unsigned stage, unsigned width)
 				sim_violate(
 					s, "stage %zu of width %u gets the width %u", i, o->width[i], width);
 			o->width[i] = width;
+			o->closed[i] = true;
 		}
 	for (size_t i = 0; i < s->use->edge_count; i++) {
 		const struct graph_edge *e = s->use->edges[i];
@@ -285,6 +287,7 @@ static void forget_refined(struct sim *s)
 		o->added[v] = NULL;
 		o->added_count[v] = 0;
 	}
+	memset(o->closed, 0, s->use->stage_count);
 	memset(o->added_in, 0, s->use->stage_count * sizeof(*o->added_in));
 
 	memset(o->known, 0, s->use->vertex_count);
@@ -328,9 +331,12 @@ static void read_fact(struct sim *s, const char *fact, uint64_t number)
 		read_added(s, vertex, attempt, fact + end);
 	else if (sscanf(fact, "width %u %u", &vertex, &attempt) == 2)
 		read_width(s, vertex, attempt);
-	else if (!strcmp(fact, "publishing"))
+	else if (!strcmp(fact, "publishing")) {
 		o->publishing = number;
-	else if (!strncmp(fact, "ended", 5))
+		for (size_t i = 0; i < s->use->stage_count; i++)
+			if (s->use->stages[i]->open && !o->closed[i])
+				sim_violate(s, "the job is published, and stage %zu is open", i);
+	} else if (!strncmp(fact, "ended", 5))
 		o->ended = number;
 }
 
@@ -520,6 +526,7 @@ void oracle_init(struct sim *s)
 	o->group_count = base_alloc((s->use->edge_count + 1) * sizeof(*o->group_count));
 	o->added = base_alloc((s->use->vertex_count + 1) * sizeof(*o->added));
 	o->added_count = base_alloc((s->use->vertex_count + 1) * sizeof(*o->added_count));
+	o->closed = base_alloc(s->use->stage_count + 1);
 	o->added_in = base_alloc((s->use->stage_count + 1) * sizeof(*o->added_in));
 	for (size_t i = 0; i < s->use->edge_count; i++)
 		if (s->use->edges[i]->pattern == GRAPH_GROUPS)
@@ -555,6 +562,7 @@ void oracle_fini(struct sim *s)
 	free(o->added);
 	free(o->added_count);
 	free(o->added_in);
+	free(o->closed);
 	free(o->width);
 	free(o);
 }
