@@ -121,6 +121,10 @@ static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__S
 		return false;
 	for (size_t i = 0; i < m->n_exit_ok; i++)
 		s->exit_ok[i] = m->exit_ok[i];
+	if (m->n_result_streams && m->n_result_streams == m->n_out) {
+		stage->result_streams = arena_alloc(arena, m->n_out * sizeof(*stage->result_streams));
+		memcpy(stage->result_streams, m->result_streams, m->n_out * sizeof(*stage->result_streams));
+	}
 	stage->first_vertex = m->first_vertex;
 	if (m->width > GRAPH_VERTICES_MAX || m->first_vertex > GRAPH_VERTICES_MAX)
 		return false;

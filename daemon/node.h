@@ -102,6 +102,7 @@ struct job_stage {
 	uint32_t kind;               /* the first stage that runs the same entry */
 	dag_instant kind_run_ns;     /* of that one: of late ones of all its kind */
 	bool lone;                   /* feeds no pipe or fifo */
+	uint32_t *result_streams;    /* of each output port, that a client reads; NULL */
 	int spec_fd; /* a memfd with the encoded spec, of a long one; −1 until a host needs it */
 };
 

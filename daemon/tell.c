@@ -4,6 +4,8 @@
 #include "node.h"
 
 #define HELD_BATCH_MAX 5000u
+#define RESULT_BYTES_MAX 4096u         /* of an output that a client will probably ask for */
+#define RESULTS_BYTES_MAX (128u << 10) /* of those that go out together */
 
 void job_send_ready(struct job *job, const char *error)
 {
@@ -104,7 +106,46 @@ void job_log(struct job *job, uint32_t vertex, const char *text, size_t len)
 	free(m.text);
 }
 
-static void fill_done(struct arena *arena, Dagrun__Done *m, struct attempt *a)
+/* Where a part's blocks lie one behind the other in one, and are few bytes, they come with the word of its
+ * end. */
+static void put_result(struct arena *arena, Dagrun__Done *m, struct attempt *a, uint32_t port, uint32_t *room)
+{
+	uint32_t stream = a->job->stages[a->stage].result_streams[port];
+	const struct index_part *part = index_part(&a->view, stream, 0);
+	const struct block_ref *block = part ? &a->view.blocks[part->first_block] : NULL;
+	struct spool *spool = a->job->daemon->spool;
+	struct spool_segment *segment;
+	unsigned char *base;
+	Dagrun__Result *r;
+
+	if (!part || part->block_count > 1 || part->bytes > DAG_MIN(RESULT_BYTES_MAX, *room))
+		return;
+	segment = part->block_count ? spool_find(spool, block->segment) : NULL;
+	base = segment ? spool_map(spool, segment) : NULL;
+	if (part->block_count && (!base || block->kind != BLOCK_DATA))
+		return;
+	r = arena_alloc(arena, sizeof(*r));
+	dagrun__result__init(r);
+	r->port = port;
+	r->records = part->records;
+	r->hash_low = part->hash.low;
+	r->hash_high = part->hash.high;
+	if (base)
+		r->data = (ProtobufCBinaryData){block->length, base + block->offset};
+	*room -= (uint32_t)r->data.len;
+	m->results[m->n_results++] = r;
+}
+
+static void put_results(struct arena *arena, Dagrun__Done *m, struct attempt *a, uint32_t *room)
+{
+	const struct job_stage *stage = &a->job->stages[a->stage];
+
+	m->results = arena_alloc(arena, (stage->spec.out_count + 1) * sizeof(*m->results));
+	for (uint32_t p = 0; stage->result_streams && p < stage->spec.out_count; p++)
+		put_result(arena, m, a, p, room);
+}
+
+static void fill_done(struct arena *arena, Dagrun__Done *m, struct attempt *a, uint32_t *room)
 {
 	const struct host_done *d = &a->run->done;
 
@@ -143,6 +184,7 @@ static void fill_done(struct arena *arena, Dagrun__Done *m, struct attempt *a)
 
 		m->hash_low = hash.low;
 		m->hash_high = hash.high;
+		put_results(arena, m, a, room);
 	}
 	m->n_counters = d->counter_count;
 	m->counters = arena_alloc(arena, (m->n_counters + 1) * sizeof(*m->counters));
@@ -163,13 +205,14 @@ void job_flush(struct job *job)
 		Dagrun__DoneBatch batch = DAGRUN__DONE_BATCH__INIT;
 		SESSION_ENVELOPE(e, DONE);
 		size_t n = DAG_MIN(job->ended_count, (size_t)DONE_BATCH_MAX);
+		uint32_t room = RESULTS_BYTES_MAX;
 
 		batch.n_done = n;
 		batch.done = arena_alloc(&arena, n * sizeof(*batch.done));
 		for (size_t i = 0; i < n; i++) {
 			batch.done[i] = arena_alloc(&arena, sizeof(**batch.done));
 			dagrun__done__init(batch.done[i]);
-			fill_done(&arena, batch.done[i], job->ended[i]);
+			fill_done(&arena, batch.done[i], job->ended[i], &room);
 		}
 		e.done = &batch;
 		session_send(job->manager, &e);

@@ -90,7 +90,7 @@ static int begin(struct dag_job *job, const struct dag_job_options *o, struct da
 	job->config.keys = job->keys;
 	job->config.slots = o->slots;
 	job->config.host_program = job->host_program;
-	job->config.quiet = true;
+	job->config.quiet = job->config.client = true;
 	job->config.meta = job->origin.items;
 	job->config.meta_count = job->origin.count;
 	job->begun = true;
@@ -170,15 +170,24 @@ static const struct graph_edge *find_edge(
 	return NULL;
 }
 
+/* The end of a job is told when it is durable. */
+static bool has_ended(struct dag_job *job)
+{
+	while (jm_ended(job->manager.jm) && !job->manager.ending)
+		uv_run(&job->manager.loop, UV_RUN_ONCE);
+	return job->manager.ending;
+}
+
 int dag_job_add(struct dag_job *job, const char *stage, const void *argument, size_t argument_len,
 	const struct dag_job_input *inputs, size_t input_count, uint32_t *ret_index)
 {
 	struct manager *m = &job->manager;
 	const struct graph_stage *s = find_open(job, stage);
-	struct jm_read *reads;
 	uint32_t index = s ? jm_added(m->jm, s->id) : 0;
+	struct jm_read *reads;
+	bool may;
 
-	if (m->ending)
+	if (has_ended(job))
 		return end_of(job);
 	if (!s)
 		return DAG_EINVAL;
@@ -190,16 +199,16 @@ int dag_job_add(struct dag_job *job, const char *stage, const void *argument, si
 
 		reads[i] = (struct jm_read){e ? e->id : GRAPH_NONE, inputs[i].index};
 	}
-	manager_step(m, &(struct jm_event){.kind = JM_ADD,
-				.stage = s->id,
-				.reads = reads,
-				.read_count = input_count,
-				.argument = argument,
-				.argument_len = argument_len});
+	may = jm_may_add(m->jm, s->id, reads, input_count);
+	if (may)
+		manager_step(m, &(struct jm_event){.kind = JM_ADD,
+					.stage = s->id,
+					.reads = reads,
+					.read_count = input_count,
+					.argument = argument,
+					.argument_len = argument_len});
 	free(reads);
-	if (m->ending)
-		return end_of(job);
-	if (jm_added(m->jm, s->id) == index)
+	if (!may)
 		return DAG_EINVAL;
 	*ret_index = index;
 	dag_job_poll(job, 0);

@@ -414,6 +414,7 @@ void manager_disarm(struct manager *m)
 void manager_end(struct manager *m)
 {
 	outputs_destroy(m);
+	results_destroy(m);
 	nodes_destroy(m);
 	data_destroy(&m->data);
 	daemon_destroy(&m->daemon);

@@ -16,6 +16,7 @@ struct manager_config {
 	uint32_t slots;                           /* embedded: 0 for one a core */
 	const char *host_program;                 /* embedded */
 	bool quiet;                               /* no progress on stderr */
+	bool client;                              /* that adds vertices and reads their results */
 	void (*say)(void *ctx, const char *line); /* gets lines for people instead; or NULL */
 	void *say_ctx;
 	const struct graph_pair *meta; /* what `resume` needs to make the same graph again */

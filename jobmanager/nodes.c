@@ -133,6 +133,8 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 		if (d->at)
 			outcome.at = (struct jm_record){d->at->port, d->at->producer, d->at->number, NULL, 0};
 		add_counters(node->manager, node, d);
+		if (node->manager->config->client)
+			results_keep(node->manager, d);
 		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
 						    .node = node->number,
 						    .vertex = d->vertex,

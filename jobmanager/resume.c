@@ -51,6 +51,8 @@ static void put_file(const struct manager *m, struct buffer *b, const char *path
 static void put_stage(const struct manager *m, struct buffer *b, const struct graph_stage *s)
 {
 	buffer_format(b, "%d %u %u %u %d;", (int)s->kind, s->width, s->in_count, s->out_count, s->isolate);
+	if (s->open)
+		buffer_format(b, "open;");
 	if (s->width_by_data)
 		buffer_format(b, "per %llu;", (unsigned long long)s->width_per);
 	for (uint32_t i = 0; i < s->in_count; i++)

@@ -118,6 +118,8 @@ struct manager {
 	struct data *data;
 	struct output *outputs;
 	struct result *result; /* that a client waits for; NULL */
+	struct early *early;   /* results that came with the word of their vertices' ends */
+	size_t early_bytes;
 	struct outputs_state *outputs_state;
 	struct source_file *sources;
 	struct counter *counters;
@@ -149,6 +151,9 @@ void manager_end(struct manager *m);
 void manager_close_open(struct manager *m);
 
 /* ---- results.c ---- */
+/* Keeps small results that came with an end. */
+void results_keep(struct manager *m, const Dagrun__Done *done);
+void results_destroy(struct manager *m);
 /* False where it is about no result. */
 bool results_on_data(struct manager *m, const struct data_event *event);
 void results_node_gone(struct manager *m, uint32_t node);

@@ -209,6 +209,12 @@ static Dagrun__Stage *stage_message(struct manager *m, struct arena *arena, cons
 	t->first_vertex = s->first_vertex;
 	if (s->kind == GRAPH_INPUT)
 		return t;
+	if (s->open && m->config->client) {
+		t->n_result_streams = s->out_count;
+		t->result_streams = arena_alloc(arena, s->out_count * sizeof(*t->result_streams));
+		for (uint32_t p = 0; p < s->out_count; p++)
+			t->result_streams[p] = s->out[p].stream;
+	}
 	if (s->kind == GRAPH_PLUGIN)
 		t->plugin = file_message(m, arena, s->plugin);
 	else if (ships_program(s))

@@ -514,9 +514,12 @@ struct jm_effects jm_effects(const struct jm *jm)
 void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *ret)
 {
 	const struct jm_stage *s = &jm->stages[stage];
+	/* Of an open stage there are those that were added. */
+	uint32_t none = jm->graph->stages[stage]->open && !s->settled ? s->width - s->added : 0;
 
-	*ret = (struct jm_stage_view){s->width, s->waiting, s->ready, s->running, s->done, s->attempts,
-		s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out, s->run_ns};
+	*ret = (struct jm_stage_view){s->width - none, s->waiting - none, s->ready, s->running, s->done,
+		s->attempts, s->failures, s->bytes_in, s->bytes_out, s->records_in, s->records_out,
+		s->run_ns};
 }
 
 bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uint32_t *ret_node,

@@ -203,6 +203,8 @@ uint32_t jm_consumers(const struct jm *jm, const struct graph_edge *edge, uint32
 uint32_t jm_consumer(const struct jm *jm, const struct graph_edge *edge, uint32_t producer, uint32_t i);
 /* How many vertices were added to an open stage. */
 uint32_t jm_added(const struct jm *jm, uint32_t stage);
+/* Whether JM_ADD of such a vertex would be taken. */
+bool jm_may_add(const struct jm *jm, uint32_t stage, const struct jm_read *reads, size_t n);
 /* How many of a stage's first vertices can be read by one that is added: all that there certainly are. */
 uint32_t jm_readable(const struct jm *jm, uint32_t stage);
 /* What a vertex of an open stage was given. */

@@ -49,7 +49,7 @@ uint32_t jm_readable(const struct jm *jm, uint32_t stage)
 	return jm->stages[stage].settled ? jm->stages[stage].width : 0;
 }
 
-static bool is_valid(const struct jm *jm, uint32_t stage, const struct jm_read *reads, size_t n)
+bool jm_may_add(const struct jm *jm, uint32_t stage, const struct jm_read *reads, size_t n)
 {
 	const struct graph_stage *s = jm->graph->stages[stage];
 
@@ -114,7 +114,7 @@ int on_add(struct jm *jm, const struct jm_event *event)
 	struct jm_argument argument = {base_alloc(event->argument_len + 1), event->argument_len};
 
 	if (event->stage >= jm->graph->stage_count ||
-		!is_valid(jm, event->stage, event->reads, event->read_count)) {
+		!jm_may_add(jm, event->stage, event->reads, event->read_count)) {
 		free(argument.data);
 		return DAG_EINVAL;
 	}
@@ -159,7 +159,7 @@ int replay_added(struct jm *jm, const char *rest)
 		return DAG_EFORMAT;
 	for (rest += digits; sscanf(rest, "%u:%u%n", &edge, &producer, &n) == 2; rest += n)
 		*DAG_APPEND(reads, count, cap) = (struct jm_read){edge, producer};
-	if (is_valid(jm, stage, reads, count)) {
+	if (jm_may_add(jm, stage, reads, count)) {
 		add(jm, stage, argument, reads, count);
 		r = 0;
 	} else

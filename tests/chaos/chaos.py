@@ -26,11 +26,14 @@ stages:
   one: {{plugin: std, entry: cat, retries: 50}}
   two: {{plugin: std, entry: cat, retries: 50}}
   three: {{plugin: std, entry: cat, retries: 50}}
+  node: {{plugin: std, entry: cat, retries: 50}}
   spread: {{plugin: std, entry: cat, retries: 50}}
   slow: {{sh: "cat; sleep 0.{pause}", retries: 50}}
   sort: {{sh: "sort -n", width: {width}, retries: 50}}
 flow:
-  - t >= one >= two >= three >= slow >= spread
+  - t >= one >= two >= three >= slow
+  - {{from: slow, to: node, groups: {{by: node, least: 2, most: 4}}}}
+  - node >= spread
   - {{from: spread, to: sort, pattern: ">>", partition: {{by: hash, key: 1}}}}
 outputs: {{sort: {{file: "{dir}/out/part{{index}}.txt"}}}}
 """
@@ -110,7 +113,7 @@ class Chaos:
 
     def start_daemon(self, i):
         self.daemons[i] = self.spawn(f"n{i}", self.program("dagd"), "--nameserver", self.endpoint, "--slots", "2", "--node",
-                                     f"{self.tag}n{i}", "--spool", os.path.join(self.dir, f"spool{i}"), "--memory", "128MiB", *self.keys(), stderr=self.log_file)
+                                     f"{self.tag}n{i}", "--rack", f"r{i % 2}", "--spool", os.path.join(self.dir, f"spool{i}"), "--memory", "128MiB", *self.keys(), stderr=self.log_file)
 
     def node_files(self, i):
         return glob.glob(f"{self.dir}/spool{i}/seg-*") + glob.glob(f"/dev/shm/dagrun-{os.getuid()}/{self.tag}n{i}/seg-*")

@@ -135,6 +135,15 @@ def errors_reach_the_program(case):
     check(b"tasks.yaml:7:3: stage 'square' is open" in r.stderr, r.stderr)
 
 
+@test
+def misuse_gives_errors_and_no_more(case):
+    p = case.start(program("tests/misuse"), GRAPH, f"out={case.path('out.txt')}")
+    err = end(p)[1]
+    check(case.read("out.txt") == b"9\n", "the file differs")
+    check("said: dag_job_open needs the path of a graph file" in err and "said: a parameter must be NAME=VALUE, not 'novalue'" in err, err)
+    check("internal error" not in err, err)
+
+
 def bad(case, text, *words):
     case.write("g.yaml", text)
     r = case.dagrun("check", "g.yaml", rc=3)

@@ -113,7 +113,7 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used);
 
 /* ---- what the vertex is ---- */
 uint32_t dag_index(const struct dag_vertex *v);
-/* Of the stage; where groups feed it, and are still being made, the most that it can be. */
+/* Of the stage; until that is decided, where it is while the job runs, the most that it can be. */
 uint32_t dag_width(const struct dag_vertex *v);
 /* A parameter from the stage's `params`, or NULL. */
 const char *dag_param(const struct dag_vertex *v, const char *name);
