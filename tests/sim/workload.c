@@ -172,7 +172,7 @@ static void build_small(struct sim *s, uint32_t vertices)
 	}
 	for (uint32_t i = 0; i < n; i++)
 		if (!read[i] && stages[i]->kind != GRAPH_INPUT) {
-			char path[16];
+			char path[32];
 
 			snprintf(path, sizeof(path), "/out%u.{index}", i);
 			graph_add_output(s->graph, stages[i]->id, 0, arena_strdup(&s->graph->arena, path));
