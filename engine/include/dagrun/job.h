@@ -5,11 +5,16 @@
  * A job from a C program: a graph file is run here or on a cluster, vertices are added to its open stages
  * (`width: open`) while it runs, and their results are read.
  *
+ *   struct dag_job_options options = {sizeof(options), .graph = "tasks.yaml"};
  *   struct dag_job *job;
  *   uint32_t square;
- *   if (dag_job_open(&job, &(struct dag_job_options){sizeof(struct dag_job_options), .graph = "tasks.yaml"})
- * < 0) return 1; dag_job_add(job, "square", "12", 2, NULL, 0, &square); dag_job_read(job, "square", square,
- * 0, &data, &len); dag_job_finish(job); dag_job_destroy(&job);
+ *
+ *   if (dag_job_open(&job, &options) < 0)
+ *           return 1;
+ *   dag_job_add(job, "square", "12", 2, NULL, 0, &square);
+ *   dag_job_read(job, "square", square, 0, &data, &len);
+ *   dag_job_finish(job);
+ *   dag_job_destroy(&job);
  *
  * All functions return 0 or a DAG_E… of dagrun/vertex.h. A job belongs to the thread that opened it, and
  * lives in its calls: a program that computes for more than ten seconds calls dag_job_poll now and then, or
@@ -27,12 +32,10 @@ struct dag_job_options {
 	size_t size;               /* of this struct, as the program knows it */
 	const char *graph;         /* path of the graph file */
 	const char *const *params; /* "NAME=VALUE" each, then NULL; or NULL */
-	const char
-		*nameserver; /* of a cluster, such as tcp://10.0.0.1:7700; NULL: all runs on this machine */
-	const char *keys;    /* folder of the cluster's keys; NULL: none, for a name server on this machine */
-	uint32_t slots;      /* without a name server: vertices that run at a time; 0: the cores there are */
-	/* Gets each line for people (errors of the graph file, what runs again and why); NULL: they go to
-	 * stderr. */
+	const char *nameserver;    /* such as tcp://10.0.0.1:7700; NULL: all runs on this machine */
+	const char *keys;          /* folder of the cluster's keys; NULL: none, on this machine */
+	uint32_t slots;            /* without a name server: vertices at a time; 0: one a core */
+	/* Gets each line for people: errors of the graph file, what runs again and why. NULL: stderr. */
 	void (*say)(void *ctx, const char *line);
 	void *ctx;
 };
@@ -43,8 +46,10 @@ struct dag_job_input {
 	uint32_t index;
 };
 
-/* Loads the graph and begins the job. DAG_EINVAL: the graph is wrong; DAG_EPERM: so are the keys; DAG_EIO.
- * That there is no cluster (DAG_EUNREACHABLE), a later call finds out. */
+/*
+ * Loads the graph and begins the job. DAG_EINVAL: the graph is wrong; DAG_EPERM: so are the keys; DAG_EIO.
+ * That there is no cluster (DAG_EUNREACHABLE), a later call finds out.
+ */
 int dag_job_open(struct dag_job **ret_job, const struct dag_job_options *options);
 /*
  * Adds a vertex to an open stage: it gets `argument` (dag_argument; up to DAG_ARGUMENT_MAX bytes) and reads
@@ -58,8 +63,8 @@ int dag_job_add(struct dag_job *job, const char *stage, const void *argument, si
 /*
  * Waits until a vertex of an open stage has ended, and gives its records of an output port as a file would
  * have them: lines with their line feeds, KEY TAB VALUE LF, or the bytes. *ret_data belongs to the caller
- * (free), has a NUL behind its last byte, and is made again from its inputs where the machine that had it is
- * gone.
+ * (free), and has a NUL behind its last byte. What was lost with a machine is made again from its inputs.
+ * To be called before dag_job_finish. DAG_EINVAL: there is no such vertex or port; or what the job failed of.
  */
 int dag_job_read(struct dag_job *job, const char *stage, uint32_t index, uint32_t port, void **ret_data,
 	size_t *ret_len);
