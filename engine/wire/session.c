@@ -13,7 +13,8 @@ struct session {
 	unsigned char *identity; /* server: the peer's routing id */
 	size_t identity_len;
 	char *peer;
-	uint64_t peer_incarnation; /* dialler: of the server that answered first */
+	uint64_t opening;      /* server: a number of this beginning of the session */
+	uint64_t peer_opening; /* dialler: what the server that answered first calls it */
 	bool refused;
 	UT_hash_handle hh;
 };
@@ -24,7 +25,7 @@ struct session_server {
 	void *ctx;
 	char *id;
 	Dagrun__Role role;
-	uint64_t incarnation;
+	uint64_t incarnation, openings;
 	struct session *peers;
 };
 
@@ -56,7 +57,7 @@ static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq,
 	e->session = s->link.session;
 	e->seq = seq;
 	e->ack = s->link.received;
-	e->server = s->server ? s->server->incarnation : 0;
+	e->server = s->opening;
 	*ret_len = dagrun__envelope__get_packed_size(e);
 	data = base_alloc(*ret_len);
 	dagrun__envelope__pack(e, data);
@@ -155,13 +156,13 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 	if (e->session == s->link.session && !s->refused) {
 		bool is_refusal = e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED;
 
-		if (is_refusal || (s->peer_incarnation && e->server != s->peer_incarnation)) {
+		if (is_refusal || (s->peer_opening && e->server != s->peer_opening)) {
 			s->refused = true;
 			s->handlers->on_refused(
 				s->ctx, s, is_refusal ? e->refused->reason : "it was started anew");
 			return;
 		}
-		s->peer_incarnation = e->server;
+		s->peer_opening = e->server;
 		if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
 			if (e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && !s->peer)
 				s->peer = base_strdup(e->hello->id);
@@ -260,6 +261,7 @@ static struct session *add_peer(struct session_server *server, zmq_msg_t *identi
 	s->identity = base_alloc(s->identity_len);
 	memcpy(s->identity, zmq_msg_data(identity), s->identity_len);
 	link_init(&s->link, session, os_now());
+	s->opening = server->incarnation + ++server->openings;
 	HASH_ADD_KEYPTR(hh, server->peers, s->identity, s->identity_len, s);
 	return s;
 }

@@ -316,6 +316,22 @@ static void take_back(struct jm *jm, struct jm_groups *g, const struct graph_edg
 			}
 }
 
+bool refine_is_decided(const struct jm *jm, uint32_t vertex)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	uint32_t index = vertex - s->first_vertex;
+
+	for (uint32_t p = 0; p < s->in_count; p++) {
+		const struct jm_groups *g =
+			s->in[p].edge == GRAPH_NONE ? NULL : jm->edges[s->in[p].edge].groups;
+
+		if (g && index >= g->count)
+			return false;
+	}
+	return (!s->open || index < jm->stages[s->id].added) &&
+	       (!s->width_by_data || jm->stages[s->id].settled);
+}
+
 bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
 {
 	return jm->edges[e->id].groups && jm->edges[e->id].groups->of[producer] == GRAPH_NONE;

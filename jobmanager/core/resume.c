@@ -89,7 +89,7 @@ static bool reads_what_counts(struct jm *jm, uint32_t vertex)
 		.gang = jm->graph->gang_of[vertex], .limit = a ? UINT32_MAX : v->attempt, .whole = true};
 	bool same;
 
-	if (!a && v->state != JM_DONE)
+	if ((!a && v->state != JM_DONE) || !refine_is_decided(jm, vertex))
 		return false;
 	vertex_each_producer(jm, vertex, note_producer, &r);
 	same = r.whole && (!a || hash_pairs((uint32_t *)r.pairs.data, r.pairs.len / (2 * sizeof(uint32_t))) ==

@@ -286,6 +286,8 @@ void refine_like(struct jm *jm, const struct jm *like);
 void refine_by_data(struct jm *jm, uint32_t stage);
 /* A producer over GROUPS is committed, or not any more. */
 void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done);
+/* The vertex is there, and what it reads is known: it may not be, where the last facts were lost. */
+bool refine_is_decided(const struct jm *jm, uint32_t vertex);
 /* It is in no group yet. */
 bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
 int replay_refined(struct jm *jm, const char *word, const char *rest);

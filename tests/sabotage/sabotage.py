@@ -76,6 +76,7 @@ BUGS = [
     ("outputs of a full stage are counted twice", CORE + "refine.c", "width < s->width && jm->outputs", "jm->outputs"),
     ("a job ends while a stage is open", CORE + "jm.c", " || jm->open_left ||", " ||"),
     ("who complains after the end is judged for ever", CORE + "failure.c", "i < jm->complaint_count && !jm->ended; i++)\n		if (jm->vertices", "i < jm->complaint_count; i++)\n		if (jm->vertices"),
+    ("an attempt is adopted of a vertex that nobody added", CORE + "resume.c", " || !refine_is_decided(jm, vertex))", ")"),
     ("racks are ignored", CORE + "round.c", "*holder->rack && !strcmp(holder->rack, taker->rack) ?", "false ?"),
     ("silence is never death", CORE + "judge.c", "			nodes[i].verdict = JUDGE_IS_DEAD;", "			(void)0;"),
     ("the judge's own stall kills", CORE + "judge.c", "	if (now - judge->last_look > JUDGE_STALL)\n		judge->floor = now;\n", ""),

@@ -115,10 +115,7 @@ void names_envelope(struct sim *s, uint32_t from, const Dagrun__Envelope *e)
 			session_refuse(s, SIM_NAMES, from, e->session);
 			return;
 		}
-		link_fini(&session->link);
-		link_init(&session->link, e->session, s->now);
-		session->peer = from;
-		session->open = true;
+		session_accept(s, SIM_NAMES, session, from, e->session);
 		n->watched = n->watched && from != SIM_MANAGER;
 	}
 	note_heard(s, from);

@@ -608,10 +608,7 @@ void node_envelope(struct sim *s, uint32_t self, uint32_t from, const Dagrun__En
 			session_refuse(s, self, from, e->session);
 			return;
 		}
-		link_fini(&n->manager.link);
-		link_init(&n->manager.link, e->session, s->now);
-		n->manager.peer = from;
-		n->manager.open = true;
+		session_accept(s, self, &n->manager, from, e->session);
 		n->open = false;
 	}
 	if (session_take(s, self, &n->manager, e, &refused))

@@ -144,7 +144,8 @@ struct sim_options {
 struct sim_session {
 	struct link link;
 	uint32_t peer;
-	uint64_t peer_incarnation;
+	uint64_t opening;      /* a listener's number for its beginning */
+	uint64_t peer_opening; /* the other end's */
 	bool dialled, open;
 };
 
@@ -179,7 +180,7 @@ struct sim {
 	struct sim_options options;
 	struct prng prng;
 	dag_instant now;
-	uint64_t seq, generations;
+	uint64_t seq, generations, openings;
 	struct sim_event *queue; /* a heap by (time, seq) */
 	size_t queue_count, queue_cap;
 	struct sim_process *processes;
@@ -225,6 +226,8 @@ void process_stop(struct sim *s, uint32_t process);
 void sim_send_data(struct sim *s, uint32_t from, uint32_t to, Dagrun__Data *data);
 /* sessions */
 void session_open(struct sim *s, uint32_t self, struct sim_session *session, uint32_t peer);
+/* Begins one that the other end has opened. */
+void session_accept(struct sim *s, uint32_t self, struct sim_session *session, uint32_t peer, uint64_t id);
 void sim_send(struct sim *s, uint32_t self, struct sim_session *session, Dagrun__Envelope *e);
 void session_beat(struct sim *s, uint32_t self, struct sim_session *session);
 /* An envelope for this end; true where it is to be taken. *ret_refused: the other end does not know us. */

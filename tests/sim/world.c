@@ -289,15 +289,15 @@ static void send_bytes(
 	send_message(s, &m);
 }
 
-static unsigned char *pack_envelope(struct sim *s, uint32_t self, const struct sim_session *session,
-	Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
+static unsigned char *pack_envelope(
+	const struct sim_session *session, Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
 {
 	unsigned char *bytes;
 
 	e->session = session->link.session;
 	e->seq = seq;
 	e->ack = session->link.received;
-	e->server = session->dialled ? 0 : s->processes[self].incarnation;
+	e->server = session->dialled ? 0 : session->opening;
 	*ret_len = dagrun__envelope__get_packed_size(e);
 	bytes = base_alloc(*ret_len + 1);
 	dagrun__envelope__pack(e, bytes);
@@ -311,7 +311,7 @@ void sim_send(struct sim *s, uint32_t self, struct sim_session *session, Dagrun_
 
 	if (!session->open)
 		return;
-	bytes = pack_envelope(s, self, session, e, link_next(&session->link), &len);
+	bytes = pack_envelope(session, e, link_next(&session->link), &len);
 	send_bytes(s, self, session, bytes, len);
 	link_sent(&session->link, bytes, len, s->now);
 }
@@ -319,7 +319,7 @@ void sim_send(struct sim *s, uint32_t self, struct sim_session *session, Dagrun_
 static void send_unnumbered(struct sim *s, uint32_t self, struct sim_session *session, Dagrun__Envelope *e)
 {
 	size_t len;
-	unsigned char *bytes = pack_envelope(s, self, session, e, 0, &len);
+	unsigned char *bytes = pack_envelope(session, e, 0, &len);
 
 	send_bytes(s, self, session, bytes, len);
 	link_acked(&session->link, s->now);
@@ -335,11 +335,20 @@ void session_open(struct sim *s, uint32_t self, struct sim_session *session, uin
 	link_init(&session->link, prng_next(&s->prng), s->now);
 	session->peer = peer;
 	session->dialled = session->open = true;
-	session->peer_incarnation = 0;
+	session->peer_opening = 0;
 	hello.version_min = hello.version_max = 1;
 	hello.incarnation = s->processes[self].incarnation;
 	e.hello = &hello;
 	sim_send(s, self, session, &e);
+}
+
+void session_accept(struct sim *s, uint32_t self, struct sim_session *session, uint32_t peer, uint64_t id)
+{
+	link_fini(&session->link);
+	link_init(&session->link, id, s->now);
+	session->peer = peer;
+	session->open = true;
+	session->opening = s->processes[self].incarnation + ++s->openings;
 }
 
 void session_beat(struct sim *s, uint32_t self, struct sim_session *session)
@@ -381,14 +390,13 @@ bool session_take(struct sim *s, uint32_t self, struct sim_session *session, con
 	*ret_refused = false;
 	if (!session->open || e->session != session->link.session)
 		return false;
-	if (session->dialled &&
-		(e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED ||
-			(session->peer_incarnation && e->server != session->peer_incarnation))) {
+	if (session->dialled && (e->body_case == DAGRUN__ENVELOPE__BODY_REFUSED ||
+					(session->peer_opening && e->server != session->peer_opening))) {
 		*ret_refused = true;
 		session->open = false;
 		return false;
 	}
-	session->peer_incarnation = e->server;
+	session->peer_opening = e->server;
 	if (link_receive(&session->link, e->seq, e->ack, s->now) != LINK_DELIVER)
 		return false;
 	if (link_owes_ack(&session->link))
