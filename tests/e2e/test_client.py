@@ -56,7 +56,7 @@ def tasks_on_a_cluster(case):
 SLOW_TASKS = """
 params: {out: {}}
 stages:
-  square: {sh: 'sleep 0.1; echo $((DAGRUN_ARGUMENT * DAGRUN_ARGUMENT)); echo x >> RAN', width: open}
+  square: {sh: 'sleep 0.3; echo $((DAGRUN_ARGUMENT * DAGRUN_ARGUMENT)); echo x >> RAN', width: open}
   sum:    {plugin: tasks, entry: sum, width: open}
   all:    {program: [sort, -n]}
 flow: [square >= sum.0, sum >= sum.1, square >> all]
@@ -125,7 +125,7 @@ def errors_reach_the_program(case):
     check("bad.yaml:1:" in end(start(case, 3, graph=case.path("bad.yaml")), 3)[1], "the place")
     case.write("few.yaml", open(GRAPH).read().replace("100000", "5").replace("plugin: tasks", "plugin: " + program("graphs/tasks.so")))
     check("(-16)" in end(start(case, 6, graph=case.path("few.yaml")), 1)[1], "the limit")
-    case.write("fails.yaml", SLOW_TASKS.replace("sleep 0.1; ", "exit 3; "))
+    case.write("fails.yaml", SLOW_TASKS.replace("sleep 0.3; ", "exit 3; "))
     err = end(start(case, 3, graph=case.path("fails.yaml")), 1)[1]
     check("square[" in err and "exit code 3" in err, err)
     check("does not answer (-7)" in end(start(case, 3, "tcp://127.0.0.1:9"), 1)[1], "no cluster")
