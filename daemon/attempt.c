@@ -177,8 +177,9 @@ static bool copy_u32(uint32_t **ret, const uint32_t *from, size_t n, uint32_t ti
 	if (n * times != count)
 		return false;
 	*ret = base_alloc((count + 1) * sizeof(**ret));
-	for (uint32_t i = 0; i < count; i++)
-		(*ret)[i] = from[i / times];
+	for (size_t i = 0, at = 0; i < n; i++)
+		for (uint32_t k = 0; k < times; k++)
+			(*ret)[at++] = from[i];
 	return true;
 }
 

@@ -127,7 +127,6 @@ static void put_result(struct arena *arena, Dagrun__Done *m, struct attempt *a, 
 	r = arena_alloc(arena, sizeof(*r));
 	dagrun__result__init(r);
 	r->port = port;
-	r->records = part->records;
 	r->hash_low = part->hash.low;
 	r->hash_high = part->hash.high;
 	if (base)

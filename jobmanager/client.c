@@ -29,20 +29,6 @@ struct dag_job {
 
 /* ---- opening ---- */
 
-static void say(const struct dag_job *job, struct dag_diag *diag)
-{
-	for (size_t i = 0; i < diag->count; i++) {
-		char *text = dag_message_format(&diag->items[i]);
-
-		if (job->config.say)
-			job->config.say(job->config.say_ctx, text);
-		else
-			fprintf(stderr, "dagrun: %s\n", text);
-		free(text);
-	}
-	dag_diag_fini(diag);
-}
-
 static int load(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
 {
 	struct graph_file_options options = {.params = job->params, .describe = plugins_describe};
@@ -113,7 +99,7 @@ int dag_job_open(struct dag_job **ret_job, const struct dag_job_options *options
 		r = begin(job, &o, &diag);
 	else
 		dag_diag_add(&diag, NULL, 0, 0, "dag_job_open needs the path of a graph file");
-	say(job, &diag);
+	manager_tell(&job->config, &diag);
 	if (r < 0) {
 		dag_job_destroy(&job);
 		return r;

@@ -487,6 +487,20 @@ int manager_begin(struct manager *m, struct manager_config *config, struct dag_d
 	return start(m, diag);
 }
 
+void manager_tell(const struct manager_config *config, struct dag_diag *diag)
+{
+	for (size_t i = 0; i < diag->count; i++) {
+		char *text = dag_message_format(&diag->items[i]);
+
+		if (config->say)
+			config->say(config->say_ctx, text);
+		else
+			fprintf(stderr, "dagrun: %s\n", text);
+		free(text);
+	}
+	dag_diag_fini(diag);
+}
+
 int manager_run(const struct manager_config *given)
 {
 	struct manager_config config = *given;
@@ -494,12 +508,7 @@ int manager_run(const struct manager_config *given)
 	struct dag_diag diag = {0};
 	int r = manager_begin(&m, &config, &diag), code;
 
-	for (size_t i = 0; i < diag.count; i++) {
-		char *text = dag_message_format(&diag.items[i]);
-
-		fprintf(stderr, "dagrun: %s\n", text);
-		free(text);
-	}
+	manager_tell(&config, &diag);
 	if (r == 0) {
 		manager_arm(&m, true);
 		while (!m.stop)
@@ -519,7 +528,6 @@ int manager_run(const struct manager_config *given)
 		       : r == DAG_ECHANGED   ? MANAGER_INVALID
 					     : MANAGER_FAILED;
 	}
-	dag_diag_fini(&diag);
 	manager_end(&m);
 	return code;
 }

@@ -6,6 +6,12 @@
 
 #define SYNC_BYTES (64u << 20) /* of a file; then what they came from is given back */
 
+/* What came of a vertex's records, to be compared with what it said it wrote. */
+struct arrival {
+	uint64_t records, bytes;
+	struct hash_state *hash; /* NULL before the first reset */
+};
+
 /* One file of an output: the only one, or that of one vertex. */
 struct output_file {
 	char *path, *temporary;
@@ -29,8 +35,7 @@ struct output {
 	uint64_t channel; /* 0: nothing */
 	uint32_t vertex, attempt, node;
 	bool ended; /* all of it came */
-	uint64_t records, bytes;
-	struct hash_state *hash;
+	struct arrival arrival;
 	/* What is being written: */
 	struct buffer pending, spare;
 	bool writing;
@@ -67,6 +72,15 @@ void output_sync(struct manager *m, struct output *o, bool whole);
 void output_tell(struct manager *m, const struct output *o, bool synced);
 
 /* ---- outputs.c ---- */
+/* Asks the node for what a vertex wrote to a stream; returns the channel that it comes over. */
+uint64_t output_ask(
+	struct manager *m, const struct node *node, uint32_t vertex, uint32_t attempt, uint32_t stream);
+void arrival_reset(struct arrival *a);
+/* A block came: its records go to the buffer as a file shall have them. DAG_ECORRUPT, DAG_EFORMAT. */
+int arrival_block(
+	struct arrival *a, const struct data_event *event, struct graph_format format, struct buffer *to);
+/* The end came: false where something else was written. */
+bool arrival_is_whole(const struct arrival *a, const struct data_event *event);
 /* A block's records as a file shall have them. DAG_ECORRUPT, DAG_EFORMAT. */
 int output_put_records(
 	struct buffer *to, struct graph_format format, const unsigned char *at, const unsigned char *end);

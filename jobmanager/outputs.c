@@ -34,34 +34,38 @@ static void cannot_write(struct manager *m, struct output *o, const char *path)
 	free(text);
 }
 
+uint64_t output_ask(
+	struct manager *m, const struct node *node, uint32_t vertex, uint32_t attempt, uint32_t stream)
+{
+	struct data_open open = {.vertex = vertex, .attempt = attempt, .stream = stream, .credit = WINDOW};
+	uint64_t channel = ++m->outputs_state->last_channel;
+
+	memcpy(open.job, m->job, sizeof(m->job));
+	data_fetch(m->data, channel, node->data, &open);
+	return channel;
+}
+
 static void start_fetch(
 	struct manager *m, struct output *o, uint32_t vertex, uint32_t attempt, uint32_t number)
 {
 	struct node *node = nodes_find(m, number);
-	struct data_open open = {
-		.vertex = vertex, .attempt = attempt, .stream = o->spec->stream, .credit = WINDOW};
 	struct output_file *f;
 
 	o->vertex = vertex;
 	o->attempt = attempt;
 	o->node = number;
-	o->records = o->bytes = 0;
+	arrival_reset(&o->arrival);
 	o->pending.len = 0;
 	f = output_file(m, o);
 	if ((f->fd < 0 && output_open_temporary(m, f) < 0) || !output_begin(m, o)) {
 		cannot_write(m, o, f->path);
 		return;
 	}
-	if (!o->hash)
-		o->hash = hash_state_new();
-	hash_state_reset(o->hash);
 	if (!node) {
 		tell_failed(m, o, DAG_EUNREACHABLE, "its node is gone");
 		return;
 	}
-	o->channel = ++m->outputs_state->last_channel;
-	memcpy(open.job, m->job, sizeof(m->job));
-	data_fetch(m->data, o->channel, node->data, &open);
+	o->channel = output_ask(m, node, vertex, attempt, o->spec->stream);
 }
 
 void outputs_fetch(struct manager *m, uint32_t output, uint32_t vertex, uint32_t attempt, uint32_t node)
@@ -106,6 +110,30 @@ int output_put_records(
 		at += key_len + len;
 	}
 	return 0;
+}
+
+void arrival_reset(struct arrival *a)
+{
+	if (a->hash)
+		hash_state_reset(a->hash);
+	else
+		a->hash = hash_state_new();
+	a->records = a->bytes = 0;
+}
+
+int arrival_block(
+	struct arrival *a, const struct data_event *event, struct graph_format format, struct buffer *to)
+{
+	hash_state_update(a->hash, event->lent, event->ref.length);
+	a->records += event->ref.records;
+	a->bytes += event->ref.length;
+	return output_put_records(to, format, event->lent, event->lent + event->ref.length);
+}
+
+bool arrival_is_whole(const struct arrival *a, const struct data_event *event)
+{
+	return !event->checked || (a->records == event->end.records && a->bytes == event->end.bytes &&
+					  hash_equal(hash_state_digest(a->hash), event->end.hash));
 }
 
 static void write_failed(struct manager *m, struct output *o, int r, int error)
@@ -160,7 +188,7 @@ static void go_on(struct manager *m, struct output *o)
 	else if (o->ended && !o->writing)
 		finish(m, o);
 	else if (o->channel)
-		data_consumed(m->data, o->channel, o->bytes);
+		data_consumed(m->data, o->channel, o->arrival.bytes);
 }
 
 void outputs_on_written(struct manager *m, struct output *o, int r, int error)
@@ -178,10 +206,7 @@ static void on_block(struct manager *m, struct output *o, const struct data_even
 {
 	int r;
 
-	hash_state_update(o->hash, event->lent, event->ref.length);
-	o->records += event->ref.records;
-	o->bytes += event->ref.length;
-	r = output_put_records(&o->pending, o->format, event->lent, event->lent + event->ref.length);
+	r = arrival_block(&o->arrival, event, o->format, &o->pending);
 	if (r < 0)
 		write_failed(m, o, r, 0);
 	else
@@ -190,8 +215,7 @@ static void on_block(struct manager *m, struct output *o, const struct data_even
 
 static void on_end(struct manager *m, struct output *o, const struct data_event *event)
 {
-	if (event->checked && (o->records != event->end.records || o->bytes != event->end.bytes ||
-				      !hash_equal(hash_state_digest(o->hash), event->end.hash))) {
+	if (!arrival_is_whole(&o->arrival, event)) {
 		write_failed(m, o, DAG_ECORRUPT, 0);
 		return;
 	}

@@ -446,7 +446,7 @@ void outputs_destroy(struct manager *m)
 		free(o->ends);
 		buffer_fini(&o->pending);
 		buffer_fini(&o->spare);
-		hash_state_destroy(&o->hash);
+		hash_state_destroy(&o->arrival.hash);
 	}
 	/* Innermost first; a folder that something was published in stays, as rmdir sees to. */
 	for (size_t i = state->made_count; i-- > 0;) {

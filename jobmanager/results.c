@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Results of vertices that a client asks for: fetched into memory, and checked as outputs are. */
 #include "results.h"
-#include "output.h"
 
 #include <uthash.h>
 
-#define WINDOW (8ull << 20)
 #define EARLY_BYTES_MAX (64u << 20)
 
 struct early_key {
@@ -14,7 +12,6 @@ struct early_key {
 
 struct early {
 	struct early_key key;
-	uint64_t records;
 	struct dag_hash hash;
 	UT_hash_handle hh;
 	size_t len;
@@ -42,7 +39,6 @@ void results_keep(struct manager *m, const Dagrun__Done *done)
 			continue;
 		e = base_alloc(sizeof(*e) + r->data.len);
 		e->key = key;
-		e->records = r->records;
 		e->hash = (struct dag_hash){.low = r->hash_low, .high = r->hash_high};
 		e->len = r->data.len;
 		if (e->len)
@@ -83,7 +79,6 @@ static bool take_early(struct manager *m, struct result *r, uint32_t port)
 void result_fetch(
 	struct manager *m, struct result *r, const struct graph_stage *stage, uint32_t port, uint32_t vertex)
 {
-	struct data_open open = {.vertex = vertex, .stream = stage->out[port].stream, .credit = WINDOW};
 	enum jm_state state;
 	struct node *node;
 
@@ -96,12 +91,9 @@ void result_fetch(
 	if (!node)
 		return;
 	r->error = 0;
-	r->channel = ++m->outputs_state->last_channel;
-	r->hash = hash_state_new();
-	open.attempt = r->attempt;
-	memcpy(open.job, m->job, sizeof(m->job));
+	arrival_reset(&r->arrival);
 	m->result = r;
-	data_fetch(m->data, r->channel, node->data, &open);
+	r->channel = output_ask(m, node, vertex, r->attempt, stage->out[port].stream);
 }
 
 static void fail(struct manager *m, struct result *r, int error)
@@ -113,22 +105,17 @@ static void fail(struct manager *m, struct result *r, int error)
 
 static void on_block(struct manager *m, struct result *r, const struct data_event *event)
 {
-	int error;
+	int error = arrival_block(&r->arrival, event, r->format, &r->bytes);
 
-	hash_state_update(r->hash, event->lent, event->ref.length);
-	r->records += event->ref.records;
-	r->raw += event->ref.length;
-	error = output_put_records(&r->bytes, r->format, event->lent, event->lent + event->ref.length);
 	if (error < 0)
 		fail(m, r, error);
 	else
-		data_consumed(m->data, r->channel, r->raw);
+		data_consumed(m->data, r->channel, r->arrival.bytes);
 }
 
 static void on_end(struct manager *m, struct result *r, const struct data_event *event)
 {
-	bool whole = !event->checked || (r->records == event->end.records && r->raw == event->end.bytes &&
-						hash_equal(hash_state_digest(r->hash), event->end.hash));
+	bool whole = arrival_is_whole(&r->arrival, event);
 
 	fail(m, r, whole ? 0 : DAG_ECORRUPT);
 	r->there = whole;
@@ -159,7 +146,7 @@ void result_fini(struct manager *m, struct result *r)
 {
 	if (r->channel)
 		data_stop(m->data, r->channel, false);
-	hash_state_destroy(&r->hash);
+	hash_state_destroy(&r->arrival.hash);
 	buffer_fini(&r->bytes);
 	m->result = NULL;
 }

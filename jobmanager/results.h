@@ -2,15 +2,14 @@
 #ifndef JOBMANAGER_RESULTS_H
 #define JOBMANAGER_RESULTS_H
 /* Inside of the client: the result of a vertex, on its way or there. One at a time. */
-#include "shell.h"
+#include "output.h"
 
 struct result {
 	uint64_t channel; /* 0: nothing comes any more */
 	uint32_t vertex, attempt, node;
 	struct graph_format format;
 	struct buffer bytes; /* as a file would have them */
-	uint64_t records, raw;
-	struct hash_state *hash;
+	struct arrival arrival;
 	bool there;
 	int error; /* it could not be read */
 };

@@ -141,6 +141,8 @@ void manager_step(struct manager *m, const struct jm_event *event);
 void manager_abort(struct manager *m, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* What is wrong, to who listens; takes it away. */
+void manager_tell(const struct manager_config *config, struct dag_diag *diag);
 /* Starts the job; the configuration must outlive it. manager_end is called in any case. */
 int manager_begin(struct manager *m, struct manager_config *config, struct dag_diag *diag);
 /* The timers, without which nothing happens; and signals that cancel the job. */

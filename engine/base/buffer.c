@@ -45,3 +45,14 @@ void buffer_fini(struct buffer *b)
 	free(b->data);
 	*b = (struct buffer){0};
 }
+
+void buffer_hex(struct buffer *b, const void *data, size_t len)
+{
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < len; i++) {
+		char digits[2] = {"0123456789abcdef"[bytes[i] >> 4], "0123456789abcdef"[bytes[i] & 15]};
+
+		buffer_append(b, digits, sizeof(digits));
+	}
+}

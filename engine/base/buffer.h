@@ -16,5 +16,7 @@ void buffer_format(struct buffer *b, const char *format, ...) __attribute__((for
 /* Drops n bytes from the front. */
 void buffer_consume(struct buffer *b, size_t n);
 void buffer_fini(struct buffer *b);
+/* The bytes as hexadecimal digits. */
+void buffer_hex(struct buffer *b, const void *data, size_t len);
 
 #endif

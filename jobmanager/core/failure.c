@@ -103,8 +103,7 @@ void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record
 	struct buffer hex = {0};
 	const char *reason = "";
 
-	for (size_t i = 0; i < record->len; i++)
-		buffer_format(&hex, "%02x", ((const unsigned char *)record->data)[i]);
+	buffer_hex(&hex, record->data, record->len);
 	buffer_append(&hex, "", 1);
 	for (size_t i = 0; i < jm->bad_count; i++)
 		if (jm->bad[i].vertex == vertex && is_same_record(&jm->bad[i].record, record))

@@ -10,16 +10,6 @@
 
 #include <stdio.h>
 
-static char *to_hex(const unsigned char *data, size_t len)
-{
-	char *text = base_alloc(2 * len + 2);
-
-	snprintf(text, 2, "-");
-	for (size_t i = 0; i < len; i++)
-		snprintf(text + 2 * i, 3, "%02x", data[i]);
-	return text;
-}
-
 /* False where the text is none. */
 static bool from_hex(const char *text, size_t digits, struct jm_argument *ret)
 {
@@ -68,19 +58,15 @@ bool jm_may_add(const struct jm *jm, uint32_t stage, const struct jm_read *reads
 static void note(struct jm *jm, uint32_t stage, uint32_t index, const struct jm_argument *argument,
 	const struct jm_read *reads, size_t n)
 {
-	char *hex = to_hex(argument->data, argument->len);
 	struct buffer fact = {0};
 
+	buffer_hex(&fact, argument->data, argument->len);
+	if (!argument->len)
+		buffer_append(&fact, "-", 1);
 	for (size_t i = 0; i < n; i++)
 		buffer_format(&fact, " %u:%u", reads[i].edge, reads[i].producer);
-	jm_fact(jm, "added %u %u %s%.*s", stage, index, hex, (int)fact.len, (char *)fact.data);
+	jm_fact(jm, "added %u %u %.*s", stage, index, (int)fact.len, (char *)fact.data);
 	buffer_fini(&fact);
-	free(hex);
-}
-
-static void append(struct jm_list *list, uint32_t item)
-{
-	*DAG_APPEND(list->items, list->count, list->cap) = item;
 }
 
 /* Takes the argument. */
@@ -99,8 +85,8 @@ static void add(
 		const struct graph_edge *e = jm->graph->edges[reads[i].edge];
 		uint32_t producer = jm->graph->stages[e->from]->first_vertex + reads[i].producer;
 
-		append(&jm->edges[e->id].added->consumers[reads[i].producer], index);
-		append(&jm->edges[e->id].added->producers[index], reads[i].producer);
+		jm_list_append(&jm->edges[e->id].added->consumers[reads[i].producer], index);
+		jm_list_append(&jm->edges[e->id].added->producers[index], reads[i].producer);
 		v->missing += jm->vertices[producer].state != JM_DONE;
 	}
 	/* What nobody has read before may be gone by now. */

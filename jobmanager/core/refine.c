@@ -239,12 +239,6 @@ static struct jm_list *list_of(struct jm_groups *g, uint32_t key)
 	return &g->lists[key];
 }
 
-static void append(struct jm_list *list, uint32_t producer, uint64_t bytes)
-{
-	*DAG_APPEND(list->items, list->count, list->cap) = producer;
-	list->bytes += bytes;
-}
-
 /* Lists of fewer than `least` go up to their rack's, or into one for all. */
 static void close_lists(struct jm *jm, const struct graph_edge *e, bool to_racks, struct jm_list *rest)
 {
@@ -258,7 +252,7 @@ static void close_lists(struct jm *jm, const struct graph_edge *e, bool to_racks
 		if (to_racks && up == key)
 			continue;
 		for (size_t i = 0; i < list->count; i++)
-			append(to_racks ? &g->lists[up] : rest, list->items[i], 0);
+			jm_list_append(to_racks ? &g->lists[up] : rest, list->items[i]);
 		list->count = 0;
 		list->bytes = 0;
 	}
@@ -293,7 +287,8 @@ static void take(struct jm *jm, const struct graph_edge *e, uint32_t producer)
 
 	if (!jm->replaying && list->bytes + v->bytes > bytes)
 		close_list(jm, e, list, 1);
-	append(list, producer, v->bytes);
+	jm_list_append(list, producer);
+	list->bytes += v->bytes;
 	g->waiting++;
 	if (jm->replaying)
 		return;

@@ -111,12 +111,17 @@ struct jm_node {
 	struct jm_queue queue; /* gangs that would like to run here */
 };
 
-/* Producers that wait for their group. */
+/* Vertices, by their numbers in their stage. */
 struct jm_list {
 	uint32_t *items;
 	size_t count, cap;
-	uint64_t bytes;
+	uint64_t bytes; /* of producers that wait for their group */
 };
+
+static inline void jm_list_append(struct jm_list *list, uint32_t item)
+{
+	*DAG_APPEND(list->items, list->count, list->cap) = item;
+}
 
 /* What an edge of the pattern GROUPS has come to. */
 struct jm_groups {

@@ -157,6 +157,22 @@ class Cluster:
         return self.case.dagrun("run", "-n", self.endpoint, *args, **options)
 
 
+def job_id(case):
+    """The last job of this test."""
+    return os.path.basename(max(glob.glob(os.path.join(case.state, "dagrun/jobs/*")), key=os.path.getmtime))
+
+
+def bad(case, text, *words, args=(), rc=3, files=(), command="check"):
+    """A graph file that is refused, with all these words."""
+    case.write("g.yaml", text)
+    for name, content in files:
+        case.write(name, content)
+    r = case.dagrun(command, "g.yaml", *args, rc=rc)
+    for word in words:
+        check(word in r.stderr.decode(errors="replace"), f"'{word}' is not in: {r.stderr.decode(errors='replace')}")
+    return r
+
+
 def chains(case, depth, width, ns, retries=5):
     """Writes chain.yaml: chains of short vertices, which are started one behind the other; the end of each is its index and how many there were."""
     stages = "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: {ns}}}, retries: {retries}}}\n" for i in range(1, depth))

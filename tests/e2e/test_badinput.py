@@ -13,16 +13,6 @@ from harness import *
 OK = "stages: {a: {sh: 'echo x'}}\noutputs: {a: {file: '-'}}\n"
 
 
-def bad(case, text, *words, args=(), rc=3, files=(), command="check"):
-    case.write("g.yaml", text)
-    for name, content in files:
-        case.write(name, content)
-    r = case.dagrun(command, "g.yaml", *args, rc=rc)
-    for word in words:
-        check(word in r.stderr.decode(errors="replace"), f"'{word}' is not in: {r.stderr.decode(errors='replace')}")
-    return r
-
-
 @test
 def yaml_syntax(case):
     bad(case, "stages: {a: [\n", "g.yaml:2:1")

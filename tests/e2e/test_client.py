@@ -32,15 +32,11 @@ def check_squares(case, n, out):
     check(case.read("out.txt").split() == [b"%d" % (i * i) for i in range(1, n + 1)], "the file differs")
 
 
-def job_id(case):
-    return os.path.basename(glob.glob(os.path.join(case.state, "dagrun/jobs/*"))[0])
-
-
 @test
 def tasks_of_a_program(case):
     for n in (1, 9, 1000):
         check_squares(case, n, end(start(case, n))[0])
-    job = os.path.basename(max(glob.glob(case.state + "/dagrun/jobs/*"), key=os.path.getmtime))
+    job = job_id(case)
     r = case.dagrun("jobs", job).stdout.decode()
     check("square                   1000     1000" in r, r)
     r = case.dagrun("verify", job, "sum[7]", "square[3]").stdout
@@ -142,13 +138,6 @@ def misuse_gives_errors_and_no_more(case):
     check(case.read("out.txt") == b"9\n", "the file differs")
     check("said: dag_job_open needs the path of a graph file" in err and "said: a parameter must be NAME=VALUE, not 'novalue'" in err, err)
     check("internal error" not in err, err)
-
-
-def bad(case, text, *words):
-    case.write("g.yaml", text)
-    r = case.dagrun("check", "g.yaml", rc=3)
-    for word in words:
-        check(word in r.stderr.decode(), f"'{word}' is not in: {r.stderr.decode()}")
 
 
 @test

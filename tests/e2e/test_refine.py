@@ -82,9 +82,9 @@ def tree_on_one_node(case):
     nodes, racks = (found[e] for e in sorted(found))
     check(sorted(sum(nodes, [])) == list(range(n)) and all(len(g) <= 3 for g in nodes), nodes)
     check(sorted(sum(racks, [])) == list(range(len(nodes))) and all(len(g) <= 8 for g in racks), racks)
-    r = case.dagrun("verify", os.path.basename(max(glob.glob(case.state + "/dagrun/jobs/*"))), "node", "rack").stdout
+    r = case.dagrun("verify", job_id(case), "node", "rack").stdout
     check(b"all gave the same bytes" in r, r)
-    r = case.dagrun("jobs", os.path.basename(max(glob.glob(case.state + "/dagrun/jobs/*")))).stdout.decode()
+    r = case.dagrun("jobs", job_id(case)).stdout.decode()
     check(re.search(rf"^node +{len(nodes)} +{len(nodes)} ", r, re.M), r)
 
 
@@ -109,7 +109,7 @@ def check_resumed(case, kill, *args):
     case.wait_for(lambda: case.read("ran").count(b"\n") >= 6 and groups(facts(case)), "a group")
     kill(p)
     before = groups(facts(case))
-    r = case.dagrun("resume", os.path.basename(glob.glob(case.state + "/dagrun/jobs/*")[0]))
+    r = case.dagrun("resume", job_id(case))
     check(b"resumed:" in r.stderr and case.read("out.txt") == expected(case), "the counts differ")
     after = groups(facts(case))
     check(before and all(after[e][:len(before[e])] == before[e] for e in before), (before, after))
@@ -170,7 +170,7 @@ def width_by_data(case):
     prepare(case)
     run_by_data(case, "1MiB", [1])
     run_by_data(case, "100KiB", range(3, 7))
-    job = os.path.basename(max(glob.glob(case.state + "/dagrun/jobs/*"), key=os.path.getmtime))
+    job = job_id(case)
     r = case.dagrun("verify", job, "sort", "low").stdout
     check(b"all gave the same bytes" in r, r)
     cluster = Cluster(case)
@@ -210,13 +210,6 @@ outputs: {hits: {file: "-"}}
     got = sorted(line.split(b"\t")[1].split() for line in case.dagrun("run", "b.yaml").stdout.splitlines())
     want = sorted(line.split() for line in case.shell("grep -E '^w(1|7|1000) ' t.txt").splitlines())
     check(got == want, (got[:3], want[:3]))
-
-
-def bad(case, text, *words):
-    case.write("g.yaml", text)
-    r = case.dagrun("check", "g.yaml", rc=3)
-    for word in words:
-        check(word in r.stderr.decode(), f"'{word}' is not in: {r.stderr.decode()}")
 
 
 @test

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 
-from harness import Cluster, SLOW, check, main, program, test
+from harness import Cluster, SLOW, check, job_id, main, program, test
 
 SLOW_MAP = """
 name: slow
@@ -30,10 +30,6 @@ def prepare(case, lines=120000):
 
 def jobs(case):
     return json.loads(case.dagrun("jobs", "--json").stdout)
-
-
-def job_id(case):
-    return os.path.basename(glob.glob(os.path.join(case.state, "dagrun/jobs/*"))[0])
 
 
 def crash(case, *args, after):
