@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -55,6 +56,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	close(host->sock);
 	close(host->pidfd);
 	close(host->stderr_fd);
+	close(host->bell);
 	munmap(host->status, sizeof(*host->status));
 	excerpt_fini(&host->errors);
 	free(host->tasks);
@@ -204,11 +206,12 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 {
 	struct daemon *d = job->daemon;
 	struct host *host = base_alloc(sizeof(*host));
-	int socks[2] = {-1, -1}, errs[2] = {-1, -1}, page, r = DAG_EBUSY;
+	int socks[2] = {-1, -1}, errs[2] = {-1, -1}, page, bell, r = DAG_EBUSY;
 	char *argv[] = {d->host_program, "--serve", NULL}, **env = host_environment();
 
 	page = memfd_create("dagrun-status", MFD_CLOEXEC);
-	if (page < 0 || ftruncate(page, sizeof(*host->status)) < 0 ||
+	bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (page < 0 || bell < 0 || ftruncate(page, sizeof(*host->status)) < 0 ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0 ||
 		pipe2(errs, O_CLOEXEC) < 0)
 		goto out;
@@ -220,8 +223,8 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 	r = spawn_process(&(struct spawn){.path = d->host_program,
 				  .argv = argv,
 				  .env = env,
-				  .fds = {-1, errs[1], errs[1], socks[1], page},
-				  .fd_count = 5},
+				  .fds = {-1, errs[1], errs[1], socks[1], page, bell},
+				  .fd_count = 6},
 		&host->pid, &host->pidfd);
 out:
 	for (char **e = env; *e; e++)
@@ -238,6 +241,8 @@ out:
 			close(socks[0]);
 		if (errs[0] >= 0)
 			close(errs[0]);
+		if (bell >= 0)
+			close(bell);
 		free(host);
 		return r;
 	}
@@ -248,6 +253,7 @@ out:
 	host->sock = socks[0];
 	excerpt_init(&host->errors, STDERR_HEAD, STDERR_TAIL);
 	host->stderr_fd = errs[0];
+	host->bell = bell;
 	host->stages = base_alloc((job->stage_count + 1) * sizeof(uint32_t));
 	uv_poll_init(d->loop, &host->sock_poll, host->sock);
 	uv_poll_init(d->loop, &host->pid_poll, host->pidfd);

@@ -246,7 +246,8 @@ struct attempt {
 	struct input_port *inputs;
 	struct live_stream *streams;
 	uint32_t stream_count;
-	uint32_t pins; /* readers and sends that need it to stay */
+	struct direct *directs; /* parts of them that go on without us */
+	uint32_t pins;          /* readers and sends that need it to stay */
 	bool discarded, timed_out, lost, acked;
 	bool ahead;       /* RUNNING: its host has another one before it */
 	bool keeps_pipes; /* from their first blocks; then in daemon.keepers */
@@ -352,7 +353,7 @@ struct host {
 	struct job *job;
 	struct host *next;
 	pid_t pid;
-	int sock, pidfd, stderr_fd;
+	int sock, pidfd, stderr_fd, bell;
 	uv_poll_t sock_poll, pid_poll, stderr_poll;
 	int handles;
 	struct host_status *status;
@@ -471,6 +472,23 @@ void input_segment_wanted(struct daemon *d, uint64_t bytes);
 void input_push_block(struct input_channel *ch, const struct block_ref *ref);
 void input_push_end(struct input_channel *ch, const struct channel_end *end, bool checked);
 void input_push_error(struct attempt *a, uint32_t port, uint32_t producer, int error, const char *text);
+
+/* ---- direct.c ---- */
+
+/* A pipe that two hosts of ours go on with by themselves. */
+struct direct {
+	struct input_channel *channel;
+	struct spool_segment **segments; /* that its blocks may lie in, one reference each */
+	size_t count, cap;
+	struct direct *next;
+};
+
+/* Lets the part's one reader and its writer go on without us, if they can. */
+void direct_begin(struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp);
+/* A host got a segment to write to: its readers must be able to read it. */
+void direct_granted(struct host *host, struct spool_segment *segment);
+/* The reader has gone. */
+void direct_end(struct attempt *a, const struct input_channel *ch);
 
 /* ---- serve.c ---- */
 

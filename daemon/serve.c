@@ -74,6 +74,13 @@ static void let_go(struct attempt *a)
 		}
 }
 
+static void go_direct(struct attempt *a)
+{
+	for (uint32_t i = 0; i < a->stream_count; i++)
+		for (uint32_t p = 0; a->streams[i].parts && p < a->streams[i].part_count; p++)
+			direct_begin(a, i, p, &a->streams[i].parts[p]);
+}
+
 /*
  * A fresh page costs ten times a recycled one, so what is kept may grow only as fast as nobody notices: a
  * pipe that is faster is recycled from then on.
@@ -91,8 +98,10 @@ static void keep(struct attempt *a, uint64_t bytes)
 	a->keep_allowed += (uint64_t)((now - a->kept_at) / DAG_MS) * KEEP_EACH_MS;
 	a->keep_allowed = DAG_MIN(a->keep_allowed, (uint64_t)KEEP_AT_ONCE);
 	a->kept_at = now;
-	if (a->keep_allowed < bytes)
+	if (a->keep_allowed < bytes) {
 		let_go(a);
+		go_direct(a);
+	}
 	a->keep_allowed -= DAG_MIN(bytes, a->keep_allowed);
 	while (d->keepers && d->kept_bytes > d->kept_max)
 		let_go(d->keepers);
@@ -339,6 +348,7 @@ void serve_detach_local(struct input_channel *ch, uint32_t stream, uint32_t part
 	if (reader)
 		end_reader(a, stream, part, reader, failed);
 	if (a) {
+		direct_end(a, ch);
 		ch->producer_attempt = NULL;
 		attempt_unpin(a);
 	}

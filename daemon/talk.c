@@ -39,6 +39,7 @@ static void grant_segment(struct host *host, uint64_t size)
 		msg.u.segment.id = segment->id;
 		msg.u.segment.size = segment->size;
 		*DAG_APPEND(host->grants, host->grant_count, host->grant_cap) = segment;
+		direct_granted(host, segment);
 	}
 	host_send_msg(host, &msg, NULL, 0, fd);
 }

@@ -46,9 +46,15 @@ static inline void base_copy(void *to, const void *from, size_t n)
 	unsigned char *t = to;
 	const unsigned char *f = from;
 
-	for (; n > PIECE; n -= PIECE, t += PIECE, f += PIECE)
-		memcpy(t, f, PIECE);
-	memcpy(t, f, n);
+	while (n) {
+		/* The first up to where the target is aligned. Of a size that the compiler does not know. */
+		size_t step = n > PIECE ? PIECE - ((uintptr_t)t & 63) : n;
+
+		memcpy(t, f, step);
+		t += step;
+		f += step;
+		n -= step;
+	}
 }
 
 /* Makes room for one more element in a growing array and zeroes it: *DAG_APPEND(items, count, cap) = x. */

@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -179,6 +178,9 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 	case HOST_CLOSED:
 		writer_on_closed(task, msg);
 		break;
+	case HOST_PIPE:
+		pipe_on_message(task, msg, fd);
+		break;
 	}
 }
 
@@ -220,7 +222,7 @@ void host_wait(struct host *host)
 		return;
 	}
 	host->leader = true;
-	alone = host->threads == 1;
+	alone = host->threads == 1 && !host->piped;
 	pthread_mutex_unlock(&host->lock);
 	if (alone || host_packet_has_more(&host->inbox) || socket_readable(host, -1))
 		take_message(host);
@@ -515,8 +517,8 @@ int main(int argc, char **argv)
 	prefer_to_die();
 	host.sock = HOST_SOCKET_FD;
 	host.status = mmap(NULL, sizeof(*host.status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
-	host.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (host.status == MAP_FAILED || host.wake_fd < 0)
+	host.wake_fd = HOST_BELL_FD;
+	if (host.status == MAP_FAILED)
 		return 70;
 	close(HOST_STATUS_FD);
 	mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_MAX);

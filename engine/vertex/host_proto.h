@@ -17,9 +17,10 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 6
+#define HOST_PROTO_VERSION 7
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
+#define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it */
 #define HOST_PACKET_MAX 32768u
 #define HOST_TAIL_MAX 16384u
 #define HOST_BLOCKS_MAX (HOST_TAIL_MAX / sizeof(struct block_ref))
@@ -27,6 +28,7 @@
 #define HOST_GIVEN_MAX 16u   /* producers of a vertex */
 #define HOST_TASKS_MAX 64u   /* vertices of one fifo group */
 #define HOST_RING_SIZE 256u
+#define HOST_PIPE_BLOCKS 16u /* that a direct pipe has */
 
 enum host_msg_kind {
 	/* daemon to host */
@@ -42,6 +44,7 @@ enum host_msg_kind {
 	HOST_END,     /* of a LIVE channel */
 	HOST_CREDIT,  /* a live part may be written up to `limit` bytes */
 	HOST_CLOSED,  /* all readers of a part have gone */
+	HOST_PIPE,    /* descriptor: a live channel goes on without the daemon, by this */
 	HOST_EXIT,
 	/* host to daemon */
 	HOST_READY = 100,
@@ -147,6 +150,11 @@ struct host_msg {
 			uint32_t stream, part, blocks;
 			uint64_t limit;
 		} live;
+		struct {
+			uint32_t writes;       /* else it reads */
+			uint32_t port, number; /* stream and part, or port and producer */
+			uint32_t is_bell; /* the descriptor: of the other host; else of a struct host_pipe */
+		} pipe;
 		struct host_done done;
 		struct {
 			uint32_t version;
@@ -191,6 +199,21 @@ bool host_status_claim(struct host_status *status, uint32_t task);
  * shall run.
  */
 uint32_t host_status_revoke(struct host_status *status, uint32_t first, uint32_t last);
+
+/*
+ * In memory that two hosts share: a pipe of one writer and one reader on one node, whose blocks they hand to
+ * each other without a message. The blocks lie in segments of the writer's, which it fills again and again.
+ * A side that finds nothing to do sets its flag, looks once more, and sleeps until its bell is rung.
+ */
+struct host_pipe {
+	_Atomic uint64_t
+		first; /* the blocks before it come by the daemon; UINT64_MAX: all that have come yet */
+	_Alignas(64) _Atomic uint64_t written; /* blocks in all, from that one on */
+	_Atomic uint32_t reader_sleeps;
+	_Alignas(64) _Atomic uint64_t read; /* blocks that the reader has done with */
+	_Atomic uint32_t writer_sleeps;
+	_Alignas(64) struct block_ref refs[HOST_PIPE_BLOCKS]; /* of the block i at i % HOST_PIPE_BLOCKS */
+};
 
 /* Messages on their way, packed one after the other. */
 struct host_packet {

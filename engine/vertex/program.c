@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,7 +146,6 @@ static void pump_in(struct pump *p)
 		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
 	if (!ok)
 		stop_feeding(p);
-	close(p->fd);
 	buffer_fini(&b);
 }
 
@@ -191,9 +191,19 @@ static void pump_out(struct pump *p)
 			base_format("cannot read what the program wrote to port %u: %s", p->port,
 				dag_strerror(n)));
 	}
-	/* Closing tells the program, by SIGPIPE, that nobody reads it any more. */
-	close(p->fd);
 	source_destroy(&source);
+}
+
+/* What it read is not all, or what it wrote is wrong: nothing that it does from now on counts. */
+static void end_failed(struct pump *p)
+{
+	bool failed;
+
+	pthread_mutex_lock(&p->v->lock);
+	failed = p->v->error != 0;
+	pthread_mutex_unlock(&p->v->lock);
+	if (failed)
+		syscall(SYS_pidfd_send_signal, p->program->pidfd, SIGKILL, NULL, 0);
 }
 
 static void *run_pump(void *arg)
@@ -208,6 +218,10 @@ static void *run_pump(void *arg)
 		pump_out(p);
 	else
 		pump_in(p);
+	end_failed(p);
+	/* The end of its input, or, by SIGPIPE, that nobody reads it any more. */
+	if (p->fd >= 0)
+		close(p->fd);
 	return NULL;
 }
 
@@ -485,6 +499,8 @@ static int judge_exit(struct program *prog, const siginfo_t *info)
 	struct dag_vertex *v = prog->v;
 	const struct stage_spec *spec = &v->stage->spec;
 
+	if (v->error)
+		return v->error;
 	/* Ended because nobody reads it any more, by SIGPIPE or in its own words: that is success. */
 	if (writer_all_closed(v))
 		return 0;

@@ -89,10 +89,11 @@ static void release_current(struct dag_vertex *v, uint32_t port, uint32_t produc
 
 	if (!ch->current.data)
 		return;
-	if (ch->current.fifo) {
+	if (ch->current.piped) {
+		pipe_done(ch);
+	} else if (ch->current.fifo) {
 		pthread_mutex_lock(&v->host->lock);
-		if (--ch->current.fifo->refs == 0)
-			free(ch->current.fifo);
+		fifo_release(ch->current.fifo);
 		/* A writer that found it full goes on when half of it is read. */
 		waits = ch->queued_bytes >= ch->fifo_producer->window / 2;
 		ch->queued_bytes -= ch->current.len;
@@ -118,8 +119,8 @@ void reader_drop_queue(struct in_channel *ch)
 		struct queued_block *b = &ch->queue[ch->queue_first];
 
 		ch->queued_bytes -= b->len;
-		if (b->fifo && --b->fifo->refs == 0)
-			free(b->fifo);
+		if (b->fifo)
+			fifo_release(b->fifo);
 	}
 }
 
@@ -158,17 +159,29 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 		ch->error_text = base_strdup("the producer's index names a place that is not in its segment");
 		return ch->error;
 	}
-	ch->current = (struct queued_block){data, ref->length, ref->records, ref->kind, NULL};
+	ch->current = (struct queued_block){data, ref->length, ref->records, ref->kind};
 	return 1;
+}
+
+/* Takes the next block that has come, if there is one. */
+static bool take_block(struct dag_vertex *v, struct in_channel *ch)
+{
+	if (ch->queue_first == ch->queue_count)
+		return pipe_get(v, ch, &ch->current);
+	ch->current = ch->queue[ch->queue_first++];
+	ch->dequeued++;
+	return true;
 }
 
 static int next_live(struct dag_vertex *v, struct in_channel *ch)
 {
+	bool taken;
 	struct host *host = v->host;
 	int r = 0;
 
 	pthread_mutex_lock(&host->lock);
-	if (ch->queue_first == ch->queue_count && !ch->ended && v->stage->spec.kind == GRAPH_PLUGIN) {
+	taken = take_block(v, ch);
+	if (!taken && !ch->ended && v->stage->spec.kind == GRAPH_PLUGIN) {
 		/*
 		 * What this thread wrote must be readable while it waits, or a loop of pipes stands still.
 		 * The ports of a program have threads of their own, which see to it themselves.
@@ -177,14 +190,19 @@ static int next_live(struct dag_vertex *v, struct in_channel *ch)
 		r = writer_flush_live(v);
 		pthread_mutex_lock(&host->lock);
 	}
-	while (r == 0 && ch->queue_first == ch->queue_count && !ch->ended)
-		host_wait(host);
-	if (r == 0 && ch->queue_first < ch->queue_count) {
-		ch->current = ch->queue[ch->queue_first++];
-		r = 1;
+	while (r == 0 && !taken) {
+		bool ended = ch->ended;
+
+		taken = take_block(v, ch);
+		if (!taken && ended)
+			break;
+		if (!taken)
+			host_wait(host);
 	}
 	pthread_mutex_unlock(&host->lock);
-	return r < 0 && r != DAG_ECLOSED ? r : r < 0 ? 0 : r;
+	if (r < 0 && r != DAG_ECLOSED)
+		return r;
+	return taken;
 }
 
 static int wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
@@ -457,9 +475,9 @@ static bool channel_ready(struct dag_vertex *v, struct in_channel *ch)
 	if (ch->at != ch->end)
 		return true;
 	pthread_mutex_lock(&v->host->lock);
-	ready = ch->state == CHANNEL_OPEN &&
-		(ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
-			ch->queue_first < ch->queue_count || (ch->source && source_has_record(ch->source)));
+	ready = ch->state == CHANNEL_OPEN && (ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
+						     ch->queue_first < ch->queue_count || pipe_has(v, ch) ||
+						     (ch->source && source_has_record(ch->source)));
 	pthread_mutex_unlock(&v->host->lock);
 	return ready;
 }
@@ -515,7 +533,7 @@ static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer
 		pthread_mutex_lock(&v->host->lock);
 		reader_drop_queue(ch);
 		ch->state = CHANNEL_ENDED;
-		writer_leave_fifo(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
+		fifo_leave(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
 		host_changed(v->host);
 		pthread_mutex_unlock(&v->host->lock);
 	} else if (!failed) {
@@ -573,6 +591,7 @@ void reader_fini(struct dag_vertex *v)
 			free(ch->queue);
 			free(ch->plain);
 			free(ch->error_text);
+			pipe_fini_in(ch);
 		}
 		free(p->channels);
 	}

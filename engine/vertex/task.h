@@ -7,6 +7,9 @@
 #include "channel/codec.h"
 
 struct fifo_block {
+	struct out_part *part;   /* that it is of */
+	struct fifo_block *next; /* a spare one */
+	uint64_t size;
 	uint32_t refs; /* guarded by host.lock */
 	uint32_t len, records;
 	_Alignas(64) unsigned char data[];
@@ -17,6 +20,24 @@ struct queued_block {
 	const unsigned char *data;
 	uint32_t len, records, kind;
 	struct fifo_block *fifo;
+	bool piped; /* of a direct pipe */
+};
+
+/* The two ends of a direct pipe: see struct host_pipe. */
+struct in_pipe {
+	struct host_pipe *shared;
+	int bell;       /* −1: not there yet */
+	uint64_t taken; /* blocks */
+};
+
+struct out_pipe {
+	struct host_pipe *shared;
+	int bell;
+	uint64_t written;
+	struct pipe_room {
+		struct host_segment *segment; /* NULL: none yet */
+		uint64_t offset, size;
+	} rooms[HOST_PIPE_BLOCKS];
 };
 
 enum channel_state { CHANNEL_NEW, CHANNEL_OPENING, CHANNEL_OPEN, CHANNEL_ENDED };
@@ -34,6 +55,8 @@ struct in_channel {
 	struct queued_block *queue; /* LIVE: first … count−1 are unread. Guarded by host.lock. */
 	size_t queue_first, queue_count, queue_cap;
 	uint64_t queued_bytes; /* fifo: its window */
+	uint64_t dequeued;     /* LIVE: blocks that came by the daemon and were taken */
+	struct in_pipe *pipe;  /* or NULL. Guarded by host.lock. */
 	struct index_view index;
 	const struct index_part *part; /* SEALED */
 	uint32_t next_block;
@@ -73,8 +96,12 @@ struct out_part {
 	unsigned char *own;      /* where a large block is written before it goes to the segment's file */
 	uint64_t own_size;
 	struct host_segment *segment;
-	uint64_t offset; /* of the block's header in the segment */
-	struct fifo_block *fifo;
+	uint64_t offset;                        /* of the block's header in the segment */
+	struct fifo_block *fifo;                /* the current block */
+	struct fifo_block *spares, *last_spare; /* that were read, the oldest first. Guarded by host.lock. */
+	uint32_t fifo_blocks;                   /* in all */
+	struct out_pipe *pipe;                  /* or NULL. Set under host.lock. */
+	bool piped;                             /* blocks lie in it, from the current one on */
 	uint32_t block_records;
 	uint32_t next_size;
 	uint64_t seq;
@@ -169,9 +196,41 @@ bool writer_all_closed(struct dag_vertex *v);
 void writer_fini(struct dag_vertex *v);
 void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg);
 void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg);
-/* One reader of a fifo's part is done with it; the part is closed when all are. The caller holds host.lock.
- */
-void writer_leave_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part);
+/* Nobody reads the part any more; the caller holds host.lock. */
+void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part);
+/* Room for a block, aligned, and not zeroed: that is as much work as writing it. */
+void *writer_block_room(uint64_t size);
+
+/* fifo.c: from one thread of this host to others, without a copy */
+/* The part's current block. */
+void fifo_begin(struct dag_vertex *v, struct out_part *p, uint64_t size);
+/* It is complete: its readers get it, when their queues have room. */
+void fifo_put(struct dag_vertex *v, struct out_part *p, uint32_t len);
+/* A reader has done with it; the caller holds host.lock. */
+void fifo_release(struct fifo_block *block);
+/* Nothing more comes. */
+void fifo_end(struct dag_vertex *v);
+/* One reader of the part is done with it; the part is closed when all are. The caller holds host.lock. */
+void fifo_leave(struct dag_vertex *v, uint32_t stream, uint32_t part);
+void fifo_fini(struct out_part *p);
+
+/* pipe.c: pipes between two hosts of a node, without the daemon */
+/* Dispatch of PIPE; the caller holds host.lock. */
+void pipe_on_message(struct dag_vertex *v, const struct host_msg *msg, int fd);
+/* The next block of the part lies in its direct pipe from now on; false where it has none. */
+bool pipe_takes(struct dag_vertex *v, struct out_part *p);
+/* Room for a block, when the reader has left some. DAG_ENOSPC. */
+int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size);
+/* The block is complete. */
+void pipe_put(struct out_part *p, const struct block_ref *ref);
+/* A block for the reader; false where there is none now, and its bell will be rung. The caller holds
+ * host.lock. */
+bool pipe_get(struct dag_vertex *v, struct in_channel *ch, struct queued_block *ret);
+bool pipe_has(struct dag_vertex *v, struct in_channel *ch);
+/* The reader has done with its block. */
+void pipe_done(struct in_channel *ch);
+void pipe_fini_in(struct in_channel *ch);
+void pipe_fini_out(struct out_part *p);
 
 /* The first error of the vertex stays; the text is taken over. */
 int task_fail(struct dag_vertex *v, int error, char *text);

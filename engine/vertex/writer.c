@@ -14,7 +14,7 @@
 #include <errno.h>
 
 #define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
-#define LIVE_BLOCK_MAX (512u << 10)
+#define LIVE_BLOCK_MAX (256u << 10)
 #define FIRST_BLOCK 4096u
 #define OWN_BLOCK (64u << 10) /* bytes of a block that is written by a call */
 #define SPACE_STEP_MIN (1u << 20)
@@ -68,8 +68,7 @@ void writer_init(struct dag_vertex *v)
 
 /* ---- blocks ---- */
 
-/* Room for a block, aligned, and not zeroed: that is as much work as writing it. */
-static void *block_room(uint64_t size)
+void *writer_block_room(uint64_t size)
 {
 	void *room = aligned_alloc(64, (size + 63) & ~(uint64_t)63);
 
@@ -86,7 +85,7 @@ static unsigned char *own_room(struct out_part *p, uint64_t size)
 {
 	if (p->own_size < size) {
 		free(p->own);
-		p->own = block_room(size);
+		p->own = writer_block_room(size);
 		p->own_size = size;
 	}
 	return p->own;
@@ -110,16 +109,17 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
 	p->block_records = 0;
 	if (is_fifo(s)) {
-		p->fifo = block_room(sizeof(*p->fifo) + size);
-		p->at = p->fifo->data;
-		p->end = p->at + size;
+		fifo_begin(v, p, size);
 		return 0;
 	}
 	/* Segments grow with what the attempt has written; live ones stay small, to stay in the caches. */
 	step = DAG_MIN(DAG_MAX(v->port_bytes[s->spec->port], SPACE_STEP_MIN), SPACE_STEP_MAX);
 	if (is_live(s))
 		step = SPACE_STEP_LIVE;
-	r = host_space_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
+	if (is_live(s) && pipe_takes(v, p))
+		r = pipe_room(v, p, BLOCK_HEADER_SIZE + size);
+	else
+		r = host_space_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
 	if (r < 0)
 		return task_fail(v, r, base_strdup("the node's spool is full"));
 	p->base = p->segment->base + p->offset;
@@ -144,41 +144,6 @@ static int wait_credit(struct dag_vertex *v, struct out_part *p)
 	r = p->closed ? DAG_ECLOSED : 0;
 	pthread_mutex_unlock(&host->lock);
 	return r;
-}
-
-static bool fifo_holds(const struct out_part *p, uint64_t bytes)
-{
-	for (size_t i = 0; i < p->reader_count; i++)
-		if (p->readers[i]->queued_bytes >= bytes)
-			return true;
-	return false;
-}
-
-/* Gives a fifo's block to every consumer of the part, when their queues have room. */
-static int push_fifo(struct dag_vertex *v, struct out_part *p, struct fifo_block *block)
-{
-	struct host *host = v->host;
-	bool hungry = false;
-
-	pthread_mutex_lock(&host->lock);
-	if (fifo_holds(p, v->window))
-		while (fifo_holds(p, v->window / 2) && !p->closed)
-			host_wait(host);
-	block->refs = 1; /* this function's own */
-	for (size_t i = 0; i < p->reader_count; i++) {
-		if (p->readers[i]->state == CHANNEL_ENDED)
-			continue;
-		block->refs++;
-		hungry = hungry || !p->readers[i]->queued_bytes;
-		reader_push_block(p->readers[i],
-			(struct queued_block){block->data, block->len, block->records, BLOCK_DATA, block});
-	}
-	if (--block->refs == 0)
-		free(block);
-	if (hungry)
-		host_changed(host);
-	pthread_mutex_unlock(&host->lock);
-	return 0;
 }
 
 static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, struct out_part *p,
@@ -222,18 +187,9 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		p->bytes += len;
 	}
 	if (is_fifo(s)) {
-		struct fifo_block *block = p->fifo;
-
-		p->fifo = NULL;
-		p->at = p->end = NULL;
-		if (!len) {
-			free(block);
-			return 0;
-		}
-		block->len = len;
-		block->records = p->block_records;
-		p->seq++;
-		return push_fifo(v, p, block);
+		p->seq += len > 0;
+		fifo_put(v, p, len);
+		return 0;
 	}
 	if (len && s->codec) {
 		uint32_t packed = codec_pack(s->codec, payload, len);
@@ -243,11 +199,18 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	}
 	if (len)
 		write_header(v, stream, part, p, kind, len);
+	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, kind};
+	if (p->piped) {
+		p->at = p->end = NULL;
+		p->seq += len > 0;
+		if (len)
+			pipe_put(p, &ref);
+		return 0;
+	}
 	if (len && p->base == p->own)
 		r = write_own(v, p, BLOCK_HEADER_SIZE + len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
-	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, kind};
 	p->at = p->end = NULL;
 	if (!is_live(s) || !len)
 		host_space_close(v->host, p->segment, len > 0);
@@ -288,7 +251,7 @@ int writer_flush_live(struct dag_vertex *v)
 
 /* ---- readers that go, and credit that comes; the caller holds host.lock ---- */
 
-static void close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
+void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 {
 	struct out_stream *s = &v->streams[stream];
 
@@ -299,21 +262,11 @@ static void close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	host_changed(v->host);
 }
 
-void writer_leave_fifo(struct dag_vertex *v, uint32_t stream, uint32_t part)
-{
-	const struct out_part *p = &v->streams[stream].parts[part];
-
-	for (size_t i = 0; i < p->reader_count; i++)
-		if (p->readers[i]->state != CHANNEL_ENDED)
-			return;
-	close_part(v, stream, part);
-}
-
 void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg)
 {
 	DAG_ASSERT(msg->u.live.stream < v->stream_count &&
 		   msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
-	close_part(v, msg->u.live.stream, msg->u.live.part);
+	writer_close_part(v, msg->u.live.stream, msg->u.live.part);
 }
 
 void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg)
@@ -547,22 +500,6 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
 
 /* ---- the seal ---- */
 
-static void end_fifo(struct dag_vertex *v)
-{
-	for (uint32_t i = 0; i < v->stream_count; i++)
-		for (uint32_t part = 0; part < v->streams[i].spec->parts; part++) {
-			const struct out_part *p = &v->streams[i].parts[part];
-
-			for (size_t r = 0; r < p->reader_count; r++) {
-				p->readers[r]->ended = true;
-				p->readers[r]->check_end = !p->closed;
-				p->readers[r]->expected = (struct channel_end){p->records, p->bytes,
-					p->hash ? hash_state_digest(p->hash) : hash_128("", 0)};
-			}
-		}
-	host_changed(v->host);
-}
-
 int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 {
 	uint32_t parts = 0, blocks = 0, block = 0;
@@ -608,9 +545,7 @@ int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 			block += (uint32_t)o->block_count;
 		}
 	}
-	pthread_mutex_lock(&v->host->lock);
-	end_fifo(v);
-	pthread_mutex_unlock(&v->host->lock);
+	fifo_end(v);
 	*ret_index = (struct block_ref){segment->id, 0, offset, (uint32_t)size, 0};
 	return 0;
 }
@@ -621,9 +556,10 @@ void writer_fini(struct dag_vertex *v)
 		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
 			struct out_part *o = &v->streams[i].parts[p];
 
-			free(o->fifo);
+			fifo_fini(o);
 			free(o->own);
 			free(o->readers);
+			pipe_fini_out(o);
 			free(o->blocks);
 			hash_state_destroy(&o->hash);
 		}

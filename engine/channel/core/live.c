@@ -32,6 +32,8 @@ int live_attach(struct live_part *part, void *owner, uint32_t vertex, uint32_t p
 		r->next = from;
 		return 0;
 	}
+	if (part->direct)
+		return DAG_EMISSING;
 	if (part->reader_count == part->expected)
 		return DAG_ELIMIT;
 	*DAG_APPEND(part->readers, part->reader_count, part->reader_cap) =

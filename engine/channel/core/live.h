@@ -35,6 +35,7 @@ struct live_part {
 	struct live_reader *readers;
 	size_t reader_count, reader_cap;
 	bool ended, kept;
+	bool direct;    /* writer and reader go on by themselves: nobody else can come */
 	uint64_t limit; /* the last that live_limit_changed gave */
 };
 

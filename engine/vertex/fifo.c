@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fifos: blocks that one thread of a host hands to others. What was read is filled again, the oldest first:
+ * its bytes have left the reader's own caches by then.
+ */
+#include "task.h"
+
+#include <stdlib.h>
+
+#define BLOCKS 16u /* of a part, before any is filled again */
+
+static struct fifo_block *take_spare(struct host *host, struct out_part *p, uint64_t size)
+{
+	struct fifo_block *block = NULL;
+
+	pthread_mutex_lock(&host->lock);
+	while (!block && p->spares && p->fifo_blocks >= BLOCKS) {
+		block = p->spares;
+		p->spares = block->next;
+		if (block->size < size) { /* first blocks are small */
+			free(block);
+			block = NULL;
+			p->fifo_blocks--;
+		}
+	}
+	pthread_mutex_unlock(&host->lock);
+	return block;
+}
+
+void fifo_begin(struct dag_vertex *v, struct out_part *p, uint64_t size)
+{
+	p->fifo = take_spare(v->host, p, size);
+	if (!p->fifo) {
+		p->fifo = writer_block_room(sizeof(*p->fifo) + size);
+		p->fifo->part = p;
+		p->fifo->size = size;
+		p->fifo_blocks++;
+	}
+	p->at = p->fifo->data;
+	p->end = p->at + p->fifo->size;
+}
+
+void fifo_release(struct fifo_block *block)
+{
+	struct out_part *p = block->part;
+
+	if (--block->refs)
+		return;
+	block->next = NULL;
+	if (p->spares)
+		p->last_spare->next = block;
+	else
+		p->spares = block;
+	p->last_spare = block;
+}
+
+static bool holds(const struct out_part *p, uint64_t bytes)
+{
+	for (size_t i = 0; i < p->reader_count; i++)
+		if (p->readers[i]->queued_bytes >= bytes)
+			return true;
+	return false;
+}
+
+void fifo_put(struct dag_vertex *v, struct out_part *p, uint32_t len)
+{
+	struct fifo_block *block = p->fifo;
+	struct host *host = v->host;
+	bool hungry = false;
+
+	p->fifo = NULL;
+	p->at = p->end = NULL;
+	block->len = len;
+	block->records = p->block_records;
+	block->refs = 1; /* this function's own */
+	pthread_mutex_lock(&host->lock);
+	if (holds(p, v->window))
+		while (holds(p, v->window / 2) && !p->closed)
+			host_wait(host);
+	for (size_t i = 0; i < p->reader_count && len; i++) {
+		if (p->readers[i]->state == CHANNEL_ENDED)
+			continue;
+		block->refs++;
+		hungry = hungry || !p->readers[i]->queued_bytes;
+		reader_push_block(p->readers[i], (struct queued_block){.data = block->data,
+							 .len = len,
+							 .records = block->records,
+							 .kind = BLOCK_DATA,
+							 .fifo = block});
+	}
+	fifo_release(block);
+	if (hungry)
+		host_changed(host);
+	pthread_mutex_unlock(&host->lock);
+}
+
+void fifo_leave(struct dag_vertex *v, uint32_t stream, uint32_t part)
+{
+	const struct out_part *p = &v->streams[stream].parts[part];
+
+	for (size_t i = 0; i < p->reader_count; i++)
+		if (p->readers[i]->state != CHANNEL_ENDED)
+			return;
+	writer_close_part(v, stream, part);
+}
+
+static void end_part(struct out_part *p)
+{
+	for (size_t i = 0; i < p->reader_count; i++) {
+		p->readers[i]->ended = true;
+		p->readers[i]->check_end = !p->closed;
+		p->readers[i]->expected = (struct channel_end){
+			p->records, p->bytes, p->hash ? hash_state_digest(p->hash) : hash_128("", 0)};
+	}
+}
+
+void fifo_end(struct dag_vertex *v)
+{
+	pthread_mutex_lock(&v->host->lock);
+	for (uint32_t i = 0; i < v->stream_count; i++)
+		for (uint32_t part = 0; part < v->streams[i].spec->parts; part++)
+			end_part(&v->streams[i].parts[part]);
+	host_changed(v->host);
+	pthread_mutex_unlock(&v->host->lock);
+}
+
+void fifo_fini(struct out_part *p)
+{
+	while (p->spares) {
+		struct fifo_block *block = p->spares;
+
+		p->spares = block->next;
+		free(block);
+	}
+	free(p->fifo);
+}
