@@ -566,7 +566,7 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 	struct attempt *a = attempt_find(job, vertex, number);
 	struct verification *v;
 
-	if (!a || a->state != ATTEMPT_SEALED || a->discarded || !has_files(a)) {
+	if (!a || a->state != ATTEMPT_SEALED || a->discarded || trim_has(a) || !has_files(a)) {
 		send_verified(job, vertex, number, DAG_EMISSING);
 		return;
 	}

@@ -247,7 +247,8 @@ static int show_sealed(struct attempt *a, uint32_t port, uint32_t producer, stru
 	const struct index_part *part = index_part(&from->view, in->stream, input_part(in, producer));
 	struct input_channel *ch;
 	uint32_t last = 0;
-	int r = part ? 0 : DAG_EMISSING;
+	bool here = part && input_part(in, producer) >= from->streams[in->stream].trimmed;
+	int r = here ? 0 : DAG_EMISSING;
 
 	/* The index lies in the first segment that was adopted. */
 	if (r == 0)

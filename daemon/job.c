@@ -596,6 +596,9 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 			attempt_discard);
 		job_run(job);
 		break;
+	case DAGRUN__ENVELOPE__BODY_TRIM:
+		trim_job(job, e->trim);
+		break;
 	case DAGRUN__ENVELOPE__BODY_VERIFY:
 		attempt_verify(job, e->verify->vertex, e->verify->attempt);
 		break;

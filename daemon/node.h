@@ -207,6 +207,7 @@ struct attempt_source {
 
 struct live_stream {
 	uint32_t part_count;
+	uint32_t trimmed;        /* parts before it are not here any more */
 	struct live_part *parts; /* NULL: not a pipe */
 };
 
@@ -295,6 +296,13 @@ void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
+
+/* ---- trim.c ---- */
+
+/* Gives back parts that nobody needs any more. */
+void trim_job(struct job *job, const Dagrun__Trim *m);
+/* Any of its parts. */
+bool trim_has(const struct attempt *a);
 
 /* ---- ahead.c ---- */
 

@@ -15,6 +15,7 @@
 
 #define CLASSES 4
 #define KEPT_SECONDS (24 * 3600)
+#define PAGE 4096ull
 #define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
 
 static const uint64_t class_size[CLASSES] = {1ull << 20, 4ull << 20, 16ull << 20, 64ull << 20};
@@ -81,8 +82,9 @@ static void scan_segments(struct spool *s, const char *folder, bool in_memory)
 		segment->id = (uint32_t)id;
 		segment->size = (uint64_t)st.st_size;
 		segment->in_memory = in_memory;
+		segment->holes = segment->size - DAG_MIN(segment->size, (uint64_t)st.st_blocks * 512);
 		s->last_id = DAG_MAX(s->last_id, segment->id);
-		*(in_memory ? &s->memory_used : &s->disk_used) += segment->size;
+		*(in_memory ? &s->memory_used : &s->disk_used) += segment->size - segment->holes;
 		HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
 	}
 	closedir(dir);
@@ -192,7 +194,7 @@ static void remove_segment(struct spool *s, struct spool_segment *segment)
 	free(path);
 	if (segment->base)
 		munmap(segment->base, segment->size);
-	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= segment->size;
+	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= segment->size - segment->holes;
 	HASH_DEL(s->segments, segment);
 	free(segment);
 }
@@ -326,7 +328,8 @@ void spool_unref(struct spool *s, struct spool_segment *segment)
 	DAG_ASSERT(segment->refs > 0);
 	if (--segment->refs)
 		return;
-	if (class < 0 || !segment->in_memory || s->pooled + segment->size > POOL_BYTES_MAX) {
+	if (class < 0 || !segment->in_memory || segment->holes ||
+		s->pooled + segment->size > POOL_BYTES_MAX) {
 		remove_segment(s, segment);
 		return;
 	}
@@ -372,6 +375,18 @@ unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 	if (segment->base == MAP_FAILED)
 		segment->base = NULL;
 	return segment->base;
+}
+
+void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)
+{
+	uint64_t first = (offset + PAGE - 1) & ~(PAGE - 1), end = (offset + length) & ~(PAGE - 1);
+	struct spool_segment *segment = spool_find(s, id);
+	unsigned char *base = segment && first < end ? spool_map(s, segment) : NULL;
+
+	if (!base || madvise(base + first, end - first, MADV_REMOVE) < 0)
+		return; /* it goes with the segment */
+	segment->holes += end - first;
+	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= end - first;
 }
 
 uint64_t spool_used(const struct spool *s)

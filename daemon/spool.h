@@ -4,8 +4,8 @@
 /*
  * Where a node keeps channel data: segments, which are files of 1 to 64 MiB (larger for a longer record) in
  * shared memory up to the budget, beyond it on disk. A segment is allocated whole before use, never
- * truncated, and goes back to a pool when its last reference goes: the first touch of a fresh page costs ten
- * times one that is recycled.
+ * truncated, and goes back to a pool when its last reference goes, unless it has got holes: the first touch
+ * of a fresh page costs ten times one that is recycled.
  *
  * The loop's thread only.
  */
@@ -19,6 +19,7 @@ struct spool;
 struct spool_segment {
 	uint32_t id;
 	uint64_t size;
+	uint64_t holes; /* bytes of it that were given back */
 	bool in_memory;
 	uint32_t refs;
 	unsigned char *base; /* mapped by the daemon, once it was asked for */
@@ -48,6 +49,8 @@ void spool_ref(struct spool_segment *segment);
 void spool_unref(struct spool *spool, struct spool_segment *segment);
 void spool_on_removed(struct spool *spool, void (*on_removed)(void *ctx, uint32_t segment), void *ctx);
 struct spool_segment *spool_find(const struct spool *spool, uint32_t id);
+/* The bytes are not needed any more: the whole pages among them go. */
+void spool_punch(struct spool *spool, uint32_t segment, uint64_t offset, uint64_t length);
 /* A descriptor of the caller's; negative with errno. */
 int spool_open(const struct spool *spool, const struct spool_segment *segment, bool writable);
 /* The segment in this process's memory; NULL where it cannot be mapped. */

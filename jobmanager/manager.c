@@ -44,7 +44,7 @@ static void begin_end(struct manager *m, int error, const char *text)
 	uv_stop(&m->loop);
 }
 
-static void carry_out(struct manager *m, const struct deferred *e)
+static void carry_out(struct manager *m, const struct jm_effect *e)
 {
 	switch (e->kind) {
 	case JM_ACK:
@@ -52,6 +52,9 @@ static void carry_out(struct manager *m, const struct deferred *e)
 		break;
 	case JM_RELEASE:
 		nodes_send_attempt(m, JM_KILL, e->node, e->vertex, e->attempt);
+		break;
+	case JM_TRIM:
+		nodes_send_trim(m, e);
 		break;
 	case JM_FETCH:
 		outputs_fetch(m, e->output, e->vertex, e->attempt, e->node);
@@ -69,11 +72,12 @@ static void carry_out(struct manager *m, const struct deferred *e)
 
 static void defer(struct manager *m, const struct jm_effect *e)
 {
-	if (e->kind != JM_ACK && e->kind != JM_RELEASE)
+	struct deferred *d = DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap);
+
+	if (e->kind != JM_ACK && e->kind != JM_RELEASE && e->kind != JM_TRIM)
 		journal_hurry(m->journal);
-	*DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap) =
-		(struct deferred){m->journaled, e->kind, e->node, e->vertex, e->attempt, e->output, e->error,
-			e->text ? base_strdup(e->text) : NULL};
+	*d = (struct deferred){m->journaled, *e};
+	d->effect.text = e->text ? base_strdup(e->text) : NULL;
 }
 
 static void run_deferred(struct manager *m, uint64_t durable)
@@ -82,8 +86,8 @@ static void run_deferred(struct manager *m, uint64_t durable)
 		!m->ending) {
 		struct deferred e = m->deferred[m->deferred_first++];
 
-		carry_out(m, &e);
-		free(e.text);
+		carry_out(m, &e.effect);
+		free((char *)e.effect.text);
 	}
 	if (m->deferred_first == m->deferred_count)
 		m->deferred_first = m->deferred_count = 0;
@@ -91,9 +95,6 @@ static void run_deferred(struct manager *m, uint64_t durable)
 
 static void run_effect(struct manager *m, const struct jm_effect *e)
 {
-	struct deferred now = {
-		0, e->kind, e->node, e->vertex, e->attempt, e->output, e->error, (char *)e->text};
-
 	if (e->durable &&
 		(m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
 		/* A job that fails because its journal cannot be written would wait for ever. */
@@ -117,7 +118,7 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 		progress_say(m, "%s", e->text);
 		break;
 	default:
-		carry_out(m, &now);
+		carry_out(m, e);
 	}
 }
 
@@ -432,7 +433,7 @@ void manager_end(struct manager *m)
 	jm_destroy(&m->jm);
 	progress_destroy(m);
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
-		free(m->deferred[i].text);
+		free((char *)m->deferred[i].effect.text);
 	free(m->deferred);
 	free(m->counters);
 	quarantine_destroy(m);

@@ -109,6 +109,23 @@ void nodes_send_attempt(
 	}
 }
 
+void nodes_send_trim(struct manager *m, const struct jm_effect *effect)
+{
+	const struct graph_stage *stage = m->graph->stages[effect->stage];
+	struct node *node = nodes_find(m, effect->node);
+	Dagrun__Trim trim = DAGRUN__TRIM__INIT;
+	SESSION_ENVELOPE(e, TRIM);
+
+	if (!node)
+		return;
+	trim.first_vertex = stage->first_vertex;
+	trim.vertices = stage->width;
+	trim.stream = effect->stream;
+	trim.parts = effect->parts;
+	e.trim = &trim;
+	session_send(node->session, &e);
+}
+
 void nodes_end_job(struct manager *m)
 {
 	Dagrun__JobEnd end = DAGRUN__JOB_END__INIT;

@@ -80,10 +80,7 @@ struct counter {
 
 struct deferred {
 	uint64_t seq;
-	enum jm_effect_kind kind;
-	uint32_t node, vertex, attempt, output;
-	int error;
-	char *text;
+	struct jm_effect effect; /* its text is our own */
 };
 
 struct manager {
@@ -169,6 +166,7 @@ void nodes_send_start(struct manager *m, const struct jm_effect *e);
 void nodes_send_attempt(
 	struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
 void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares, uint32_t least);
+void nodes_send_trim(struct manager *m, const struct jm_effect *effect);
 /* Tells all daemons that the job has ended. */
 void nodes_end_job(struct manager *m);
 bool nodes_quiet(const struct manager *m);

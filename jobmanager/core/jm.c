@@ -32,7 +32,8 @@ struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 	struct jm_effect *e = DAG_APPEND(jm->effects, jm->effect_count, jm->effect_cap);
 
 	e->kind = kind;
-	e->durable = kind == JM_ACK || kind == JM_RELEASE || kind == JM_PUBLISH || kind == JM_END;
+	e->durable = kind == JM_ACK || kind == JM_RELEASE || kind == JM_TRIM || kind == JM_PUBLISH ||
+		     kind == JM_END;
 	return e;
 }
 

@@ -140,6 +140,7 @@ enum jm_effect_kind {
 	JM_ACK,     /* node, vertex, attempt; durable */
 	JM_KILL,    /* node, vertex, attempt: forget it, running or not */
 	JM_RELEASE, /* node, vertex, attempt: its output is not needed there any more; durable */
+	JM_TRIM,    /* node, stage, stream: parts before `parts` are not needed there any more; durable */
 	JM_VERIFY,  /* node, vertex, attempt */
 	JM_WANT,    /* node, shares, least */
 	JM_FETCH,   /* output, vertex, attempt, node; durable where what is on disk is written over */
@@ -152,8 +153,9 @@ struct jm_effect {
 	enum jm_effect_kind kind;
 	bool durable;
 	uint32_t node, vertex, attempt, output, shares;
-	uint32_t least; /* WANT: that are of no use in parts */
-	uint32_t group; /* START: members of one number share a host; 0: a host of its own */
+	uint32_t least;                /* WANT: that are of no use in parts */
+	uint32_t stage, stream, parts; /* TRIM */
+	uint32_t group;                /* START: members of one number share a host; 0: a host of its own */
 	uint32_t group_size;
 	int error;
 	const char *text; /* until the next step */

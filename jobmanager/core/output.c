@@ -101,6 +101,7 @@ static void set_synced(struct jm *jm, uint32_t output, uint32_t count, uint64_t 
 	jm->outputs[output].bytes = bytes;
 	for (uint32_t i = before; i < count; i++)
 		release(jm, s, i);
+	trim_inputs(jm, s);
 }
 
 void on_synced(struct jm *jm, const struct jm_event *event)

@@ -157,6 +157,7 @@ struct jm_stage {
 	dag_instant run_ns;
 	uint32_t width; /* the most that it can be, until it is settled */
 	bool settled;
+	uint32_t released;             /* its first vertices that are: trim.c */
 	uint32_t added;                /* vertices of an open stage */
 	struct jm_argument *arguments; /* of each */
 	uint32_t ahead;                /* vertices that are started ahead for each that runs */
@@ -411,6 +412,10 @@ void chain_reset(struct jm *jm, uint32_t vertex);
 bool run_alone(struct jm *jm, uint32_t vertex);
 /* Whether it was, and reads `other` of its gang in an earlier attempt. */
 bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other);
+
+/* ---- trim.c ---- */
+/* More of the stage's vertices may be released: what only they had to read is given back too. */
+void trim_inputs(struct jm *jm, const struct graph_stage *s);
 
 /* ---- resume.c ---- */
 void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);

@@ -308,6 +308,60 @@ def what_was_on_disk_and_is_gone_is_made_again(case):
     check(case.read("all.txt") == case.shell("seq 0 31999999"), "the bytes differ")
 
 
+PARTS = """
+inputs: {t: {files: text.txt, split: 4MiB}}
+stages:
+  cut: {use: cat}
+  sum: {sh: "cat > x; while [ $DAGRUN_INDEX = 3 ] && [ ! -e GO ]; do sleep 0.05; done; cat x", width: 4}
+flow: [{from: t, to: cut}, {from: cut, to: sum, pattern: ">>", partition: {by: round-robin}}]
+outputs: {sum: {file: "part.{index}"}}
+"""
+
+
+def given_back(case):
+    """Bytes of the case's spools that are holes in their files."""
+    files = [os.stat(path) for path in glob.glob(f"/dev/shm/dagrun-{os.getuid()}/n*-{os.getpid()}/seg-*")]
+    return sum(f.st_size - f.st_blocks * 512 for f in files)
+
+
+def start_parts(case):
+    """Three of four parts are on disk, and the last one waits."""
+    case.write("text.txt", case.shell("seq 4000000"))
+    case.write("parts.yaml", PARTS.replace("GO", case.path("go")))
+    cluster = Cluster(case, nodes=1, slots=1)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "parts.yaml")
+    case.wait_for(lambda: given_back(case) > 16e6, "three parts of 30 MB, which nobody needs, to be given back")
+    return p
+
+
+def check_parts(case):
+    parts = [case.read(f"part.{i}") for i in range(4)]
+    check(sorted(b"".join(parts).splitlines()) == sorted(case.read("text.txt").splitlines()), "the bytes differ")
+    check(len({len(p) // 1000000 for p in parts}) == 1, "the parts are not alike")
+
+
+@test
+def parts_are_given_back_when_what_came_of_them_is_on_disk(case):
+    p = start_parts(case)
+    case.write("go", "")
+    err = p.communicate(timeout=60 * SLOW)[1]
+    check(p.returncode == 0, err)
+    check(b"runs again" not in err, err)
+    check_parts(case)
+
+
+@test
+def parts_that_were_given_back_are_made_again(case):
+    p = start_parts(case)
+    p.kill()
+    p.wait()
+    os.unlink(glob.glob(case.path(".part.1.dagrun-2*"))[0])
+    case.write("go", "")
+    r = case.dagrun("resume", job_id(case))
+    check(b"is missing" in r.stderr, r.stderr)
+    check_parts(case)
+
+
 @test
 def F52_what_was_decided_is_not_swept_away_by_the_next_run(case):
     """The journal ends with the intent, as if dagrun had been killed then; one output has its name, the other has not."""

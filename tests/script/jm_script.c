@@ -189,8 +189,8 @@ static void print_vertex(struct script *s, const struct jm_effect *e)
 
 static void print_effect(struct script *s, const struct jm_effect *e)
 {
-	static const char *const names[] = {"journal", "start", "ack", "kill", "release", "verify", "want",
-		"fetch", "publish", "note", "end"};
+	static const char *const names[] = {"journal", "start", "ack", "kill", "release", "trim", "verify",
+		"want", "fetch", "publish", "note", "end"};
 
 	buffer_format(s->out, "  %s%s", names[e->kind], e->durable ? "!" : "");
 	switch (e->kind) {
@@ -204,6 +204,10 @@ static void print_effect(struct script *s, const struct jm_effect *e)
 		buffer_format(s->out, " on %u", e->node);
 		if (e->kind == JM_START && e->group)
 			buffer_format(s->out, " group %u of %u", e->group, e->group_size);
+		break;
+	case JM_TRIM:
+		buffer_format(s->out, " %s.%u to %u on %u", s->graph->stages[e->stage]->name, e->stream,
+			e->parts, e->node);
 		break;
 	case JM_WANT:
 		buffer_format(s->out, " %u on %u", e->shares, e->node);

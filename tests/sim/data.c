@@ -234,7 +234,10 @@ void data_on_open(struct sim *s, uint32_t self, uint32_t from, const Dagrun__Dat
 	struct attempt *a = node_find(node_of(s, self), (struct key){d->vertex, d->attempt});
 	struct reader r = reader_of(from, d);
 
-	if (a && (a->state == SEALED || (d->live && a->state != FAILED)))
+	if (a && a->state == SEALED && d->stream < GRAPH_PORTS_MAX && d->part < a->trimmed[d->stream]) {
+		sim_probe(s, PROBE_trimmed_read);
+		send_error(s, self, &r);
+	} else if (a && (a->state == SEALED || (d->live && a->state != FAILED)))
 		serve(s, self, a, &r, d->live, d->seq, d->credit);
 	else if (!a && d->live)
 		park(s, self, &r, d);

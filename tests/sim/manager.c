@@ -191,6 +191,9 @@ static void carry_out(struct sim *s, const struct jm_effect *e)
 		sim_probe(s, PROBE_released);
 		send_attempt(s, e, DAGRUN__ENVELOPE__BODY_KILL);
 		break;
+	case JM_TRIM:
+		send_trim(s, e);
+		break;
 	case JM_KILL:
 		send_attempt(s, e, DAGRUN__ENVELOPE__BODY_KILL);
 		break;

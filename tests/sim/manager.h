@@ -72,6 +72,7 @@ void shell_tick_nodes(struct sim *s);
 /* ---- manager_send.c ---- */
 void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__BodyCase body);
 void send_verify(struct sim *s, const struct jm_effect *e);
+void send_trim(struct sim *s, const struct jm_effect *e);
 void send_want(struct sim *s, const struct jm_effect *e);
 void send_start(struct sim *s, const struct jm_effect *e);
 

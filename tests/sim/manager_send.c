@@ -34,6 +34,24 @@ void send_verify(struct sim *s, const struct jm_effect *e)
 	sim_send(s, SIM_MANAGER, &n->session, &envelope);
 }
 
+void send_trim(struct sim *s, const struct jm_effect *e)
+{
+	struct manager_node *n = node_by_number(s, e->node);
+	const struct graph_stage *stage = s->use->stages[e->stage];
+	Dagrun__Trim trim = DAGRUN__TRIM__INIT;
+	SIM_ENVELOPE(envelope, TRIM);
+
+	if (!n)
+		return;
+	trim.first_vertex = stage->first_vertex;
+	trim.vertices = stage->width;
+	trim.stream = e->stream;
+	trim.parts = e->parts;
+	envelope.trim = &trim;
+	sim_probe(s, PROBE_trimmed);
+	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+}
+
 void send_want(struct sim *s, const struct jm_effect *e)
 {
 	struct manager_node *n = node_by_number(s, e->node);

@@ -209,6 +209,8 @@ static void ask(struct sim *s, uint32_t self, const struct attempt *a, size_t i,
 	d.channel = i;
 	d.reader = a->key.vertex;
 	d.reader_port = a->key.number;
+	d.stream = in->stream;
+	d.part = in->part;
 	if (in->node < n->peer_count && n->peers[in->node])
 		reading_ask(s, self, n->peers[in->node], &in->reading, open, &d);
 }
@@ -394,6 +396,7 @@ static void on_start(struct sim *s, uint32_t self, const Dagrun__Start *m)
 				(struct input){.vertex = in->vertices[i],
 					.attempt = source ? 0 : in->attempts[i],
 					.node = source ? 0 : in->nodes[i],
+					.stream = in->stream,
 					.part = in->part + (uint32_t)(c % parts),
 					.again = c % parts > 0,
 					.source = source,
@@ -533,6 +536,24 @@ static void on_attempts(struct sim *s, uint32_t self, const Dagrun__AttemptBatch
 	}
 }
 
+static void on_trim(struct sim_node *n, const Dagrun__Trim *m)
+{
+	struct attempt *a, *next;
+
+	HASH_ITER(hh, n->attempts, a, next)
+		if (a->key.vertex >= m->first_vertex && a->key.vertex - m->first_vertex < m->vertices &&
+			a->state == SEALED && m->stream < GRAPH_PORTS_MAX)
+			a->trimmed[m->stream] = DAG_MAX(a->trimmed[m->stream], m->parts);
+}
+
+static bool is_trimmed(const struct attempt *a)
+{
+	for (size_t i = 0; i < GRAPH_PORTS_MAX; i++)
+		if (a->trimmed[i])
+			return true;
+	return false;
+}
+
 static void on_verify(struct sim *s, uint32_t self, const Dagrun__Verify *m)
 {
 	struct sim_node *n = node_of(s, self);
@@ -542,7 +563,9 @@ static void on_verify(struct sim *s, uint32_t self, const Dagrun__Verify *m)
 
 	verified.vertex = m->vertex;
 	verified.attempt = m->attempt;
-	verified.error = !a || a->state != SEALED ? DAG_EMISSING : a->damaged ? DAG_ECORRUPT : 0;
+	verified.error = !a || a->state != SEALED || is_trimmed(a) ? DAG_EMISSING
+			 : a->damaged                              ? DAG_ECORRUPT
+								   : 0;
 	sim_probe(s, verified.error == DAG_ECORRUPT ? PROBE_corrupt_found : PROBE_intact);
 	e.verified = &verified;
 	sim_send(s, self, &n->manager, &e);
@@ -578,6 +601,9 @@ static void on_manager(struct sim *s, uint32_t self, const Dagrun__Envelope *e)
 		break;
 	case DAGRUN__ENVELOPE__BODY_KILL:
 		on_attempts(s, self, e->kill, true);
+		break;
+	case DAGRUN__ENVELOPE__BODY_TRIM:
+		on_trim(n, e->trim);
 		break;
 	case DAGRUN__ENVELOPE__BODY_VERIFY:
 		on_verify(s, self, e->verify);

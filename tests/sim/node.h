@@ -14,7 +14,7 @@ struct key {
 };
 
 struct input {
-	uint32_t vertex, attempt, node, part;
+	uint32_t vertex, attempt, node, stream, part;
 	bool source, live, have;
 	bool again; /* another part of the same producer */
 	uint64_t value;
@@ -51,7 +51,8 @@ struct attempt {
 	struct input *inputs;
 	size_t input_count, input_cap;
 	uint64_t value;
-	uint32_t emitted; /* blocks of its output */
+	uint32_t emitted;                  /* blocks of its output */
+	uint32_t trimmed[GRAPH_PORTS_MAX]; /* of each stream, the parts before it are gone */
 	struct serving *servings;
 	size_t serving_count, serving_cap;
 	struct pipe *pipes;

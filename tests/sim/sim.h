@@ -72,6 +72,8 @@
 	X(timed_out, "a vertex ran into its timeout")                                                        \
 	X(released, "an output was given back, as it was on disk")                                           \
 	X(released_again, "and its vertex ran again")                                                        \
+	X(trimmed, "parts of a shuffle were given back, as what was made of them was on disk")               \
+	X(trimmed_read, "and one of them was asked for")                                                     \
 	X(output_kept, "what was on disk was kept over a resume")                                            \
 	X(output_removed, "or somebody had removed it")                                                      \
 	X(reader_freed, "a reader heard that its input's node is gone")                                      \
