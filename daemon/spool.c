@@ -25,6 +25,8 @@ struct spool {
 	int memory_lock, lock;
 	uint64_t budget, memory_used, disk_used, pooled;
 	uint32_t last_id;
+	uint32_t cold; /* the segment on disk that forget_pages looked at last */
+	int cold_fd;
 	struct spool_segment *segments;
 	struct spool_segment *free[CLASSES];
 	void (*on_removed)(void *ctx, uint32_t segment);
@@ -157,7 +159,7 @@ int spool_new(const char *node, const char *folder, uint64_t memory_budget, stru
 
 	s->folder = base_strdup(folder);
 	s->budget = memory_budget;
-	s->lock = s->memory_lock = -1;
+	s->lock = s->memory_lock = s->cold_fd = -1;
 	r = open_folders(s, node, diag);
 	if (r < 0) {
 		free(s->folder);
@@ -241,6 +243,8 @@ void spool_destroy(struct spool **spool)
 		close(s->memory_lock);
 	}
 	close(s->lock);
+	if (s->cold_fd >= 0)
+		close(s->cold_fd);
 	free(s->memory_folder);
 	free(s->folder);
 	free(s);
@@ -377,16 +381,37 @@ unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 	return segment->base;
 }
 
+/* A hole there would have to wait for what is on its way to the disk; its pages can go at once. */
+static void forget_pages(
+	struct spool *s, const struct spool_segment *segment, uint64_t offset, uint64_t length)
+{
+	if (s->cold != segment->id) {
+		if (s->cold_fd >= 0)
+			close(s->cold_fd);
+		s->cold_fd = spool_open(s, segment, false);
+		s->cold = segment->id;
+	}
+	if (s->cold_fd >= 0)
+		posix_fadvise(s->cold_fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
+}
+
 void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)
 {
 	uint64_t first = (offset + PAGE - 1) & ~(PAGE - 1), end = (offset + length) & ~(PAGE - 1);
 	struct spool_segment *segment = spool_find(s, id);
-	unsigned char *base = segment && first < end ? spool_map(s, segment) : NULL;
+	unsigned char *base;
 
+	if (!segment || first >= end)
+		return;
+	if (!segment->in_memory) {
+		forget_pages(s, segment, first, end - first);
+		return;
+	}
+	base = spool_map(s, segment);
 	if (!base || madvise(base + first, end - first, MADV_REMOVE) < 0)
 		return; /* it goes with the segment */
 	segment->holes += end - first;
-	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= end - first;
+	s->memory_used -= end - first;
 }
 
 uint64_t spool_used(const struct spool *s)

@@ -49,7 +49,7 @@ void spool_ref(struct spool_segment *segment);
 void spool_unref(struct spool *spool, struct spool_segment *segment);
 void spool_on_removed(struct spool *spool, void (*on_removed)(void *ctx, uint32_t segment), void *ctx);
 struct spool_segment *spool_find(const struct spool *spool, uint32_t id);
-/* The bytes are not needed any more: the whole pages among them go. */
+/* The bytes are not needed any more: the whole pages of memory among them go. */
 void spool_punch(struct spool *spool, uint32_t segment, uint64_t offset, uint64_t length);
 /* A descriptor of the caller's; negative with errno. */
 int spool_open(const struct spool *spool, const struct spool_segment *segment, bool writable);

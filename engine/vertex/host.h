@@ -20,6 +20,7 @@ struct host_segment {
 	unsigned char *base;
 	uint64_t size;
 	bool writable;
+	bool on_disk;
 	bool granted;  /* ours to write to until it is retired */
 	bool kept;     /* blocks of the running attempt lie in it, which its index will name */
 	uint32_t open; /* blocks that are being filled */
@@ -100,6 +101,8 @@ void host_changed(struct host *host);
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len);
 /* The bytes of a block in a mapped segment; NULL where it does not lie in one. The caller holds host.lock. */
 const unsigned char *host_locate(struct host *host, const struct block_ref *ref);
+/* The block will be read soon: where it lies on a disk, it is fetched from there. Takes host.lock. */
+void host_prefetch(struct host *host, const struct block_ref *ref);
 struct host_segment *host_find_segment(struct host *host, uint32_t id);
 /* NULL where it cannot be mapped. The descriptor stays the caller's. */
 struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable);

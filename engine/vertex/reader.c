@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PREFETCH 8u              /* blocks of a channel, and channels of a port */
 #define CONSUMED_STEP (1u << 20) /* bytes of a live channel, that are told together */
 
 static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
@@ -143,6 +144,25 @@ static int check_end(struct in_channel *ch)
 	return DAG_ECORRUPT;
 }
 
+static void prefetch(struct dag_vertex *v, struct in_channel *ch)
+{
+	uint32_t end = DAG_MIN(ch->next_block + PREFETCH, ch->part->block_count);
+
+	for (; ch->prefetched < end; ch->prefetched++)
+		host_prefetch(v->host, &ch->index.blocks[ch->part->first_block + ch->prefetched]);
+}
+
+/* The first blocks of those that are read next. */
+static void prefetch_producers(struct dag_vertex *v, struct in_port *p)
+{
+	for (uint32_t i = p->current; i < p->producers && i - p->current < PREFETCH; i++) {
+		struct in_channel *ch = &p->channels[i];
+
+		if (ch->state == CHANNEL_OPEN && ch->kind == HOST_CHANNEL_SEALED && ch->part)
+			prefetch(v, ch);
+	}
+}
+
 static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 {
 	const struct block_ref *ref;
@@ -150,6 +170,7 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 
 	if (ch->next_block == ch->part->block_count)
 		return 0;
+	prefetch(v, ch);
 	ref = &ch->index.blocks[ch->part->first_block + ch->next_block++];
 	pthread_mutex_lock(&v->host->lock);
 	data = host_locate(v->host, ref);
@@ -453,6 +474,7 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		if (n != 0)
 			return n;
 		p->current++;
+		prefetch_producers(v, p);
 	}
 	return 0;
 }

@@ -2,11 +2,14 @@
 /* Segments of the spool in a host: those it reads, and the one that it writes to. */
 #include "host.h"
 
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define AHEAD_LEAST (4u << 20) /* bytes of a segment behind which another is asked for ahead, */
-#define AHEAD_LEFT (1u << 20)  /* and what of it is left then, beside an eighth */
+#define PAGE 4096u
+#define AHEAD_LEFT (1u << 20) /* and what of it is left then, beside an eighth */
 
 struct host_segment *host_find_segment(struct host *host, uint32_t id)
 {
@@ -36,6 +39,28 @@ void host_drop_segment(struct host *host, uint32_t id)
 	free(s);
 }
 
+static bool is_on_disk(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
+}
+
+void host_prefetch(struct host *host, const struct block_ref *ref)
+{
+	const unsigned char *data;
+	uintptr_t skew;
+	bool on_disk;
+
+	pthread_mutex_lock(&host->lock);
+	data = host_locate(host, ref);
+	on_disk = data && host_find_segment(host, ref->segment)->on_disk;
+	pthread_mutex_unlock(&host->lock);
+	skew = (uintptr_t)data % PAGE;
+	if (on_disk)
+		madvise((void *)(data - skew), ref->length + skew, MADV_WILLNEED);
+}
+
 struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable)
 {
 	struct host_segment *s = host_find_segment(host, id);
@@ -49,7 +74,12 @@ struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t s
 	if (base == MAP_FAILED)
 		return NULL;
 	s = base_alloc(sizeof(*s));
-	*s = (struct host_segment){.id = id, .base = base, .size = size, .writable = writable};
+	*s = (struct host_segment){
+		.id = id, .base = base, .size = size, .writable = writable, .on_disk = is_on_disk(fd)};
+	/* What lies behind a block is mostly not for us: the kernel shall not read it, or zero it, on its
+	 * own. */
+	if (s->on_disk)
+		madvise(base, size, MADV_RANDOM);
 	HASH_ADD(hh, host->segments, id, sizeof(s->id), s);
 	return s;
 }

@@ -59,7 +59,7 @@ struct in_channel {
 	struct in_pipe *pipe;  /* or NULL. Guarded by host.lock. */
 	struct index_view index;
 	const struct index_part *part; /* SEALED */
-	uint32_t next_block;
+	uint32_t next_block, prefetched;
 	struct source *source; /* SOURCE, and LIVE ones that are raw */
 	bool raw;
 	struct raw_reader raw_reader;

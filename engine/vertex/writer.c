@@ -16,7 +16,7 @@
 #define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
 #define LIVE_BLOCK_MAX (256u << 10)
 #define FIRST_BLOCK 4096u
-#define OWN_BLOCK (64u << 10) /* bytes of a block that is written by a call */
+#define OWN_BLOCK (8u << 10) /* bytes of a block that is written by a call */
 #define SPACE_STEP_MIN (1u << 20)
 #define SPACE_STEP_MAX (64u << 20)
 #define SPACE_STEP_LIVE (4u << 20)
