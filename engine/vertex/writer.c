@@ -14,7 +14,9 @@
 #include <errno.h>
 
 #define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
-#define LIVE_BLOCK_MAX (256u << 10)
+#define DIRECT_BLOCK_MAX                                                                                     \
+	(256u << 10) /* of a fifo or direct pipe: so large that a few fit into the caches                    \
+		      */
 #define FIRST_BLOCK 4096u
 #define OWN_BLOCK (8u << 10) /* bytes of a block that is written by a call */
 #define SPACE_STEP_MIN (1u << 20)
@@ -56,8 +58,8 @@ void writer_init(struct dag_vertex *v)
 			s->codec = codec_new(kind_of(s));
 		s->block_size = VERTEX_BUFFER / s->spec->parts;
 		s->block_size = DAG_MIN(DAG_MAX(s->block_size, BLOCK_SIZE_MIN), BLOCK_SIZE_MAX);
-		if (is_live(s) || is_fifo(s))
-			s->block_size = DAG_MIN(s->block_size, LIVE_BLOCK_MAX);
+		if (is_fifo(s))
+			s->block_size = DAG_MIN(s->block_size, DIRECT_BLOCK_MAX);
 		for (uint32_t p = 0; p < s->spec->parts; p++) {
 			s->parts[p].next_size = FIRST_BLOCK;
 			s->parts[p].limit = s->spec->elastic ? UINT64_MAX : v->window;
@@ -103,9 +105,12 @@ static int write_own(struct dag_vertex *v, const struct out_part *p, uint64_t si
 
 static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need)
 {
-	uint64_t size = DAG_MAX(p->next_size, need), step;
+	uint64_t size, step;
 	int r;
 
+	if (is_live(s) && !p->piped && pipe_takes(v, p))
+		p->next_size = s->block_size = DAG_MIN(s->block_size, DIRECT_BLOCK_MAX);
+	size = DAG_MAX(p->next_size, need);
 	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
 	p->block_records = 0;
 	if (is_fifo(s)) {
@@ -116,7 +121,7 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	step = DAG_MIN(DAG_MAX(v->port_bytes[s->spec->port], SPACE_STEP_MIN), SPACE_STEP_MAX);
 	if (is_live(s))
 		step = SPACE_STEP_LIVE;
-	if (is_live(s) && pipe_takes(v, p))
+	if (p->piped)
 		r = pipe_room(v, p, BLOCK_HEADER_SIZE + size);
 	else
 		r = host_space_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
