@@ -63,6 +63,27 @@ def wordcount(args):
         shutil.rmtree(path) if os.path.isdir(path) else os.path.exists(path) and os.unlink(path)
 
 
+def toppages(args):
+    log = generate(args, "log", "gen_log", args.size)
+    out = {name: os.path.join(args.dir, "top-" + name) for name in ("ours", "one", "two", "mawk", "duckdb", "polars")}
+    awk = "mawk '{c[$7]++} END {for (p in c) print p \"\\t\" c[p]}' "
+    few = ["mawk and sort", "DuckDB, 2 threads", "Polars, 2 threads"]
+    values = turns(args.rounds, {
+        "dagrun, standard vertices": lambda: timed([DAGRUN, "run", "-q", "--slots", "2", os.path.join(BENCH, "toppages.yaml"), "-p", f"log={log}",
+                                                    "-p", f"out={out['ours']}"]),
+        "plain C, one thread": lambda: timed(["sh", "-c", f"{program('top_plain')} {log} > {out['one']}"]),
+        "plain C, two threads": lambda: timed(["sh", "-c", f"{program('top_plain')} {log} 2 > {out['two']}"]),
+        few[0]: lambda: timed(["sh", "-c", f"{awk}{log} | LC_ALL=C sort -k2,2nr | head > {out['mawk']}"]) if have("mawk") else None,
+        few[1]: lambda: peer("toppages.py", "duckdb", log, out["duckdb"]),
+        few[2]: lambda: peer("toppages.py", "polars", log, out["polars"]),
+    }, few=few)
+    same(*out.values())
+    table(f"The ten pages asked for most in {args.size} of an access log; all files are the same bytes; the start of Python is left out", values, "s")
+    ratios(values, "dagrun, standard vertices")
+    for path in (log, *out.values()):
+        os.path.exists(path) and os.unlink(path)
+
+
 def sort(args):
     text = generate(args, "lines", "gen_sort", args.sort, memory=True)
     folder = memory_folder(args)
@@ -242,4 +263,4 @@ def stalled(args):
         f"(PSS) with the stall, {max(x for s, x in memory if not s):.0f} MiB without.")
 
 
-ALL = [wordcount, sort, external, shuffle, parts, pipe, keys, records, files, stalled]
+ALL = [wordcount, toppages, sort, external, shuffle, parts, pipe, keys, records, files, stalled]

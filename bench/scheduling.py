@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast vertices are started, run and noted: wide stages, chains, layers, stencils, programs."""
 import os
+import random
 import statistics
 import subprocess
 import time
@@ -129,6 +130,29 @@ def layered(args):
     table("1,000 layers of 64 vertices, pointwise, one record each, journal on", values, "vertices/s", 0)
 
 
+def shapes(args):
+    """Graphs of other forms: one vertex feeds all and all feed one; a tree of pairs; layers whose vertices read two drawn at random."""
+    n, depth = 1 << 16, 16
+    fan = write(args, "fan.yaml", "stages:\n  one: {plugin: bench, entry: first}\n"
+                f"  many: {{plugin: bench, entry: work, params: {{ns: 0}}, width: {n}}}\n  end: {{plugin: bench, entry: work, params: {{ns: 0}}}}\n"
+                "flow:\n  - {from: one, to: many, pattern: '>>', partition: {by: all}}\n  - {from: many, to: end, pattern: '>>'}\n")
+    tree = write(args, "tree.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {n}}}\n"
+                 + "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: 0}}, width: {n >> i}}}\n" for i in range(1, depth + 1))
+                 + f"flow: [{' >= '.join(f's{i}' for i in range(depth + 1))}]\n")
+    draw = random.Random(1)
+    width, layers = 256, 64
+    pairs = [[[a, b] for b in range(width) for a in sorted(draw.sample(range(width), 2))] for _ in range(1, layers)]
+    drawn = write(args, "random.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {width}}}\n"
+                  + "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: 0}}, width: {width}}}\n" for i in range(1, layers))
+                  + "flow:\n" + "".join(f"  - {{from: s{i}, to: s{i + 1}, pattern: {{list: {p}}}}}\n" for i, p in enumerate(pairs)))
+    values = turns(args.rounds, {
+        f"a fan: 1, {n:,} that read it, 1 that reads all": lambda: (n + 2) / dagrun(fan),
+        f"a tree: {n:,} to 1 by pairs": lambda: (2 * n - 1) / dagrun(tree),
+        f"{layers} layers of {width}, each vertex reads two drawn at random": lambda: width * layers / dagrun(drawn),
+    })
+    table("Graphs of other forms, one record a channel, journal on", values, "vertices/s", 0)
+
+
 def stencil(args):
     """Task Bench's METG(50 %): the shortest vertices with which half of the time is work."""
     depth, rows = 200, {}
@@ -198,4 +222,4 @@ def both(command):
     return time.perf_counter() - started
 
 
-ALL = [startup, vertices, added, shuffle_plan, chain, layered, stencil, programs, overhead]
+ALL = [startup, vertices, added, shuffle_plan, chain, layered, shapes, stencil, programs, overhead]

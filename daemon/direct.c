@@ -27,6 +27,11 @@ static int new_pipe(void)
 	return -1;
 }
 
+static int copy_of(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 /* The host's end of it: what is shared, then the other's bell. */
 static void tell(
 	struct host *host, uint32_t task, bool writes, uint32_t port, uint32_t number, int shared, int bell)
@@ -61,26 +66,25 @@ static void add_segment(struct direct *d, struct host *reader, struct spool_segm
 void direct_begin(struct attempt *a, uint32_t stream, uint32_t part, struct live_part *lp)
 {
 	struct input_channel *ch;
-	int shared[2], bell[2];
+	struct host *reader;
 	struct direct *d;
+	int fds[4]; /* what is shared, twice, and the bells of reader and writer */
 
 	if (lp->expected != 1 || lp->reader_count != 1 || lp->readers[0].closed ||
 		*(bool *)lp->readers[0].owner)
 		return;
 	ch = lp->readers[0].owner;
+	reader = ch->reader->host;
 	if (!can_go(a, &a->streams[stream], lp, ch))
 		return;
-	shared[0] = new_pipe();
-	shared[1] = shared[0] < 0 ? -1 : fcntl(shared[0], F_DUPFD_CLOEXEC, 3);
-	bell[0] = fcntl(ch->reader->host->bell, F_DUPFD_CLOEXEC, 3);
-	bell[1] = fcntl(a->host->bell, F_DUPFD_CLOEXEC, 3);
-	if (shared[1] < 0 || bell[0] < 0 || bell[1] < 0) { /* it goes on as it does */
-		for (int i = 0; i < 2; i++) {
-			if (shared[i] >= 0)
-				close(shared[i]);
-			if (bell[i] >= 0)
-				close(bell[i]);
-		}
+	fds[0] = new_pipe();
+	fds[1] = copy_of(fds[0]);
+	fds[2] = copy_of(reader->bell);
+	fds[3] = copy_of(a->host->bell);
+	if (fds[0] < 0 || fds[1] < 0 || fds[2] < 0 || fds[3] < 0) { /* it goes on as it does */
+		for (int i = 0; i < 4; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
 		return;
 	}
 	d = base_alloc(sizeof(*d));
@@ -89,9 +93,9 @@ void direct_begin(struct attempt *a, uint32_t stream, uint32_t part, struct live
 	a->directs = d;
 	lp->direct = true;
 	for (size_t i = 0; i < a->host->grant_count; i++)
-		add_segment(d, ch->reader->host, a->host->grants[i]);
-	tell(ch->reader->host, ch->reader->task, false, ch->port, ch->producer, shared[1], bell[1]);
-	tell(a->host, a->task, true, stream, part, shared[0], bell[0]);
+		add_segment(d, reader, a->host->grants[i]);
+	tell(reader, ch->reader->task, false, ch->port, ch->producer, fds[0], fds[3]);
+	tell(a->host, a->task, true, stream, part, fds[1], fds[2]);
 }
 
 void direct_granted(struct host *host, struct spool_segment *segment)

@@ -44,7 +44,7 @@ static void begin_end(struct manager *m, int error, const char *text)
 	uv_stop(&m->loop);
 }
 
-static void carry_out(struct manager *m, const struct jm_effect *e)
+static void carry_out(struct manager *m, const struct deferred *e)
 {
 	switch (e->kind) {
 	case JM_ACK:
@@ -54,7 +54,7 @@ static void carry_out(struct manager *m, const struct jm_effect *e)
 		nodes_send_attempt(m, JM_KILL, e->node, e->vertex, e->attempt);
 		break;
 	case JM_TRIM:
-		nodes_send_trim(m, e);
+		nodes_send_trim(m, e->node, e->stage, e->stream, e->parts);
 		break;
 	case JM_FETCH:
 		outputs_fetch(m, e->output, e->vertex, e->attempt, e->node);
@@ -70,14 +70,26 @@ static void carry_out(struct manager *m, const struct jm_effect *e)
 	}
 }
 
+static struct deferred deferred_of(const struct manager *m, const struct jm_effect *e)
+{
+	return (struct deferred){.seq = m->journaled,
+		.kind = e->kind,
+		.node = e->node,
+		.vertex = e->vertex,
+		.attempt = e->attempt,
+		.output = e->output,
+		.error = e->error,
+		.text = (char *)e->text};
+}
+
 static void defer(struct manager *m, const struct jm_effect *e)
 {
 	struct deferred *d = DAG_APPEND(m->deferred, m->deferred_count, m->deferred_cap);
 
 	if (e->kind != JM_ACK && e->kind != JM_RELEASE && e->kind != JM_TRIM)
 		journal_hurry(m->journal);
-	*d = (struct deferred){m->journaled, *e};
-	d->effect.text = e->text ? base_strdup(e->text) : NULL;
+	*d = deferred_of(m, e);
+	d->text = e->text ? base_strdup(e->text) : NULL;
 }
 
 static void run_deferred(struct manager *m, uint64_t durable)
@@ -86,8 +98,8 @@ static void run_deferred(struct manager *m, uint64_t durable)
 		!m->ending) {
 		struct deferred e = m->deferred[m->deferred_first++];
 
-		carry_out(m, &e.effect);
-		free((char *)e.effect.text);
+		carry_out(m, &e);
+		free(e.text);
 	}
 	if (m->deferred_first == m->deferred_count)
 		m->deferred_first = m->deferred_count = 0;
@@ -95,6 +107,8 @@ static void run_deferred(struct manager *m, uint64_t durable)
 
 static void run_effect(struct manager *m, const struct jm_effect *e)
 {
+	struct deferred now = deferred_of(m, e);
+
 	if (e->durable &&
 		(m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
 		/* A job that fails because its journal cannot be written would wait for ever. */
@@ -118,7 +132,7 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 		progress_say(m, "%s", e->text);
 		break;
 	default:
-		carry_out(m, e);
+		carry_out(m, &now);
 	}
 }
 
@@ -433,7 +447,7 @@ void manager_end(struct manager *m)
 	jm_destroy(&m->jm);
 	progress_destroy(m);
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
-		free((char *)m->deferred[i].effect.text);
+		free(m->deferred[i].text);
 	free(m->deferred);
 	free(m->counters);
 	quarantine_destroy(m);

@@ -109,19 +109,19 @@ void nodes_send_attempt(
 	}
 }
 
-void nodes_send_trim(struct manager *m, const struct jm_effect *effect)
+void nodes_send_trim(struct manager *m, uint32_t number, uint32_t stage, uint32_t stream, uint32_t parts)
 {
-	const struct graph_stage *stage = m->graph->stages[effect->stage];
-	struct node *node = nodes_find(m, effect->node);
+	const struct graph_stage *s = m->graph->stages[stage];
+	struct node *node = nodes_find(m, number);
 	Dagrun__Trim trim = DAGRUN__TRIM__INIT;
 	SESSION_ENVELOPE(e, TRIM);
 
 	if (!node)
 		return;
-	trim.first_vertex = stage->first_vertex;
-	trim.vertices = stage->width;
-	trim.stream = effect->stream;
-	trim.parts = effect->parts;
+	trim.first_vertex = s->first_vertex;
+	trim.vertices = s->width;
+	trim.stream = stream;
+	trim.parts = parts;
 	e.trim = &trim;
 	session_send(node->session, &e);
 }

@@ -80,7 +80,18 @@ struct counter {
 
 struct deferred {
 	uint64_t seq;
-	struct jm_effect effect; /* its text is our own */
+	enum jm_effect_kind kind;
+	uint32_t node;
+	union { /* as in struct jm_effect */
+		struct {
+			uint32_t vertex, attempt, output;
+		};
+		struct {
+			uint32_t stage, stream, parts;
+		};
+	};
+	int error;
+	char *text;
 };
 
 struct manager {
@@ -166,7 +177,7 @@ void nodes_send_start(struct manager *m, const struct jm_effect *e);
 void nodes_send_attempt(
 	struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
 void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares, uint32_t least);
-void nodes_send_trim(struct manager *m, const struct jm_effect *effect);
+void nodes_send_trim(struct manager *m, uint32_t node, uint32_t stage, uint32_t stream, uint32_t parts);
 /* Tells all daemons that the job has ended. */
 void nodes_end_job(struct manager *m);
 bool nodes_quiet(const struct manager *m);

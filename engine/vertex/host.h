@@ -71,6 +71,7 @@ struct host {
 	bool exiting;
 	_Atomic bool spoiled; /* a vertex failed: nothing more is begun, and the daemon ends us */
 	struct host_segment *segments;
+	_Atomic bool has_disk; /* some of them lie on one */
 	struct host_plugin *plugins;
 	struct host_stage *stages;
 	struct host_space space;

@@ -148,6 +148,8 @@ static void prefetch(struct dag_vertex *v, struct in_channel *ch)
 {
 	uint32_t end = DAG_MIN(ch->next_block + PREFETCH, ch->part->block_count);
 
+	if (!v->host->has_disk)
+		return;
 	for (; ch->prefetched < end; ch->prefetched++)
 		host_prefetch(v->host, &ch->index.blocks[ch->part->first_block + ch->prefetched]);
 }
@@ -155,7 +157,8 @@ static void prefetch(struct dag_vertex *v, struct in_channel *ch)
 /* The first blocks of those that are read next. */
 static void prefetch_producers(struct dag_vertex *v, struct in_port *p)
 {
-	for (uint32_t i = p->current; i < p->producers && i - p->current < PREFETCH; i++) {
+	for (uint32_t i = p->current; v->host->has_disk && i < p->producers && i - p->current < PREFETCH;
+		i++) {
 		struct in_channel *ch = &p->channels[i];
 
 		if (ch->state == CHANNEL_OPEN && ch->kind == HOST_CHANNEL_SEALED && ch->part)

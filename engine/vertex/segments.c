@@ -80,6 +80,7 @@ struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t s
 	 * own. */
 	if (s->on_disk)
 		madvise(base, size, MADV_RANDOM);
+	host->has_disk = host->has_disk || s->on_disk;
 	HASH_ADD(hh, host->segments, id, sizeof(s->id), s);
 	return s;
 }

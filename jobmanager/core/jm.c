@@ -27,13 +27,27 @@
  */
 #include "state.h"
 
+/* What could not be found again, or undone. */
+static bool waits_for_facts(enum jm_effect_kind kind)
+{
+	switch (kind) {
+	case JM_ACK:
+	case JM_RELEASE:
+	case JM_TRIM:
+	case JM_PUBLISH:
+	case JM_END:
+		return true;
+	default:
+		return false;
+	}
+}
+
 struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 {
 	struct jm_effect *e = DAG_APPEND(jm->effects, jm->effect_count, jm->effect_cap);
 
 	e->kind = kind;
-	e->durable = kind == JM_ACK || kind == JM_RELEASE || kind == JM_TRIM || kind == JM_PUBLISH ||
-		     kind == JM_END;
+	e->durable = waits_for_facts(kind);
 	return e;
 }
 

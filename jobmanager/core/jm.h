@@ -152,10 +152,18 @@ enum jm_effect_kind {
 struct jm_effect {
 	enum jm_effect_kind kind;
 	bool durable;
-	uint32_t node, vertex, attempt, output, shares;
-	uint32_t least;                /* WANT: that are of no use in parts */
-	uint32_t stage, stream, parts; /* TRIM */
-	uint32_t group;                /* START: members of one number share a host; 0: a host of its own */
+	uint32_t node;
+	union {
+		struct {
+			uint32_t vertex, attempt, output;
+		};
+		struct {
+			uint32_t stage, stream, parts; /* TRIM */
+		};
+	};
+	uint32_t shares;
+	uint32_t least; /* WANT: that are of no use in parts */
+	uint32_t group; /* START: members of one number share a host; 0: a host of its own */
 	uint32_t group_size;
 	int error;
 	const char *text; /* until the next step */

@@ -14,9 +14,9 @@ CORE = "jobmanager/core/"
 BUGS = [
     # name, file, what is there, what is put in its place
     ("late ends count", CORE + "jm.c", "	if (!jm_is_live(jm, event->vertex, event->attempt, event->node)) {", "	if (jm->vertices[event->vertex].state != JM_RUNNING) {"),
-    ("acknowledge before the commit is durable", CORE + "jm.c", "e->durable = kind == JM_ACK || kind == JM_RELEASE", "e->durable = kind == JM_RELEASE"),
-    ("publish before the intent is durable", CORE + "jm.c", "kind == JM_RELEASE || kind == JM_PUBLISH || kind == JM_END", "kind == JM_RELEASE || kind == JM_END"),
-    ("end before it is durable", CORE + "jm.c", "kind == JM_PUBLISH || kind == JM_END", "kind == JM_PUBLISH"),
+    ("acknowledge before the commit is durable", CORE + "jm.c", "	case JM_ACK:\n	case JM_RELEASE:\n	case JM_TRIM:", "	case JM_RELEASE:\n	case JM_TRIM:"),
+    ("publish before the intent is durable", CORE + "jm.c", "	case JM_TRIM:\n	case JM_PUBLISH:\n", "	case JM_TRIM:\n"),
+    ("end before it is durable", CORE + "jm.c", "	case JM_PUBLISH:\n	case JM_END:\n		return true;", "	case JM_PUBLISH:\n		return true;"),
     ("publish while vertices are missing", CORE + "jm.c", "(jm->vertices_left && jm->fate", "(jm->vertices_left > 1 && jm->fate"),
     ("a fetch of an old attempt counts", CORE + "output.c", "jm->vertices[event->vertex].attempt != event->attempt)\n		return;", "false)\n		return;"),
     ("the end is forgotten", CORE + "jm.c", '	jm_fact(jm, "ended %d %s", error, text);\n', ""),
@@ -29,6 +29,9 @@ BUGS = [
     ("consumers are not told of a loss", CORE + "vertices.c", "		if (was_done)\n			count_for_consumers(jm, vertex, false);", "		(void)was_done;"),
     ("what is only fetched counts as on disk", CORE + "output.c", "	if (event->flag)\n		on_synced", "	if (true)\n		on_synced"),
     ("what vertices read is given back", CORE + "output.c", "	return s->first_out != GRAPH_NONE;", "	return false;"),
+    ("parts that are still to be read are given back", CORE + "trim.c", "jm->vertices[s->first_vertex + *released].released)", "true)"),
+    ("parts that others read too are given back", CORE + "trim.c", "		if (e != edge && e->stream == edge->stream)\n			return false;", "		(void)e;"),
+    ("parts are given back before what came of them is known to be on disk", CORE + "jm.c", "	case JM_RELEASE:\n	case JM_TRIM:\n", "	case JM_RELEASE:\n"),
     ("an output that is written anew is not noted", CORE + "output.c", "	if (jm->outputs[output].synced)\n		jm_fact", "	if (false)\n		jm_fact"),
     ("a file is written over before that is durable", CORE + "output.c", "	e->durable = state->anew;\n", "	(void)e;\n"),
     ("a reset does not fence", CORE + "vertices.c", "		v->fenced = v->highest;", "		(void)0;"),

@@ -447,6 +447,41 @@ static void test_spool_recycles_and_spills(void **state)
 	os_remove_tree(folder);
 }
 
+/* Whole pages go, and no other byte; what has got holes is not filled again. */
+static void test_spool_gives_back_what_is_not_needed(void **state)
+{
+	char folder[64], node[32];
+	struct spool_segment *a, *b;
+	struct dag_diag diag = {0};
+	struct spool *spool;
+	unsigned char *base;
+	uint64_t used;
+	uint32_t id;
+
+	(void)state;
+	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
+	assert_int_equal(spool_new(node, unit_folder(folder), 6 << 20, &spool, &diag), 0);
+	assert_int_equal(spool_take(spool, 4 << 20, &a), 0);
+	base = spool_map(spool, a);
+	memset(base, 7, a->size);
+	used = spool_used(spool);
+	spool_punch(spool, a->id, 4000, 4096 + 4096); /* 4000 to 12192: one page of them is whole */
+	assert_int_equal(used - spool_used(spool), 4096);
+	assert_true(base[4095] == 7 && base[4096] == 0 && base[8191] == 0 && base[8192] == 7);
+	spool_punch(spool, a->id, 8192, 4095);
+	assert_int_equal(used - spool_used(spool), 4096);
+	spool_punch(spool, a->id, 1 << 20, 3 << 20);
+	assert_int_equal(spool_take(spool, 4 << 20, &b), 0);
+	assert_true(b->in_memory); /* there is room for it now */
+	id = a->id;
+	spool_unref(spool, a);
+	assert_int_equal(spool_take(spool, 4 << 20, &a), 0);
+	assert_int_not_equal(a->id, id);
+	spool_destroy(&spool);
+	dag_diag_fini(&diag);
+	os_remove_tree(folder);
+}
+
 /* ---- spawning ---- */
 
 /* F36: a child has the descriptors that were meant for it, and no other. */
@@ -587,6 +622,7 @@ int main(void)
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
 		T(test_keys_let_only_friends_in), T(test_mover_in_a_thread), T(test_mover_on_the_loop),
 		T(test_journal_keeps_facts_in_order), cmocka_unit_test(test_spool_recycles_and_spills),
+		cmocka_unit_test(test_spool_gives_back_what_is_not_needed),
 		cmocka_unit_test(test_keep_goes_on_after_a_full_disk),
 		cmocka_unit_test(test_spawn_passes_only_what_is_meant),
 		cmocka_unit_test(test_cgroup_writes_what_the_kernel_reads)};
