@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PARTS_MAX 64u /* of a stream: each takes memory of its own */
+#define PARTS_MAX 16u /* of a stream: each takes 4 MiB */
 
 /* Memory of which no block has come by it yet; negative where there is none. */
 static int new_pipe(void)

@@ -7,14 +7,16 @@
 
 #include <stdlib.h>
 
-#define BLOCKS 16u /* of a part, before any is filled again */
+#define BLOCKS 16u /* of a stream, over its parts, before any is filled again */
 
-static struct fifo_block *take_spare(struct host *host, struct out_part *p, uint64_t size)
+static struct fifo_block *take_spare(
+	struct host *host, const struct out_stream *s, struct out_part *p, uint64_t size)
 {
+	uint32_t enough = DAG_MAX(BLOCKS / s->spec->parts, 2u);
 	struct fifo_block *block = NULL;
 
 	pthread_mutex_lock(&host->lock);
-	while (!block && p->spares && p->fifo_blocks >= BLOCKS) {
+	while (!block && p->spares && p->fifo_blocks >= enough) {
 		block = p->spares;
 		p->spares = block->next;
 		if (block->size < size) { /* first blocks are small */
@@ -27,9 +29,9 @@ static struct fifo_block *take_spare(struct host *host, struct out_part *p, uint
 	return block;
 }
 
-void fifo_begin(struct dag_vertex *v, struct out_part *p, uint64_t size)
+void fifo_begin(struct dag_vertex *v, const struct out_stream *s, struct out_part *p, uint64_t size)
 {
-	p->fifo = take_spare(v->host, p, size);
+	p->fifo = take_spare(v->host, s, p, size);
 	if (!p->fifo) {
 		p->fifo = writer_block_room(sizeof(*p->fifo) + size);
 		p->fifo->part = p;

@@ -203,7 +203,7 @@ void *writer_block_room(uint64_t size);
 
 /* fifo.c: from one thread of this host to others, without a copy */
 /* The part's current block. */
-void fifo_begin(struct dag_vertex *v, struct out_part *p, uint64_t size);
+void fifo_begin(struct dag_vertex *v, const struct out_stream *s, struct out_part *p, uint64_t size);
 /* It is complete: its readers get it, when their queues have room. */
 void fifo_put(struct dag_vertex *v, struct out_part *p, uint32_t len);
 /* A reader has done with it; the caller holds host.lock. */

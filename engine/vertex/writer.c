@@ -114,7 +114,7 @@ static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
 	p->block_records = 0;
 	if (is_fifo(s)) {
-		fifo_begin(v, p, size);
+		fifo_begin(v, s, p, size);
 		return 0;
 	}
 	/* Segments grow with what the attempt has written; live ones stay small, to stay in the caches. */
