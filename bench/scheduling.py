@@ -12,15 +12,17 @@ WIDE = "stages: {a: {plugin: bench, entry: nothing, width: %d}}\n"
 
 
 def layers(args, depth, width, ns=0, pattern=">="):
-    """A file of `depth` stages of `width` vertices that each work for `ns` nanoseconds."""
-    lines = [f"stages:\n  s0: {{plugin: bench, entry: first, width: {width}}}"]
-    lines += [f"  s{i}: {{plugin: bench, entry: work, params: {{ns: {ns}}}}}" for i in range(1, depth)]
+    """A file of `depth` stages of `width` vertices that each work for `ns` nanoseconds; width and pattern may be functions of the stage's number."""
+    of = lambda what, i: what(i) if callable(what) else what
+    lines = [f"stages:\n  s0: {{plugin: bench, entry: first, width: {of(width, 0)}}}"]
+    own = lambda i: f", width: {width(i)}" if callable(width) else ""
+    lines += [f"  s{i}: {{plugin: bench, entry: work, params: {{ns: {ns}}}{own(i)}}}" for i in range(1, depth)]
     if pattern == ">=":
         lines.append("flow: [" + ", ".join(f"s{i} >= s{i + 1}" for i in range(depth - 1)) + "]")
     else:
         lines.append("flow:")
-        lines += [f"  - {{from: s{i}, to: s{i + 1}, pattern: {pattern}}}" for i in range(depth - 1)]
-    return write(args, f"layers-{depth}-{width}-{ns}.yaml", "\n".join(lines) + "\n")
+        lines += [f"  - {{from: s{i}, to: s{i + 1}, pattern: {of(pattern, i)}}}" for i in range(depth - 1)]
+    return write(args, f"layers-{depth}-{of(width, 0)}-{ns}.yaml", "\n".join(lines) + "\n")
 
 
 def startup(args):
@@ -136,19 +138,14 @@ def shapes(args):
     fan = write(args, "fan.yaml", "stages:\n  one: {plugin: bench, entry: first}\n"
                 f"  many: {{plugin: bench, entry: work, params: {{ns: 0}}, width: {n}}}\n  end: {{plugin: bench, entry: work, params: {{ns: 0}}}}\n"
                 "flow:\n  - {from: one, to: many, pattern: '>>', partition: {by: all}}\n  - {from: many, to: end, pattern: '>>'}\n")
-    tree = write(args, "tree.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {n}}}\n"
-                 + "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: 0}}, width: {n >> i}}}\n" for i in range(1, depth + 1))
-                 + f"flow: [{' >= '.join(f's{i}' for i in range(depth + 1))}]\n")
+    tree = layers(args, depth + 1, lambda i: n >> i)
     draw = random.Random(1)
-    width, layers = 256, 64
-    pairs = [[[a, b] for b in range(width) for a in sorted(draw.sample(range(width), 2))] for _ in range(1, layers)]
-    drawn = write(args, "random.yaml", f"stages:\n  s0: {{plugin: bench, entry: first, width: {width}}}\n"
-                  + "".join(f"  s{i}: {{plugin: bench, entry: work, params: {{ns: 0}}, width: {width}}}\n" for i in range(1, layers))
-                  + "flow:\n" + "".join(f"  - {{from: s{i}, to: s{i + 1}, pattern: {{list: {p}}}}}\n" for i, p in enumerate(pairs)))
+    two = lambda i: {"list": [[a, b] for b in range(256) for a in sorted(draw.sample(range(256), 2))]}
+    drawn = layers(args, 64, lambda i: 256, pattern=two)
     values = turns(args.rounds, {
         f"a fan: 1, {n:,} that read it, 1 that reads all": lambda: (n + 2) / dagrun(fan),
         f"a tree: {n:,} to 1 by pairs": lambda: (2 * n - 1) / dagrun(tree),
-        f"{layers} layers of {width}, each vertex reads two drawn at random": lambda: width * layers / dagrun(drawn),
+        "64 layers of 256, each vertex reads two drawn at random": lambda: 64 * 256 / dagrun(drawn),
     })
     table("Graphs of other forms, one record a channel, journal on", values, "vertices/s", 0)
 

@@ -244,11 +244,10 @@ static void close_port(struct input_port *in)
 static int show_sealed(struct attempt *a, uint32_t port, uint32_t producer, struct attempt *from)
 {
 	struct input_port *in = &a->inputs[port];
-	const struct index_part *part = index_part(&from->view, in->stream, input_part(in, producer));
+	const struct index_part *part = attempt_part(from, in->stream, input_part(in, producer));
 	struct input_channel *ch;
 	uint32_t last = 0;
-	bool here = part && input_part(in, producer) >= from->streams[in->stream].trimmed;
-	int r = here ? 0 : DAG_EMISSING;
+	int r = part ? 0 : DAG_EMISSING;
 
 	/* The index lies in the first segment that was adopted. */
 	if (r == 0)

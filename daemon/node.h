@@ -303,6 +303,8 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
 void trim_job(struct job *job, const Dagrun__Trim *m);
 /* Any of its parts. */
 bool trim_has(const struct attempt *a);
+/* A part of a sealed attempt; NULL where there is none, or it was given back. */
+const struct index_part *attempt_part(const struct attempt *a, uint32_t stream, uint32_t part);
 
 /* ---- ahead.c ---- */
 

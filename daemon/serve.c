@@ -420,8 +420,7 @@ static void attach_remote(
 	r->ended = false;
 	r->next = open->seq;
 	if (!lp) {
-		if (!index_part(&a->view, open->stream, open->part) ||
-			open->part < a->streams[open->stream].trimmed) {
+		if (!attempt_part(a, open->stream, open->part)) {
 			data_send_error(d->data, peer, DAG_EMISSING, "there is no such part any more");
 			drop_remote(d, r, true);
 			return;

@@ -59,6 +59,11 @@ static struct spool_segment *spool_any(const struct spool *s, uint32_t id)
 	return segment;
 }
 
+static uint64_t *used_by(struct spool *s, const struct spool_segment *segment)
+{
+	return segment->in_memory ? &s->memory_used : &s->disk_used;
+}
+
 /* Segments of an earlier daemon: without a reference until somebody takes them up. */
 static void scan_segments(struct spool *s, const char *folder, bool in_memory)
 {
@@ -86,7 +91,7 @@ static void scan_segments(struct spool *s, const char *folder, bool in_memory)
 		segment->in_memory = in_memory;
 		segment->holes = segment->size - DAG_MIN(segment->size, (uint64_t)st.st_blocks * 512);
 		s->last_id = DAG_MAX(s->last_id, segment->id);
-		*(in_memory ? &s->memory_used : &s->disk_used) += segment->size - segment->holes;
+		*used_by(s, segment) += segment->size - segment->holes;
 		HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
 	}
 	closedir(dir);
@@ -196,7 +201,11 @@ static void remove_segment(struct spool *s, struct spool_segment *segment)
 	free(path);
 	if (segment->base)
 		munmap(segment->base, segment->size);
-	*(segment->in_memory ? &s->memory_used : &s->disk_used) -= segment->size - segment->holes;
+	*used_by(s, segment) -= segment->size - segment->holes;
+	if (s->cold_fd >= 0 && s->cold == segment->id) {
+		close(s->cold_fd); /* or the disk would keep it */
+		s->cold_fd = -1;
+	}
 	HASH_DEL(s->segments, segment);
 	free(segment);
 }
@@ -314,7 +323,7 @@ int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segmen
 	}
 made:
 	segment->refs = 1;
-	*(segment->in_memory ? &s->memory_used : &s->disk_used) += segment->size;
+	*used_by(s, segment) += segment->size;
 	HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
 	*ret_segment = segment;
 	return 0;
@@ -385,7 +394,7 @@ unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 static void forget_pages(
 	struct spool *s, const struct spool_segment *segment, uint64_t offset, uint64_t length)
 {
-	if (s->cold != segment->id) {
+	if (s->cold_fd < 0 || s->cold != segment->id) {
 		if (s->cold_fd >= 0)
 			close(s->cold_fd);
 		s->cold_fd = spool_open(s, segment, false);
@@ -411,7 +420,7 @@ void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)
 	if (!base || madvise(base + first, end - first, MADV_REMOVE) < 0)
 		return; /* it goes with the segment */
 	segment->holes += end - first;
-	s->memory_used -= end - first;
+	*used_by(s, segment) -= end - first;
 }
 
 uint64_t spool_used(const struct spool *s)

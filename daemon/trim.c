@@ -13,6 +13,13 @@ bool trim_has(const struct attempt *a)
 	return false;
 }
 
+const struct index_part *attempt_part(const struct attempt *a, uint32_t stream, uint32_t part)
+{
+	const struct index_part *p = index_part(&a->view, stream, part);
+
+	return p && part >= a->streams[stream].trimmed ? p : NULL;
+}
+
 static void trim_part(struct attempt *a, uint32_t stream, uint32_t part)
 {
 	const struct index_part *p = index_part(&a->view, stream, part);

@@ -24,34 +24,31 @@ static struct host_pipe *map_pipe(int fd)
 
 void pipe_on_message(struct dag_vertex *v, const struct host_msg *msg, int fd)
 {
-	struct host_pipe **shared;
-	int *bell;
+	uint32_t port = msg->u.pipe.port, number = msg->u.pipe.number;
+	struct pipe_end **end = msg->u.pipe.writes ? &v->streams[port].parts[number].pipe
+						   : &v->in[port].channels[number].pipe;
 
 	DAG_ASSERT(fd >= 0);
-	if (msg->u.pipe.writes) {
-		struct out_part *p = &v->streams[msg->u.pipe.port].parts[msg->u.pipe.number];
-
-		if (!p->pipe) {
-			p->pipe = base_alloc(sizeof(*p->pipe));
-			p->pipe->bell = -1;
-		}
-		shared = &p->pipe->shared;
-		bell = &p->pipe->bell;
-	} else {
-		struct in_channel *ch = &v->in[msg->u.pipe.port].channels[msg->u.pipe.number];
-
-		if (!ch->pipe) {
-			ch->pipe = base_alloc(sizeof(*ch->pipe));
-			ch->pipe->bell = -1;
-		}
-		shared = &ch->pipe->shared;
-		bell = &ch->pipe->bell;
+	if (!*end) {
+		*end = base_alloc(sizeof(**end));
+		(*end)->bell = -1;
 	}
 	if (msg->u.pipe.is_bell)
-		*bell = fd;
+		(*end)->bell = fd;
 	else
-		*shared = map_pipe(fd);
+		(*end)->shared = map_pipe(fd);
 	v->host->piped = true;
+}
+
+void pipe_fini(struct pipe_end *end)
+{
+	if (!end)
+		return;
+	if (end->shared)
+		munmap(end->shared, sizeof(*end->shared));
+	if (end->bell >= 0)
+		close(end->bell);
+	free(end);
 }
 
 /* The flag is set by who sleeps, before the last look. */
@@ -79,9 +76,9 @@ bool pipe_takes(struct dag_vertex *v, struct out_part *p)
 	return takes;
 }
 
-static bool is_full(const struct out_pipe *pipe)
+static bool is_full(const struct pipe_end *pipe)
 {
-	return pipe->written - atomic_load(&pipe->shared->read) >= HOST_PIPE_BLOCKS;
+	return pipe->count - atomic_load(&pipe->shared->read) >= HOST_PIPE_BLOCKS;
 }
 
 static void wait_for_room(struct dag_vertex *v, struct out_part *p)
@@ -90,7 +87,7 @@ static void wait_for_room(struct dag_vertex *v, struct out_part *p)
 
 	pthread_mutex_lock(&host->lock);
 	/* A writer that never has to wait must still hear that its readers have gone. */
-	if (p->pipe->written % HOST_PIPE_BLOCKS == 0)
+	if (p->pipe->count % HOST_PIPE_BLOCKS == 0)
 		host_look(host);
 	while (is_full(p->pipe) && !p->closed) {
 		atomic_store(&p->pipe->shared->writer_sleeps, 1);
@@ -103,7 +100,7 @@ static void wait_for_room(struct dag_vertex *v, struct out_part *p)
 
 int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size)
 {
-	struct pipe_room *room = &p->pipe->rooms[p->pipe->written % HOST_PIPE_BLOCKS];
+	struct pipe_room *room = &p->pipe->rooms[p->pipe->count % HOST_PIPE_BLOCKS];
 	int r = 0;
 
 	wait_for_room(v, p);
@@ -122,80 +119,56 @@ int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size)
 
 void pipe_put(struct out_part *p, const struct block_ref *ref)
 {
-	struct out_pipe *pipe = p->pipe;
+	struct pipe_end *pipe = p->pipe;
 
-	pipe->shared->refs[pipe->written % HOST_PIPE_BLOCKS] = *ref;
-	atomic_store(&pipe->shared->written, ++pipe->written);
+	pipe->shared->refs[pipe->count % HOST_PIPE_BLOCKS] = *ref;
+	atomic_store(&pipe->shared->written, ++pipe->count);
 	wake(&pipe->shared->reader_sleeps, pipe->bell);
-}
-
-void pipe_fini_out(struct out_part *p)
-{
-	if (!p->pipe)
-		return;
-	if (p->pipe->shared)
-		munmap(p->pipe->shared, sizeof(*p->pipe->shared));
-	if (p->pipe->bell >= 0)
-		close(p->pipe->bell);
-	free(p->pipe);
 }
 
 /* ---- reading ---- */
 
 /* What the writer says is looked at once: it can be damaged. A segment may still be on its way to us. */
-static bool look(struct dag_vertex *v, struct in_channel *ch, struct queued_block *ret)
+static bool find(struct dag_vertex *v, const struct in_channel *ch, struct queued_block *ret)
 {
-	struct host_pipe *shared = ch->pipe->shared;
+	const struct host_pipe *shared = ch->pipe->shared;
 	struct block_ref ref;
 
-	if (atomic_load(&shared->first) != ch->dequeued || atomic_load(&shared->written) == ch->pipe->taken)
+	if (atomic_load(&shared->first) != ch->dequeued || atomic_load(&shared->written) == ch->pipe->count)
 		return false;
-	ref = shared->refs[ch->pipe->taken % HOST_PIPE_BLOCKS];
+	ref = shared->refs[ch->pipe->count % HOST_PIPE_BLOCKS];
 	*ret = (struct queued_block){
 		host_locate(v->host, &ref), ref.length, ref.records, ref.kind, NULL, true};
 	return ret->data != NULL;
 }
 
-bool pipe_has(struct dag_vertex *v, struct in_channel *ch)
+bool pipe_look(struct dag_vertex *v, struct in_channel *ch, struct queued_block *ret)
 {
-	struct queued_block block;
+	_Atomic uint32_t *sleeps;
 
 	if (!ch->pipe || ch->pipe->bell < 0)
 		return false;
-	if (look(v, ch, &block))
+	if (find(v, ch, ret))
 		return true;
-	atomic_store(&ch->pipe->shared->reader_sleeps, 1);
-	if (!look(v, ch, &block))
+	sleeps = &ch->pipe->shared->reader_sleeps;
+	atomic_store(sleeps, 1);
+	if (!find(v, ch, ret))
 		return false;
-	atomic_store(&ch->pipe->shared->reader_sleeps, 0);
+	atomic_store(sleeps, 0);
 	return true;
 }
 
-bool pipe_get(struct dag_vertex *v, struct in_channel *ch, struct queued_block *ret)
+void pipe_take(struct in_channel *ch)
 {
-	if (!pipe_has(v, ch) || !look(v, ch, ret))
-		return false;
-	ch->pipe->taken++;
-	return true;
+	ch->pipe->count++;
 }
 
 void pipe_done(struct in_channel *ch)
 {
 	struct host_pipe *shared = ch->pipe->shared;
 
-	atomic_store(&shared->read, ch->pipe->taken);
+	atomic_store(&shared->read, ch->pipe->count);
 	/* A writer that found it full goes on when half of it is read. */
-	if (atomic_load(&shared->written) - ch->pipe->taken <= HOST_PIPE_BLOCKS / 2)
+	if (atomic_load(&shared->written) - ch->pipe->count <= HOST_PIPE_BLOCKS / 2)
 		wake(&shared->writer_sleeps, ch->pipe->bell);
-}
-
-void pipe_fini_in(struct in_channel *ch)
-{
-	if (!ch->pipe)
-		return;
-	if (ch->pipe->shared)
-		munmap(ch->pipe->shared, sizeof(*ch->pipe->shared));
-	if (ch->pipe->bell >= 0)
-		close(ch->pipe->bell);
-	free(ch->pipe);
 }

@@ -157,8 +157,9 @@ static void prefetch(struct dag_vertex *v, struct in_channel *ch)
 /* The first blocks of those that are read next. */
 static void prefetch_producers(struct dag_vertex *v, struct in_port *p)
 {
-	for (uint32_t i = p->current; v->host->has_disk && i < p->producers && i - p->current < PREFETCH;
-		i++) {
+	uint32_t end = DAG_MIN(p->producers, p->current + PREFETCH);
+
+	for (uint32_t i = p->current; v->host->has_disk && i < end; i++) {
 		struct in_channel *ch = &p->channels[i];
 
 		if (ch->state == CHANNEL_OPEN && ch->kind == HOST_CHANNEL_SEALED && ch->part)
@@ -190,17 +191,21 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 /* Takes the next block that has come, if there is one. */
 static bool take_block(struct dag_vertex *v, struct in_channel *ch)
 {
-	if (ch->queue_first == ch->queue_count)
-		return pipe_get(v, ch, &ch->current);
-	ch->current = ch->queue[ch->queue_first++];
-	ch->dequeued++;
+	if (ch->queue_first < ch->queue_count) {
+		ch->current = ch->queue[ch->queue_first++];
+		ch->dequeued++;
+		return true;
+	}
+	if (!pipe_look(v, ch, &ch->current))
+		return false;
+	pipe_take(ch);
 	return true;
 }
 
 static int next_live(struct dag_vertex *v, struct in_channel *ch)
 {
-	bool taken;
 	struct host *host = v->host;
+	bool taken;
 	int r = 0;
 
 	pthread_mutex_lock(&host->lock);
@@ -214,19 +219,10 @@ static int next_live(struct dag_vertex *v, struct in_channel *ch)
 		r = writer_flush_live(v);
 		pthread_mutex_lock(&host->lock);
 	}
-	while (r == 0 && !taken) {
-		bool ended = ch->ended;
-
-		taken = take_block(v, ch);
-		if (!taken && ended)
-			break;
-		if (!taken)
-			host_wait(host);
-	}
+	while (r == 0 && !taken && !(taken = take_block(v, ch)) && !ch->ended)
+		host_wait(host);
 	pthread_mutex_unlock(&host->lock);
-	if (r < 0 && r != DAG_ECLOSED)
-		return r;
-	return taken;
+	return r < 0 && r != DAG_ECLOSED ? r : taken;
 }
 
 static int wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
@@ -495,14 +491,16 @@ int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct
 /* True where a read of the channel would not wait. */
 static bool channel_ready(struct dag_vertex *v, struct in_channel *ch)
 {
+	struct queued_block block;
 	bool ready;
 
 	if (ch->at != ch->end)
 		return true;
 	pthread_mutex_lock(&v->host->lock);
-	ready = ch->state == CHANNEL_OPEN && (ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
-						     ch->queue_first < ch->queue_count || pipe_has(v, ch) ||
-						     (ch->source && source_has_record(ch->source)));
+	ready = ch->state == CHANNEL_OPEN &&
+		(ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
+			ch->queue_first < ch->queue_count || pipe_look(v, ch, &block) ||
+			(ch->source && source_has_record(ch->source)));
 	pthread_mutex_unlock(&v->host->lock);
 	return ready;
 }
@@ -616,7 +614,7 @@ void reader_fini(struct dag_vertex *v)
 			free(ch->queue);
 			free(ch->plain);
 			free(ch->error_text);
-			pipe_fini_in(ch);
+			pipe_fini(ch->pipe);
 		}
 		free(p->channels);
 	}

@@ -7,9 +7,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define AHEAD_LEAST (4u << 20) /* bytes of a segment behind which another is asked for ahead, */
 #define PAGE 4096u
-#define AHEAD_LEFT (1u << 20) /* and what of it is left then, beside an eighth */
+#define AHEAD_LEAST (4u << 20) /* bytes of a segment behind which another is asked for ahead, */
+#define AHEAD_LEFT (1u << 20)  /* and what of it is left then, beside an eighth */
 
 struct host_segment *host_find_segment(struct host *host, uint32_t id)
 {

@@ -23,21 +23,15 @@ struct queued_block {
 	bool piped; /* of a direct pipe */
 };
 
-/* The two ends of a direct pipe: see struct host_pipe. */
-struct in_pipe {
+/* One end of a direct pipe: see struct host_pipe. */
+struct pipe_end {
 	struct host_pipe *shared;
-	int bell;       /* −1: not there yet */
-	uint64_t taken; /* blocks */
-};
-
-struct out_pipe {
-	struct host_pipe *shared;
-	int bell;
-	uint64_t written;
+	int bell;       /* of the other end; −1: not there yet */
+	uint64_t count; /* blocks written, or taken */
 	struct pipe_room {
 		struct host_segment *segment; /* NULL: none yet */
 		uint64_t offset, size;
-	} rooms[HOST_PIPE_BLOCKS];
+	} rooms[HOST_PIPE_BLOCKS]; /* the writer's */
 };
 
 enum channel_state { CHANNEL_NEW, CHANNEL_OPENING, CHANNEL_OPEN, CHANNEL_ENDED };
@@ -56,7 +50,7 @@ struct in_channel {
 	size_t queue_first, queue_count, queue_cap;
 	uint64_t queued_bytes; /* fifo: its window */
 	uint64_t dequeued;     /* LIVE: blocks that came by the daemon and were taken */
-	struct in_pipe *pipe;  /* or NULL. Guarded by host.lock. */
+	struct pipe_end *pipe; /* or NULL. Guarded by host.lock. */
 	struct index_view index;
 	const struct index_part *part; /* SEALED */
 	uint32_t next_block, prefetched;
@@ -100,7 +94,7 @@ struct out_part {
 	struct fifo_block *fifo;                /* the current block */
 	struct fifo_block *spares, *last_spare; /* that were read, the oldest first. Guarded by host.lock. */
 	uint32_t fifo_blocks;                   /* in all */
-	struct out_pipe *pipe;                  /* or NULL. Set under host.lock. */
+	struct pipe_end *pipe;                  /* or NULL. Set under host.lock. */
 	bool piped;                             /* blocks lie in it, from the current one on */
 	uint32_t block_records;
 	uint32_t next_size;
@@ -223,14 +217,13 @@ bool pipe_takes(struct dag_vertex *v, struct out_part *p);
 int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size);
 /* The block is complete. */
 void pipe_put(struct out_part *p, const struct block_ref *ref);
-/* A block for the reader; false where there is none now, and its bell will be rung. The caller holds
- * host.lock. */
-bool pipe_get(struct dag_vertex *v, struct in_channel *ch, struct queued_block *ret);
-bool pipe_has(struct dag_vertex *v, struct in_channel *ch);
+/* The reader's next block, which may be taken; false where there is none now, and its bell will be rung. The
+ * caller holds host.lock. */
+bool pipe_look(struct dag_vertex *v, struct in_channel *ch, struct queued_block *ret);
+void pipe_take(struct in_channel *ch);
 /* The reader has done with its block. */
 void pipe_done(struct in_channel *ch);
-void pipe_fini_in(struct in_channel *ch);
-void pipe_fini_out(struct out_part *p);
+void pipe_fini(struct pipe_end *end);
 
 /* The first error of the vertex stays; the text is taken over. */
 int task_fail(struct dag_vertex *v, int error, char *text);

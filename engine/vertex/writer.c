@@ -13,10 +13,8 @@
 
 #include <errno.h>
 
-#define VERTEX_BUFFER (16u << 20) /* bytes of open blocks a stream, at most, over its parts */
-#define DIRECT_BLOCK_MAX                                                                                     \
-	(256u << 10) /* of a fifo or direct pipe: so large that a few fit into the caches                    \
-		      */
+#define VERTEX_BUFFER (16u << 20)     /* bytes of open blocks a stream, at most, over its parts */
+#define DIRECT_BLOCK_MAX (256u << 10) /* of fifos and direct pipes: some fit into the caches */
 #define FIRST_BLOCK 4096u
 #define OWN_BLOCK (8u << 10) /* bytes of a block that is written by a call */
 #define SPACE_STEP_MIN (1u << 20)
@@ -202,8 +200,6 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		kind = packed < len ? kind_of(s) : BLOCK_DATA;
 		len = packed;
 	}
-	if (len)
-		write_header(v, stream, part, p, kind, len);
 	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, kind};
 	if (p->piped) {
 		p->at = p->end = NULL;
@@ -212,6 +208,8 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 			pipe_put(p, &ref);
 		return 0;
 	}
+	if (len)
+		write_header(v, stream, part, p, kind, len);
 	if (len && p->base == p->own)
 		r = write_own(v, p, BLOCK_HEADER_SIZE + len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
@@ -564,7 +562,7 @@ void writer_fini(struct dag_vertex *v)
 			fifo_fini(o);
 			free(o->own);
 			free(o->readers);
-			pipe_fini_out(o);
+			pipe_fini(o->pipe);
 			free(o->blocks);
 			hash_state_destroy(&o->hash);
 		}

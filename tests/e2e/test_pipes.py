@@ -117,7 +117,6 @@ def killed_reader(case):
 
 @test
 def reader_that_has_enough(case):
-    prepare(case)
     p = start(case, "-p", "last=" + prepare(case).replace("cat)", "true)"))
     case.write("go", "")
     out, err = p.communicate(timeout=60 * SLOW)

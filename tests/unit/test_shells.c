@@ -477,6 +477,16 @@ static void test_spool_gives_back_what_is_not_needed(void **state)
 	spool_unref(spool, a);
 	assert_int_equal(spool_take(spool, 4 << 20, &a), 0);
 	assert_int_not_equal(a->id, id);
+	assert_false(a->in_memory);
+	spool_punch(spool, a->id, 0, 1 << 20); /* looks at its file, and must let go of it */
+	spool_unref(spool, a);
+	for (int fd = 0; fd < 256; fd++) {
+		char link[32], path[256] = "";
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		if (readlink(link, path, sizeof(path) - 1) > 0)
+			assert_null(strstr(path, "(deleted)"));
+	}
 	spool_destroy(&spool);
 	dag_diag_fini(&diag);
 	os_remove_tree(folder);
