@@ -159,7 +159,7 @@ static void keep_block(struct input_channel *ch, struct spool_segment *segment, 
 
 void input_on_source(struct daemon *d, const Dagrun__SourceData *m)
 {
-	uint64_t number = m->channel, size = (m->data.len + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	uint64_t number = m->channel, size = block_room(m->data.len);
 	struct input_channel *ch;
 	struct spool_segment *segment;
 	struct block_ref ref;

@@ -56,6 +56,11 @@ uint64_t hash_64(const void *data, size_t len)
 	return table()->hash_64(data, len);
 }
 
+uint64_t hash_copy_64(void *to, const void *from, size_t len)
+{
+	return table()->copy_64(to, from, len);
+}
+
 void hash_hex(struct dag_hash hash, char ret_hex[HASH_HEX_LEN + 1])
 {
 	snprintf(ret_hex, HASH_HEX_LEN + 1, "%016llx%016llx", (unsigned long long)hash.high,

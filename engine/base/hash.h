@@ -23,6 +23,8 @@ struct dag_hash hash_128(const void *data, size_t len);
 /* Of n pairs in their order: what a vertex reads, as (vertex, attempt); in the protocol. */
 uint64_t hash_pairs(const uint32_t *pairs, size_t n);
 uint64_t hash_64(const void *data, size_t len);
+/* hash_64 of what it copies, read from memory once. */
+uint64_t hash_copy_64(void *to, const void *from, size_t len);
 
 static inline bool hash_equal(struct dag_hash a, struct dag_hash b)
 {

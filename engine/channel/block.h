@@ -23,6 +23,12 @@
 #define RECORD_LEN_MAX (1u << 30)
 #define BLOCK_LEN_MAX (RECORD_LEN_MAX + 8u)
 
+/* What a block of so many bytes takes up in its segment: the next begins on a line of its own. */
+static inline uint64_t block_room(uint64_t bytes)
+{
+	return (bytes + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+}
+
 enum block_kind {
 	BLOCK_DATA = 1, /* records */
 	BLOCK_MARK = 2, /* reserved: a position in a continuous input */

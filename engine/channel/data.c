@@ -1,12 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two queues, each with an async handle that wakes the loop at its other end. Behind them a ROUTER that
+ * Two queues, each with a bell that wakes the loop at its other end. Behind them a ROUTER that
  * serves and a DEALER for each endpoint that is read from; a channel that is read has a struct fetch, which
  * decides.
  */
 #include "data_internal.h"
 
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #define DATA_TICK_MS 500
+
+/* ---- bells ---- */
+
+static void bell_init(struct bell *bell, uv_loop_t *loop, void *data)
+{
+	bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	DAG_ASSERT(bell->fd >= 0 && uv_poll_init(loop, &bell->poll, bell->fd) == 0);
+	bell->poll.data = data;
+}
+
+/* Any thread's. It cannot fail: the count would have to reach 2^64. */
+static void bell_ring(const struct bell *bell)
+{
+	uint64_t one = 1;
+
+	while (write(bell->fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static void bell_hush(const struct bell *bell)
+{
+	uint64_t count;
+
+	while (read(bell->fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
+}
 
 /* ---- queues ---- */
 
@@ -26,18 +56,18 @@ static void drop_event(const struct data_event *event)
 
 void data_post_event(struct data *d, const struct data_event *event)
 {
-	bool closed;
+	bool closed, awake;
 
 	pthread_mutex_lock(&d->events.lock);
 	closed = d->events.closed;
-	/* Where there are others its loop is awake; the handle lives as long as the queue is open. */
-	if (!closed && !d->events.count)
-		uv_async_send(&d->events.wake);
+	awake = d->events.count; /* the others have woken it */
 	if (!closed)
 		*DAG_APPEND(d->events.items, d->events.count, d->events.cap) = *event;
 	pthread_mutex_unlock(&d->events.lock);
 	if (closed)
 		drop_event(event);
+	else if (!awake)
+		bell_ring(&d->events.bell);
 }
 
 static void post_command(struct data *d, const struct command *command)
@@ -49,15 +79,18 @@ static void post_command(struct data *d, const struct command *command)
 	*DAG_APPEND(d->commands.items, d->commands.count, d->commands.cap) = *command;
 	pthread_mutex_unlock(&d->commands.lock);
 	if (!awake)
-		uv_async_send(&d->commands.wake);
+		bell_ring(&d->commands.bell);
 }
 
-static void on_events(uv_async_t *wake)
+static void on_events(uv_poll_t *poll, int status, int events)
 {
-	struct data *d = wake->data;
+	struct data *d = poll->data;
 	struct data_event *items;
 	size_t count;
 
+	(void)status;
+	(void)events;
+	bell_hush(&d->events.bell);
 	pthread_mutex_lock(&d->events.lock);
 	items = d->events.items;
 	count = d->events.count;
@@ -225,6 +258,8 @@ static void unref(struct data *d)
 	for (size_t i = 0; i < d->events.count; i++)
 		drop_event(&d->events.items[i]);
 	free(d->events.items);
+	close(d->commands.bell.fd);
+	close(d->events.bell.fd);
 	pthread_mutex_destroy(&d->commands.lock);
 	pthread_mutex_destroy(&d->events.lock);
 	free(d);
@@ -262,15 +297,14 @@ static void run_command(struct data *d, struct command *c)
 	case COMMAND_QUIT:
 		close_sockets(d);
 		uv_close((uv_handle_t *)&d->tick, d->threaded ? NULL : drop_ref);
-		uv_close((uv_handle_t *)&d->commands.wake, d->threaded ? NULL : drop_ref);
+		uv_close((uv_handle_t *)&d->commands.bell.poll, d->threaded ? NULL : drop_ref);
 		break;
 	}
 	free(c->text);
 }
 
-static void on_commands(uv_async_t *wake)
+static void run_commands(struct data *d)
 {
-	struct data *d = wake->data;
 	struct command *items;
 	size_t count;
 
@@ -283,6 +317,16 @@ static void on_commands(uv_async_t *wake)
 	for (size_t i = 0; i < count; i++)
 		run_command(d, &items[i]);
 	free(items);
+}
+
+static void on_commands(uv_poll_t *poll, int status, int events)
+{
+	struct data *d = poll->data;
+
+	(void)status;
+	(void)events;
+	bell_hush(&d->commands.bell);
+	run_commands(d);
 }
 
 static void *run_thread(void *arg)
@@ -312,10 +356,12 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 	}
 	pthread_mutex_init(&d->commands.lock, NULL);
 	pthread_mutex_init(&d->events.lock, NULL);
-	uv_async_init(d->loop, &d->commands.wake, on_commands);
-	uv_async_init(loop, &d->events.wake, on_events);
+	bell_init(&d->commands.bell, d->loop, d);
+	bell_init(&d->events.bell, loop, d);
+	uv_poll_start(&d->commands.bell.poll, UV_READABLE, on_commands);
+	uv_poll_start(&d->events.bell.poll, UV_READABLE, on_events);
 	uv_timer_init(d->loop, &d->tick);
-	d->commands.wake.data = d->events.wake.data = d->tick.data = d;
+	d->tick.data = d;
 	d->refs = threaded ? 1 : 3;
 	uv_timer_start(&d->tick, on_tick, DATA_TICK_MS, DATA_TICK_MS);
 	wire_loop_new(&d->wire, d->loop);
@@ -348,10 +394,10 @@ void data_destroy(struct data **data)
 		post_command(d, &(struct command){.kind = COMMAND_QUIT});
 		pthread_join(d->thread, NULL);
 	} else {
-		on_commands(&d->commands.wake);
+		run_commands(d);
 		run_command(d, &(struct command){.kind = COMMAND_QUIT});
 	}
-	uv_close((uv_handle_t *)&d->events.wake, drop_ref);
+	uv_close((uv_handle_t *)&d->events.bell.poll, drop_ref);
 	*data = NULL;
 }
 

@@ -37,18 +37,27 @@ struct command {
 	void *base;
 };
 
+/*
+ * Wakes a loop from any thread, as uv_async_t does, whose loop, however, spins while the one that woke it has
+ * not returned from its write: on few cores that one is then kept from returning.
+ */
+struct bell {
+	int fd; /* an eventfd */
+	uv_poll_t poll;
+};
+
 struct command_queue {
 	pthread_mutex_t lock;
 	struct command *items;
 	size_t count, cap;
-	uv_async_t wake;
+	struct bell bell;
 };
 
 struct event_queue {
 	pthread_mutex_t lock;
 	struct data_event *items;
 	size_t count, cap;
-	uv_async_t wake;
+	struct bell bell;
 	bool closed;
 };
 

@@ -54,28 +54,30 @@ static struct reading *find_reading(struct data *d, uint64_t channel)
 	return r;
 }
 
-/* Puts a block into the current segment. False where a segment must come first. */
-static bool place_block(struct data *d, struct reading *r, const struct block_header *h, const void *payload)
+/* Where the current segment has room for a block. NULL where a segment must come first. */
+static unsigned char *find_room(struct data *d, uint32_t length)
 {
-	uint64_t need = (h->length + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
-	struct data_event event = {.kind = DATA_BLOCK, .channel = r->channel, .seq = h->seq};
-
 	if (d->asked)
-		return false;
-	if (!d->base || d->size - d->used < need) {
-		if (d->base)
-			data_post_event(d, &(struct data_event){.kind = DATA_SEGMENT_FULL,
-						   .ref = {.segment = d->segment}});
-		d->base = NULL;
-		d->asked = true;
-		data_post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = need});
-		return false;
-	}
-	base_copy(d->base + d->used, payload, h->length);
-	event.ref = (struct block_ref){d->segment, h->records, d->used, h->length, h->kind};
-	d->used += need;
-	data_post_event(d, &event);
-	return true;
+		return NULL;
+	if (d->base && d->size - d->used >= block_room(length))
+		return d->base + d->used;
+	if (d->base)
+		data_post_event(
+			d, &(struct data_event){.kind = DATA_SEGMENT_FULL, .ref = {.segment = d->segment}});
+	d->base = NULL;
+	d->asked = true;
+	data_post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = block_room(length)});
+	return NULL;
+}
+
+/* Tells of a block that was copied to where there was room. */
+static void put_block(struct data *d, const struct reading *r, const struct block_header *h)
+{
+	data_post_event(d, &(struct data_event){.kind = DATA_BLOCK,
+				   .channel = r->channel,
+				   .seq = h->seq,
+				   .ref = {d->segment, h->records, d->used, h->length, h->kind}});
+	d->used += block_room(h->length);
 }
 
 static void lend_block(
@@ -93,17 +95,48 @@ static void lend_block(
 				   .message = message});
 }
 
+/* False where the payload was damaged on its way. It is copied to `room` where that is not NULL. */
+static bool take_payload(
+	const struct reading *r, const struct block_header *h, zmq_msg_t *payload, unsigned char *room)
+{
+	const void *bytes = zmq_msg_data(payload);
+
+	if (!r->dealer->local)
+		return h->checksum ==
+		       (room ? hash_copy_64(room, bytes, h->length) : hash_64(bytes, h->length));
+	if (room)
+		base_copy(room, bytes, h->length);
+	return true;
+}
+
+static void wait_for_room(struct data *d, const struct reading *r, zmq_msg_t *header, zmq_msg_t *payload)
+{
+	struct waiting *w = DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap);
+
+	w->channel = r->channel;
+	zmq_msg_init(&w->header);
+	zmq_msg_move(&w->header, header);
+	zmq_msg_init(&w->payload);
+	zmq_msg_move(&w->payload, payload);
+}
+
 static void on_block(
 	struct data *d, struct reading *r, uint64_t seq, zmq_msg_t *header_frame, zmq_msg_t *payload)
 {
 	struct block_header header;
+	unsigned char *room = NULL;
 
 	if (zmq_msg_size(header_frame) != sizeof(header))
 		return;
 	memcpy(&header, zmq_msg_data(header_frame), sizeof(header));
-	if (block_header_check(&header) < 0 || header.length != zmq_msg_size(payload) || header.seq != seq ||
-		(!r->dealer->local && header.checksum != hash_64(zmq_msg_data(payload), header.length))) {
+	if (block_header_check(&header) < 0 || header.length != zmq_msg_size(payload) || header.seq != seq) {
 		send_request(r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
+		return;
+	}
+	if (!d->lends && !d->waiting_count)
+		room = find_room(d, header.length);
+	if (!take_payload(r, &header, payload, room)) {
+		send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
 		return;
 	}
 	switch (fetch_on_block(&r->fetch, seq, header.length, os_now())) {
@@ -119,15 +152,10 @@ static void on_block(
 	}
 	if (d->lends)
 		lend_block(d, r, &header, payload);
-	else if (d->waiting_count || !place_block(d, r, &header, zmq_msg_data(payload))) {
-		struct waiting *w = DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap);
-
-		w->channel = r->channel;
-		zmq_msg_init(&w->header);
-		zmq_msg_move(&w->header, header_frame);
-		zmq_msg_init(&w->payload);
-		zmq_msg_move(&w->payload, payload);
-	}
+	else if (room)
+		put_block(d, r, &header);
+	else
+		wait_for_room(d, r, header_frame, payload);
 }
 
 static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
@@ -191,6 +219,7 @@ static void place_waiting(struct data *d)
 		struct waiting *w = &d->waiting[done];
 		struct reading *r = find_reading(d, w->channel);
 		struct block_header header;
+		unsigned char *room;
 
 		if (r && w->seq == UINT64_MAX) {
 			struct data_event event;
@@ -199,8 +228,11 @@ static void place_waiting(struct data *d)
 			data_post_event(d, &event);
 		} else if (r) {
 			memcpy(&header, zmq_msg_data(&w->header), sizeof(header));
-			if (!place_block(d, r, &header, zmq_msg_data(&w->payload)))
+			room = find_room(d, header.length);
+			if (!room)
 				break;
+			base_copy(room, zmq_msg_data(&w->payload), header.length);
+			put_block(d, r, &header);
 		}
 		zmq_msg_close(&w->header);
 		zmq_msg_close(&w->payload);

@@ -159,7 +159,7 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 	struct host_space *space = &host->space;
 	int r = 0;
 
-	size = (size + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	size = block_room(size);
 	pthread_mutex_lock(&host->lock);
 	while (r == 0 && !has_room(space, size)) {
 		if (space->next) {
@@ -186,8 +186,8 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 
 void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end)
 {
-	end = (end + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
-	taken_end = (taken_end + BLOCK_ALIGN - 1) & ~(uint64_t)(BLOCK_ALIGN - 1);
+	end = block_room(end);
+	taken_end = block_room(taken_end);
 	pthread_mutex_lock(&host->lock);
 	if (host->space.segment == segment && host->space.used == taken_end)
 		host->space.used = end;

@@ -81,12 +81,17 @@ static void test_diag_is_bounded_and_clean(void **state)
 static void test_hash(void **state)
 {
 	struct hash_state *h = hash_state_new();
-	unsigned char data[10000];
+	unsigned char data[10000], copy[sizeof(data)];
 	struct dag_hash whole;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (unsigned char)(i * 31);
+	for (size_t n = 0; n <= sizeof(data); n += 1 + n / 3) {
+		memset(copy, 0, sizeof(copy));
+		assert_true(hash_copy_64(copy, data, n) == hash_64(data, n));
+		assert_memory_equal(copy, data, n);
+	}
 	assert_true(hash_64("", 0) == 0x2d06800538d394c2u);
 	whole = hash_128("", 0);
 	assert_true(whole.low == 0x6001c324468d497fu && whole.high == 0x99aa06d3014798d8u);

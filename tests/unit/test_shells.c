@@ -3,6 +3,7 @@
  * spawning. */
 #include "unit.h"
 #include "channel/data.h"
+#include "dagrun.pb-c.h"
 #include "daemon/keep.h"
 #include "daemon/spool.h"
 #include "jobmanager/journal.h"
@@ -327,6 +328,88 @@ static void test_mover_on_the_loop(void **state)
 	move(false, "inproc://mover-test");
 }
 
+/* A producer that sends the block damaged first. */
+struct damaging {
+	struct data *client;
+	struct wire_socket *router;
+	unsigned char payload[100000], room[300000];
+	int asked, got;
+};
+
+static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind, bool damaged)
+{
+	struct block_header h = {
+		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = sizeof(m->payload), .records = 1};
+	Dagrun__Data d = DAGRUN__DATA__INIT;
+	zmq_msg_t frames[4];
+
+	h.checksum = hash_64(m->payload, sizeof(m->payload)) + damaged;
+	d.kind = kind;
+	d.channel = 1;
+	d.blocks = 1;
+	zmq_msg_init(&frames[0]);
+	zmq_msg_copy(&frames[0], (zmq_msg_t *)peer);
+	zmq_msg_init_size(&frames[1], dagrun__data__get_packed_size(&d));
+	dagrun__data__pack(&d, zmq_msg_data(&frames[1]));
+	if (kind == DAGRUN__DATA_KIND__BLOCK) {
+		zmq_msg_init_size(&frames[2], sizeof(h));
+		memcpy(zmq_msg_data(&frames[2]), &h, sizeof(h));
+		zmq_msg_init_size(&frames[3], sizeof(m->payload));
+		memcpy(zmq_msg_data(&frames[3]), m->payload, sizeof(m->payload));
+	}
+	assert_int_equal(wire_socket_send(m->router, frames, kind == DAGRUN__DATA_KIND__BLOCK ? 4 : 2), 0);
+}
+
+static void on_asked(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct damaging *m = ctx;
+	Dagrun__Data *d = dagrun__data__unpack(NULL, zmq_msg_size(&frames[1]), zmq_msg_data(&frames[1]));
+
+	assert_int_equal(count, 2);
+	assert_true(d && d->kind == DAGRUN__DATA_KIND__OPEN && d->seq == 0);
+	m->asked++;
+	say(m, &frames[0], DAGRUN__DATA_KIND__BLOCK, m->asked < 3);
+	if (m->asked == 3)
+		say(m, &frames[0], DAGRUN__DATA_KIND__END, false);
+	dagrun__data__free_unpacked(d, NULL);
+}
+
+static void on_mended(void *ctx, const struct data_event *e)
+{
+	struct damaging *m = ctx;
+
+	assert_true(e->kind == DATA_NEED_SEGMENT || e->kind == DATA_BLOCK || e->kind == DATA_END);
+	if (e->kind == DATA_NEED_SEGMENT)
+		data_give_segment(m->client, 1, m->room, sizeof(m->room));
+	if (e->kind == DATA_BLOCK) {
+		assert_memory_equal(m->room + e->ref.offset, m->payload, sizeof(m->payload));
+		m->got++;
+	}
+	if (e->kind == DATA_END)
+		uv_stop(&loop);
+}
+
+static void test_mover_asks_again_for_a_damaged_block(void **state)
+{
+	static struct damaging m;
+	struct data_open open = {.job = "j", .credit = 1 << 30};
+	char *endpoint;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(m.payload); i++)
+		m.payload[i] = (unsigned char)(i * 7);
+	m.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_asked, &m);
+	assert_int_equal(wire_socket_bind(m.router, "tcp://127.0.0.1:*", &endpoint), 0);
+	assert_int_equal(data_new(&loop, NULL, NULL, true, on_mended, &m, &m.client, NULL), 0);
+	data_fetch(m.client, 1, endpoint, &open);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(m.asked, 3);
+	assert_int_equal(m.got, 1);
+	data_destroy(&m.client);
+	wire_socket_destroy(&m.router);
+	free(endpoint);
+}
+
 /* ---- the journal ---- */
 
 #define FACTS 20000
@@ -631,7 +714,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {T(test_no_edge_is_missed),
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
 		T(test_keys_let_only_friends_in), T(test_mover_in_a_thread), T(test_mover_on_the_loop),
-		T(test_journal_keeps_facts_in_order), cmocka_unit_test(test_spool_recycles_and_spills),
+		T(test_mover_asks_again_for_a_damaged_block), T(test_journal_keeps_facts_in_order),
+		cmocka_unit_test(test_spool_recycles_and_spills),
 		cmocka_unit_test(test_spool_gives_back_what_is_not_needed),
 		cmocka_unit_test(test_keep_goes_on_after_a_full_disk),
 		cmocka_unit_test(test_spawn_passes_only_what_is_meant),
