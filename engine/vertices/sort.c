@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sorting: records are copied into memory with eight bytes of their key beside each pointer, so that most
- * comparisons touch nothing else. Radix sort by those, merge sort by the rest; both are stable. What is more
- * than `memory` goes to the scratch folder as sorted runs, which are merged at the end.
+ * comparisons touch nothing else. Radix sort by the first of those that differ, merge sort by the rest; both
+ * are stable. What is more than `memory` goes to the scratch folder as sorted runs, which are merged at the
+ * end.
  */
 #include "std.h"
 
@@ -11,6 +12,7 @@
 #define MEMORY_DEFAULT (256u << 20)
 #define AHEAD 16
 #define RADIX_LEAST 2048
+#define RADIX_PASSES 4
 #define INSERTION 12 /* shorter pieces are sorted by insertion */
 #define RUNS_MAX 1024
 #define RUN_BUFFER (256u << 10)
@@ -84,24 +86,21 @@ static void sort_items(const struct sorter *s, struct item *items, struct item *
 		items[k++] = j < n && compare(s, &items[j], &spare[i]) < 0 ? items[j++] : spare[i++];
 }
 
-/* Stable, by the bytes of the prefix from the last to the first; those that are the same in all are passed
- * over. */
-static struct item *radix_sort(const struct sorter *s, struct item *items, struct item *spare, size_t n)
+/* Stable, by `passes` bytes of the prefix from bit `low` on; an even number, so that all end where they were.
+ */
+static void radix_sort(
+	const struct sorter *s, struct item *items, struct item *spare, size_t n, int low, int passes)
 {
 	uint64_t flip = s->key.descending ? UINT64_MAX : 0;
-	size_t(*counts)[256] = calloc(8, sizeof(*counts));
+	size_t counts[RADIX_PASSES][256] = {0};
 
-	if (!counts)
-		return NULL;
 	for (size_t i = 0; i < n; i++)
-		for (int b = 0; b < 8; b++)
-			counts[b][(items[i].prefix ^ flip) >> 8 * b & 0xff]++;
-	for (int b = 0; b < 8; b++) {
+		for (int b = 0; b < passes; b++)
+			counts[b][(items[i].prefix ^ flip) >> (low + 8 * b) & 0xff]++;
+	for (int b = 0; b < passes; b++) {
 		size_t at = 0, *count = counts[b];
 		struct item *t = spare;
 
-		if (count[(items[0].prefix ^ flip) >> 8 * b & 0xff] == n)
-			continue;
 		for (int v = 0; v < 256; v++) {
 			size_t here = count[v];
 
@@ -109,47 +108,48 @@ static struct item *radix_sort(const struct sorter *s, struct item *items, struc
 			at += here;
 		}
 		for (size_t i = 0; i < n; i++)
-			spare[count[(items[i].prefix ^ flip) >> 8 * b & 0xff]++] = items[i];
+			spare[count[(items[i].prefix ^ flip) >> (low + 8 * b) & 0xff]++] = items[i];
 		spare = items;
 		items = t;
 	}
-	free(counts);
-	return items;
 }
 
-/* Those of one prefix, which lie together, by the rest of their keys. */
-static void sort_ties(const struct sorter *s, struct item *spare)
+/*
+ * By the first bits in which the prefixes differ, more than it takes to tell as many records apart; the few
+ * that have the same are sorted on, by the next bits or by all of their keys.
+ */
+static void sort_span(const struct sorter *s, struct item *items, struct item *spare, size_t n)
 {
-	for (size_t i = 0, end; i < s->count; i = end) {
-		for (end = i + 1; end < s->count && s->items[end].prefix == s->items[i].prefix; end++)
+	int passes = n >> 16 ? RADIX_PASSES : 2, low;
+	uint64_t differ = 0;
+
+	for (size_t i = 1; i < n; i++)
+		differ |= items[i].prefix ^ items[0].prefix;
+	if (!differ && s->key.number)
+		return;
+	if (!differ || n < RADIX_LEAST) {
+		sort_items(s, items, spare, n);
+		return;
+	}
+	low = 64 - __builtin_clzll(differ) - 8 * passes;
+	if (low < 0)
+		low = 0;
+	radix_sort(s, items, spare, n, low, passes);
+	for (size_t i = 0, end; i < n; i = end) {
+		for (end = i + 1; end < n && !((items[end].prefix ^ items[i].prefix) >> low); end++)
 			;
 		if (end - i > 1)
-			sort_items(s, s->items + i, spare, end - i);
+			sort_span(s, items + i, spare, end - i);
 	}
 }
 
 static int sort_kept(struct sorter *s)
 {
-	struct item *spare = malloc((s->count + 1) * sizeof(*spare)), *sorted = NULL;
+	struct item *spare = malloc((s->count + 1) * sizeof(*spare));
 
-	if (spare && s->count < RADIX_LEAST) {
-		sort_items(s, s->items, spare, s->count);
-		free(spare);
-		return 0;
-	}
-	if (spare)
-		sorted = radix_sort(s, s->items, spare, s->count);
-	if (!sorted) {
-		free(spare);
+	if (!spare)
 		return dag_fail(s->v, "out of memory");
-	}
-	if (sorted == spare) { /* it changes places with the other */
-		spare = s->items;
-		s->items = sorted;
-		s->cap = s->count + 1;
-	}
-	if (!s->key.number)
-		sort_ties(s, spare);
+	sort_span(s, s->items, spare, s->count);
 	free(spare);
 	return 0;
 }
@@ -329,10 +329,12 @@ static int write_all(struct sorter *s)
 	if (!s->run_count) {
 		r = sort_kept(s);
 		for (size_t i = 0; i < s->count && r == 0; i++) {
+			const char *ahead = s->items[i + AHEAD < s->count ? i + AHEAD : i].record;
 			struct dag_record record;
 
 			/* They lie anywhere: the next ones are on their way while this one is written. */
-			__builtin_prefetch(s->items[i + AHEAD < s->count ? i + AHEAD : i].record);
+			__builtin_prefetch(ahead);
+			__builtin_prefetch(ahead + 64);
 			record = record_at(s->items[i].record);
 			r = std_pass(s->v, 0, &record);
 		}

@@ -17,11 +17,11 @@ def make_text(case, lines=40000, seed=1):
     return rows
 
 
-def use(case, vertex, params="", split="", flow="t >= s", more="", **options):
+def use(case, vertex, params="", split="", flow="t >= s", more="", width="", **options):
     case.write("u.yaml", f"""
 inputs: {{t: {{files: a.txt{', split: ' + split if split else ''}}}}}
 stages:
-  s: {{use: {vertex}, params: {{{params}}}}}
+  s: {{use: {vertex}, {width}params: {{{params}}}}}
 {more}
 flow: [{flow}]
 outputs: {{{'m' if more else 's'}: {{file: out.txt}}}}
@@ -44,6 +44,25 @@ def sort_and_merge_of_many_splits(case):
     make_text(case)
     got = use(case, "sort", "key: 2, type: number", "100KiB", "t >= s, s >> m", "  m: {use: merge, params: {key: 2, type: number}}")
     check(got == case.shell("sort -s -k2,2n a.txt"), "the order differs")
+
+
+@test
+def sort_of_keys_that_begin_alike(case):
+    """Enough of them for each way of sorting: by bytes of the prefix, twice where they are the same, by the rest of the keys."""
+    draw = random.Random(3)
+    shapes = {
+        "many of few": lambda i: f"{draw.choice('abc') * draw.randrange(1, 4)} {draw.choice((-1, 0, 1)) * draw.randrange(3)} {i}",
+        "same beginnings": lambda i: f"https://example.org/{draw.randrange(1 << 30):x} {draw.random() * 10 ** draw.randrange(-200, 200)} {i}",
+        "two clusters": lambda i: f"{draw.choice(('aaaa', 'zzzz'))}{draw.randrange(1 << 16):05d} {draw.choice((1, 1e15)) + draw.randrange(70000)} {i}",
+    }
+    for name, line in shapes.items():
+        case.write("a.txt", "".join(line(i) + "\n" for i in range(150000)))
+        for params, words in (("key: 1", "-k1,1"), ("key: 1, order: desc", "-k1,1r"), ("key: 2, type: number", "-k2,2g"),
+                              ("key: 2, type: number, order: desc", "-k2,2gr")):
+            want = case.shell(f"sort -s {words} a.txt")
+            check(use(case, "sort", params) == want, f"{name}: {params}")
+            check(use(case, "sort", params, "500KiB", f"{{from: t, to: s, pattern: '>>', partition: {{by: range, {params}, sample: 500}}}}",
+                      width="width: {per: 400KiB}, ") == want, f"{name}, by ranges: {params}")
 
 
 @test
@@ -184,6 +203,24 @@ def range_partition_sorts_without_a_merge(case):
     case.write("r.yaml", example.replace("16MiB", "300KiB").replace("use: sort", "use: sort, params: {" + key + "}").replace("by: range", "by: range, sample: 300, " + key))
     case.dagrun("run", "r.yaml")
     check(case.read("sorted.txt") == case.shell("sort -s -k2,2nr a.txt"), "the order by number differs")
+
+
+@test
+def range_parts_come_out_about_equal(case):
+    """Also where the bounds are the same in their first bytes."""
+    draw = random.Random(5)
+    case.write("a.txt", "".join(f"https://example.org/{draw.randrange(1 << 30):08x}\n" for i in range(40000)))
+    for order in ("asc", "desc"):
+        case.write("r.yaml", f"""
+inputs: {{t: {{files: a.txt, split: 300KiB}}}}
+stages: {{s: {{use: sort, width: 5, params: {{order: {order}}}}}}}
+flow: [{{from: t, to: s, pattern: ">>", partition: {{by: range, order: {order}, sample: 2000}}}}]
+outputs: {{s: {{file: "{order}{{index}}.txt"}}}}
+""")
+        case.dagrun("run", "r.yaml")
+        parts = [case.read(f"{order}{i}.txt") for i in range(5)]
+        check(b"".join(parts) == case.shell(f"sort {'-r' if order == 'desc' else ''} a.txt"), "the order differs")
+        check(all(abs(p.count(b"\n") - 8000) < 1600 for p in parts), [p.count(b"\n") for p in parts])
 
 
 @test
