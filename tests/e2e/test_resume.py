@@ -325,13 +325,13 @@ def given_back(case):
 
 
 def start_parts(case):
-    """Three of four parts are on disk, and the last one waits."""
+    """Three of four parts are on disk, and the last one waits: the cluster, and dagrun."""
     case.write("text.txt", case.shell("seq 4000000"))
     case.write("parts.yaml", PARTS.replace("GO", case.path("go")))
     cluster = Cluster(case, nodes=1, slots=1)
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "parts.yaml")
     case.wait_for(lambda: given_back(case) > 16e6, "three parts of 30 MB, which nobody needs, to be given back")
-    return p
+    return cluster, p
 
 
 def check_parts(case):
@@ -342,7 +342,7 @@ def check_parts(case):
 
 @test
 def parts_are_given_back_when_what_came_of_them_is_on_disk(case):
-    p = start_parts(case)
+    _, p = start_parts(case)
     case.write("go", "")
     err = p.communicate(timeout=60 * SLOW)[1]
     check(p.returncode == 0, err)
@@ -352,7 +352,7 @@ def parts_are_given_back_when_what_came_of_them_is_on_disk(case):
 
 @test
 def parts_that_were_given_back_are_made_again(case):
-    p = start_parts(case)
+    _, p = start_parts(case)
     p.kill()
     p.wait()
     os.unlink(glob.glob(case.path(".part.1.dagrun-2*"))[0])
@@ -360,6 +360,22 @@ def parts_that_were_given_back_are_made_again(case):
     r = case.dagrun("resume", job_id(case))
     check(b"is missing" in r.stderr, r.stderr)
     check_parts(case)
+
+
+@test
+def a_new_daemon_does_not_know_what_was_given_back(case):
+    """It takes up the spool as it lies there, with holes in it, and offers it."""
+    cluster, p = start_parts(case)
+    for process in (p, cluster.daemons[0]):
+        process.kill()
+        process.wait()
+    os.unlink(glob.glob(case.path(".part.1.dagrun-2*"))[0])
+    case.write("go", "")
+    cluster.add(0, slots=1)
+    case.wait_for(lambda: cluster.count() == 1, "the new daemon")
+    r = case.dagrun("resume", job_id(case))
+    check_parts(case)
+    check(b"run again" in r.stderr, r.stderr)
 
 
 @test
