@@ -13,6 +13,8 @@
 #define AHEAD 16
 #define RADIX_LEAST 2048
 #define RADIX_PASSES 4
+#define LEVELS_MAX 64 /* of bytes by eight, behind which keys are compared */
+#define ONLY SIZE_MAX
 #define INSERTION 12 /* shorter pieces are sorted by insertion */
 #define RUNS_MAX 1024
 #define RUN_BUFFER (256u << 10)
@@ -50,20 +52,43 @@ static struct dag_record record_at(const char *at)
 		.len = k.len};
 }
 
-static int compare(const struct sorter *s, const struct item *a, const struct item *b)
+static struct span key_at(const struct sorter *s, const struct item *item)
 {
-	struct dag_record x, y;
+	struct dag_record r = record_at(item->record);
+
+	return key_of(&s->key, &r);
+}
+
+static struct span skip(struct span key, size_t n)
+{
+	n = n < key.len ? n : key.len;
+	return (struct span){key.data + n, key.len - n};
+}
+
+/*
+ * By the prefixes, and behind them by the rest of the keys, unless that is ONLY. They have the same first
+ * `depth` bytes, or zeros where one has ended before, so lengths count as a whole.
+ */
+static int compare(const struct sorter *s, const struct item *a, const struct item *b, size_t depth)
+{
+	struct span x, y, rest, other;
+	int c;
 
 	if (a->prefix != b->prefix)
 		return (a->prefix < b->prefix) != s->key.descending ? -1 : 1;
-	if (s->key.number)
+	if (s->key.number || depth == ONLY)
 		return 0;
-	x = record_at(a->record);
-	y = record_at(b->record);
-	return key_compare(&s->key, key_of(&s->key, &x), a->prefix, key_of(&s->key, &y), b->prefix);
+	x = key_at(s, a);
+	y = key_at(s, b);
+	rest = skip(x, depth + 8);
+	other = skip(y, depth + 8);
+	c = memcmp(rest.data, other.data, rest.len < other.len ? rest.len : other.len);
+	if (!c)
+		c = x.len < y.len ? -1 : x.len > y.len;
+	return s->key.descending ? -c : c;
 }
 
-static void sort_items(const struct sorter *s, struct item *items, struct item *spare, size_t n)
+static void sort_items(const struct sorter *s, struct item *items, struct item *spare, size_t n, size_t depth)
 {
 	size_t half = n / 2, i, j, k;
 
@@ -71,19 +96,19 @@ static void sort_items(const struct sorter *s, struct item *items, struct item *
 		for (i = 1; i < n; i++) {
 			struct item x = items[i];
 
-			for (j = i; j && compare(s, &x, &items[j - 1]) < 0; j--)
+			for (j = i; j && compare(s, &x, &items[j - 1], depth) < 0; j--)
 				items[j] = items[j - 1];
 			items[j] = x;
 		}
 		return;
 	}
-	sort_items(s, items, spare, half);
-	sort_items(s, items + half, spare, n - half);
-	if (compare(s, &items[half - 1], &items[half]) <= 0)
+	sort_items(s, items, spare, half, depth);
+	sort_items(s, items + half, spare, n - half, depth);
+	if (compare(s, &items[half - 1], &items[half], depth) <= 0)
 		return;
 	memcpy(spare, items, half * sizeof(*items));
 	for (i = 0, j = half, k = 0; i < half;)
-		items[k++] = j < n && compare(s, &items[j], &spare[i]) < 0 ? items[j++] : spare[i++];
+		items[k++] = j < n && compare(s, &items[j], &spare[i], depth) < 0 ? items[j++] : spare[i++];
 }
 
 /* Stable, by `passes` bytes of the prefix from bit `low` on; an even number, so that all end where they were.
@@ -114,32 +139,77 @@ static void radix_sort(
 	}
 }
 
-/*
- * By the first bits in which the prefixes differ, more than it takes to tell as many records apart; the few
- * that have the same are sorted on, by the next bits or by all of their keys.
- */
-static void sort_span(const struct sorter *s, struct item *items, struct item *spare, size_t n)
+static uint64_t differing(const struct item *items, size_t n)
 {
-	int passes = n >> 16 ? RADIX_PASSES : 2, low;
-	uint64_t differ = 0;
+	uint64_t bits = 0;
 
 	for (size_t i = 1; i < n; i++)
-		differ |= items[i].prefix ^ items[0].prefix;
-	if (!differ && s->key.number)
+		bits |= items[i].prefix ^ items[0].prefix;
+	return bits;
+}
+
+static void sort_span(
+	const struct sorter *s, struct item *items, struct item *spare, size_t n, size_t depth, int level);
+
+/* Those whose keys are the same in their first depth + 8 bytes: by the next eight in which they differ. */
+static void sort_rest(
+	const struct sorter *s, struct item *items, struct item *spare, size_t n, size_t depth, int level)
+{
+	bool more;
+
+	if (s->key.number)
 		return;
-	if (!differ || n < RADIX_LEAST) {
-		sort_items(s, items, spare, n);
+	if (n <= INSERTION || level == LEVELS_MAX) {
+		sort_items(s, items, spare, n, depth);
 		return;
 	}
-	low = 64 - __builtin_clzll(differ) - 8 * passes;
-	if (low < 0)
-		low = 0;
-	radix_sort(s, items, spare, n, low, passes);
+	do {
+		depth += 8;
+		more = false;
+		for (size_t i = 0; i < n; i++) {
+			struct span key = key_at(s, &items[i]);
+
+			__builtin_prefetch(items[i + AHEAD < n ? i + AHEAD : i].record + depth);
+			items[i].prefix = key_prefix(&s->key, skip(key, depth));
+			more = more || key.len > depth;
+		}
+	} while (more && !differing(items, n));
+	if (more) {
+		sort_span(s, items, spare, n, depth, level + 1);
+		return;
+	}
+	/* They have ended: what is left are zeros, or nothing. */
+	for (size_t i = 0; i < n; i++)
+		items[i].prefix = key_at(s, &items[i]).len;
+	sort_items(s, items, spare, n, ONLY);
+}
+
+/*
+ * By the first bits in which the prefixes differ, more than it takes to tell as many records apart; the few
+ * that have the same are sorted on, by the next bits or the next bytes.
+ */
+static void sort_span(
+	const struct sorter *s, struct item *items, struct item *spare, size_t n, size_t depth, int level)
+{
+	int passes = n >> 16 ? RADIX_PASSES : 2, low = 0;
+	uint64_t differ = differing(items, n);
+
+	if (!differ) {
+		sort_rest(s, items, spare, n, depth, level);
+		return;
+	}
+	if (n < RADIX_LEAST) {
+		sort_items(s, items, spare, n, ONLY);
+	} else {
+		low = 64 - __builtin_clzll(differ) - 8 * passes;
+		low = low > 0 ? low : 0;
+		radix_sort(s, items, spare, n, low, passes);
+	}
 	for (size_t i = 0, end; i < n; i = end) {
 		for (end = i + 1; end < n && !((items[end].prefix ^ items[i].prefix) >> low); end++)
 			;
 		if (end - i > 1)
-			sort_span(s, items + i, spare, end - i);
+			sort_span(s, items + i, spare, end - i, depth, level);
 	}
 }
 
@@ -149,7 +219,7 @@ static int sort_kept(struct sorter *s)
 
 	if (!spare)
 		return dag_fail(s->v, "out of memory");
-	sort_span(s, s->items, spare, s->count);
+	sort_span(s, s->items, spare, s->count, 0, 0);
 	free(spare);
 	return 0;
 }
@@ -267,7 +337,7 @@ static int next_of_run(const struct sorter *s, struct run *run)
 /* Equal records keep the order of the runs, which is that of the input. */
 static bool is_before(const struct sorter *s, const struct run *runs, uint32_t a, uint32_t b)
 {
-	int c = compare(s, &runs[a].head, &runs[b].head);
+	int c = compare(s, &runs[a].head, &runs[b].head, 0);
 
 	return c ? c < 0 : a < b;
 }

@@ -69,6 +69,14 @@ def sort_of_keys_that_begin_alike(case):
 def sort_of_odd_records(case):
     case.write("a.txt", b"\n\n\0\n\xff\na\0b\na\nab\n" + b"y" * 3000000 + b"\n" + b"y" * 2999999 + b"\nlast without a line feed")
     check(use(case, "sort", "memory: 1MiB") == case.shell("sort a.txt"), "the order differs")
+    draw = random.Random(7)
+    zeros = [bytes(draw.choice(b"\0a") for _ in range(draw.choice((draw.randrange(40), draw.randrange(10)) ))) for _ in range(30000)]
+    nested = [b"ab" * draw.randrange(2000) for _ in range(1500)]
+    alike = [b"x" * draw.choice((4000, 4001)) for _ in range(1000)]
+    for name, lines in (("zeros", zeros), ("nested", nested), ("alike", alike), ("all", zeros + nested + alike)):
+        case.write("a.txt", b"\n".join(lines) + b"\n")
+        for params, words in (("", ""), ("order: desc", "-r")):
+            check(use(case, "sort", params) == case.shell(f"sort {words} a.txt"), f"{name}: {params}")
     case.write("a.txt", "")
     for vertex in ("sort", "merge", "distinct", "count", "sum", "top", "head", "sample", "cut", "grep", "cat"):
         check(use(case, vertex) == b"", f"{vertex} of nothing")
