@@ -84,6 +84,43 @@ def toppages(args):
         os.path.exists(path) and os.unlink(path)
 
 
+def lines(args):
+    """Lines of a log by all of their bytes, whose first are much the same: in one vertex, and by ranges."""
+    log = generate(args, "log", "gen_log", args.size, memory=True)
+    folder = memory_folder(args)
+    out = {name: os.path.join(folder, "lines-" + name) for name in ("one", "ranges", "gnu")}
+    one = write(args, "one.yaml", f"""
+inputs: {{t: {{files: {log}}}}}
+stages: {{sort: {{use: sort, params: {{memory: 8GiB}}}}}}
+flow: [t >= sort]
+outputs: {{sort: {{file: {out["one"]}}}}}
+""")
+    ranges = write(args, "ranges.yaml", f"""
+inputs: {{t: {{files: {log}, split: 64MiB}}}}
+stages: {{sort: {{use: sort, width: {{per: 64MiB}}}}}}
+flow: [{{from: t, to: sort, pattern: ">>", partition: {{by: range}}}}]
+outputs: {{sort: {{file: {out["ranges"]}}}}}
+""")
+    env = dict(os.environ, LC_ALL="C", TMPDIR=folder)
+
+    def run(name, command):
+        """Each makes its output anew."""
+        if os.path.exists(out[name]):
+            os.unlink(out[name])
+        return timed(command, env=env)
+
+    values = turns(args.rounds, {
+        "dagrun, `use: sort` by ranges": lambda: run("ranges", [DAGRUN, "run", "-q", "--slots", "2", ranges]),
+        "dagrun, `use: sort`, one vertex": lambda: run("one", [DAGRUN, "run", "-q", "--slots", "2", one]),
+        "GNU sort -S 8G --parallel=2": lambda: run("gnu", ["sort", "-S", "8G", "--parallel=2", log, "-o", out["gnu"]]),
+    })
+    same(*out.values())
+    table(f"{args.size} of an access log, its lines sorted, in tmpfs; all files are the same bytes", values, "s")
+    ratios(values, "dagrun, `use: sort` by ranges")
+    for path in (log, *out.values()):
+        os.unlink(path)
+
+
 def sort(args):
     text = generate(args, "lines", "gen_sort", args.sort, memory=True)
     folder = memory_folder(args)
@@ -263,4 +300,4 @@ def stalled(args):
         f"(PSS) with the stall, {max(x for s, x in memory if not s):.0f} MiB without.")
 
 
-ALL = [wordcount, toppages, sort, external, shuffle, parts, pipe, keys, records, files, stalled]
+ALL = [wordcount, toppages, lines, sort, external, shuffle, parts, pipe, keys, records, files, stalled]

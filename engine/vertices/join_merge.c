@@ -54,7 +54,7 @@ static int hold(struct joiner *j, struct side *right, struct span key)
 {
 	int n = 1;
 
-	store_clear(&j->store);
+	store_rewind(&j->store);
 	j->count = 0;
 	while (n > 0 && right->at) {
 		int c = compare(&j->left_key, right->at->key, key);

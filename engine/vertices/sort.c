@@ -55,6 +55,15 @@ static bool keep(struct sorter *s, const struct dag_record *r)
 	return true;
 }
 
+/* Sorted records lie anywhere: the next ones are on their way while one is written. */
+static void prefetch(const struct sorter *s, size_t i)
+{
+	const char *ahead = s->items[i + AHEAD < s->count ? i + AHEAD : i].record;
+
+	__builtin_prefetch(ahead);
+	__builtin_prefetch(ahead + 64);
+}
+
 /* What is in memory becomes a run in the scratch folder. */
 static int spill(struct sorter *s)
 {
@@ -76,6 +85,7 @@ static int spill(struct sorter *s)
 	for (size_t i = 0; i < s->count; i++) {
 		struct kept k;
 
+		prefetch(s, i);
 		memcpy(&k, s->items[i].record, sizeof(k));
 		fwrite(s->items[i].record, 1, sizeof(k) + (k.key_len ? k.key_len - 1 : 0) + k.len, f);
 	}
@@ -83,7 +93,7 @@ static int spill(struct sorter *s)
 		return dag_fail(s->v, "cannot write a sorted run: %m");
 	rewind(f);
 	s->count = 0;
-	store_clear(&s->store);
+	store_rewind(&s->store);
 	return 0;
 }
 
@@ -203,18 +213,15 @@ static int write_all(struct sorter *s)
 	if (!s->run_count) {
 		r = sort_kept(s);
 		for (size_t i = 0; i < s->count && r == 0; i++) {
-			const char *ahead = s->items[i + AHEAD < s->count ? i + AHEAD : i].record;
-			struct dag_record record;
+			struct dag_record record = item_record(s->items[i].record);
 
-			/* They lie anywhere: the next ones are on their way while this one is written. */
-			__builtin_prefetch(ahead);
-			__builtin_prefetch(ahead + 64);
-			record = item_record(s->items[i].record);
+			prefetch(s, i);
 			r = std_pass(s->v, 0, &record);
 		}
 		return r;
 	}
 	r = spill(s);
+	store_clear(&s->store);
 	runs = calloc(s->run_count, sizeof(*runs));
 	heap = calloc(s->run_count, sizeof(*heap));
 	if (r == 0)

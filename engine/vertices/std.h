@@ -82,8 +82,8 @@ void merger_fini(struct merger *m);
 struct chunk;
 
 struct store {
-	struct chunk *chunks;
-	size_t bytes;
+	struct chunk *chunks, *spare;
+	size_t bytes; /* of the chunks */
 };
 
 /* ---- join.c ---- */
@@ -121,6 +121,8 @@ int join_merge(struct joiner *j);
 /* Room that lives until store_clear; NULL where there is no memory. */
 char *store_reserve(struct store *s, size_t len);
 char *store_copy(struct store *s, const char *data, size_t len);
+/* Forgets all, and keeps the memory for what comes next. */
+void store_rewind(struct store *s);
 void store_clear(struct store *s);
 
 uint64_t hash_of(struct span key);

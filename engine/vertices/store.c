@@ -14,28 +14,53 @@ struct chunk {
 	char data[];
 };
 
+/* One that was rewound; those that are too small are given up. */
+static struct chunk *take_spare(struct store *s, size_t len)
+{
+	struct chunk *c;
+
+	while ((c = s->spare)) {
+		s->spare = c->next;
+		if (c->size >= len)
+			return c;
+		free(c);
+	}
+	return NULL;
+}
+
+static struct chunk *new_chunk(const struct store *s, size_t len)
+{
+	struct chunk *c = s->chunks;
+	size_t whole = c && c->size >= CHUNK_FIRST / 2 ? 4 * (c->size + sizeof(*c)) : CHUNK_FIRST;
+
+	if (whole > CHUNK_MAX)
+		whole = CHUNK_MAX;
+	if (len > whole - sizeof(*c))
+		whole = len + sizeof(*c);
+	/* Memory by the huge page is faulted in, and cleared, much faster. */
+	c = whole < HUGE_PAGE ? malloc(whole)
+			      : aligned_alloc(HUGE_PAGE, (whole + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
+	if (!c)
+		return NULL;
+	if (whole >= HUGE_PAGE)
+		madvise(c, whole, MADV_HUGEPAGE);
+	c->size = whole - sizeof(*c);
+	return c;
+}
+
 char *store_reserve(struct store *s, size_t len)
 {
 	struct chunk *c = s->chunks;
 
 	if (!c || c->size - c->used < len) {
-		size_t whole = c && c->size >= CHUNK_FIRST / 2 ? 4 * (c->size + sizeof(*c)) : CHUNK_FIRST;
-
-		if (whole > CHUNK_MAX)
-			whole = CHUNK_MAX;
-		if (len > whole - sizeof(*c))
-			whole = len + sizeof(*c);
-		/* Memory by the huge page is faulted in, and cleared, much faster. */
-		c = whole < HUGE_PAGE
-			    ? malloc(whole)
-			    : aligned_alloc(HUGE_PAGE, (whole + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
+		c = take_spare(s, len);
+		c = c ? c : new_chunk(s, len);
 		if (!c)
 			return NULL;
-		if (whole >= HUGE_PAGE)
-			madvise(c, whole, MADV_HUGEPAGE);
-		*c = (struct chunk){s->chunks, 0, whole - sizeof(*c)};
+		c->used = 0;
+		c->next = s->chunks;
 		s->chunks = c;
-		s->bytes += whole;
+		s->bytes += sizeof(*c) + c->size;
 	}
 	c->used += len;
 	return c->data + c->used - len;
@@ -50,15 +75,27 @@ char *store_copy(struct store *s, const char *data, size_t len)
 	return copy;
 }
 
-void store_clear(struct store *s)
+void store_rewind(struct store *s)
 {
 	while (s->chunks) {
 		struct chunk *c = s->chunks;
 
 		s->chunks = c->next;
-		free(c);
+		c->next = s->spare;
+		s->spare = c;
 	}
 	s->bytes = 0;
+}
+
+void store_clear(struct store *s)
+{
+	store_rewind(s);
+	while (s->spare) {
+		struct chunk *c = s->spare;
+
+		s->spare = c->next;
+		free(c);
+	}
 }
 
 /* Eight bytes a step (after wyhash's mixing, Wang Yi, 2019). */
