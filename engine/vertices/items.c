@@ -22,11 +22,12 @@ struct dag_record item_record(const char *at)
 		.len = k.len};
 }
 
-static struct span key_at(const struct key_spec *k, const struct item *item)
+struct span item_key(const char *at)
 {
-	struct dag_record r = item_record(item->record);
+	struct kept k;
 
-	return key_of(k, &r);
+	memcpy(&k, at, sizeof(k));
+	return (struct span){at + sizeof(k) + k.by, k.by_len};
 }
 
 static struct span skip(struct span key, size_t n)
@@ -48,8 +49,8 @@ static int compare(const struct key_spec *k, const struct item *a, const struct 
 		return (a->prefix < b->prefix) != k->descending ? -1 : 1;
 	if (k->number || depth == ONLY)
 		return 0;
-	x = key_at(k, a);
-	y = key_at(k, b);
+	x = item_key(a->record);
+	y = item_key(b->record);
 	rest = skip(x, depth + 8);
 	other = skip(y, depth + 8);
 	c = memcmp(rest.data, other.data, rest.len < other.len ? rest.len : other.len);
@@ -138,7 +139,7 @@ static void sort_rest(
 		depth += 8;
 		more = false;
 		for (size_t i = 0; i < n; i++) {
-			struct span key = key_at(k, &items[i]);
+			struct span key = item_key(items[i].record);
 
 			__builtin_prefetch(items[i + AHEAD < n ? i + AHEAD : i].record + depth);
 			items[i].prefix = key_prefix(k, skip(key, depth));
@@ -151,7 +152,7 @@ static void sort_rest(
 	}
 	/* They have ended: what is left are zeros, or nothing. */
 	for (size_t i = 0; i < n; i++)
-		items[i].prefix = key_at(k, &items[i]).len;
+		items[i].prefix = item_key(items[i].record).len;
 	sort_items(k, items, spare, n, ONLY);
 }
 
@@ -182,11 +183,6 @@ static void sort_span(
 		if (end - i > 1)
 			sort_span(k, items + i, spare, end - i, depth, level);
 	}
-}
-
-int item_compare(const struct key_spec *k, const struct item *a, const struct item *b)
-{
-	return compare(k, a, b, 0);
 }
 
 bool items_sort(const struct key_spec *k, struct item *items, size_t n)

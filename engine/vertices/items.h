@@ -8,6 +8,7 @@
 /* What a record in memory begins with; its key follows, and its bytes. */
 struct kept {
 	uint32_t key_len, len; /* key_len: + 1; 0 for a record without one */
+	uint32_t by, by_len;   /* where behind this the bytes lie that it is sorted by: found once */
 };
 
 struct item {
@@ -16,8 +17,8 @@ struct item {
 };
 
 struct dag_record item_record(const char *at);
-/* Both with their prefixes; equal keys are 0. */
-int item_compare(const struct key_spec *k, const struct item *a, const struct item *b);
+/* What it is sorted by. */
+struct span item_key(const char *at);
 /* Stable. False: out of memory. */
 bool items_sort(const struct key_spec *k, struct item *items, size_t n);
 

@@ -30,8 +30,11 @@ static int sort_kept(struct sorter *s)
 
 static bool keep(struct sorter *s, const struct dag_record *r)
 {
-	struct kept k = {r->key ? (uint32_t)r->key_len + 1 : 0, (uint32_t)r->len};
 	struct span key = key_of(&s->key, r);
+	bool by_data = s->key.field || !r->key;
+	struct kept k = {r->key ? (uint32_t)r->key_len + 1 : 0, (uint32_t)r->len,
+		(uint32_t)(by_data ? r->key_len + (size_t)(key.data - r->data) : (size_t)(key.data - r->key)),
+		(uint32_t)key.len};
 	char *at;
 
 	if (s->count == s->cap) {
@@ -87,7 +90,8 @@ static int spill(struct sorter *s)
 
 		prefetch(s, i);
 		memcpy(&k, s->items[i].record, sizeof(k));
-		fwrite(s->items[i].record, 1, sizeof(k) + (k.key_len ? k.key_len - 1 : 0) + k.len, f);
+		fwrite_unlocked(
+			s->items[i].record, 1, sizeof(k) + (k.key_len ? k.key_len - 1 : 0) + k.len, f);
 	}
 	if (fflush(f) || ferror(f))
 		return dag_fail(s->v, "cannot write a sorted run: %m");
@@ -117,19 +121,19 @@ static int read_all(struct sorter *s)
 
 struct run {
 	FILE *file;
-	char *buffer;
+	char *buffer; /* struct kept: its next record */
 	size_t cap;
-	struct item head;
+	struct span key;
+	uint64_t prefix;
 };
 
 /* 1: the run's next record; 0: its end; negative: damage. */
 static int next_of_run(const struct sorter *s, struct run *run)
 {
-	struct dag_record r;
 	struct kept k;
 	size_t len;
 
-	if (fread(&k, 1, sizeof(k), run->file) != sizeof(k))
+	if (fread_unlocked(&k, 1, sizeof(k), run->file) != sizeof(k))
 		return feof(run->file) && !ferror(run->file) ? 0 : DAG_EIO;
 	len = (k.key_len ? k.key_len - 1 : 0) + (size_t)k.len;
 	if (sizeof(k) + len > run->cap) {
@@ -141,17 +145,17 @@ static int next_of_run(const struct sorter *s, struct run *run)
 		run->cap = sizeof(k) + len * 2;
 	}
 	memcpy(run->buffer, &k, sizeof(k));
-	if (fread(run->buffer + sizeof(k), 1, len, run->file) != len)
+	if (fread_unlocked(run->buffer + sizeof(k), 1, len, run->file) != len)
 		return DAG_EIO;
-	r = item_record(run->buffer);
-	run->head = (struct item){key_prefix(&s->key, key_of(&s->key, &r)), run->buffer};
+	run->key = item_key(run->buffer);
+	run->prefix = key_prefix(&s->key, run->key);
 	return 1;
 }
 
 /* Equal records keep the order of the runs, which is that of the input. */
 static bool is_before(const struct sorter *s, const struct run *runs, uint32_t a, uint32_t b)
 {
-	int c = item_compare(&s->key, &runs[a].head, &runs[b].head);
+	int c = key_compare(&s->key, runs[a].key, runs[a].prefix, runs[b].key, runs[b].prefix);
 
 	return c ? c < 0 : a < b;
 }
@@ -189,7 +193,7 @@ static int merge_runs(struct sorter *s, struct run *runs, uint32_t *heap)
 	for (uint32_t i = n; i-- > 0;)
 		sift(s, runs, heap, n, i);
 	while (n) {
-		struct dag_record record = item_record(runs[heap[0]].head.record);
+		struct dag_record record = item_record(runs[heap[0]].buffer);
 
 		r = std_pass(s->v, 0, &record);
 		if (r < 0)
