@@ -238,7 +238,8 @@ static void place_waiting(struct data *d)
 		zmq_msg_close(&w->payload);
 	}
 	d->waiting_count -= done;
-	memmove(d->waiting, d->waiting + done, d->waiting_count * sizeof(*d->waiting));
+	if (d->waiting_count)
+		memmove(d->waiting, d->waiting + done, d->waiting_count * sizeof(*d->waiting));
 }
 
 void data_read_give(struct data *d, const struct command *c)
