@@ -133,6 +133,8 @@ class Case:
                 if pipe:
                     pipe.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+        for spool in glob.glob(f"/dev/shm/dagrun-{os.getuid()}/n*-{os.getpid()}"):
+            shutil.rmtree(spool, ignore_errors=True)  # of daemons that were killed
 
 
 class Cluster:
