@@ -3,7 +3,6 @@
  */
 #include "items.h"
 
-#define AHEAD 16
 #define RADIX_LEAST 2048
 #define RADIX_PASSES 4
 #define LEVELS_MAX 64 /* of bytes by eight, behind which keys are compared */
@@ -22,6 +21,11 @@ struct dag_record item_record(const char *at)
 		.len = k.len};
 }
 
+size_t item_size(const struct kept *k)
+{
+	return sizeof(*k) + (k->key_len ? k->key_len - 1 : 0) + k->len;
+}
+
 struct span item_key(const char *at)
 {
 	struct kept k;
@@ -30,33 +34,14 @@ struct span item_key(const char *at)
 	return (struct span){at + sizeof(k) + k.by, k.by_len};
 }
 
-static struct span skip(struct span key, size_t n)
-{
-	n = n < key.len ? n : key.len;
-	return (struct span){key.data + n, key.len - n};
-}
-
-/*
- * By the prefixes, and behind them by the rest of the keys, unless that is ONLY. They have the same first
- * `depth` bytes, or zeros where one has ended before, so lengths count as a whole.
- */
+/* By the prefixes, and behind them by the rest of the keys, unless that is ONLY. */
 static int compare(const struct key_spec *k, const struct item *a, const struct item *b, size_t depth)
 {
-	struct span x, y, rest, other;
-	int c;
-
 	if (a->prefix != b->prefix)
-		return (a->prefix < b->prefix) != k->descending ? -1 : 1;
+		return a->prefix < b->prefix ? -1 : 1;
 	if (k->number || depth == ONLY)
 		return 0;
-	x = item_key(a->record);
-	y = item_key(b->record);
-	rest = skip(x, depth + 8);
-	other = skip(y, depth + 8);
-	c = memcmp(rest.data, other.data, rest.len < other.len ? rest.len : other.len);
-	if (!c)
-		c = x.len < y.len ? -1 : x.len > y.len;
-	return k->descending ? -c : c;
+	return key_compare_rest(k, item_key(a->record), item_key(b->record), depth + 8);
 }
 
 static void sort_items(
@@ -85,15 +70,13 @@ static void sort_items(
 
 /* Stable, by `passes` bytes of the prefix from bit `low` on; an even number, so that all end where they were.
  */
-static void radix_sort(
-	const struct key_spec *k, struct item *items, struct item *spare, size_t n, int low, int passes)
+static void radix_sort(struct item *items, struct item *spare, size_t n, int low, int passes)
 {
-	uint64_t flip = k->descending ? UINT64_MAX : 0;
 	size_t counts[RADIX_PASSES][256] = {0};
 
 	for (size_t i = 0; i < n; i++)
 		for (int b = 0; b < passes; b++)
-			counts[b][(items[i].prefix ^ flip) >> (low + 8 * b) & 0xff]++;
+			counts[b][items[i].prefix >> (low + 8 * b) & 0xff]++;
 	for (int b = 0; b < passes; b++) {
 		size_t at = 0, *count = counts[b];
 		struct item *t = spare;
@@ -105,7 +88,7 @@ static void radix_sort(
 			at += here;
 		}
 		for (size_t i = 0; i < n; i++)
-			spare[count[(items[i].prefix ^ flip) >> (low + 8 * b) & 0xff]++] = items[i];
+			spare[count[items[i].prefix >> (low + 8 * b) & 0xff]++] = items[i];
 		spare = items;
 		items = t;
 	}
@@ -141,8 +124,8 @@ static void sort_rest(
 		for (size_t i = 0; i < n; i++) {
 			struct span key = item_key(items[i].record);
 
-			__builtin_prefetch(items[i + AHEAD < n ? i + AHEAD : i].record + depth);
-			items[i].prefix = key_prefix(k, skip(key, depth));
+			__builtin_prefetch(item_ahead(items, n, i) + depth);
+			items[i].prefix = key_prefix(k, key_skip(key, depth));
 			more = more || key.len > depth;
 		}
 	} while (more && !differing(items, n));
@@ -152,7 +135,8 @@ static void sort_rest(
 	}
 	/* They have ended: what is left are zeros, or nothing. */
 	for (size_t i = 0; i < n; i++)
-		items[i].prefix = item_key(items[i].record).len;
+		items[i].prefix =
+			k->descending ? ~item_key(items[i].record).len : item_key(items[i].record).len;
 	sort_items(k, items, spare, n, ONLY);
 }
 
@@ -175,7 +159,7 @@ static void sort_span(
 	} else {
 		low = 64 - __builtin_clzll(differ) - 8 * passes;
 		low = low > 0 ? low : 0;
-		radix_sort(k, items, spare, n, low, passes);
+		radix_sort(items, spare, n, low, passes);
 	}
 	for (size_t i = 0, end; i < n; i = end) {
 		for (end = i + 1; end < n && !((items[end].prefix ^ items[i].prefix) >> low); end++)

@@ -16,6 +16,16 @@ struct item {
 	const char *record; /* struct kept */
 };
 
+/* The record of one that comes later in the items: to be fetched already. */
+static inline const char *item_ahead(const struct item *items, size_t n, size_t i)
+{
+	enum { AHEAD = 16 };
+
+	return items[i + AHEAD < n ? i + AHEAD : i].record;
+}
+
+/* Bytes of the whole. */
+size_t item_size(const struct kept *k);
 struct dag_record item_record(const char *at);
 /* What it is sorted by. */
 struct span item_key(const char *at);

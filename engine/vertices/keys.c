@@ -56,15 +56,19 @@ static struct span whole_key(const struct key_spec *k, const struct dag_record *
 	return (struct span){r->data, r->len};
 }
 
+struct span key_skip(struct span key, size_t n)
+{
+	n = n < key.len ? n : key.len;
+	return (struct span){key.data + n, key.len - n};
+}
+
 struct span key_of(const struct key_spec *k, const struct dag_record *r)
 {
 	struct span key = whole_key(k, r);
-	size_t skip = k->from ? k->from - 1 : 0;
 
 	if (k->to && k->to < key.len)
 		key.len = k->to;
-	skip = skip < key.len ? skip : key.len;
-	return (struct span){key.data + skip, key.len - skip};
+	return key_skip(key, k->from ? k->from - 1 : 0);
 }
 
 double key_number(struct span text)
@@ -86,23 +90,29 @@ uint64_t key_prefix(const struct key_spec *k, struct span key)
 		double d = key_number(key) + 0.0; /* −0 is 0 */
 
 		memcpy(&p, &d, sizeof(p));
-		return p >> 63 ? ~p : p | 1ull << 63;
+		p = p >> 63 ? ~p : p | 1ull << 63;
+	} else {
+		memcpy(bytes, key.data, key.len < 8 ? key.len : 8);
+		memcpy(&p, bytes, sizeof(p));
+		p = __builtin_bswap64(p);
 	}
-	memcpy(bytes, key.data, key.len < 8 ? key.len : 8);
-	memcpy(&p, bytes, sizeof(p));
-	return __builtin_bswap64(p);
+	return k->descending ? ~p : p;
+}
+
+int key_compare_rest(const struct key_spec *k, struct span a, struct span b, size_t known)
+{
+	struct span x = key_skip(a, known), y = key_skip(b, known);
+	size_t n = x.len < y.len ? x.len : y.len;
+	int c = n ? memcmp(x.data, y.data, n) : 0;
+
+	if (!c)
+		c = a.len < b.len ? -1 : a.len > b.len;
+	return k->descending ? -c : c;
 }
 
 int key_compare(const struct key_spec *k, struct span a, uint64_t a_prefix, struct span b, uint64_t b_prefix)
 {
-	int c = a_prefix < b_prefix ? -1 : a_prefix > b_prefix;
-
-	if (!c && !k->number) {
-		size_t n = a.len < b.len ? a.len : b.len;
-
-		c = n > 8 ? memcmp(a.data + 8, b.data + 8, n - 8) : 0;
-		if (!c)
-			c = a.len < b.len ? -1 : a.len > b.len;
-	}
-	return k->descending ? -c : c;
+	if (a_prefix != b_prefix)
+		return a_prefix < b_prefix ? -1 : 1;
+	return k->number ? 0 : key_compare_rest(k, a, b, 8);
 }

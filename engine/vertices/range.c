@@ -13,14 +13,9 @@ struct bound {
 struct bounds {
 	struct store store;
 	struct bound *sample, *items; /* items: one fewer than parts */
-	uint64_t *orders;             /* what the items' prefixes are ordered by */
+	uint64_t *prefixes;           /* of the items, close together */
 	uint32_t sample_count, cap, count;
 };
-
-static uint64_t order_of(const struct key_spec *k, uint64_t prefix)
-{
-	return k->descending ? ~prefix : prefix;
-}
 
 static int compare(const struct key_spec *k, const struct bound *a, const struct bound *b)
 {
@@ -57,38 +52,37 @@ static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bo
 }
 
 /* Quantiles; of a small sample some are the same, and parts stay empty. */
-static bool choose_bounds(const struct key_spec *k, struct bounds *b, uint32_t parts)
+static bool choose_bounds(struct bounds *b, uint32_t parts)
 {
 	b->items = calloc(parts, sizeof(*b->items));
-	b->orders = calloc(parts, sizeof(*b->orders));
-	if (!b->items || !b->orders)
+	b->prefixes = calloc(parts, sizeof(*b->prefixes));
+	if (!b->items || !b->prefixes)
 		return false;
 	for (uint32_t i = 1; i < parts && b->sample_count; i++) {
 		b->items[b->count] = b->sample[(uint64_t)b->sample_count * i / parts];
-		b->orders[b->count] = order_of(k, b->items[b->count].prefix);
+		b->prefixes[b->count] = b->items[b->count].prefix;
 		b->count++;
 	}
 	return true;
 }
 
 /* How many of n in ascending order are below x. Without branches: on keys at random each would be guessed. */
-static uint32_t count_below(const uint64_t *orders, uint32_t n, uint64_t x)
+static uint32_t count_below(const uint64_t *sorted, uint32_t n, uint64_t x)
 {
-	const uint64_t *at = orders;
+	const uint64_t *at = sorted;
 
 	for (; n > 1; n -= n / 2)
 		at += (at[n / 2 - 1] < x) * (n / 2);
-	return (uint32_t)(at - orders) + (n && *at < x);
+	return (uint32_t)(at - sorted) + (n && *at < x);
 }
 
 /* The number of bounds that are not after the key. */
 static uint32_t part_of(const struct key_spec *k, const struct bounds *b, struct span key)
 {
 	struct bound at = {key, key_prefix(k, key)};
-	uint64_t order = order_of(k, at.prefix);
-	uint32_t low = count_below(b->orders, b->count, order), high = b->count;
+	uint32_t low = count_below(b->prefixes, b->count, at.prefix), high = b->count;
 
-	if (low == high || b->orders[low] != order)
+	if (low == high || b->prefixes[low] != at.prefix)
 		return low;
 	/* Their first bytes are the same: by the rest. */
 	while (low < high) {
@@ -109,7 +103,7 @@ static int route(struct dag_vertex *v, const struct key_spec *k, struct bounds *
 
 	if (n < 0)
 		return n;
-	if (!choose_bounds(k, b, dag_parts(v, 0)))
+	if (!choose_bounds(b, dag_parts(v, 0)))
 		return dag_fail(v, "out of memory");
 	while (r >= 0 && (n = dag_read_batch(v, 0, batch, BATCH)) > 0)
 		for (int i = 0; i < n && r >= 0; i++) {
@@ -131,6 +125,6 @@ int range(struct dag_vertex *v)
 	store_clear(&b.store);
 	free(b.sample);
 	free(b.items);
-	free(b.orders);
+	free(b.prefixes);
 	return r;
 }

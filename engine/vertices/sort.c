@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #define MEMORY_DEFAULT (256u << 20)
-#define AHEAD 16
 #define RUNS_MAX 1024
 #define RUN_BUFFER (256u << 10)
 
@@ -46,7 +45,7 @@ static bool keep(struct sorter *s, const struct dag_record *r)
 		s->items = items;
 		s->cap = cap;
 	}
-	at = store_reserve(&s->store, (sizeof(k) + r->key_len + r->len + 7) & ~(size_t)7);
+	at = store_reserve(&s->store, (item_size(&k) + 7) & ~(size_t)7);
 	if (!at)
 		return false;
 	s->items[s->count++] = (struct item){key_prefix(&s->key, key), at};
@@ -54,14 +53,14 @@ static bool keep(struct sorter *s, const struct dag_record *r)
 	if (r->key_len)
 		memcpy(at + sizeof(k), r->key, r->key_len);
 	if (r->len)
-		memcpy(at + sizeof(k) + (r->key ? r->key_len : 0), r->data, r->len);
+		memcpy(at + sizeof(k) + r->key_len, r->data, r->len);
 	return true;
 }
 
 /* Sorted records lie anywhere: the next ones are on their way while one is written. */
 static void prefetch(const struct sorter *s, size_t i)
 {
-	const char *ahead = s->items[i + AHEAD < s->count ? i + AHEAD : i].record;
+	const char *ahead = item_ahead(s->items, s->count, i);
 
 	__builtin_prefetch(ahead);
 	__builtin_prefetch(ahead + 64);
@@ -90,8 +89,7 @@ static int spill(struct sorter *s)
 
 		prefetch(s, i);
 		memcpy(&k, s->items[i].record, sizeof(k));
-		fwrite_unlocked(
-			s->items[i].record, 1, sizeof(k) + (k.key_len ? k.key_len - 1 : 0) + k.len, f);
+		fwrite_unlocked(s->items[i].record, 1, item_size(&k), f);
 	}
 	if (fflush(f) || ferror(f))
 		return dag_fail(s->v, "cannot write a sorted run: %m");
@@ -131,21 +129,21 @@ struct run {
 static int next_of_run(const struct sorter *s, struct run *run)
 {
 	struct kept k;
-	size_t len;
+	size_t size;
 
 	if (fread_unlocked(&k, 1, sizeof(k), run->file) != sizeof(k))
 		return feof(run->file) && !ferror(run->file) ? 0 : DAG_EIO;
-	len = (k.key_len ? k.key_len - 1 : 0) + (size_t)k.len;
-	if (sizeof(k) + len > run->cap) {
-		char *buffer = realloc(run->buffer, sizeof(k) + len * 2);
+	size = item_size(&k);
+	if (size > run->cap) {
+		char *buffer = realloc(run->buffer, size * 2);
 
 		if (!buffer)
 			return DAG_ENOSPC;
 		run->buffer = buffer;
-		run->cap = sizeof(k) + len * 2;
+		run->cap = size * 2;
 	}
 	memcpy(run->buffer, &k, sizeof(k));
-	if (fread_unlocked(run->buffer + sizeof(k), 1, len, run->file) != len)
+	if (fread_unlocked(run->buffer + sizeof(k), 1, size - sizeof(k), run->file) != size - sizeof(k))
 		return DAG_EIO;
 	run->key = item_key(run->buffer);
 	run->prefix = key_prefix(&s->key, run->key);

@@ -49,8 +49,13 @@ struct span {
 struct key_spec key_spec_read(struct dag_vertex *v);
 struct span key_field(const char *data, size_t len, uint32_t field, char delimiter);
 struct span key_of(const struct key_spec *k, const struct dag_record *r);
-/* A number that orders as the key does, as far as 64 bits go. */
+/* All but its first n bytes. */
+struct span key_skip(struct span key, size_t n);
+/* A number that orders as the key does, in the spec's order, as far as 64 bits go. */
 uint64_t key_prefix(const struct key_spec *k, struct span key);
+/* Of keys that are no numbers, and the same in their first `known` bytes, or zeros where one has ended
+ * before. */
+int key_compare_rest(const struct key_spec *k, struct span a, struct span b, size_t known);
 /* < 0, 0, > 0 in the spec's order; where prefixes differ they decide. */
 int key_compare(const struct key_spec *k, struct span a, uint64_t a_prefix, struct span b, uint64_t b_prefix);
 /* The number at the beginning of the text; 0 where there is none. */
@@ -118,7 +123,7 @@ int join_merge(struct joiner *j);
 
 /* ---- store.c: records in memory ---- */
 
-/* Room that lives until store_clear; NULL where there is no memory. */
+/* Room that lives until store_rewind or store_clear; NULL where there is no memory. */
 char *store_reserve(struct store *s, size_t len);
 char *store_copy(struct store *s, const char *data, size_t len);
 /* Forgets all, and keeps the memory for what comes next. */
