@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -210,7 +209,7 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 	char *argv[] = {d->host_program, "--serve", NULL}, **env = host_environment();
 
 	page = memfd_create("dagrun-status", MFD_CLOEXEC);
-	bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	bell = os_bell_new();
 	if (page < 0 || bell < 0 || ftruncate(page, sizeof(*host->status)) < 0 ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0 ||
 		pipe2(errs, O_CLOEXEC) < 0)

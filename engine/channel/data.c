@@ -5,37 +5,17 @@
  * decides.
  */
 #include "data_internal.h"
+#include "os/os.h"
 
-#include <errno.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define DATA_TICK_MS 500
 
-/* ---- bells ---- */
-
 static void bell_init(struct bell *bell, uv_loop_t *loop, void *data)
 {
-	bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	bell->fd = os_bell_new();
 	DAG_ASSERT(bell->fd >= 0 && uv_poll_init(loop, &bell->poll, bell->fd) == 0);
 	bell->poll.data = data;
-}
-
-/* Any thread's. It cannot fail: the count would have to reach 2^64. */
-static void bell_ring(const struct bell *bell)
-{
-	uint64_t one = 1;
-
-	while (write(bell->fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
-static void bell_hush(const struct bell *bell)
-{
-	uint64_t count;
-
-	while (read(bell->fd, &count, sizeof(count)) < 0 && errno == EINTR)
-		;
 }
 
 /* ---- queues ---- */
@@ -67,7 +47,7 @@ void data_post_event(struct data *d, const struct data_event *event)
 	if (closed)
 		drop_event(event);
 	else if (!awake)
-		bell_ring(&d->events.bell);
+		os_bell_ring(d->events.bell.fd);
 }
 
 static void post_command(struct data *d, const struct command *command)
@@ -79,7 +59,7 @@ static void post_command(struct data *d, const struct command *command)
 	*DAG_APPEND(d->commands.items, d->commands.count, d->commands.cap) = *command;
 	pthread_mutex_unlock(&d->commands.lock);
 	if (!awake)
-		bell_ring(&d->commands.bell);
+		os_bell_ring(d->commands.bell.fd);
 }
 
 static void on_events(uv_poll_t *poll, int status, int events)
@@ -90,7 +70,7 @@ static void on_events(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	bell_hush(&d->events.bell);
+	os_bell_hush(d->events.bell.fd);
 	pthread_mutex_lock(&d->events.lock);
 	items = d->events.items;
 	count = d->events.count;
@@ -325,7 +305,7 @@ static void on_commands(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	bell_hush(&d->commands.bell);
+	os_bell_hush(d->commands.bell.fd);
 	run_commands(d);
 }
 

@@ -125,18 +125,16 @@ static void on_block(
 {
 	struct block_header header;
 	unsigned char *room = NULL;
+	bool whole;
 
 	if (zmq_msg_size(header_frame) != sizeof(header))
 		return;
 	memcpy(&header, zmq_msg_data(header_frame), sizeof(header));
-	if (block_header_check(&header) < 0 || header.length != zmq_msg_size(payload) || header.seq != seq) {
-		send_request(r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
-		return;
-	}
-	if (!d->lends && !d->waiting_count)
+	whole = !block_header_check(&header) && header.length == zmq_msg_size(payload) && header.seq == seq;
+	if (whole && !d->lends && !d->waiting_count)
 		room = find_room(d, header.length);
-	if (!take_payload(r, &header, payload, room)) {
-		send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
+	if (!whole || !take_payload(r, &header, payload, room)) {
+		send_request(r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
 		return;
 	}
 	switch (fetch_on_block(&r->fetch, seq, header.length, os_now())) {

@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,6 +43,28 @@ uint64_t os_random(void)
 
 	DAG_ASSERT(getrandom(&n, sizeof(n), 0) == sizeof(n));
 	return n;
+}
+
+int os_bell_new(void)
+{
+	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+/* Where the count is full it has been rung. */
+void os_bell_ring(int bell)
+{
+	uint64_t one = 1;
+
+	while (write(bell, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+void os_bell_hush(int bell)
+{
+	uint64_t count;
+
+	while (read(bell, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
 }
 
 int os_make_folders(const char *path)

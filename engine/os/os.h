@@ -10,6 +10,14 @@ dag_instant os_now(void);      /* CLOCK_MONOTONIC */
 dag_instant os_boottime(void); /* CLOCK_BOOTTIME: counts suspend, for leases */
 uint64_t os_random(void);
 
+/*
+ * A bell: a descriptor (an eventfd) that becomes readable when it is rung, from any thread or process, until
+ * it is hushed. −1 with errno where there is none to be had; closed with close(). Ringing cannot fail.
+ */
+int os_bell_new(void);
+void os_bell_ring(int bell);
+void os_bell_hush(int bell);
+
 /* mkdir -p with mode 0700; 0 or DAG_EIO with errno. */
 int os_make_folders(const char *path);
 /* Removes a folder and all below it, following no links. Missing is fine. */

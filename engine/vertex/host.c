@@ -203,13 +203,12 @@ static bool take_message(struct host *host)
 
 static bool socket_readable(struct host *host, int timeout_ms)
 {
-	struct pollfd fds[2] = {{host->sock, POLLIN, 0}, {host->wake_fd, POLLIN, 0}};
-	uint64_t n;
+	struct pollfd fds[2] = {{host->sock, POLLIN, 0}, {host->bell, POLLIN, 0}};
 
 	while (poll(fds, 2, timeout_ms) < 0 && errno == EINTR)
 		;
-	if (fds[1].revents && read(host->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
-		_exit(1);
+	if (fds[1].revents)
+		os_bell_hush(host->bell);
 	return fds[0].revents != 0;
 }
 
@@ -245,13 +244,11 @@ void host_look(struct host *host)
 
 void host_changed(struct host *host)
 {
-	uint64_t one = 1;
-
 	if (host->threads == 1)
 		return;
 	pthread_cond_broadcast(&host->changed);
-	if (host->leader && write(host->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		_exit(1);
+	if (host->leader)
+		os_bell_ring(host->bell);
 }
 
 /* ---- running ---- */
@@ -517,7 +514,7 @@ int main(int argc, char **argv)
 	prefer_to_die();
 	host.sock = HOST_SOCKET_FD;
 	host.status = mmap(NULL, sizeof(*host.status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
-	host.wake_fd = HOST_BELL_FD;
+	host.bell = HOST_BELL_FD;
 	if (host.status == MAP_FAILED)
 		return 70;
 	close(HOST_STATUS_FD);

@@ -66,7 +66,7 @@ struct host {
 	pid_t programs[HOST_TASKS_MAX]; /* that run now */
 	size_t program_count;
 	bool leader; /* one of them is reading the socket */
-	int wake_fd; /* eventfd: makes the leader look up */
+	int bell;    /* makes the leader look up */
 	bool piped;  /* other hosts may ring it */
 	bool exiting;
 	_Atomic bool spoiled; /* a vertex failed: nothing more is begun, and the daemon ends us */

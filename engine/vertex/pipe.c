@@ -5,6 +5,7 @@
  * in rooms of the writer's, as many as the pipe has places, so they stay in the processor's caches.
  */
 #include "task.h"
+#include "os/os.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -54,10 +55,8 @@ void pipe_fini(struct pipe_end *end)
 /* The flag is set by who sleeps, before the last look. */
 static void wake(_Atomic uint32_t *sleeps, int bell)
 {
-	uint64_t one = 1;
-
-	if (atomic_load(sleeps) && atomic_exchange(sleeps, 0) && write(bell, &one, sizeof(one)) < 0)
-		return; /* it has been rung more often than it can count */
+	if (atomic_load(sleeps) && atomic_exchange(sleeps, 0))
+		os_bell_ring(bell);
 }
 
 /* ---- writing ---- */

@@ -70,7 +70,7 @@ void writer_init(struct dag_vertex *v)
 
 void *writer_block_room(uint64_t size)
 {
-	void *room = aligned_alloc(64, (size + 63) & ~(uint64_t)63);
+	void *room = aligned_alloc(BLOCK_ALIGN, block_room(size));
 
 	if (!room)
 		base_oom(size);
