@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the vertex is and says: the part of the vertex API beside reading and writing. */
 #include "task.h"
-#include "os/os.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 int task_fail(struct dag_vertex *v, int error, char *text)
@@ -85,19 +83,6 @@ uint64_t dag_seed(const struct dag_vertex *v)
 {
 	return hash_64(v->stage->spec.name, strlen(v->stage->spec.name)) ^
 	       ((uint64_t)v->index * 0x9e3779b97f4a7c15u);
-}
-
-const char *task_scratch(struct dag_vertex *v)
-{
-	if (v->scratch)
-		return v->scratch;
-	v->scratch = base_format("%s/%u-%u", v->stage->spec.scratch, v->vertex, v->attempt);
-	if (os_make_folders(v->scratch) < 0) {
-		task_fail(v, errno == ENOSPC ? DAG_ENOSPC : DAG_EIO,
-			base_format("cannot make the scratch folder %s: %s", v->scratch, strerror(errno)));
-		return NULL;
-	}
-	return v->scratch;
 }
 
 const char *dag_scratch(struct dag_vertex *v)

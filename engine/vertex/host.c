@@ -367,7 +367,7 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 		done->records_out += v->port_records[i];
 		done->bytes_out += v->port_bytes[i];
 	}
-	done->scratch_used = v->scratch != NULL;
+	done->scratch_used = v->scratch && (error || !task_keep_scratch(v));
 	done->counter_count = v->counter_count;
 	done->run_ns = os_now() - began;
 	if (done->run_ns > TRIM_AFTER)
@@ -537,5 +537,6 @@ int main(int argc, char **argv)
 		if (!host.exiting)
 			run_group(&host);
 	}
+	host_drop_scratch(&host);
 	return 0;
 }

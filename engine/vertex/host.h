@@ -84,6 +84,7 @@ struct host {
 	struct dag_vertex *tasks[HOST_TASKS_MAX];
 	uint32_t task_count;
 	struct dag_vertex *spare;
+	char *kept_scratch;          /* an empty folder that the next one to want it gets; or NULL */
 	uint32_t stage;              /* of what ran last */
 	uint32_t last_good;          /* the task that ended well just before; 0: it did not */
 	struct block_ref last_index; /* of that one */

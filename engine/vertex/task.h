@@ -227,7 +227,13 @@ void pipe_fini(struct pipe_end *end);
 
 /* The first error of the vertex stays; the text is taken over. */
 int task_fail(struct dag_vertex *v, int error, char *text);
+
+/* scratch.c */
+/* Its path; NULL where it cannot be made, which has failed the vertex then. */
 const char *task_scratch(struct dag_vertex *v);
+/* True where it was left as it was made, and another attempt will get it: it must not be removed. */
+bool task_keep_scratch(struct dag_vertex *v);
+void host_drop_scratch(struct host *host);
 
 /* partition.c */
 uint32_t partition_pick(struct out_stream *stream, enum dag_format_kind format, const void *key,

@@ -207,6 +207,31 @@ outputs:
 
 
 @test
+def each_attempt_finds_a_folder_of_its_own_and_empty(case):
+    """Whatever those before it did with theirs: nothing, files, other rights, a process that stays."""
+    case.write("s.yaml", """
+stages:
+  s:
+    sh: |
+      basename $PWD; ls -A | wc -l; stat -c %a .
+      case $(({index} % 5)) in
+      1) touch left; mkdir -p sub/sub;;
+      2) chmod 500 .;;
+      3) setsid sleep 1000 <&- >&- 2>&- & ;;
+      4) chmod 755 .; rmdir "$PWD";;
+      esac
+    width: 40
+  all: {sh: "cat {in.0.*}"}
+flow: [s >> all]
+outputs: {all: {file: "-"}}
+""")
+    r = case.dagrun("run", "--slots", "2", "s.yaml")
+    lines = r.stdout.decode().split()
+    check(lines[1::3] == ["0"] * 40 and lines[2::3] == ["700"] * 40, r.stdout)
+    check(len(set(lines[0::3])) == 40, r.stdout)
+
+
+@test
 def stdin_and_stdout(case):
     case.write("s.yaml", """
 inputs: {in: {files: "-", split: 1KiB}}
