@@ -84,18 +84,41 @@ static void on_events(uv_poll_t *poll, int status, int events)
 	free(items);
 }
 
-/* ---- frames ---- */
+/* ---- sending ---- */
 
-void data_make_frame(zmq_msg_t *frame, const Dagrun__Data *m)
+void data_flush(struct data *d, zmq_msg_t *more, size_t count)
 {
-	zmq_msg_init_size(frame, dagrun__data__get_packed_size(m));
-	dagrun__data__pack(m, zmq_msg_data(frame));
+	struct outbox *o = &d->outbox;
+	zmq_msg_t frames[4];
+	size_t n = 0;
+
+	if (!o->frame.len)
+		return;
+	if (o->socket == d->router) {
+		zmq_msg_init_size(&frames[n], o->peer.identity_len);
+		memcpy(zmq_msg_data(&frames[n++]), o->peer.identity, o->peer.identity_len);
+	}
+	zmq_msg_init_size(&frames[n], o->frame.len);
+	memcpy(zmq_msg_data(&frames[n++]), o->frame.data, o->frame.len);
+	for (size_t i = 0; i < count; i++) {
+		zmq_msg_init(&frames[n]);
+		zmq_msg_move(&frames[n++], &more[i]);
+	}
+	o->frame.len = 0;
+	wire_socket_send(o->socket, frames, n);
 }
 
-static void identity_frame(zmq_msg_t *frame, const struct data_peer *peer)
+void data_put(struct data *d, struct wire_socket *socket, const struct data_peer *peer, const Dagrun__Data *m)
 {
-	zmq_msg_init_size(frame, peer->identity_len);
-	memcpy(zmq_msg_data(frame), peer->identity, peer->identity_len);
+	struct outbox *o = &d->outbox;
+
+	if (o->socket != socket || o->frame.len > FRAMES_LEN_MAX / 2 ||
+		(peer && memcmp(&o->peer, peer, offsetof(struct data_peer, channel))))
+		data_flush(d, NULL, 0);
+	o->socket = socket;
+	if (peer)
+		o->peer = *peer;
+	frames_add(&o->frame, m);
 }
 
 static void unref(struct data *d);
@@ -120,31 +143,29 @@ static void on_unpinned(void *bytes, void *hint)
 static void send_block(struct data *d, const struct command *c)
 {
 	Dagrun__Data m = DAGRUN__DATA__INIT;
-	struct pinned *pinned = base_alloc(sizeof(*pinned));
 	struct block_header header = c->header;
-	zmq_msg_t frames[4];
+	struct pinned *pinned;
+	zmq_msg_t frames[2];
 
 	m.kind = DAGRUN__DATA_KIND__BLOCK;
 	m.channel = c->peer.channel;
 	m.seq = header.seq;
 	header.checksum = d->local ? 0 : hash_64(c->bytes, header.length);
-	identity_frame(&frames[0], &c->peer);
-	data_make_frame(&frames[1], &m);
-	zmq_msg_init_size(&frames[2], sizeof(header));
-	memcpy(zmq_msg_data(&frames[2]), &header, sizeof(header));
+	if (header.length <= FRAMES_LITTLE) {
+		m.header = (ProtobufCBinaryData){sizeof(header), (uint8_t *)&header};
+		m.payload = (ProtobufCBinaryData){header.length, (uint8_t *)c->bytes};
+		data_put(d, d->router, &c->peer, &m);
+		data_post_event(d, &(struct data_event){.kind = DATA_SENT, .pin = c->pin});
+		return;
+	}
+	data_put(d, d->router, &c->peer, &m);
+	zmq_msg_init_size(&frames[0], sizeof(header));
+	memcpy(zmq_msg_data(&frames[0]), &header, sizeof(header));
+	pinned = base_alloc(sizeof(*pinned));
 	*pinned = (struct pinned){d, c->pin};
 	__atomic_add_fetch(&d->refs, 1, __ATOMIC_RELAXED);
-	zmq_msg_init_data(&frames[3], (void *)c->bytes, header.length, on_unpinned, pinned);
-	wire_socket_send(d->router, frames, 4);
-}
-
-static void send_small(struct data *d, const struct data_peer *peer, const Dagrun__Data *m)
-{
-	zmq_msg_t frames[2];
-
-	identity_frame(&frames[0], peer);
-	data_make_frame(&frames[1], m);
-	wire_socket_send(d->router, frames, 2);
+	zmq_msg_init_data(&frames[1], (void *)c->bytes, header.length, on_unpinned, pinned);
+	data_flush(d, frames, 2);
 }
 
 static void send_end(struct data *d, const struct command *c)
@@ -159,7 +180,7 @@ static void send_end(struct data *d, const struct command *c)
 	m.hash_low = c->end.hash.low;
 	m.hash_high = c->end.hash.high;
 	m.checked = c->checked;
-	send_small(d, &c->peer, &m);
+	data_put(d, d->router, &c->peer, &m);
 }
 
 static void send_error(struct data *d, const struct command *c)
@@ -170,25 +191,17 @@ static void send_error(struct data *d, const struct command *c)
 	m.channel = c->peer.channel;
 	m.error = c->error;
 	m.text = c->text ? c->text : "";
-	send_small(d, &c->peer, &m);
+	data_put(d, d->router, &c->peer, &m);
 }
 
 /* ---- serving ---- */
 
-static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
+static void on_request(struct data *d, zmq_msg_t *identity, const Dagrun__Data *m)
 {
-	struct data *d = ctx;
 	struct data_event event = {0};
-	Dagrun__Data *m;
 
-	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(event.peer.identity) ||
-		zmq_msg_size(&frames[1]) > 4096)
-		return;
-	m = dagrun__data__unpack(NULL, zmq_msg_size(&frames[1]), zmq_msg_data(&frames[1]));
-	if (!m)
-		return;
-	event.peer.identity_len = (uint32_t)zmq_msg_size(&frames[0]);
-	memcpy(event.peer.identity, zmq_msg_data(&frames[0]), event.peer.identity_len);
+	event.peer.identity_len = (uint32_t)zmq_msg_size(identity);
+	memcpy(event.peer.identity, zmq_msg_data(identity), event.peer.identity_len);
 	event.peer.channel = m->channel;
 	event.credit = m->credit;
 	event.bytes = m->bytes;
@@ -213,13 +226,26 @@ static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 		event.error = m->error;
 		data_post_event(d, &event);
 	}
-	dagrun__data__free_unpacked(m, NULL);
+}
+
+static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	Dagrun__Data *m;
+	size_t at = 0;
+
+	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(((struct data_peer *)0)->identity))
+		return;
+	while ((m = frames_next(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), &at))) {
+		on_request(ctx, &frames[0], m);
+		dagrun__data__free_unpacked(m, NULL);
+	}
 }
 
 /* ---- the loop ---- */
 
 static void close_sockets(struct data *d)
 {
+	data_flush(d, NULL, 0);
 	data_read_close(d);
 	wire_socket_destroy(&d->router);
 	wire_loop_destroy(&d->wire);
@@ -228,6 +254,7 @@ static void close_sockets(struct data *d)
 static void on_tick(uv_timer_t *tick)
 {
 	data_read_tick(tick->data);
+	data_flush(tick->data, NULL, 0);
 }
 
 static void unref(struct data *d)
@@ -238,6 +265,7 @@ static void unref(struct data *d)
 	for (size_t i = 0; i < d->events.count; i++)
 		drop_event(&d->events.items[i]);
 	free(d->events.items);
+	buffer_fini(&d->outbox.frame);
 	close(d->commands.bell.fd);
 	close(d->events.bell.fd);
 	pthread_mutex_destroy(&d->commands.lock);
@@ -296,6 +324,7 @@ static void run_commands(struct data *d)
 	pthread_mutex_unlock(&d->commands.lock);
 	for (size_t i = 0; i < count; i++)
 		run_command(d, &items[i]);
+	data_flush(d, NULL, 0);
 	free(items);
 }
 

@@ -4,8 +4,8 @@
 /* Inside of the mover: data.c has the queues, the loop and serving; data_read.c the channels that are read.
  */
 #include "channel/core/fetch.h"
-#include "dagrun.pb-c.h"
 #include "data.h"
+#include "frames.h"
 
 #include <pthread.h>
 #include <uthash.h>
@@ -61,10 +61,20 @@ struct event_queue {
 	bool closed;
 };
 
-/* A message that has nowhere to go until the owner gives a segment. */
+/* What has nowhere to go until the owner gives a segment: a block, or the end behind it. */
 struct waiting {
-	zmq_msg_t header, payload;
-	uint64_t channel, seq;
+	uint64_t channel;
+	struct block_header header;
+	zmq_msg_t payload;
+	bool is_end;
+	struct data_event end;
+};
+
+/* What goes to one peer in its next message. */
+struct outbox {
+	struct wire_socket *socket;
+	struct data_peer peer; /* where that is the ROUTER */
+	struct buffer frame;
 };
 
 struct dealer {
@@ -99,6 +109,7 @@ struct data {
 	struct wire_socket *router;
 	struct dealer *dealers;
 	struct reading *readings;
+	struct outbox outbox;
 	uv_timer_t tick;
 	/* The segment that blocks are put into. */
 	uint32_t segment;
@@ -112,7 +123,11 @@ struct data {
 
 /* Tells the owner. Takes over event->text. */
 void data_post_event(struct data *d, const struct data_event *event);
-void data_make_frame(zmq_msg_t *frame, const Dagrun__Data *m);
+/* Puts it into the outbox; `peer` where the socket is the ROUTER. */
+void data_put(
+	struct data *d, struct wire_socket *socket, const struct data_peer *peer, const Dagrun__Data *m);
+/* Sends what is in the outbox, with `count` more frames. */
+void data_flush(struct data *d, zmq_msg_t *more, size_t count);
 
 /* data_read.c */
 void data_read_start(struct data *d, const struct command *c);

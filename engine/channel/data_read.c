@@ -21,10 +21,9 @@ static void fail_reading(struct data *d, struct reading *r, int error, const cha
 	forget_reading(d, r);
 }
 
-static void send_request(struct reading *r, Dagrun__DataKind kind, int error)
+static void send_request(struct data *d, struct reading *r, Dagrun__DataKind kind, int error)
 {
 	Dagrun__Data m = DAGRUN__DATA__INIT;
-	zmq_msg_t frame;
 
 	m.kind = kind;
 	m.channel = r->channel;
@@ -42,8 +41,7 @@ static void send_request(struct reading *r, Dagrun__DataKind kind, int error)
 		m.live = r->open.live;
 		m.seq = r->fetch.next;
 	}
-	data_make_frame(&frame, &m);
-	wire_socket_send(r->dealer->socket, &frame, 1);
+	data_put(d, r->dealer->socket, NULL, &m);
 }
 
 static struct reading *find_reading(struct data *d, uint64_t channel)
@@ -80,13 +78,12 @@ static void put_block(struct data *d, const struct reading *r, const struct bloc
 	d->used += block_room(h->length);
 }
 
-static void lend_block(
-	struct data *d, const struct reading *r, const struct block_header *h, zmq_msg_t *payload)
+static void lend_block(struct data *d, const struct reading *r, struct arrived *a)
 {
+	const struct block_header *h = &a->header;
 	zmq_msg_t *message = base_alloc(sizeof(*message));
 
-	zmq_msg_init(message);
-	zmq_msg_move(message, payload);
+	frames_keep(a, message);
 	data_post_event(d, &(struct data_event){.kind = DATA_BLOCK,
 				   .channel = r->channel,
 				   .seq = h->seq,
@@ -96,64 +93,55 @@ static void lend_block(
 }
 
 /* False where the payload was damaged on its way. It is copied to `room` where that is not NULL. */
-static bool take_payload(
-	const struct reading *r, const struct block_header *h, zmq_msg_t *payload, unsigned char *room)
+static bool take_payload(const struct reading *r, const struct arrived *a, unsigned char *room)
 {
-	const void *bytes = zmq_msg_data(payload);
+	const struct block_header *h = &a->header;
 
 	if (!r->dealer->local)
 		return h->checksum ==
-		       (room ? hash_copy_64(room, bytes, h->length) : hash_64(bytes, h->length));
+		       (room ? hash_copy_64(room, a->payload, h->length) : hash_64(a->payload, h->length));
 	if (room)
-		base_copy(room, bytes, h->length);
+		base_copy(room, a->payload, h->length);
 	return true;
 }
 
-static void wait_for_room(struct data *d, const struct reading *r, zmq_msg_t *header, zmq_msg_t *payload)
+static void wait_for_room(struct data *d, const struct reading *r, struct arrived *a)
 {
 	struct waiting *w = DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap);
 
-	w->channel = r->channel;
-	zmq_msg_init(&w->header);
-	zmq_msg_move(&w->header, header);
-	zmq_msg_init(&w->payload);
-	zmq_msg_move(&w->payload, payload);
+	*w = (struct waiting){.channel = r->channel, .header = a->header};
+	frames_keep(a, &w->payload);
 }
 
-static void on_block(
-	struct data *d, struct reading *r, uint64_t seq, zmq_msg_t *header_frame, zmq_msg_t *payload)
+static void on_block(struct data *d, struct reading *r, const Dagrun__Data *m, zmq_msg_t *more)
 {
-	struct block_header header;
+	struct arrived a;
 	unsigned char *room = NULL;
-	bool whole;
+	bool whole = frames_block(m, more, &a);
 
-	if (zmq_msg_size(header_frame) != sizeof(header))
-		return;
-	memcpy(&header, zmq_msg_data(header_frame), sizeof(header));
-	whole = !block_header_check(&header) && header.length == zmq_msg_size(payload) && header.seq == seq;
 	if (whole && !d->lends && !d->waiting_count)
-		room = find_room(d, header.length);
-	if (!whole || !take_payload(r, &header, payload, room)) {
-		send_request(r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
+		room = find_room(d, a.header.length);
+	if (!whole || !take_payload(r, &a, room)) {
+		send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
 		return;
 	}
-	switch (fetch_on_block(&r->fetch, seq, header.length, os_now())) {
+	switch (fetch_on_block(&r->fetch, m->seq, a.header.length, os_now())) {
 	case FETCH_IGNORE:
 		return;
 	case FETCH_ASK_AGAIN:
 		/* Blocks that follow the gap would each ask; the silence that comes now asks once. */
 		if (r->fetch.last_progress + DAG_SECOND / 10 < os_now())
-			send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
+			send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 		return;
 	case FETCH_TAKE:
 		break;
 	}
 	if (d->lends)
-		lend_block(d, r, &header, payload);
+		lend_block(d, r, &a);
 	else if (room)
-		put_block(d, r, &header);
+		put_block(d, r, &a.header);
 	else
-		wait_for_room(d, r, header_frame, payload);
+		wait_for_room(d, r, &a);
 }
 
 static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
@@ -165,7 +153,7 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 
 	switch (fetch_on_end(&r->fetch, m->blocks, os_now())) {
 	case FETCH_ASK_AGAIN:
-		send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
+		send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 		return;
 	case FETCH_IGNORE:
 		return;
@@ -175,13 +163,8 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 	/* Blocks that wait for memory must be told first. */
 	for (size_t i = 0; i < d->waiting_count; i++)
 		if (d->waiting[i].channel == r->channel) {
-			struct waiting *w = DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap);
-
-			w->channel = r->channel;
-			w->seq = UINT64_MAX;
-			zmq_msg_init_size(&w->header, sizeof(event));
-			memcpy(zmq_msg_data(&w->header), &event, sizeof(event));
-			zmq_msg_init(&w->payload);
+			*DAG_APPEND(d->waiting, d->waiting_count, d->waiting_cap) =
+				(struct waiting){.channel = r->channel, .is_end = true, .end = event};
 			return;
 		}
 	data_post_event(d, &event);
@@ -191,50 +174,54 @@ static void on_dealer_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct dealer *dealer = ctx;
 	struct data *d = dealer->data;
+	zmq_msg_t *more = count == 3 ? &frames[1] : NULL;
 	Dagrun__Data *m;
-	struct reading *r;
+	size_t at = 0;
 
-	if (zmq_msg_size(&frames[0]) > 65536)
-		return;
-	m = dagrun__data__unpack(NULL, zmq_msg_size(&frames[0]), zmq_msg_data(&frames[0]));
-	if (!m)
-		return;
-	r = find_reading(d, m->channel);
-	if (r && m->kind == DAGRUN__DATA_KIND__BLOCK && count == 3)
-		on_block(d, r, m->seq, &frames[1], &frames[2]);
-	else if (r && m->kind == DAGRUN__DATA_KIND__END)
-		on_end(d, r, m);
-	else if (r && m->kind == DAGRUN__DATA_KIND__ERROR)
-		fail_reading(d, r, m->error < 0 ? m->error : DAG_EPROTO, m->text);
-	dagrun__data__free_unpacked(m, NULL);
+	while ((m = frames_next(zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]), &at))) {
+		struct reading *r = find_reading(d, m->channel);
+
+		if (r && m->kind == DAGRUN__DATA_KIND__BLOCK)
+			on_block(d, r, m, m->header.len ? NULL : more);
+		else if (r && m->kind == DAGRUN__DATA_KIND__END)
+			on_end(d, r, m);
+		else if (r && m->kind == DAGRUN__DATA_KIND__ERROR)
+			fail_reading(d, r, m->error < 0 ? m->error : DAG_EPROTO, m->text);
+		dagrun__data__free_unpacked(m, NULL);
+	}
+	data_flush(d, NULL, 0);
+}
+
+/* False where it must wait longer. */
+static bool place(struct data *d, const struct waiting *w)
+{
+	const struct reading *r = find_reading(d, w->channel);
+	unsigned char *room;
+
+	if (r && w->is_end) {
+		data_post_event(d, &w->end);
+	} else if (r) {
+		room = find_room(d, w->header.length);
+		if (!room)
+			return false;
+		base_copy(room, zmq_msg_data((zmq_msg_t *)&w->payload), w->header.length);
+		put_block(d, r, &w->header);
+	}
+	return true;
+}
+
+static void forget_waiting(struct waiting *w)
+{
+	if (!w->is_end)
+		zmq_msg_close(&w->payload);
 }
 
 static void place_waiting(struct data *d)
 {
 	size_t done = 0;
 
-	for (; done < d->waiting_count; done++) {
-		struct waiting *w = &d->waiting[done];
-		struct reading *r = find_reading(d, w->channel);
-		struct block_header header;
-		unsigned char *room;
-
-		if (r && w->seq == UINT64_MAX) {
-			struct data_event event;
-
-			memcpy(&event, zmq_msg_data(&w->header), sizeof(event));
-			data_post_event(d, &event);
-		} else if (r) {
-			memcpy(&header, zmq_msg_data(&w->header), sizeof(header));
-			room = find_room(d, header.length);
-			if (!room)
-				break;
-			base_copy(room, zmq_msg_data(&w->payload), header.length);
-			put_block(d, r, &header);
-		}
-		zmq_msg_close(&w->header);
-		zmq_msg_close(&w->payload);
-	}
+	for (; done < d->waiting_count && place(d, &d->waiting[done]); done++)
+		forget_waiting(&d->waiting[done]);
 	d->waiting_count -= done;
 	if (d->waiting_count)
 		memmove(d->waiting, d->waiting + done, d->waiting_count * sizeof(*d->waiting));
@@ -255,8 +242,7 @@ void data_read_give(struct data *d, const struct command *c)
 		struct waiting *w = &d->waiting[--d->waiting_count];
 		struct reading *r = find_reading(d, w->channel);
 
-		zmq_msg_close(&w->header);
-		zmq_msg_close(&w->payload);
+		forget_waiting(w);
 		if (r)
 			fail_reading(d, r, DAG_ENOSPC, "the node's spool is full");
 	}
@@ -289,7 +275,7 @@ void data_read_start(struct data *d, const struct command *c)
 	r->dealer = find_dealer(d, c->text);
 	fetch_init(&r->fetch, c->open.credit, c->open.live, os_now());
 	HASH_ADD(hh, d->readings, channel, sizeof(r->channel), r);
-	send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
+	send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 }
 
 void data_read_tick(struct data *d)
@@ -299,7 +285,7 @@ void data_read_tick(struct data *d)
 	HASH_ITER(hh, d->readings, r, next)
 		switch (fetch_tick(&r->fetch, os_now())) {
 		case FETCH_OPEN:
-			send_request(r, DAGRUN__DATA_KIND__OPEN, 0);
+			send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 			break;
 		case FETCH_UNREACHABLE:
 			fail_reading(d, r, DAG_EUNREACHABLE, "the node that holds the data does not answer");
@@ -314,7 +300,7 @@ void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes)
 	struct reading *r = find_reading(d, channel);
 
 	if (r && fetch_consumed(&r->fetch, bytes) == FETCH_CREDIT)
-		send_request(r, DAGRUN__DATA_KIND__CREDIT, 0);
+		send_request(d, r, DAGRUN__DATA_KIND__CREDIT, 0);
 }
 
 void data_read_stop(struct data *d, uint64_t channel, int error)
@@ -323,7 +309,7 @@ void data_read_stop(struct data *d, uint64_t channel, int error)
 
 	if (!r)
 		return;
-	send_request(r, DAGRUN__DATA_KIND__CLOSE, error);
+	send_request(d, r, DAGRUN__DATA_KIND__CLOSE, error);
 	forget_reading(d, r);
 }
 
@@ -340,9 +326,7 @@ void data_read_close(struct data *d)
 		free(dealer->endpoint);
 		free(dealer);
 	}
-	for (size_t i = 0; i < d->waiting_count; i++) {
-		zmq_msg_close(&d->waiting[i].header);
-		zmq_msg_close(&d->waiting[i].payload);
-	}
+	for (size_t i = 0; i < d->waiting_count; i++)
+		forget_waiting(&d->waiting[i]);
 	free(d->waiting);
 }

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames of data connections: the message, and the block's header. */
-#include "channel/block.h"
-#include "dagrun.pb-c.h"
+/* The first frame of a data connection's message: several Data, and the blocks in them. */
+#include "channel/frames.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	Dagrun__Data *m = dagrun__data__unpack(NULL, size, data);
-	struct block_header header;
+	size_t at = 0;
+	struct arrived block;
+	Dagrun__Data *m;
 
-	if (m)
-		dagrun__data__free_unpacked(m, NULL);
-	if (size >= sizeof(header)) {
-		memcpy(&header, data, sizeof(header));
-		if (block_header_check(&header) == 0 && header.length > BLOCK_LEN_MAX)
+	while ((m = frames_next(data, size, &at))) {
+		if (frames_block(m, NULL, &block) && block.header.length != m->payload.len)
 			abort();
+		dagrun__data__free_unpacked(m, NULL);
 	}
 	return 0;
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What has threads, sockets and files: the socket wrapper, sessions, the mover, the journal, the spool,
- * spawning. */
-#include "unit.h"
-#include "channel/data.h"
-#include "dagrun.pb-c.h"
+/* What has threads, sockets and files: the socket wrapper, sessions, the journal, the spool, spawning. */
+#include "loop.h"
 #include "daemon/keep.h"
 #include "daemon/spool.h"
 #include "jobmanager/journal.h"
@@ -18,26 +15,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-static uv_loop_t loop;
-static struct wire_loop *wire;
-
-static int setup(void **state)
-{
-	(void)state;
-	uv_loop_init(&loop);
-	wire_loop_new(&wire, &loop);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	wire_loop_destroy(&wire);
-	while (uv_run(&loop, UV_RUN_NOWAIT))
-		;
-	return uv_loop_close(&loop);
-}
 
 /* ---- the socket wrapper ---- */
 
@@ -227,187 +204,6 @@ static void test_keys_let_only_friends_in(void **state)
 	os_remove_tree(folder);
 	assert_true(wire_is_local("tcp://127.0.0.1:1") && wire_is_local("inproc://x") &&
 		    !wire_is_local("tcp://0.0.0.0:1") && !wire_is_local("tcp://10.0.0.1:1"));
-}
-
-/* ---- the mover ---- */
-
-struct moving {
-	struct data *server, *client;
-	unsigned char *segments[64];
-	uint32_t segment_count;
-	unsigned char payload[100000];
-	uint64_t got, sent;
-	int opened, ended, failed, pins;
-};
-
-static void on_server_data(void *ctx, const struct data_event *e)
-{
-	struct moving *m = ctx;
-
-	if (e->kind == DATA_OPENED && e->open.vertex == 1) {
-		data_send_error(m->server, &e->peer, DAG_EMISSING, "no such vertex");
-	} else if (e->kind == DATA_OPENED) {
-		m->opened++;
-		for (uint64_t seq = e->open.seq; seq < 20; seq++, m->pins++) {
-			struct block_header h = {.version = BLOCK_VERSION,
-				.kind = BLOCK_DATA,
-				.seq = seq,
-				.length = sizeof(m->payload),
-				.records = 1};
-
-			data_send_block(m->server, &e->peer, &h, m->payload, m);
-		}
-		data_send_end(m->server, &e->peer, 20,
-			&(struct channel_end){20, 20 * sizeof(m->payload), {1, 2}}, true);
-	} else if (e->kind == DATA_SENT) {
-		m->pins--;
-	}
-	free(e->text);
-}
-
-static void on_client_data(void *ctx, const struct data_event *e)
-{
-	struct moving *m = ctx;
-
-	if (e->kind == DATA_NEED_SEGMENT) {
-		m->segments[m->segment_count] = base_alloc(300000);
-		data_give_segment(m->client, m->segment_count, m->segments[m->segment_count], 300000);
-		m->segment_count++;
-	} else if (e->kind == DATA_BLOCK) {
-		assert_int_equal(e->seq, m->got);
-		assert_memory_equal(
-			m->segments[e->ref.segment] + e->ref.offset, m->payload, sizeof(m->payload));
-		m->got++;
-	} else if (e->kind == DATA_END) {
-		assert_int_equal(m->got, 20);
-		assert_true(e->end.records == 20 && e->checked);
-		m->ended++;
-	} else if (e->kind == DATA_FAILED) {
-		assert_int_equal(e->error, DAG_EMISSING);
-		assert_string_equal(e->text, "no such vertex");
-		m->failed++;
-	}
-	if (m->ended && m->failed)
-		uv_stop(&loop);
-	free(e->text);
-}
-
-static void move(bool threaded, const char *listen)
-{
-	static struct moving m;
-	struct data_open open = {.job = "j", .credit = 1 << 30};
-	char *endpoint;
-
-	memset(&m, 0, sizeof(m));
-	for (size_t i = 0; i < sizeof(m.payload); i++)
-		m.payload[i] = (unsigned char)(i * 7);
-	assert_int_equal(
-		data_new(&loop, NULL, listen, threaded, on_server_data, &m, &m.server, &endpoint), 0);
-	assert_int_equal(data_new(&loop, NULL, NULL, threaded, on_client_data, &m, &m.client, NULL), 0);
-	data_fetch(m.client, 1, endpoint, &open);
-	open.vertex = 1;
-	data_fetch(m.client, 2, endpoint, &open);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_int_equal(m.opened, 1);
-	data_destroy(&m.client);
-	data_destroy(&m.server);
-	for (uint32_t i = 0; i < m.segment_count; i++)
-		free(m.segments[i]);
-	free(endpoint);
-}
-
-static void test_mover_in_a_thread(void **state)
-{
-	(void)state;
-	move(true, "tcp://127.0.0.1:*");
-}
-
-static void test_mover_on_the_loop(void **state)
-{
-	(void)state;
-	move(false, "inproc://mover-test");
-}
-
-/* A producer that sends the block damaged first. */
-struct damaging {
-	struct data *client;
-	struct wire_socket *router;
-	unsigned char payload[100000], room[300000];
-	int asked, got;
-};
-
-static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind, bool damaged)
-{
-	struct block_header h = {
-		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = sizeof(m->payload), .records = 1};
-	Dagrun__Data d = DAGRUN__DATA__INIT;
-	zmq_msg_t frames[4];
-
-	h.checksum = hash_64(m->payload, sizeof(m->payload)) + damaged;
-	d.kind = kind;
-	d.channel = 1;
-	d.blocks = 1;
-	zmq_msg_init(&frames[0]);
-	zmq_msg_copy(&frames[0], (zmq_msg_t *)peer);
-	zmq_msg_init_size(&frames[1], dagrun__data__get_packed_size(&d));
-	dagrun__data__pack(&d, zmq_msg_data(&frames[1]));
-	if (kind == DAGRUN__DATA_KIND__BLOCK) {
-		zmq_msg_init_size(&frames[2], sizeof(h));
-		memcpy(zmq_msg_data(&frames[2]), &h, sizeof(h));
-		zmq_msg_init_size(&frames[3], sizeof(m->payload));
-		memcpy(zmq_msg_data(&frames[3]), m->payload, sizeof(m->payload));
-	}
-	assert_int_equal(wire_socket_send(m->router, frames, kind == DAGRUN__DATA_KIND__BLOCK ? 4 : 2), 0);
-}
-
-static void on_asked(void *ctx, zmq_msg_t *frames, size_t count)
-{
-	struct damaging *m = ctx;
-	Dagrun__Data *d = dagrun__data__unpack(NULL, zmq_msg_size(&frames[1]), zmq_msg_data(&frames[1]));
-
-	assert_int_equal(count, 2);
-	assert_true(d && d->kind == DAGRUN__DATA_KIND__OPEN && d->seq == 0);
-	m->asked++;
-	say(m, &frames[0], DAGRUN__DATA_KIND__BLOCK, m->asked < 3);
-	if (m->asked == 3)
-		say(m, &frames[0], DAGRUN__DATA_KIND__END, false);
-	dagrun__data__free_unpacked(d, NULL);
-}
-
-static void on_mended(void *ctx, const struct data_event *e)
-{
-	struct damaging *m = ctx;
-
-	assert_true(e->kind == DATA_NEED_SEGMENT || e->kind == DATA_BLOCK || e->kind == DATA_END);
-	if (e->kind == DATA_NEED_SEGMENT)
-		data_give_segment(m->client, 1, m->room, sizeof(m->room));
-	if (e->kind == DATA_BLOCK) {
-		assert_memory_equal(m->room + e->ref.offset, m->payload, sizeof(m->payload));
-		m->got++;
-	}
-	if (e->kind == DATA_END)
-		uv_stop(&loop);
-}
-
-static void test_mover_asks_again_for_a_damaged_block(void **state)
-{
-	static struct damaging m;
-	struct data_open open = {.job = "j", .credit = 1 << 30};
-	char *endpoint;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(m.payload); i++)
-		m.payload[i] = (unsigned char)(i * 7);
-	m.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_asked, &m);
-	assert_int_equal(wire_socket_bind(m.router, "tcp://127.0.0.1:*", &endpoint), 0);
-	assert_int_equal(data_new(&loop, NULL, NULL, true, on_mended, &m, &m.client, NULL), 0);
-	data_fetch(m.client, 1, endpoint, &open);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_int_equal(m.asked, 3);
-	assert_int_equal(m.got, 1);
-	data_destroy(&m.client);
-	wire_socket_destroy(&m.router);
-	free(endpoint);
 }
 
 /* ---- the journal ---- */
@@ -707,14 +503,11 @@ static void test_keep_goes_on_after_a_full_disk(void **state)
 	os_remove_tree(folder);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_no_edge_is_missed),
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
-		T(test_keys_let_only_friends_in), T(test_mover_in_a_thread), T(test_mover_on_the_loop),
-		T(test_mover_asks_again_for_a_damaged_block), T(test_journal_keeps_facts_in_order),
+		T(test_keys_let_only_friends_in), T(test_journal_keeps_facts_in_order),
 		cmocka_unit_test(test_spool_recycles_and_spills),
 		cmocka_unit_test(test_spool_gives_back_what_is_not_needed),
 		cmocka_unit_test(test_keep_goes_on_after_a_full_disk),

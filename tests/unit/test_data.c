@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mover of blocks between nodes. */
+#include "loop.h"
+#include "channel/data.h"
+#include "channel/frames.h"
+
+/* ---- large blocks ---- */
+
+struct moving {
+	struct data *server, *client;
+	unsigned char *segments[64];
+	uint32_t segment_count;
+	unsigned char payload[100000];
+	uint64_t got, sent;
+	int opened, ended, failed, pins;
+};
+
+static void on_server_data(void *ctx, const struct data_event *e)
+{
+	struct moving *m = ctx;
+
+	if (e->kind == DATA_OPENED && e->open.vertex == 1) {
+		data_send_error(m->server, &e->peer, DAG_EMISSING, "no such vertex");
+	} else if (e->kind == DATA_OPENED) {
+		m->opened++;
+		for (uint64_t seq = e->open.seq; seq < 20; seq++, m->pins++) {
+			struct block_header h = {.version = BLOCK_VERSION,
+				.kind = BLOCK_DATA,
+				.seq = seq,
+				.length = sizeof(m->payload),
+				.records = 1};
+
+			data_send_block(m->server, &e->peer, &h, m->payload, m);
+		}
+		data_send_end(m->server, &e->peer, 20,
+			&(struct channel_end){20, 20 * sizeof(m->payload), {1, 2}}, true);
+	} else if (e->kind == DATA_SENT) {
+		m->pins--;
+	}
+	free(e->text);
+}
+
+static void on_client_data(void *ctx, const struct data_event *e)
+{
+	struct moving *m = ctx;
+
+	if (e->kind == DATA_NEED_SEGMENT) {
+		m->segments[m->segment_count] = base_alloc(300000);
+		data_give_segment(m->client, m->segment_count, m->segments[m->segment_count], 300000);
+		m->segment_count++;
+	} else if (e->kind == DATA_BLOCK) {
+		assert_int_equal(e->seq, m->got);
+		assert_memory_equal(
+			m->segments[e->ref.segment] + e->ref.offset, m->payload, sizeof(m->payload));
+		m->got++;
+	} else if (e->kind == DATA_END) {
+		assert_int_equal(m->got, 20);
+		assert_true(e->end.records == 20 && e->checked);
+		m->ended++;
+	} else if (e->kind == DATA_FAILED) {
+		assert_int_equal(e->error, DAG_EMISSING);
+		assert_string_equal(e->text, "no such vertex");
+		m->failed++;
+	}
+	if (m->ended && m->failed)
+		uv_stop(&loop);
+	free(e->text);
+}
+
+static void move(bool threaded, const char *listen)
+{
+	static struct moving m;
+	struct data_open open = {.job = "j", .credit = 1 << 30};
+	char *endpoint;
+
+	memset(&m, 0, sizeof(m));
+	for (size_t i = 0; i < sizeof(m.payload); i++)
+		m.payload[i] = (unsigned char)(i * 7);
+	assert_int_equal(
+		data_new(&loop, NULL, listen, threaded, on_server_data, &m, &m.server, &endpoint), 0);
+	assert_int_equal(data_new(&loop, NULL, NULL, threaded, on_client_data, &m, &m.client, NULL), 0);
+	data_fetch(m.client, 1, endpoint, &open);
+	open.vertex = 1;
+	data_fetch(m.client, 2, endpoint, &open);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(m.opened, 1);
+	data_destroy(&m.client);
+	data_destroy(&m.server);
+	for (uint32_t i = 0; i < m.segment_count; i++)
+		free(m.segments[i]);
+	free(endpoint);
+}
+
+static void test_mover_in_a_thread(void **state)
+{
+	(void)state;
+	move(true, "tcp://127.0.0.1:*");
+}
+
+static void test_mover_on_the_loop(void **state)
+{
+	(void)state;
+	move(false, "inproc://mover-test");
+}
+
+/* A producer that sends the block damaged first. */
+struct damaging {
+	struct data *client;
+	struct wire_socket *router;
+	unsigned char payload[100000], room[300000];
+	int asked, got;
+};
+
+static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind, bool damaged)
+{
+	struct block_header h = {
+		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = sizeof(m->payload), .records = 1};
+	Dagrun__Data d = DAGRUN__DATA__INIT;
+	struct buffer frame = {0};
+	zmq_msg_t frames[4];
+
+	h.checksum = hash_64(m->payload, sizeof(m->payload)) + damaged;
+	d.kind = kind;
+	d.channel = 1;
+	d.blocks = 1;
+	zmq_msg_init(&frames[0]);
+	zmq_msg_copy(&frames[0], (zmq_msg_t *)peer);
+	frames_add(&frame, &d);
+	zmq_msg_init_size(&frames[1], frame.len);
+	memcpy(zmq_msg_data(&frames[1]), frame.data, frame.len);
+	buffer_fini(&frame);
+	if (kind == DAGRUN__DATA_KIND__BLOCK) {
+		zmq_msg_init_size(&frames[2], sizeof(h));
+		memcpy(zmq_msg_data(&frames[2]), &h, sizeof(h));
+		zmq_msg_init_size(&frames[3], sizeof(m->payload));
+		memcpy(zmq_msg_data(&frames[3]), m->payload, sizeof(m->payload));
+	}
+	assert_int_equal(wire_socket_send(m->router, frames, kind == DAGRUN__DATA_KIND__BLOCK ? 4 : 2), 0);
+}
+
+static void on_asked(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct damaging *m = ctx;
+	size_t at = 0;
+	Dagrun__Data *d = frames_next(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), &at);
+
+	assert_int_equal(count, 2);
+	assert_int_equal(at, zmq_msg_size(&frames[1]));
+	assert_true(d && d->kind == DAGRUN__DATA_KIND__OPEN && d->seq == 0);
+	m->asked++;
+	say(m, &frames[0], DAGRUN__DATA_KIND__BLOCK, m->asked < 3);
+	if (m->asked == 3)
+		say(m, &frames[0], DAGRUN__DATA_KIND__END, false);
+	dagrun__data__free_unpacked(d, NULL);
+}
+
+static void on_mended(void *ctx, const struct data_event *e)
+{
+	struct damaging *m = ctx;
+
+	assert_true(e->kind == DATA_NEED_SEGMENT || e->kind == DATA_BLOCK || e->kind == DATA_END);
+	if (e->kind == DATA_NEED_SEGMENT)
+		data_give_segment(m->client, 1, m->room, sizeof(m->room));
+	if (e->kind == DATA_BLOCK) {
+		assert_memory_equal(m->room + e->ref.offset, m->payload, sizeof(m->payload));
+		m->got++;
+	}
+	if (e->kind == DATA_END)
+		uv_stop(&loop);
+}
+
+static void test_mover_asks_again_for_a_damaged_block(void **state)
+{
+	static struct damaging m;
+	struct data_open open = {.job = "j", .credit = 1 << 30};
+	char *endpoint;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(m.payload); i++)
+		m.payload[i] = (unsigned char)(i * 7);
+	m.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_asked, &m);
+	assert_int_equal(wire_socket_bind(m.router, "tcp://127.0.0.1:*", &endpoint), 0);
+	assert_int_equal(data_new(&loop, NULL, NULL, true, on_mended, &m, &m.client, NULL), 0);
+	data_fetch(m.client, 1, endpoint, &open);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(m.asked, 3);
+	assert_int_equal(m.got, 1);
+	data_destroy(&m.client);
+	wire_socket_destroy(&m.router);
+	free(endpoint);
+}
+
+/* ---- many channels ---- */
+
+#define CHANNELS 1000u
+#define BLOCKS 3u
+
+/* Channel n has blocks of these sizes, of bytes that n and their number make. */
+static uint32_t size_of(uint64_t channel, uint64_t seq)
+{
+	static const uint32_t sizes[] = {1, 2000, FRAMES_LITTLE, FRAMES_LITTLE + 1, 30000, 100};
+
+	return sizes[(channel * 7 + seq) % 6];
+}
+
+static unsigned char byte_of(uint64_t channel, uint64_t seq)
+{
+	return (unsigned char)(channel * 31 + seq);
+}
+
+/* Two that read, by turns. */
+struct crowd {
+	struct data *server, *clients[2];
+	bool lends;
+	unsigned char *segments[64];
+	uint32_t segment_count;
+	unsigned char got[CHANNELS];
+	unsigned char *bytes[CHANNELS * BLOCKS]; /* that the server sends */
+	uint32_t opened, ended, refused, sent, unpinned;
+};
+
+/* All at once where the events come so: what belongs to several channels goes together. */
+static void on_crowd_asks(void *ctx, const struct data_event *e)
+{
+	struct crowd *c = ctx;
+
+	if (e->kind == DATA_SENT)
+		c->unpinned++;
+	if (e->kind != DATA_OPENED)
+		return;
+	c->opened++;
+	if (e->open.vertex % 10 == 9) {
+		data_send_error(c->server, &e->peer, DAG_EMISSING, "gone");
+		return;
+	}
+	for (uint64_t seq = 0; seq < BLOCKS; seq++, c->sent++) {
+		struct block_header h = {.version = BLOCK_VERSION,
+			.kind = BLOCK_DATA,
+			.seq = seq,
+			.length = size_of(e->open.vertex, seq),
+			.records = 1};
+		unsigned char *bytes = base_alloc(h.length);
+
+		memset(bytes, byte_of(e->open.vertex, seq), h.length);
+		c->bytes[c->sent] = bytes;
+		data_send_block(c->server, &e->peer, &h, bytes, c);
+	}
+	data_send_end(c->server, &e->peer, BLOCKS, &(struct channel_end){.records = BLOCKS}, false);
+}
+
+static void check_block(struct crowd *c, const struct data_event *e)
+{
+	const unsigned char *bytes = c->lends ? e->lent : c->segments[e->ref.segment] + e->ref.offset;
+
+	assert_true(c->lends == (e->lent != NULL));
+	assert_int_equal(e->seq, c->got[e->channel]++);
+	assert_int_equal(e->ref.length, size_of(e->channel, e->seq));
+	for (uint32_t i = 0; i < e->ref.length; i++)
+		assert_int_equal(bytes[i], byte_of(e->channel, e->seq));
+}
+
+static void on_crowd_gets(struct crowd *c, struct data *client, const struct data_event *e)
+{
+	if (e->kind == DATA_NEED_SEGMENT) {
+		c->segments[c->segment_count] = base_alloc(1 << 20);
+		data_give_segment(client, c->segment_count, c->segments[c->segment_count], 1 << 20);
+		c->segment_count++;
+	} else if (e->kind == DATA_BLOCK) {
+		check_block(c, e);
+	} else if (e->kind == DATA_END) {
+		assert_int_equal(c->got[e->channel], BLOCKS);
+		assert_int_equal(e->end.records, BLOCKS);
+		c->ended++;
+		data_stop(client, e->channel, false);
+	} else if (e->kind == DATA_FAILED) {
+		assert_int_equal(e->channel % 10, 9);
+		assert_string_equal(e->text, "gone");
+		c->refused++;
+	}
+	free(e->text);
+	if (c->ended + c->refused == CHANNELS)
+		uv_stop(&loop);
+}
+
+static void on_first_gets(void *ctx, const struct data_event *e)
+{
+	struct crowd *c = ctx;
+
+	on_crowd_gets(c, c->clients[0], e);
+}
+
+static void on_second_gets(void *ctx, const struct data_event *e)
+{
+	struct crowd *c = ctx;
+
+	on_crowd_gets(c, c->clients[1], e);
+}
+
+static void crowd(bool threaded, bool lends, const char *listen)
+{
+	struct crowd *c = base_alloc(sizeof(*c));
+	struct data_open open = {.job = "j", .credit = 1 << 30};
+	char *endpoint;
+
+	c->lends = lends;
+	assert_int_equal(data_new(&loop, NULL, listen, threaded, on_crowd_asks, c, &c->server, &endpoint), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(data_new(&loop, NULL, NULL, threaded, i ? on_second_gets : on_first_gets, c,
+					 &c->clients[i], NULL),
+			0);
+		if (lends)
+			data_lend(c->clients[i]);
+	}
+	for (uint32_t i = 0; i < CHANNELS; i++) {
+		open.vertex = i;
+		data_fetch(c->clients[i % 2], i, endpoint, &open);
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(c->opened, CHANNELS); /* nothing was lost, or asked for again */
+	assert_int_equal(c->refused, CHANNELS / 10);
+	while (c->unpinned < c->sent)
+		uv_run(&loop, UV_RUN_ONCE);
+	for (int i = 0; i < 2; i++)
+		data_destroy(&c->clients[i]);
+	data_destroy(&c->server);
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		free(c->segments[i]);
+	for (uint32_t i = 0; i < c->sent; i++)
+		free(c->bytes[i]);
+	free(endpoint);
+	free(c);
+}
+
+static void test_many_channels_in_a_thread(void **state)
+{
+	(void)state;
+	crowd(true, false, "tcp://127.0.0.1:*");
+}
+
+static void test_many_channels_on_the_loop(void **state)
+{
+	(void)state;
+	crowd(false, false, "inproc://crowd");
+}
+
+static void test_many_channels_lent(void **state)
+{
+	(void)state;
+	crowd(true, true, "tcp://127.0.0.1:*");
+}
+
+/* ---- frames ---- */
+
+static void test_frames_of_several_and_cut_short(void **state)
+{
+	struct buffer frame = {0};
+	Dagrun__Data m = DAGRUN__DATA__INIT, *got;
+	uint32_t huge = UINT32_MAX;
+	size_t at;
+
+	(void)state;
+	for (m.channel = 1; m.channel <= 3; m.channel++)
+		frames_add(&frame, &m);
+	for (size_t len = 0; len <= frame.len; len++) {
+		unsigned char *cut = base_alloc(len + 1); /* so that reading on is seen */
+		uint64_t count = 0;
+
+		memcpy(cut, frame.data, len);
+		for (at = 0; (got = frames_next(cut, len, &at)); count++) {
+			assert_int_equal(got->channel, count + 1);
+			dagrun__data__free_unpacked(got, NULL);
+		}
+		assert_int_equal(count, len * 3 / frame.len);
+		free(cut);
+	}
+	buffer_append(&frame, &huge, sizeof(huge));
+	for (at = 0; at < frame.len - sizeof(huge);)
+		dagrun__data__free_unpacked(frames_next(frame.data, frame.len, &at), NULL);
+	assert_null(frames_next(frame.data, frame.len, &at));
+	buffer_fini(&frame);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(test_mover_in_a_thread), T(test_mover_on_the_loop),
+		T(test_mover_asks_again_for_a_damaged_block), T(test_many_channels_in_a_thread),
+		T(test_many_channels_on_the_loop), T(test_many_channels_lent),
+		cmocka_unit_test(test_frames_of_several_and_cut_short)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
