@@ -104,13 +104,11 @@ static int join_hash(struct joiner *j, struct table *table)
 int join(struct dag_vertex *v)
 {
 	struct joiner j = {.v = v, .left_key = key_spec_read(v)};
-	uint32_t right = (uint32_t)std_number(v, "right", 0);
 	struct table table = {0};
 	int r;
 
 	j.right_key = j.left_key;
-	if (right)
-		j.right_key.field = right;
+	j.right_key.field = (uint32_t)std_number(v, "right", j.left_key.field);
 	j.kind = std_is(v, "kind", "left")   ? JOIN_LEFT
 		 : std_is(v, "kind", "semi") ? JOIN_SEMI
 		 : std_is(v, "kind", "anti") ? JOIN_ANTI

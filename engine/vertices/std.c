@@ -136,7 +136,8 @@ DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after
 	DAG_ENTRY(top, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, DAG_PARAM_NUMBER("n=10: so many"),
 		"the first n records in the order of their keys"),
 	DAG_ENTRY(join, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
-		DAG_PARAM_NUMBER("right=0: the field of the right side's key; 0: as on the left"),
+		DAG_PARAM_NUMBER("right=: the field of the right side's key, or 0, as for `key`; nothing: as "
+				 "on the left"),
 		DAG_PARAM("kind=inner|left|semi|anti: which records of the left side are written"),
 		DAG_PARAM(
 			"method=hash|merge: the right side is held in memory, or both are sorted by the key"),

@@ -148,6 +148,24 @@ outputs: {{j: {{file: out.txt}}}}
 
 
 @test
+def join_of_lines_with_counts(case):
+    """`right: 0` is the key of key-value records; without it the right side's is as the left's, here the count."""
+    case.write("names.txt", "x a\ny b\nz c\n")
+    case.write("seen.txt", "a\nb\na\nd\n")
+    for right, want in ((", right: 0", b"a\tx a\t2\nb\ty b\t1\n"), ("", b"")):
+        case.write("j.yaml", f"""
+inputs: {{names: {{files: names.txt}}, seen: {{files: seen.txt}}}}
+stages:
+  count: {{use: count}}
+  join: {{use: join, params: {{key: 2{right}}}}}
+flow: [seen >= count, names >= join.0, count >= join.1]
+outputs: {{join: {{file: out.txt}}}}
+""")
+        case.dagrun("run", "j.yaml")
+        check(case.read("out.txt") == want, (right, case.read("out.txt")))
+
+
+@test
 def merge_join_of_sorted_inputs(case):
     """Beside the join by hash, over several producers a side; what is not sorted is said."""
     case.write("a.txt", "".join(f"k{i * 7919 % 500:03} a{i}\n" for i in range(3000)))
