@@ -92,7 +92,8 @@ uint64_t key_prefix(const struct key_spec *k, struct span key)
 		memcpy(&p, &d, sizeof(p));
 		p = p >> 63 ? ~p : p | 1ull << 63;
 	} else {
-		memcpy(bytes, key.data, key.len < 8 ? key.len : 8);
+		if (key.len)
+			memcpy(bytes, key.data, key.len < 8 ? key.len : 8);
 		memcpy(&p, bytes, sizeof(p));
 		p = __builtin_bswap64(p);
 	}
