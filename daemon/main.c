@@ -230,9 +230,7 @@ int main(int argc, char **argv)
 	s.config.keys = keys;
 	if (r == 0)
 		r = serve(&s, &diag);
-	for (size_t i = 0; i < diag.count; i++)
-		fprintf(stderr, "dagd: %s\n", diag.items[i].text);
-	dag_diag_fini(&diag);
+	os_tell(&diag, "dagd", NULL, NULL);
 	keys_destroy(&keys);
 	return r < 0 ? 1 : 0;
 }

@@ -10,14 +10,12 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define CLIENT_PARAMS_MAX 256
-
 struct dag_job {
 	struct manager manager;
 	struct manager_config config;
 	struct origin origin;
-	struct graph_file_param params[CLIENT_PARAMS_MAX];
-	size_t param_count;
+	struct graph_file_param *params;
+	size_t param_count, param_cap;
 	char *host_program;
 	struct plugins *plugins;
 	struct graph *graph;
@@ -31,25 +29,26 @@ struct dag_job {
 
 static int load(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
 {
-	struct graph_file_options options = {.params = job->params, .describe = plugins_describe};
+	struct graph_file_options options = {.describe = plugins_describe};
 	char *folder = os_program_folder();
 
 	origin_begin(&job->origin, o->graph);
 	for (size_t i = 0; o->params && o->params[i]; i++) {
 		const char *equals = strchr(o->params[i], '=');
 
-		if (!equals || equals == o->params[i] || i == CLIENT_PARAMS_MAX) {
+		if (!equals || equals == o->params[i]) {
 			dag_diag_add(
 				diag, NULL, 0, 0, "a parameter must be NAME=VALUE, not '%s'", o->params[i]);
 			free(folder);
 			return DAG_EINVAL;
 		}
-		job->params[job->param_count++] = (struct graph_file_param){
+		*DAG_APPEND(job->params, job->param_count, job->param_cap) = (struct graph_file_param){
 			base_strndup(o->params[i], (size_t)(equals - o->params[i])), equals + 1};
 		origin_add(&job->origin, "param ", i, o->params[i]);
 	}
 	origin_add(&job->origin, "nameserver", 0, o->nameserver);
 	origin_add(&job->origin, "keys", 0, o->keys);
+	options.params = job->params;
 	options.param_count = job->param_count;
 	job->host_program = base_format("%s/daghost", folder);
 	free(folder);
@@ -305,6 +304,7 @@ void dag_job_destroy(struct dag_job **jobp)
 	origin_fini(&job->origin);
 	for (size_t i = 0; i < job->param_count; i++)
 		free((char *)job->params[i].name);
+	free(job->params);
 	graph_destroy(&job->graph);
 	plugins_destroy(&job->plugins);
 	keys_destroy(&job->keys);

@@ -504,16 +504,7 @@ int manager_begin(struct manager *m, struct manager_config *config, struct dag_d
 
 void manager_tell(const struct manager_config *config, struct dag_diag *diag)
 {
-	for (size_t i = 0; i < diag->count; i++) {
-		char *text = dag_message_format(&diag->items[i]);
-
-		if (config->say)
-			config->say(config->say_ctx, text);
-		else
-			fprintf(stderr, "dagrun: %s\n", text);
-		free(text);
-	}
-	dag_diag_fini(diag);
+	os_tell(diag, "dagrun", config->say, config->say_ctx);
 }
 
 int manager_run(const struct manager_config *given)

@@ -211,52 +211,59 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 	free(error);
 }
 
+static void load_open_width(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	static const char *const keys[] = {"open"};
+	uint64_t n;
+
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
+	if (loader_number(l, yaml_get(node, "open"), "open", 1, GRAPH_WIDTH_MAX, &n))
+		stage->width = (uint32_t)n;
+}
+
+static void load_width_by_bytes(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	static const char *const keys[] = {"per", "of", "most"};
+	const struct yaml_node *of = yaml_get(node, "of"), *most = yaml_get(node, "most"),
+			       *per = yaml_get(node, "per");
+	const char *what = of ? loader_text(l, of, "of") : NULL;
+	uint64_t n;
+
+	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
+	stage->width_by_data = what && !strcmp(what, "data");
+	if (what && strcmp(what, "data") && strcmp(what, "inputs"))
+		loader_error(l, of,
+			"a width goes by the bytes of 'inputs', those of the job that reach the stage, or of "
+			"'data', what it reads; not of '%s'",
+			what);
+	if (loader_number(l, most, "most", 1, GRAPH_PARTS_MAX, &n))
+		stage->width = (uint32_t)n;
+	if (most && !stage->width_by_data)
+		loader_error(l, most, "most goes with {per: …, of: data}");
+	if (!per)
+		loader_error(l, node, "a width by bytes needs a 'per': {per: 256MiB}");
+	loader_bytes(l, per, "per", &stage->width_per);
+}
+
 static void load_width(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	uint64_t n = 0;
 
 	if (!node)
 		return;
+	stage->width_given = true;
 	if (node->kind == YAML_SCALAR && node->text && !strcmp(node->text, "open")) {
-		stage->open = stage->width_given = true;
+		stage->open = true;
 		stage->width = GRAPH_OPEN_MOST;
-		return;
+	} else if (node->kind == YAML_MAP && yaml_get(node, "open")) {
+		stage->open = true;
+		load_open_width(l, node, stage);
+	} else if (node->kind == YAML_MAP) {
+		load_width_by_bytes(l, node, stage);
+	} else {
+		stage->width_given = loader_number(l, node, "width", 1, GRAPH_WIDTH_MAX, &n);
+		stage->width = n ? (uint32_t)n : 1;
 	}
-	if (node->kind == YAML_MAP && yaml_get(node, "open")) {
-		static const char *const keys[] = {"open"};
-
-		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
-		stage->open = stage->width_given = true;
-		if (loader_number(l, yaml_get(node, "open"), "open", 1, GRAPH_WIDTH_MAX, &n))
-			stage->width = (uint32_t)n;
-		return;
-	}
-	if (node->kind == YAML_MAP) {
-		static const char *const keys[] = {"per", "of", "most"};
-		const struct yaml_node *of = yaml_get(node, "of");
-		const char *what = of ? loader_text(l, of, "of") : NULL;
-
-		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
-		stage->width_by_data = what && !strcmp(what, "data");
-		if (what && strcmp(what, "data") && strcmp(what, "inputs"))
-			loader_error(l, of,
-				"a width goes by the bytes of 'inputs', those of the job that reach the "
-				"stage, or "
-				"of 'data', what it reads; not of '%s'",
-				what);
-		if (loader_number(l, yaml_get(node, "most"), "most", 1, GRAPH_PARTS_MAX, &n))
-			stage->width = (uint32_t)n;
-		if (yaml_get(node, "most") && !stage->width_by_data)
-			loader_error(l, yaml_get(node, "most"), "most goes with {per: …, of: data}");
-		if (!yaml_get(node, "per"))
-			loader_error(l, node, "a width by bytes needs a 'per': {per: 256MiB}");
-		loader_bytes(l, yaml_get(node, "per"), "per", &stage->width_per);
-		stage->width_given = true;
-		return;
-	}
-	if (loader_number(l, node, "width", 1, GRAPH_WIDTH_MAX, &n))
-		stage->width_given = true;
-	stage->width = n ? (uint32_t)n : 1;
 }
 
 static void load_cpus(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)

@@ -2,6 +2,7 @@
 /* dagns: options, keys, loop. */
 #include "nameserver.h"
 #include "os/options.h"
+#include "os/os.h"
 #include "os/startup.h"
 #include "wire/session.h"
 
@@ -39,13 +40,6 @@ static void on_signal(uv_signal_t *handle, int signal)
 {
 	(void)signal;
 	uv_stop(handle->loop);
-}
-
-static void print_errors(struct dag_diag *diag)
-{
-	for (size_t i = 0; i < diag->count; i++)
-		fprintf(stderr, "dagns: %s\n", diag->items[i].text);
-	dag_diag_fini(diag);
 }
 
 static int serve(const struct settings *s, struct wire_keys *keys, struct dag_diag *diag)
@@ -110,7 +104,7 @@ int main(int argc, char **argv)
 		r = keys_self_test(keys, &diag);
 	if (r == 0)
 		r = serve(&s, keys, &diag);
-	print_errors(&diag);
+	os_tell(&diag, "dagns", NULL, NULL);
 	keys_destroy(&keys);
 	return r < 0 ? 1 : 0;
 }

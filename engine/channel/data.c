@@ -108,12 +108,18 @@ void data_flush(struct data *d, zmq_msg_t *more, size_t count)
 	wire_socket_send(o->socket, frames, n);
 }
 
+static bool goes_to(const struct outbox *o, const struct wire_socket *socket, const struct data_peer *peer)
+{
+	return o->socket == socket &&
+	       (!peer || (o->peer.identity_len == peer->identity_len &&
+				 !memcmp(o->peer.identity, peer->identity, peer->identity_len)));
+}
+
 void data_put(struct data *d, struct wire_socket *socket, const struct data_peer *peer, const Dagrun__Data *m)
 {
 	struct outbox *o = &d->outbox;
 
-	if (o->socket != socket || o->frame.len > FRAMES_LEN_MAX / 2 ||
-		(peer && memcmp(&o->peer, peer, offsetof(struct data_peer, channel))))
+	if (!goes_to(o, socket, peer) || o->frame.len > FRAMES_LEN_MAX / 2)
 		data_flush(d, NULL, 0);
 	o->socket = socket;
 	if (peer)

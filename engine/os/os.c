@@ -219,6 +219,25 @@ char *os_absolute_path(const char *path)
 	return base_format("%s/%s", cwd, path);
 }
 
+static void tell(
+	char *text, bool named, const char *program, void (*say)(void *ctx, const char *text), void *ctx)
+{
+	if (say)
+		say(ctx, text);
+	else
+		fprintf(stderr, "%s%s%s\n", named ? "" : program, named ? "" : ": ", text);
+	free(text);
+}
+
+void os_tell(struct dag_diag *diag, const char *program, void (*say)(void *ctx, const char *text), void *ctx)
+{
+	for (size_t i = 0; i < diag->count; i++)
+		tell(dag_message_format(&diag->items[i]), diag->items[i].file, program, say, ctx);
+	if (diag->dropped)
+		tell(base_format("and %zu more errors", diag->dropped), false, program, say, ctx);
+	dag_diag_fini(diag);
+}
+
 bool os_is_network_fs(const char *path)
 {
 	struct statfs fs;

@@ -2,7 +2,7 @@
 #ifndef OS_OS_H
 #define OS_OS_H
 /* What the shells need of the system: clocks, folders, durable files. Pure code never includes this. */
-#include "base/base.h"
+#include "base/diag.h"
 
 #include <sys/types.h>
 
@@ -35,6 +35,11 @@ char *os_program_folder(void);
 char *os_state_folder(void);
 /* The path as the kernel would see it from here; never fails, caller frees. */
 char *os_absolute_path(const char *path);
+/*
+ * Says what is wrong, a line each, to `say`; where that is NULL to stderr, after the program's name where no
+ * file is named. Empties it.
+ */
+void os_tell(struct dag_diag *diag, const char *program, void (*say)(void *ctx, const char *text), void *ctx);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */
 bool os_is_network_fs(const char *path);
 /* The own address from which a tcp:// endpoint is reached; NULL where it cannot be told. Caller frees. */

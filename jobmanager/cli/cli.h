@@ -9,9 +9,6 @@
 #include "jobmanager/plugins.h"
 #include "lang/graph_file.h"
 
-#define CLI_PARAMS_MAX 256
-#define CLI_PATHS_MAX 32
-
 struct cli_command {
 	struct command_spec spec;
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
@@ -23,10 +20,10 @@ extern const struct cli_command cli_run, cli_resume, cli_verify, cli_jobs, cli_c
 /* What run, check and plan share: the graph file with its parameters and plugins. */
 struct cli_graph {
 	const char *path;
-	struct graph_file_param params[CLI_PARAMS_MAX];
-	size_t param_count;
-	const char *plugin_paths[CLI_PATHS_MAX];
-	size_t plugin_path_count;
+	struct graph_file_param *params;
+	size_t param_count, param_cap;
+	const char **plugin_paths;
+	size_t plugin_path_count, plugin_path_cap;
 	char *host_program;
 	char *stdin_path; /* where stdin was kept for an input "-" */
 	bool stdin_kept;  /* of an earlier run: not read again */

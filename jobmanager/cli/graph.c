@@ -10,15 +10,7 @@
 
 void cli_print(struct dag_diag *diag)
 {
-	for (size_t i = 0; i < diag->count; i++) {
-		char *text = dag_message_format(&diag->items[i]);
-
-		fprintf(stderr, "%s%s\n", diag->items[i].file ? "" : "dagrun: ", text);
-		free(text);
-	}
-	if (diag->dropped)
-		fprintf(stderr, "dagrun: and %zu more errors\n", diag->dropped);
-	dag_diag_fini(diag);
+	os_tell(diag, "dagrun", NULL, NULL);
 }
 
 int cli_graph_option(struct cli_graph *g, size_t option, const char *value)
@@ -26,18 +18,14 @@ int cli_graph_option(struct cli_graph *g, size_t option, const char *value)
 	const char *equals = strchr(value, '=');
 
 	if (option == 1) {
-		if (g->plugin_path_count == CLI_PATHS_MAX) {
-			fprintf(stderr, "dagrun: more than %d --plugin-path\n", CLI_PATHS_MAX);
-			return DAG_EINVAL;
-		}
-		g->plugin_paths[g->plugin_path_count++] = value;
+		*DAG_APPEND(g->plugin_paths, g->plugin_path_count, g->plugin_path_cap) = value;
 		return 0;
 	}
-	if (!equals || equals == value || g->param_count == CLI_PARAMS_MAX) {
+	if (!equals || equals == value) {
 		fprintf(stderr, "dagrun: -p %s: write -p NAME=VALUE\n", value);
 		return DAG_EINVAL;
 	}
-	g->params[g->param_count++] =
+	*DAG_APPEND(g->params, g->param_count, g->param_cap) =
 		(struct graph_file_param){base_strndup(value, (size_t)(equals - value)), equals + 1};
 	return 0;
 }
@@ -118,6 +106,8 @@ void cli_graph_fini(struct cli_graph *g)
 	free(g->host_program);
 	for (size_t i = 0; i < g->param_count; i++)
 		free((char *)g->params[i].name);
+	free(g->params);
+	free(g->plugin_paths);
 }
 
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first)
