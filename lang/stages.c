@@ -214,11 +214,11 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 static void load_open_width(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	static const char *const keys[] = {"open"};
-	uint64_t n;
+	uint64_t n = 1;
 
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
-	if (loader_number(l, yaml_get(node, "open"), "open", 1, GRAPH_WIDTH_MAX, &n))
-		stage->width = (uint32_t)n;
+	loader_number(l, yaml_get(node, "open"), "open", 1, GRAPH_WIDTH_MAX, &n);
+	stage->width = (uint32_t)n;
 }
 
 static void load_width_by_bytes(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
@@ -227,7 +227,7 @@ static void load_width_by_bytes(struct loader *l, const struct yaml_node *node, 
 	const struct yaml_node *of = yaml_get(node, "of"), *most = yaml_get(node, "most"),
 			       *per = yaml_get(node, "per");
 	const char *what = of ? loader_text(l, of, "of") : NULL;
-	uint64_t n;
+	uint64_t n = 0;
 
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "width");
 	stage->width_by_data = what && !strcmp(what, "data");
@@ -236,8 +236,8 @@ static void load_width_by_bytes(struct loader *l, const struct yaml_node *node, 
 			"a width goes by the bytes of 'inputs', those of the job that reach the stage, or of "
 			"'data', what it reads; not of '%s'",
 			what);
-	if (loader_number(l, most, "most", 1, GRAPH_PARTS_MAX, &n))
-		stage->width = (uint32_t)n;
+	loader_number(l, most, "most", 1, GRAPH_PARTS_MAX, &n);
+	stage->width = (uint32_t)n;
 	if (most && !stage->width_by_data)
 		loader_error(l, most, "most goes with {per: …, of: data}");
 	if (!per)

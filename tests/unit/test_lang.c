@@ -79,6 +79,34 @@ static void test_union_makes_one_stage_of_one_name(void **state)
 	graph_destroy(&g);
 }
 
+static void test_widths_of_every_form(void **state)
+{
+	struct dag_diag diag = {0};
+	struct graph *g = parse("stages:\n"
+				"  a: {sh: x, width: 3}\n"
+				"  b: {sh: x, width: {per: 1MiB, of: data, most: 7}}\n"
+				"  c: {sh: x, width: {per: 1MiB, of: data}}\n"
+				"  d: {sh: x, width: open}\n"
+				"  e: {sh: x, width: {open: 5}}\n"
+				"flow:\n"
+				"  - {from: a, to: b, pattern: '>>', partition: {by: part}}\n"
+				"  - {from: a, to: c, pattern: '>>', partition: {by: part}}\n",
+		&diag);
+
+	(void)state;
+	if (!g)
+		fail_msg("%s", diag.items[0].text);
+	assert_int_equal(g->stages[0]->width, 3);
+	assert_true(g->stages[1]->width == 7 && g->stages[1]->width_by_data);
+	assert_true(g->stages[2]->width == GRAPH_RUNNING_WIDTH_MAX && g->stages[2]->width_by_data);
+	assert_true(g->stages[3]->width == GRAPH_OPEN_MOST && g->stages[3]->open);
+	assert_true(g->stages[4]->width == 5 && g->stages[4]->open);
+	graph_destroy(&g);
+	expect("stages:\n  a: {sh: x, width: {of: data}}\n", 2, 21, "needs a 'per'");
+	expect("stages:\n  a: {sh: x, width: {per: 1MiB, most: 3}}\n", 2, 39, "most goes with");
+	expect("stages:\n  a: {sh: x, width: {open: none}}\n", 2, 28, "must be a whole number");
+}
+
 /* Paths of the file are relative to it; paths that -p gave, to the working folder; $${ is a dollar. */
 static void test_parameters_and_paths(void **state)
 {
@@ -128,7 +156,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_have_their_place),
 		cmocka_unit_test(test_ports_are_given_out_in_the_order_of_the_flow),
 		cmocka_unit_test(test_union_makes_one_stage_of_one_name),
-		cmocka_unit_test(test_parameters_and_paths), cmocka_unit_test(test_flow_text)};
+		cmocka_unit_test(test_widths_of_every_form), cmocka_unit_test(test_parameters_and_paths),
+		cmocka_unit_test(test_flow_text)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
