@@ -160,11 +160,12 @@ static void send_block(struct data *d, const struct command *c)
 	if (header.length <= FRAMES_LITTLE) {
 		m.header = (ProtobufCBinaryData){sizeof(header), (uint8_t *)&header};
 		m.payload = (ProtobufCBinaryData){header.length, (uint8_t *)c->bytes};
-		data_put(d, d->router, &c->peer, &m);
+	}
+	data_put(d, d->router, &c->peer, &m);
+	if (header.length <= FRAMES_LITTLE) {
 		data_post_event(d, &(struct data_event){.kind = DATA_SENT, .pin = c->pin});
 		return;
 	}
-	data_put(d, d->router, &c->peer, &m);
 	zmq_msg_init_size(&frames[0], sizeof(header));
 	memcpy(zmq_msg_data(&frames[0]), &header, sizeof(header));
 	pinned = base_alloc(sizeof(*pinned));
@@ -202,15 +203,11 @@ static void send_error(struct data *d, const struct command *c)
 
 /* ---- serving ---- */
 
-static void on_request(struct data *d, zmq_msg_t *identity, const Dagrun__Data *m)
+static void on_request(struct data *d, const struct data_peer *peer, const Dagrun__Data *m)
 {
-	struct data_event event = {0};
+	struct data_event event = {.peer = *peer, .credit = m->credit, .bytes = m->bytes};
 
-	event.peer.identity_len = (uint32_t)zmq_msg_size(identity);
-	memcpy(event.peer.identity, zmq_msg_data(identity), event.peer.identity_len);
 	event.peer.channel = m->channel;
-	event.credit = m->credit;
-	event.bytes = m->bytes;
 	if (m->kind == DAGRUN__DATA_KIND__OPEN && strlen(m->job) < sizeof(event.open.job)) {
 		event.kind = DATA_OPENED;
 		memcpy(event.open.job, m->job, strlen(m->job) + 1);
@@ -236,13 +233,15 @@ static void on_request(struct data *d, zmq_msg_t *identity, const Dagrun__Data *
 
 static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
+	struct data_peer peer = {.identity_len = (uint32_t)zmq_msg_size(&frames[0])};
 	Dagrun__Data *m;
 	size_t at = 0;
 
-	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(((struct data_peer *)0)->identity))
+	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(peer.identity))
 		return;
+	memcpy(peer.identity, zmq_msg_data(&frames[0]), peer.identity_len);
 	while ((m = frames_next(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), &at))) {
-		on_request(ctx, &frames[0], m);
+		on_request(ctx, &peer, m);
 		dagrun__data__free_unpacked(m, NULL);
 	}
 }

@@ -1,38 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Program vertices: a child process whose stdin, stdout and named pipes are its ports. Each port that carries
- * data has a thread of its own, a plain loop between the record API and a descriptor, so that no order in
- * which a program uses its ports can block another port.
+ * data has a pump in a thread of its own, so that no order in which a program uses its ports can block
+ * another port.
  */
-#include "task.h"
+#include "pump.h"
 #include "os/spawn.h"
 #include "os/strays.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define PUMP_BUFFER (128u << 10)
-#define PUMP_FLUSH_MS 20 /* a slow program's records become readable at least this often */
-#define PUMP_END_MS 250  /* between a program's closing of its stdin and its end, where that is why */
-#define ALL_PRODUCERS UINT32_MAX
-
-/* Carries records between one port and one descriptor. */
-struct pump {
-	struct dag_vertex *v;
-	struct program *program;
-	bool out;
-	uint32_t port, producer; /* producer: ALL_PRODUCERS, or the one that {in.N.*} named */
-	int fd;                  /* −1: opened by the thread from `path` */
-	char *path;
-	pthread_t thread;
-};
 
 struct program {
 	struct dag_vertex *v;
@@ -47,188 +29,10 @@ struct program {
 	int pidfd;
 };
 
-/* The record API is not for several threads: pumps take turns where they touch the vertex. */
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return DAG_ECLOSED;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int check_text(struct dag_vertex *v, uint32_t port, const struct dag_record *r)
-{
-	bool bad = (r->key_len && (memchr(r->key, '\t', r->key_len) || memchr(r->key, '\n', r->key_len))) ||
-		   (r->len && memchr(r->data, '\n', r->len));
-
-	if (!bad)
-		return 0;
-	return task_fail(v, DAG_EFORMAT,
-		base_format("record %llu of input port %u has a tab in its key or a line feed, which the "
-			    "program could not tell "
-			    "from a record's end",
-			(unsigned long long)r->number, port));
-}
-
-static void put_record(struct buffer *b, enum dag_format_kind format, const struct dag_record *r)
-{
-	if (format == DAG_FORMAT_KV) {
-		buffer_append(b, r->key, r->key_len);
-		buffer_append(b, "\t", 1);
-	}
-	buffer_append(b, r->data, r->len);
-	if (format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES)
-		buffer_append(b, "\n", 1);
-}
-
-static int next_of(struct pump *p, struct dag_record *r)
-{
-	if (p->producer == ALL_PRODUCERS)
-		return dag_read(p->v, p->port, r);
-	return dag_read_from(p->v, p->port, p->producer, r);
-}
-
-/* Nothing waits at hand in the current block: what is buffered should go to the program before a wait. */
-static bool block_ended(const struct pump *p)
-{
-	const struct in_port *port = &p->v->in[p->port];
-	uint32_t producer = p->producer == ALL_PRODUCERS ? port->current : p->producer;
-
-	if (producer >= port->producers)
-		return true;
-	if (port->channels[producer].source)
-		return !source_has_record(port->channels[producer].source);
-	return port->channels[producer].at == port->channels[producer].end;
-}
-
-/* The program does not read any more: it has ended, or will need this input no longer. */
-static void stop_feeding(struct pump *p)
-{
-	struct pollfd ended = {p->program->pidfd, POLLIN, 0};
-
-	if (errno != EPIPE) {
-		task_fail(p->v, errno == ENOSPC ? DAG_ENOSPC : DAG_EIO,
-			base_format("cannot hand on input port %u: %s", p->port, strerror(errno)));
-		return;
-	}
-	/* If it has failed, another attempt may want to read from the start; its end tells which it is. Of a
-	 * port read by several paths the others may go on. */
-	if (p->producer == ALL_PRODUCERS && poll(&ended, 1, PUMP_END_MS) == 0)
-		dag_close(p->v, p->port);
-}
-
-static void pump_in(struct pump *p)
-{
-	enum dag_format_kind format = p->v->in[p->port].format.kind;
-	struct buffer b = {0};
-	struct dag_record r;
-	bool ok = true;
-	int n = 0;
-
-	while (ok && (n = next_of(p, &r)) > 0) {
-		if ((format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES) &&
-			check_text(p->v, p->port, &r) < 0)
-			break;
-		put_record(&b, format, &r);
-		if (b.len < PUMP_BUFFER && !block_ended(p))
-			continue;
-		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
-		b.len = 0;
-	}
-	if (ok && n == 0 && b.len)
-		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
-	if (!ok)
-		stop_feeding(p);
-	buffer_fini(&b);
-}
-
-static ssize_t fill_from_program(void *ctx, void *buf, size_t n)
-{
-	struct pump *p = ctx;
-	struct pollfd poll_fd = {p->fd, POLLIN, 0};
-	ssize_t got;
-
-	if (poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 && writer_flush_live(p->v) < 0)
-		return 0;
-	do
-		got = read(p->fd, buf, n);
-	while (got < 0 && errno == EINTR);
-	return got < 0 ? DAG_EIO : got;
-}
-
-static void pump_out(struct pump *p)
-{
-	struct graph_format format = p->v->stage->spec.out[p->port];
-	struct source *source = source_new(format, fill_from_program, p);
-	struct dag_record r;
-	uint64_t number = 0;
-	int n;
-
-	while ((n = source_next(source, &r)) > 0) {
-		int w = format.kind == DAG_FORMAT_KV
-				? dag_write_kv(p->v, p->port, r.key, r.key_len, r.data, r.len)
-				: dag_write(p->v, p->port, r.data, r.len);
-
-		if (w < 0)
-			break;
-		number++;
-	}
-	if (n == DAG_EFORMAT) {
-		char name[32];
-
-		task_fail(p->v, n,
-			base_format("record %llu that the program wrote to port %u is not %s",
-				(unsigned long long)number, p->port, graph_format_name(format, name)));
-	} else if (n < 0) {
-		task_fail(p->v, n,
-			base_format("cannot read what the program wrote to port %u: %s", p->port,
-				dag_strerror(n)));
-	}
-	source_destroy(&source);
-}
-
-/* What it read is not all, or what it wrote is wrong: nothing that it does from now on counts. */
-static void end_failed(struct pump *p)
-{
-	bool failed;
-
-	pthread_mutex_lock(&p->v->lock);
-	failed = p->v->error != 0;
-	pthread_mutex_unlock(&p->v->lock);
-	if (failed)
-		syscall(SYS_pidfd_send_signal, p->program->pidfd, SIGKILL, NULL, 0);
-}
-
-static void *run_pump(void *arg)
-{
-	struct pump *p = arg;
-
-	if (p->fd < 0)
-		p->fd = open(p->path, (p->out ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
-	if (p->fd < 0)
-		task_fail(p->v, DAG_EIO, base_format("cannot open %s: %s", p->path, strerror(errno)));
-	else if (p->out)
-		pump_out(p);
-	else
-		pump_in(p);
-	end_failed(p);
-	/* The end of its input, or, by SIGPIPE, that nobody reads it any more. */
-	if (p->fd >= 0)
-		close(p->fd);
-	return NULL;
-}
-
 static void add_pump(struct program *prog, bool out, uint32_t port, uint32_t producer, int fd, char *path)
 {
 	*DAG_APPEND(prog->pumps, prog->pump_count, prog->pump_cap) = (struct pump){.v = prog->v,
-		.program = prog,
+		.pidfd = &prog->pidfd,
 		.out = out,
 		.port = port,
 		.producer = producer,
@@ -260,7 +64,8 @@ static int make_fifo(struct program *prog, bool out, uint32_t port, uint32_t pro
 static int make_file(struct program *prog, uint32_t port, const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct pump p = {.v = prog->v, .program = prog, .port = port, .producer = ALL_PRODUCERS, .fd = fd};
+	struct pump p = {
+		.v = prog->v, .pidfd = &prog->pidfd, .port = port, .producer = ALL_PRODUCERS, .fd = fd};
 
 	if (fd < 0)
 		return errno == EEXIST ? 0
@@ -565,7 +370,7 @@ static int start_and_wait(struct program *prog)
 	v->host->threads += (int)prog->pump_count;
 	pthread_mutex_unlock(&v->host->lock);
 	for (size_t i = 0; i < prog->pump_count; i++)
-		DAG_ASSERT(pthread_create(&prog->pumps[i].thread, NULL, run_pump, &prog->pumps[i]) == 0);
+		DAG_ASSERT(pthread_create(&prog->pumps[i].thread, NULL, pump_run, &prog->pumps[i]) == 0);
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
 		;
 	/* What the program left behind would hold its pipes open, and outlive its attempt. */
