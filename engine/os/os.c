@@ -219,8 +219,7 @@ char *os_absolute_path(const char *path)
 	return base_format("%s/%s", cwd, path);
 }
 
-static void tell(
-	char *text, bool named, const char *program, void (*say)(void *ctx, const char *text), void *ctx)
+static void tell(char *text, bool named, const char *program, os_say_fn *say, void *ctx)
 {
 	if (say)
 		say(ctx, text);
@@ -229,7 +228,7 @@ static void tell(
 	free(text);
 }
 
-void os_tell(struct dag_diag *diag, const char *program, void (*say)(void *ctx, const char *text), void *ctx)
+void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *ctx)
 {
 	for (size_t i = 0; i < diag->count; i++)
 		tell(dag_message_format(&diag->items[i]), diag->items[i].file, program, say, ctx);

@@ -39,7 +39,8 @@ char *os_absolute_path(const char *path);
  * Says what is wrong, a line each, to `say`; where that is NULL to stderr, after the program's name where no
  * file is named. Empties it.
  */
-void os_tell(struct dag_diag *diag, const char *program, void (*say)(void *ctx, const char *text), void *ctx);
+typedef void os_say_fn(void *ctx, const char *text);
+void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *ctx);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */
 bool os_is_network_fs(const char *path);
 /* The own address from which a tcp:// endpoint is reached; NULL where it cannot be told. Caller frees. */

@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	while ((m = frames_next(data, size, &at))) {
 		if (frames_block(m, NULL, &block) && block.header.length)
-			block.header.checksum ^= hash_64(block.payload, block.header.length); /* all can be read */
+			block.header.checksum ^=
+				hash_64(block.payload, block.header.length); /* all can be read */
 		dagrun__data__free_unpacked(m, NULL);
 	}
 	if (size >= sizeof(header)) {

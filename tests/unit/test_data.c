@@ -208,9 +208,14 @@ static unsigned char byte_of(uint64_t channel, uint64_t seq)
 	return (unsigned char)(channel * 31 + seq);
 }
 
-/* Two that read, by turns. */
+struct crowd_reader {
+	struct crowd *crowd;
+	struct data *data;
+};
+
 struct crowd {
-	struct data *server, *clients[2];
+	struct data *server;
+	struct crowd_reader readers[2]; /* by turns */
 	bool lends;
 	unsigned char *segments[64];
 	uint32_t segment_count;
@@ -259,11 +264,14 @@ static void check_block(struct crowd *c, const struct data_event *e)
 		assert_int_equal(bytes[i], byte_of(e->channel, e->seq));
 }
 
-static void on_crowd_gets(struct crowd *c, struct data *client, const struct data_event *e)
+static void on_crowd_gets(void *ctx, const struct data_event *e)
 {
+	const struct crowd_reader *reader = ctx;
+	struct crowd *c = reader->crowd;
+
 	if (e->kind == DATA_NEED_SEGMENT) {
 		c->segments[c->segment_count] = base_alloc(1 << 20);
-		data_give_segment(client, c->segment_count, c->segments[c->segment_count], 1 << 20);
+		data_give_segment(reader->data, c->segment_count, c->segments[c->segment_count], 1 << 20);
 		c->segment_count++;
 	} else if (e->kind == DATA_BLOCK) {
 		check_block(c, e);
@@ -271,7 +279,7 @@ static void on_crowd_gets(struct crowd *c, struct data *client, const struct dat
 		assert_int_equal(c->got[e->channel], BLOCKS);
 		assert_int_equal(e->end.records, BLOCKS);
 		c->ended++;
-		data_stop(client, e->channel, false);
+		data_stop(reader->data, e->channel, false);
 	} else if (e->kind == DATA_FAILED) {
 		assert_int_equal(e->channel % 10, 9);
 		assert_string_equal(e->text, "gone");
@@ -280,20 +288,6 @@ static void on_crowd_gets(struct crowd *c, struct data *client, const struct dat
 	free(e->text);
 	if (c->ended + c->refused == CHANNELS)
 		uv_stop(&loop);
-}
-
-static void on_first_gets(void *ctx, const struct data_event *e)
-{
-	struct crowd *c = ctx;
-
-	on_crowd_gets(c, c->clients[0], e);
-}
-
-static void on_second_gets(void *ctx, const struct data_event *e)
-{
-	struct crowd *c = ctx;
-
-	on_crowd_gets(c, c->clients[1], e);
 }
 
 static void crowd(bool threaded, bool lends, const char *listen)
@@ -305,15 +299,16 @@ static void crowd(bool threaded, bool lends, const char *listen)
 	c->lends = lends;
 	assert_int_equal(data_new(&loop, NULL, listen, threaded, on_crowd_asks, c, &c->server, &endpoint), 0);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(data_new(&loop, NULL, NULL, threaded, i ? on_second_gets : on_first_gets, c,
-					 &c->clients[i], NULL),
+		c->readers[i].crowd = c;
+		assert_int_equal(data_new(&loop, NULL, NULL, threaded, on_crowd_gets, &c->readers[i],
+					 &c->readers[i].data, NULL),
 			0);
 		if (lends)
-			data_lend(c->clients[i]);
+			data_lend(c->readers[i].data);
 	}
 	for (uint32_t i = 0; i < CHANNELS; i++) {
 		open.vertex = i;
-		data_fetch(c->clients[i % 2], i, endpoint, &open);
+		data_fetch(c->readers[i % 2].data, i, endpoint, &open);
 	}
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(c->opened, CHANNELS); /* nothing was lost, or asked for again */
@@ -321,7 +316,7 @@ static void crowd(bool threaded, bool lends, const char *listen)
 	while (c->unpinned < c->sent)
 		uv_run(&loop, UV_RUN_ONCE);
 	for (int i = 0; i < 2; i++)
-		data_destroy(&c->clients[i]);
+		data_destroy(&c->readers[i].data);
 	data_destroy(&c->server);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		free(c->segments[i]);
