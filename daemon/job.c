@@ -319,7 +319,8 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	job->stage_count = (uint32_t)m->n_stages;
 	job->hosts_hint = m->hosts_hint;
 	job->own_node = UINT32_MAX;
-	job->scratch = base_format("%s/scratch/%s", spool_folder(d->spool), m->job);
+	/* Not of the id alone: one that has ended under it removes its own when its hosts have gone. */
+	job->scratch = base_format("%s/scratch/%s-%u", spool_folder(d->spool), m->job, ++d->scratch_count);
 	job->stages = base_alloc((m->n_stages + 1) * sizeof(*job->stages));
 	for (size_t i = 0; i < m->n_stages; i++)
 		job->stages[i].spec_fd = -1;

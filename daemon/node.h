@@ -71,6 +71,7 @@ struct daemon {
 	dag_instant started;
 	struct job *jobs;
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
+	uint32_t scratch_count; /* folders that were given to jobs, each its own */
 	struct host *hosts;
 	uint16_t bound[CPU_SETSIZE]; /* hosts bound to each CPU */
 	struct cgroup *cgroup;       /* that hosts' groups are in; NULL: none */
