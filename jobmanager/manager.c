@@ -39,7 +39,8 @@ static void begin_end(struct manager *m, int error, const char *text)
 	m->end_error = error;
 	m->end_text = base_strdup(text);
 	m->end_deadline = os_now() + END_PATIENCE;
-	nodes_end_job(m);
+	if (!m->fenced) /* then the job is another's, and goes on */
+		nodes_end_job(m);
 	m->stop = m->daemon != NULL;
 	uv_stop(&m->loop);
 }
