@@ -220,6 +220,29 @@ def F14_a_copy_of_the_journal(case):
 
 
 @test
+def F14_the_earlier_one_ends_the_job_nowhere(case):
+    """A daemon that hears of the end of the earlier job manager before it hears of the later one would end what it runs."""
+    prepare(case, 300000)
+    case.write("slow.yaml", case.read("slow.yaml").decode().replace("sorted.txt", '"-"'))
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "slow.yaml")
+    case.wait_for(lambda: case.read("ran").count(b"\n") >= 2, "vertices")
+    other, last = case.path("other"), cluster.daemons[1]
+    subprocess.run(["cp", "-r", case.state, other], check=True)
+    last.send_signal(signal.SIGSTOP)
+    hosts = case.hosts(last.pid)
+    r = case.start(program("dagrun"), "resume", job_id(case), env=dict(case.env, XDG_STATE_HOME=other))
+    err = p.communicate(timeout=60 * SLOW)[1]
+    check(p.returncode == 1 and b"another job manager runs this job now" in err, err)
+    ran = case.read("ran").count(b"\n")
+    last.send_signal(signal.SIGCONT)
+    case.wait_for(lambda: case.read("ran").count(b"\n") > ran + 6, "vertices of the later job manager")
+    check(set(hosts) <= set(case.hosts(last.pid)), "hosts were killed")
+    out, err = r.communicate(timeout=60 * SLOW)
+    check(r.returncode == 0 and out == case.read("text.txt"), err)
+
+
+@test
 def F65_a_damaged_journal_is_refused(case):
     prepare(case)
     crash(case, "-s", "2", after=3)
