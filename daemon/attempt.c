@@ -219,8 +219,8 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	struct attempt *a;
 	bool ok = true;
 
-	if (m->stage >= job->stage_count || m->n_inputs != job->stages[m->stage].spec.in_count ||
-		m->index >= job->stages[m->stage].spec.width || m->group_size > HOST_TASKS_MAX)
+	if (m->stage >= job->stage_count || m->n_inputs != job->stages[m->stage].spec->in_count ||
+		m->index >= job->stages[m->stage].width || m->group_size > HOST_TASKS_MAX)
 		return NULL;
 	a = base_alloc(sizeof(*a));
 	a->run = base_alloc(sizeof(*a->run));
@@ -228,7 +228,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
 	a->stage = m->stage;
 	a->index = m->index;
-	a->width = m->width ? m->width : job->stages[m->stage].spec.width;
+	a->width = m->width ? m->width : job->stages[m->stage].width;
 	a->group = m->group;
 	a->group_size = m->group ? m->group_size : 1;
 	a->shares = m->shares;
@@ -249,7 +249,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	job->attempt_count++;
 	for (uint32_t p = 0; p < a->input_count && ok; p++)
 		ok = copy_input(&a->inputs[p], m->inputs[p]);
-	if (!ok || m->n_readers != job->stages[m->stage].spec.stream_count) {
+	if (!ok || m->n_readers != job->stages[m->stage].spec->stream_count) {
 		free_attempt(a);
 		return NULL;
 	}
@@ -369,7 +369,7 @@ void attempt_lose_all(struct job *job)
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
 		if (h->job == job && !h->retiring)
 			host_kill(h);
-	job_close_specs(job);
+	stages_close_specs(job);
 }
 
 static struct spool_segment *find_segment(struct spool *spool, const struct host *host, uint32_t id)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job on this node: its stages, the files that are shipped for it, and the queue of what is to run. */
+/* A job on this node: the files that are shipped for it, and the queue of what is to run. */
 #include "node.h"
 #include "os/os.h"
 
@@ -20,17 +20,7 @@ struct job *job_find(struct daemon *d, const char *id)
 	return job;
 }
 
-/* ---- stages ---- */
-
-static struct graph_pair *copy_pairs(struct arena *arena, Dagrun__Pair **pairs, size_t n)
-{
-	struct graph_pair *copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
-
-	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct graph_pair){
-			arena_strdup(arena, pairs[i]->name), arena_strdup(arena, pairs[i]->value)};
-	return copy;
-}
+/* ---- shipped files ---- */
 
 static bool good_name(const char *name, size_t max)
 {
@@ -39,8 +29,7 @@ static bool good_name(const char *name, size_t max)
 	return n && n <= max && !name[n] && name[0] != '.';
 }
 
-/* The path of a shipped file; noted as needed where it is not in the cache. NULL for a name that is none. */
-static const char *add_file(struct job *job, const Dagrun__File *m)
+const char *job_add_file(struct job *job, const Dagrun__File *m)
 {
 	struct job_file *f;
 	struct stat st;
@@ -58,103 +47,6 @@ static const char *add_file(struct job *job, const Dagrun__File *m)
 	f->there = stat(f->path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size;
 	return f->path;
 }
-
-static bool copy_stage(struct job *job, struct job_stage *stage, const Dagrun__Stage *m)
-{
-	struct arena *arena = &job->arena;
-	struct stage_spec *s = &stage->spec;
-
-	if (m->n_in > GRAPH_PORTS_MAX || m->n_out > GRAPH_PORTS_MAX || m->n_in_joined != m->n_in ||
-		m->id >= job->stage_count)
-		return false;
-	s->id = m->id;
-	s->job = job->id;
-	s->name = arena_strdup(arena, m->name);
-	s->kind = m->kind;
-	s->width = m->width;
-	s->entry = *m->entry ? arena_strdup(arena, m->entry) : NULL;
-	s->argc = (uint32_t)m->n_argv;
-	s->argv = arena_alloc(arena, (s->argc + 1) * sizeof(*s->argv));
-	for (size_t i = 0; i < m->n_argv; i++)
-		s->argv[i] = arena_strdup(arena, m->argv[i]);
-	s->params = copy_pairs(arena, m->params, m->n_params);
-	s->param_count = (uint32_t)m->n_params;
-	s->env = copy_pairs(arena, m->env, m->n_env);
-	s->env_count = (uint32_t)m->n_env;
-	s->files = arena_alloc(arena, (m->n_files + 1) * sizeof(*s->files));
-	s->file_count = (uint32_t)m->n_files;
-	for (size_t i = 0; i < m->n_files; i++) {
-		s->files[i] = (struct graph_pair){
-			arena_strdup(arena, m->files[i]->name), add_file(job, m->files[i])};
-		if (!s->files[i].value || strchr(s->files[i].name, '/'))
-			return false;
-	}
-	if (m->plugin) {
-		s->plugin = add_file(job, m->plugin);
-		if (!s->plugin)
-			return false;
-	}
-	s->scratch = job->scratch;
-	s->in_count = (uint32_t)m->n_in;
-	s->out_count = (uint32_t)m->n_out;
-	for (uint32_t i = 0; i < s->in_count; i++) {
-		s->in[i] = (struct graph_format){(enum dag_format_kind)m->in[i]->kind, m->in[i]->size};
-		s->in_joined[i] = m->in_joined[i];
-	}
-	for (uint32_t i = 0; i < s->out_count; i++)
-		s->out[i] = (struct graph_format){(enum dag_format_kind)m->out[i]->kind, m->out[i]->size};
-	s->order_blind = m->order_blind;
-	s->streams = arena_alloc(arena, (m->n_streams + 1) * sizeof(*s->streams));
-	s->stream_count = (uint32_t)m->n_streams;
-	for (size_t i = 0; i < m->n_streams; i++) {
-		const Dagrun__Stream *t = m->streams[i];
-
-		if (!t->parts || t->parts > GRAPH_PARTS_MAX || t->codec > GRAPH_CODEC_ZSTD)
-			return false;
-		s->streams[i] = (struct graph_stream){t->port, t->parts,
-			{(enum graph_partition_kind)t->partition, t->key, (char)t->delimiter},
-			(enum graph_channel)t->channel, t->elastic, (enum graph_codec)t->codec};
-	}
-	s->exit_ok = arena_alloc(arena, (m->n_exit_ok + 1) * sizeof(*s->exit_ok));
-	s->exit_ok_count = (uint32_t)m->n_exit_ok;
-	if (s->kind == GRAPH_PLUGIN && (!s->plugin || !s->entry))
-		return false;
-	for (size_t i = 0; i < m->n_exit_ok; i++)
-		s->exit_ok[i] = m->exit_ok[i];
-	if (m->n_result_streams && m->n_result_streams == m->n_out) {
-		stage->result_streams = arena_alloc(arena, m->n_out * sizeof(*stage->result_streams));
-		memcpy(stage->result_streams, m->result_streams, m->n_out * sizeof(*stage->result_streams));
-	}
-	stage->first_vertex = m->first_vertex;
-	if (m->width > GRAPH_VERTICES_MAX || m->first_vertex > GRAPH_VERTICES_MAX)
-		return false;
-	job->vertex_count = DAG_MAX(job->vertex_count, m->first_vertex + m->width);
-	stage->isolate = m->isolate;
-	stage->timeout = m->timeout_ns;
-	stage->memory = m->memory;
-	stage->lone = true;
-	for (size_t i = 0; i < m->n_streams; i++)
-		stage->lone = stage->lone && m->streams[i]->channel == GRAPH_FILE;
-	stage->cpu_shares = m->cpu_shares;
-	stage->spec_fd = -1;
-	return true;
-}
-
-int job_stage_fd(struct job *job, uint32_t stage, const struct buffer *spec)
-{
-	struct job_stage *s = &job->stages[stage];
-
-	if (s->spec_fd >= 0)
-		return s->spec_fd;
-	s->spec_fd = memfd_create("dagrun-stage", MFD_CLOEXEC);
-	if (s->spec_fd >= 0 && write(s->spec_fd, spec->data, spec->len) != (ssize_t)spec->len) {
-		close(s->spec_fd);
-		s->spec_fd = -1;
-	}
-	return s->spec_fd;
-}
-
-/* ---- shipped files ---- */
 
 static void ask_files(struct job *job)
 {
@@ -268,31 +160,6 @@ static int by_id(const struct job *a, const struct job *b)
 	return strcmp(a->id, b->id);
 }
 
-static bool is_same_kind(const struct stage_spec *a, const struct stage_spec *b)
-{
-	return a->kind == GRAPH_PLUGIN && b->kind == GRAPH_PLUGIN && !strcmp(a->entry, b->entry) &&
-	       !strcmp(a->plugin, b->plugin);
-}
-
-/* Stages that run the same entry, of which the first stands for all. */
-static void find_kinds(struct job *job)
-{
-	uint32_t *firsts = base_alloc((job->stage_count + 1) * sizeof(*firsts));
-	size_t n = 0, k;
-
-	for (uint32_t i = 0; i < job->stage_count; i++) {
-		const struct stage_spec *s = &job->stages[i].spec;
-
-		for (k = s->kind == GRAPH_PLUGIN ? 0 : n; k < n; k++)
-			if (is_same_kind(&job->stages[firsts[k]].spec, s))
-				break;
-		if (k == n)
-			firsts[n++] = i;
-		job->stages[i].kind = firsts[k];
-	}
-	free(firsts);
-}
-
 void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 {
 	struct job *job = job_find(d, m->job);
@@ -316,24 +183,18 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	job = base_alloc(sizeof(*job));
 	job->daemon = d;
 	job->id = base_strdup(m->job);
-	job->stage_count = (uint32_t)m->n_stages;
 	job->hosts_hint = m->hosts_hint;
 	job->own_node = UINT32_MAX;
 	/* Not of the id alone: one that has ended under it removes its own when its hosts have gone. */
 	job->scratch = base_format("%s/scratch/%s-%u", spool_folder(d->spool), m->job, ++d->scratch_count);
-	job->stages = base_alloc((m->n_stages + 1) * sizeof(*job->stages));
-	for (size_t i = 0; i < m->n_stages; i++)
-		job->stages[i].spec_fd = -1;
 	HASH_ADD_KEYPTR(hh, d->jobs, job->id, strlen(job->id), job);
 	HASH_SORT(d->jobs, by_id); /* every node gives gangs their slots in the same order */
 	take_manager(job, s, m->epoch);
-	for (size_t i = 0; i < m->n_stages && ok; i++)
-		ok = m->stages[i]->id == i && copy_stage(job, &job->stages[i], m->stages[i]);
+	ok = ok && stages_take(job, m);
 	job->attempts = base_alloc((job->vertex_count + 1ull) * sizeof(struct attempt *));
-	if (ok) {
-		find_kinds(job);
+	if (ok)
 		ask_files(job);
-	} else
+	else
 		job_send_ready(job, "the job's description makes no sense to this daemon");
 }
 
@@ -370,15 +231,6 @@ void job_destroy(struct job **jobp)
 	*jobp = NULL;
 }
 
-void job_close_specs(struct job *job)
-{
-	for (uint32_t i = 0; i < job->stage_count; i++) {
-		if (job->stages[i].spec_fd >= 0)
-			close(job->stages[i].spec_fd);
-		job->stages[i].spec_fd = -1;
-	}
-}
-
 bool job_try_free(struct job *job)
 {
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
@@ -386,7 +238,7 @@ bool job_try_free(struct job *job)
 			return false;
 	if (job->attempt_count)
 		return false;
-	job_close_specs(job);
+	stages_close_specs(job);
 	for (size_t i = 0; i < job->file_count; i++)
 		if (job->files[i].fd >= 0) {
 			close(job->files[i].fd);

@@ -5,7 +5,8 @@
  * Inside of the daemon: what its files share. One file writes one kind of state:
  *
  *   node.c      sessions, registration, heartbeats, who gets which slots
- *   job.c       a job here: stages, shipped files, which attempts run
+ *   job.c       a job here: shipped files, which attempts run
+ *   stages.c    what its stages are
  *   ahead.c     short vertices that wait in their host
  *   chain.c     vertices that wait behind the one that they read
  *   tell.c      what its job manager is told
@@ -94,8 +95,10 @@ struct daemon {
 /* ---- job.c ---- */
 
 struct job_stage {
-	struct stage_spec spec;
-	uint32_t first_vertex;
+	const char *name;
+	uint32_t width, first_vertex;
+	uint32_t like;                 /* the first stage that this one shares its spec with; or itself */
+	const struct stage_spec *spec; /* of the job's arena */
 	bool isolate;
 	uint64_t memory;             /* bytes that a vertex may have; 0: not said */
 	uint32_t cpu_shares;         /* sixteenths of a CPU; 0: not said */
@@ -173,9 +176,16 @@ void job_requeue(struct attempt *a);
 /* Sends what has ended since. */
 void job_flush(struct job *job);
 void job_log(struct job *job, uint32_t vertex, const char *text, size_t len);
-void job_close_specs(struct job *job);
+/* The path of a shipped file; noted as needed where it is not in the cache. NULL for a name that is none. */
+const char *job_add_file(struct job *job, const Dagrun__File *m);
+
+/* ---- stages.c ---- */
+
+/* False where the description makes no sense. */
+bool stages_take(struct job *job, const Dagrun__JobOpen *m);
 /* A memfd of a stage's encoded spec; negative on failure. */
-int job_stage_fd(struct job *job, uint32_t stage, const struct buffer *spec);
+int stage_spec_fd(struct job_stage *stage);
+void stages_close_specs(struct job *job);
 
 /* ---- attempt.c ---- */
 

@@ -98,24 +98,24 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 	struct attempt *a;
 
 	for (uint32_t i = 0; i < job->stage_count && !stage; i++)
-		if (job->stages[i].spec.width && o->record.vertex >= job->stages[i].first_vertex &&
-			o->record.vertex - job->stages[i].first_vertex < job->stages[i].spec.width)
+		if (job->stages[i].width && o->record.vertex >= job->stages[i].first_vertex &&
+			o->record.vertex - job->stages[i].first_vertex < job->stages[i].width)
 			stage = &job->stages[i];
 	if (!stage || attempt_find(job, o->record.vertex, o->record.attempt))
 		return;
 	start.stage = (uint32_t)(stage - job->stages);
 	start.index = o->record.vertex - stage->first_vertex;
 	start.attempt = o->record.attempt;
-	start.n_inputs = stage->spec.in_count;
+	start.n_inputs = stage->spec->in_count;
 	inputs = base_alloc((start.n_inputs + 1) * sizeof(*inputs));
 	for (size_t i = 0; i < start.n_inputs; i++) {
 		inputs[i] = base_alloc(sizeof(**inputs));
 		dagrun__input__init(inputs[i]);
 	}
 	start.inputs = inputs;
-	readers = base_alloc((stage->spec.stream_count + 1) * sizeof(*readers));
+	readers = base_alloc((stage->spec->stream_count + 1) * sizeof(*readers));
 	start.readers = readers;
-	start.n_readers = stage->spec.stream_count;
+	start.n_readers = stage->spec->stream_count;
 	a = attempt_new(job, &start);
 	if (a && attempt_adopt_segments(a, NULL, &o->record.index) == 0) {
 		a->state = ATTEMPT_SEALED;

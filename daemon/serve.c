@@ -21,7 +21,7 @@ struct send_pin {
 
 void serve_init_streams(struct attempt *a, const uint32_t *readers)
 {
-	const struct stage_spec *spec = &a->job->stages[a->stage].spec;
+	const struct stage_spec *spec = a->job->stages[a->stage].spec;
 
 	a->stream_count = spec->stream_count;
 	a->streams = a->stream_count ? base_alloc(a->stream_count * sizeof(*a->streams)) : NULL;

@@ -103,7 +103,7 @@ static void note_skipped(struct attempt *a, const struct host_msg *msg, const vo
 /* The record that a plugin was at; programs read ahead, so theirs is not known. */
 void host_note_position(struct host *host, struct attempt *a)
 {
-	if (a->job->stages[a->stage].spec.kind != GRAPH_PLUGIN || a->group_size > 1 ||
+	if (a->job->stages[a->stage].spec->kind != GRAPH_PLUGIN || a->group_size > 1 ||
 		!atomic_load(&host->status->reading) || atomic_load(&host->status->vertex) != a->key.vertex)
 		return;
 	a->run->at_record = true;
@@ -296,28 +296,36 @@ void talk_begin(struct host *host)
 /* ---- work ---- */
 
 /* Most descriptions fit into a message; a longer one goes by a descriptor, which is kept for other hosts. */
-static int send_stage(struct host *host, uint32_t stage)
+static int send_stage(struct host *host, uint32_t id)
 {
+	const struct job_stage *stage = &host->job->stages[id];
 	struct host_msg msg = {.kind = HOST_STAGE};
-	struct buffer spec = {0};
+	struct buffer tail = {0};
 	int fd = -1;
 
-	if (host->stages[stage])
+	if (host->stages[id])
 		return 0;
-	stage_spec_encode(&host->job->stages[stage].spec, &spec);
-	msg.u.stage.stage = stage;
-	msg.u.stage.size = spec.len;
-	if (spec.len > HOST_TAIL_MAX) {
-		fd = job_stage_fd(host->job, stage, &spec);
+	if (stage->like != id && send_stage(host, stage->like) < 0)
+		return DAG_EBUSY;
+	msg.u.stage.stage = id;
+	msg.u.stage.like = stage->like;
+	msg.u.stage.name_len = (uint32_t)strlen(stage->name);
+	buffer_append(&tail, stage->name, msg.u.stage.name_len);
+	if (stage->like == id)
+		stage_spec_encode(stage->spec, &tail);
+	msg.u.stage.size = tail.len - msg.u.stage.name_len;
+	if (tail.len > HOST_TAIL_MAX) {
+		tail.len = msg.u.stage.name_len;
+		fd = stage_spec_fd(&host->job->stages[id]);
 		fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		if (fd < 0) {
-			buffer_fini(&spec);
+			buffer_fini(&tail);
 			return DAG_EBUSY;
 		}
 	}
-	host_send_msg(host, &msg, spec.data, fd < 0 ? spec.len : 0, fd);
-	host->stages[stage] = 1;
-	buffer_fini(&spec);
+	host_send_msg(host, &msg, tail.data, tail.len, fd);
+	host->stages[id] = 1;
+	buffer_fini(&tail);
 	return 0;
 }
 

@@ -139,8 +139,8 @@ static void put_results(struct arena *arena, Dagrun__Done *m, struct attempt *a,
 {
 	const struct job_stage *stage = &a->job->stages[a->stage];
 
-	m->results = arena_alloc(arena, (stage->spec.out_count + 1) * sizeof(*m->results));
-	for (uint32_t p = 0; stage->result_streams && p < stage->spec.out_count; p++)
+	m->results = arena_alloc(arena, (stage->spec->out_count + 1) * sizeof(*m->results));
+	for (uint32_t p = 0; stage->result_streams && p < stage->spec->out_count; p++)
 		put_result(arena, m, a, p, room);
 }
 

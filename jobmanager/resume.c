@@ -12,6 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Words of the journal. */
+#define STAGES "stages"
+#define FLOW "edges"
+#define OUTPUTS "outputs"
+#define STAGE_DIGITS 16 /* of each stage's hash */
+
 static void add(struct manager *m, const char *name, const char *value)
 {
 	*DAG_APPEND(m->meta, m->meta_count, m->meta_cap) =
@@ -26,88 +32,149 @@ static void add_number(struct manager *m, const char *name, long long value)
 	add(m, name, text);
 }
 
-static void add_hash(struct manager *m, const char *what, const char *name, const struct buffer *text)
-{
-	char hex[HASH_HEX_LEN + 1], *key = base_format("is: %s '%s'", what, name);
-
-	hash_hex(hash_128(text->data ? text->data : (unsigned char *)"", text->len), hex);
-	add(m, key, hex);
-	free(key);
-}
-
 static void put_pairs(struct buffer *b, const struct graph_pair *pairs, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++)
-		buffer_format(b, "%s=%s;", pairs[i].name, pairs[i].value);
+	buffer_put_number(b, n);
+	for (uint32_t i = 0; i < n; i++) {
+		buffer_put_text(b, pairs[i].name);
+		buffer_put_text(b, pairs[i].value);
+	}
 }
 
 static void put_file(const struct manager *m, struct buffer *b, const char *path)
 {
 	for (size_t i = 0; path && i < m->file_count; i++)
 		if (!strcmp(m->files[i].path, path))
-			buffer_format(b, "%s;", m->files[i].hash);
+			buffer_put_text(b, m->files[i].hash);
 }
 
+/* What is the same of all stages that run alike. */
 static void put_stage(const struct manager *m, struct buffer *b, const struct graph_stage *s)
 {
-	buffer_format(b, "%d %u %u %u %d;", (int)s->kind, s->width, s->in_count, s->out_count, s->isolate);
-	if (s->open)
-		buffer_format(b, "open;");
-	if (s->width_by_data)
-		buffer_format(b, "per %llu;", (unsigned long long)s->width_per);
-	for (uint32_t i = 0; i < s->in_count; i++)
-		buffer_format(b, "in %d %u;", (int)s->in[i].format.kind, s->in[i].format.size);
-	for (uint32_t i = 0; i < s->out_count; i++)
-		buffer_format(b, "out %d %u;", (int)s->out[i].format.kind, s->out[i].format.size);
-	if (s->kind == GRAPH_PLUGIN) {
-		buffer_format(b, "%s;", s->entry);
-		put_file(m, b, s->plugin);
+	buffer_put_number(b, s->isolate);
+	buffer_put_number(b, s->in_count);
+	for (uint32_t i = 0; i < s->in_count; i++) {
+		buffer_put_number(b, s->in[i].format.kind);
+		buffer_put_number(b, s->in[i].format.size);
 	}
+	buffer_put_number(b, s->out_count);
+	for (uint32_t i = 0; i < s->out_count; i++) {
+		buffer_put_number(b, s->out[i].format.kind);
+		buffer_put_number(b, s->out[i].format.size);
+	}
+	buffer_put_text(b, s->entry);
+	put_file(m, b, s->plugin);
+	buffer_put_number(b, s->argc);
 	for (uint32_t i = 0; i < s->argc; i++)
-		buffer_format(b, "%s;", s->argv[i]);
+		buffer_put_text(b, s->argv[i]);
 	put_file(m, b, s->argc ? s->argv[0] : NULL);
 	put_pairs(b, s->params, s->param_count);
 	put_pairs(b, s->env, s->env_count);
 	for (uint32_t i = 0; i < s->file_count; i++)
 		put_file(m, b, s->files[i]);
-	for (uint32_t i = 0; i < s->input_file_count; i++)
-		buffer_format(b, "%s %llu %lld %llu;", s->input_files[i].path,
-			(unsigned long long)s->input_files[i].size, (long long)s->input_files[i].mtime_ns,
-			(unsigned long long)s->input_files[i].inode);
-	for (uint32_t i = 0; s->kind == GRAPH_INPUT && i < s->width; i++)
-		buffer_format(b, "%u %llu %llu;", s->splits[i].file, (unsigned long long)s->splits[i].offset,
-			(unsigned long long)s->splits[i].length);
+}
+
+static void put_input(struct buffer *b, const struct graph_stage *s)
+{
+	for (uint32_t i = 0; i < s->input_file_count; i++) {
+		buffer_put_text(b, s->input_files[i].path);
+		buffer_put_number(b, s->input_files[i].size);
+		buffer_put_number(b, (uint64_t)s->input_files[i].mtime_ns);
+		buffer_put_number(b, s->input_files[i].inode);
+	}
+	for (uint32_t i = 0; i < s->width; i++) {
+		buffer_put_number(b, s->splits[i].file);
+		buffer_put_number(b, s->splits[i].offset);
+		buffer_put_number(b, s->splits[i].length);
+	}
+}
+
+static void put_edge(struct buffer *b, const struct graph_edge *e)
+{
+	uint64_t numbers[] = {e->from, e->from_port, e->to, e->to_port, e->pattern, e->k, e->channel,
+		e->partition.kind, e->partition.key, (unsigned char)e->partition.delimiter, e->codec,
+		e->groups.by, e->groups.least, e->groups.most, e->groups.bytes, e->list_count};
+
+	buffer_append(b, numbers, sizeof(numbers));
+	for (uint32_t i = 0; i < e->list_count; i++) {
+		buffer_put_number(b, e->list[i].producer);
+		buffer_put_number(b, e->list[i].consumer);
+	}
+}
+
+/* The hash of what is in the buffer, as digits; the buffer is empty again. */
+static void digits_of(struct buffer *b, struct buffer *ret_digits)
+{
+	uint64_t hash = hash_64(b->len ? b->data : (unsigned char *)"", b->len);
+
+	buffer_hex(ret_digits, &hash, sizeof(hash));
+	b->len = 0;
+}
+
+/* A hash of each stage, in their order: of what it is itself, and of what it shares with those that are
+ * alike. */
+static void digits_of_stages(struct manager *m, struct buffer *ret_digits)
+{
+	const struct graph *g = m->graph;
+	uint64_t *shared = base_alloc((g->stage_count + 1) * sizeof(*shared));
+	struct buffer b = {0};
+
+	for (size_t i = 0; i < g->stage_count; i++) {
+		const struct graph_stage *s = g->stages[i];
+
+		if (s->like == i && s->kind != GRAPH_INPUT) {
+			put_stage(m, &b, s);
+			shared[i] = hash_64(b.data, b.len);
+			b.len = 0;
+		}
+		buffer_put_text(&b, s->name);
+		buffer_put_number(&b, s->kind);
+		buffer_put_number(&b, s->width);
+		buffer_put_number(&b, s->open);
+		buffer_put_number(&b, s->width_by_data ? s->width_per : 0);
+		buffer_put_number(&b, shared[s->like]);
+		if (s->kind == GRAPH_INPUT)
+			put_input(&b, s);
+		digits_of(&b, ret_digits);
+	}
+	buffer_fini(&b);
+	free(shared);
+}
+
+static void add_digits(struct manager *m, const char *name, struct buffer *digits)
+{
+	buffer_append(digits, "", 1);
+	add(m, name, (const char *)digits->data);
+	digits->len = 0;
+}
+
+static void add_identity(struct manager *m)
+{
+	const struct graph *g = m->graph;
+	struct buffer b = {0}, digits = {0};
+
+	digits_of_stages(m, &digits);
+	add_digits(m, STAGES, &digits);
+	for (size_t i = 0; i < g->edge_count; i++)
+		put_edge(&b, g->edges[i]);
+	digits_of(&b, &digits);
+	add_digits(m, FLOW, &digits);
+	for (size_t i = 0; i < g->output_count; i++) {
+		buffer_put_number(&b, g->outputs[i].stage);
+		buffer_put_number(&b, g->outputs[i].port);
+		buffer_put_text(&b, g->outputs[i].path);
+	}
+	digits_of(&b, &digits);
+	add_digits(m, OUTPUTS, &digits);
+	buffer_fini(&digits);
+	buffer_fini(&b);
 }
 
 void resume_describe(struct manager *m)
 {
 	const struct graph *g = m->graph;
-	struct buffer b = {0};
 
-	for (size_t i = 0; i < g->stage_count; i++) {
-		b.len = 0;
-		put_stage(m, &b, g->stages[i]);
-		add_hash(m, g->stages[i]->kind == GRAPH_INPUT ? "input" : "stage", g->stages[i]->name, &b);
-	}
-	b.len = 0;
-	for (size_t i = 0; i < g->edge_count; i++) {
-		const struct graph_edge *e = g->edges[i];
-
-		buffer_format(&b, "%u.%u %u.%u %d %u %d %d %u %d %d;", e->from, e->from_port, e->to,
-			e->to_port, (int)e->pattern, e->k, (int)e->channel, (int)e->partition.kind,
-			e->partition.key, e->partition.delimiter, (int)e->codec);
-		if (e->pattern == GRAPH_GROUPS)
-			buffer_format(&b, "groups %d %u %u %llu;", (int)e->groups.by, e->groups.least,
-				e->groups.most, (unsigned long long)e->groups.bytes);
-		for (uint32_t j = 0; j < e->list_count; j++)
-			buffer_format(&b, "%u-%u ", e->list[j].producer, e->list[j].consumer);
-	}
-	add_hash(m, "flow of", g->name, &b);
-	b.len = 0;
-	for (size_t i = 0; i < g->output_count; i++)
-		buffer_format(&b, "%u.%u %s;", g->outputs[i].stage, g->outputs[i].port, g->outputs[i].path);
-	add_hash(m, "outputs of", g->name, &b);
-	buffer_fini(&b);
+	add_identity(m);
 	if (m->config->saved)
 		return;
 	for (size_t i = 0; i < m->config->meta_count; i++)
@@ -126,20 +193,41 @@ void resume_describe(struct manager *m)
 	add_number(m, "epoch", 1);
 }
 
+/* What is not what it was; NULL where all is. */
+static char *find_change(const struct manager *m, const struct journal_saved *saved)
+{
+	const struct graph *g = m->graph;
+
+	for (size_t i = 0; i < m->meta_count; i++) {
+		const char *name = m->meta[i].name, *now = m->meta[i].value, *was = journal_meta(saved, name);
+		size_t same = 0;
+
+		if ((strcmp(name, STAGES) && strcmp(name, FLOW) && strcmp(name, OUTPUTS)) ||
+			(was && !strcmp(was, now)))
+			continue;
+		while (was && was[same] && was[same] == now[same])
+			same++;
+		same /= STAGE_DIGITS;
+		if (strcmp(name, STAGES) || same >= g->stage_count)
+			return base_format("its list of %s", name);
+		return base_format("%s '%s'", g->stages[same]->kind == GRAPH_INPUT ? "input" : "stage",
+			g->stages[same]->name);
+	}
+	return NULL;
+}
+
 int resume_check_same(struct manager *m, const struct journal_saved *saved, const char *job, const char *what,
 	struct dag_diag *diag)
 {
-	for (size_t i = 0; i < m->meta_count; i++) {
-		const char *was = journal_meta(saved, m->meta[i].name);
+	char *change = find_change(m, saved);
 
-		if (strncmp(m->meta[i].name, "is: ", 4) || (was && !strcmp(was, m->meta[i].value)))
-			continue;
-		dag_diag_add(diag, NULL, 0, 0,
-			"job %s cannot be %s: %s is not what it was when the job began; run the graph anew",
-			job, what, m->meta[i].name + strlen("is: "));
-		return DAG_ECHANGED;
-	}
-	return 0;
+	if (!change)
+		return 0;
+	dag_diag_add(diag, NULL, 0, 0,
+		"job %s cannot be %s: %s is not what it was when the job began; run the graph anew", job,
+		what, change);
+	free(change);
+	return DAG_ECHANGED;
 }
 
 int resume_replay(struct manager *m, struct dag_diag *diag)

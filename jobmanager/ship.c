@@ -197,16 +197,13 @@ static Dagrun__Stream *stream_message(
 	return message;
 }
 
+/* All of a stage but what it has of its own. */
 static Dagrun__Stage *stage_message(struct manager *m, struct arena *arena, const struct graph_stage *s)
 {
 	Dagrun__Stage *t = arena_alloc(arena, sizeof(*t));
 
 	dagrun__stage__init(t);
-	t->id = s->id;
-	t->name = (char *)s->name;
 	t->kind = s->kind;
-	t->width = s->width;
-	t->first_vertex = s->first_vertex;
 	if (s->kind == GRAPH_INPUT)
 		return t;
 	if (s->open && m->config->client) {
@@ -255,6 +252,24 @@ static Dagrun__Stage *stage_message(struct manager *m, struct arena *arena, cons
 	return t;
 }
 
+static Dagrun__Stage *describe(struct manager *m, struct arena *arena, const struct graph_stage *s)
+{
+	Dagrun__Stage *t;
+
+	if (s->like == s->id)
+		t = stage_message(m, arena, s);
+	else {
+		t = arena_alloc(arena, sizeof(*t));
+		dagrun__stage__init(t);
+		t->like = s->like + 1;
+	}
+	t->id = s->id;
+	t->name = (char *)s->name;
+	t->width = s->width;
+	t->first_vertex = s->first_vertex;
+	return t;
+}
+
 void ship_open(struct manager *m, struct node *node)
 {
 	Dagrun__JobOpen open = DAGRUN__JOB_OPEN__INIT;
@@ -268,7 +283,7 @@ void ship_open(struct manager *m, struct node *node)
 	for (size_t i = 0; i < m->graph->stage_count; i++) {
 		const struct graph_stage *s = m->graph->stages[i];
 
-		open.stages[i] = stage_message(m, &arena, s);
+		open.stages[i] = describe(m, &arena, s);
 		if (s->kind != GRAPH_INPUT)
 			open.hosts_hint = DAG_MAX(open.hosts_hint, s->width);
 	}

@@ -33,6 +33,19 @@ void buffer_format(struct buffer *b, const char *format, ...)
 	free(text);
 }
 
+void buffer_put_number(struct buffer *b, uint64_t n)
+{
+	buffer_append(b, &n, sizeof(n));
+}
+
+void buffer_put_text(struct buffer *b, const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	buffer_put_number(b, text ? len : UINT64_MAX);
+	buffer_append(b, text, len);
+}
+
 void buffer_consume(struct buffer *b, size_t n)
 {
 	DAG_ASSERT(n <= b->len);

@@ -359,5 +359,6 @@ int graph_finish(struct graph *graph, struct dag_diag *diag)
 	if (diag->count + diag->dropped > errors)
 		return DAG_EINVAL;
 	graph_finish_gangs(graph, diag);
+	graph_finish_alike(graph);
 	return diag->count + diag->dropped > errors ? DAG_EINVAL : 0;
 }

@@ -21,6 +21,8 @@ void graph_finish_running(struct graph *graph, const uint32_t *order, struct dag
 void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag);
 /* Vertex numbers, gangs, elastic pipes. */
 void graph_finish_gangs(struct graph *graph, struct dag_diag *diag);
+/* Which stages run alike. */
+void graph_finish_alike(struct graph *graph);
 
 /* ---- running.c, for widths ---- */
 bool graph_is_grouped(const struct graph *graph, const struct graph_stage *stage);

@@ -138,6 +138,7 @@ struct graph_stage {
 	struct graph_stream *streams;
 	uint32_t stream_count;
 	uint32_t first_out, last_out; /* edges that leave it, linked by next_out; GRAPH_NONE */
+	uint32_t like;  /* the first stage whose vertices run as those of this one do, which may be itself */
 	uint32_t depth; /* longest path from an input or source; deeper stages are started first */
 
 	/* GRAPH_PLUGIN */

@@ -81,8 +81,7 @@ const char *dag_param(const struct dag_vertex *v, const char *name)
 /* Of the job's graph and the vertex, never of the attempt: a rerun draws the same numbers. */
 uint64_t dag_seed(const struct dag_vertex *v)
 {
-	return hash_64(v->stage->spec.name, strlen(v->stage->spec.name)) ^
-	       ((uint64_t)v->index * 0x9e3779b97f4a7c15u);
+	return hash_64(v->stage_name, strlen(v->stage_name)) ^ ((uint64_t)v->index * 0x9e3779b97f4a7c15u);
 }
 
 const char *dag_scratch(struct dag_vertex *v)

@@ -75,15 +75,14 @@ struct dag_vertex *host_find_task(struct host *host, uint32_t id)
 	return NULL;
 }
 
-static void decode_stage(struct host_stage *stage, const struct host_msg *msg, const void *tail, int fd)
+static void decode_spec(struct host_stage *stage, const void *data, size_t size, int fd)
 {
-	size_t size = msg->u.stage.size;
 	void *mapped = fd < 0 ? NULL : mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 
 	if (fd >= 0)
 		close(fd);
 	DAG_ASSERT(mapped != MAP_FAILED);
-	DAG_ASSERT(stage_spec_decode(mapped ? mapped : tail, size, &stage->arena, &stage->spec) == 0);
+	DAG_ASSERT(stage_spec_decode(mapped ? mapped : data, size, &stage->arena, &stage->spec) == 0);
 	if (mapped)
 		munmap(mapped, size);
 }
@@ -107,13 +106,12 @@ static const struct dag_plugin *find_plugin(struct host *host, const char *path,
 	return plugin;
 }
 
-static void on_stage(struct host *host, const struct host_msg *msg, const void *tail, int fd)
+static struct host_stage *new_stage(struct host *host, const void *data, size_t size, int fd)
 {
 	struct host_stage *stage = base_alloc(sizeof(*stage));
 	const struct dag_plugin *plugin;
 
-	decode_stage(stage, msg, tail, fd);
-	stage->id = msg->u.stage.stage;
+	decode_spec(stage, data, size, fd);
 	plugin = stage->spec.kind == GRAPH_PLUGIN ? find_plugin(host, stage->spec.plugin, &stage->error)
 						  : NULL;
 	for (uint32_t i = 0; plugin && i < plugin->entry_count && !stage->entry; i++)
@@ -124,7 +122,28 @@ static void on_stage(struct host *host, const struct host_msg *msg, const void *
 			base_format("plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
 	if (stage->spec.kind == GRAPH_PROGRAM && stage->spec.argc && !strchr(stage->spec.argv[0], '/'))
 		stage->found = os_find_program(stage->spec.argv[0]);
-	HASH_ADD(hh, host->stages, id, sizeof(stage->id), stage);
+	return stage;
+}
+
+static const struct host_named *find_stage(struct host *host, uint32_t id)
+{
+	struct host_named *named;
+
+	HASH_FIND(hh, host->stages, &id, sizeof(id), named);
+	DAG_ASSERT(named);
+	return named;
+}
+
+static void on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd)
+{
+	struct host_named *named = base_alloc(sizeof(*named));
+	uint32_t id = msg->u.stage.stage, like = msg->u.stage.like, len = msg->u.stage.name_len;
+
+	named->id = id;
+	named->name = base_strndup(tail, len);
+	named->stage = like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
+				  : find_stage(host, like)->stage;
+	HASH_ADD(hh, host->stages, id, sizeof(named->id), named);
 }
 
 static void dispatch(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
@@ -314,13 +333,13 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
 	struct dag_vertex *v = take_spare(host);
-	uint32_t id = start->msg.u.start.stage;
-	struct host_stage *stage;
+	const struct host_named *named = find_stage(host, start->msg.u.start.stage);
+	const struct host_stage *stage = named->stage;
 
-	HASH_FIND(hh, host->stages, &id, sizeof(id), stage);
-	DAG_ASSERT(stage && start->msg.u.start.in_ports == stage->spec.in_count);
+	DAG_ASSERT(start->msg.u.start.in_ports == stage->spec.in_count);
 	v->host = host;
 	v->stage = stage;
+	v->stage_name = named->name;
 	v->task = start->msg.task;
 	v->vertex = start->msg.u.start.vertex;
 	v->index = start->msg.u.start.index;

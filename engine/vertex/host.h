@@ -34,13 +34,19 @@ struct host_plugin {
 	struct host_plugin *next;
 };
 
+/* What stages that are alike share. */
 struct host_stage {
-	uint32_t id;
 	struct arena arena;
 	struct stage_spec spec;
 	const struct dag_entry *entry;
 	char *error; /* why the plugin cannot be used */
 	char *found; /* the program in PATH; or NULL */
+};
+
+struct host_named {
+	uint32_t id;
+	char *name;
+	struct host_stage *stage;
 	UT_hash_handle hh;
 };
 
@@ -73,7 +79,7 @@ struct host {
 	struct host_segment *segments;
 	_Atomic bool has_disk; /* some of them lie on one */
 	struct host_plugin *plugins;
-	struct host_stage *stages;
+	struct host_named *stages;
 	struct host_space space;
 	struct host_start *starts; /* starts[start_first … start_count−1] came and have not begun */
 	size_t start_first, start_count, start_cap;

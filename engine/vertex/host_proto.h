@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 7
+#define HOST_PROTO_VERSION 8
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it */
@@ -32,7 +32,8 @@
 
 enum host_msg_kind {
 	/* daemon to host */
-	HOST_STAGE = 1, /* tail: an encoded struct stage_spec; a long one is in a memfd, the descriptor */
+	HOST_STAGE = 1, /* tail: its name, and an encoded struct stage_spec; a long one is in a memfd, the
+			   descriptor; none where it is like another */
 	HOST_START, /* tail: host_port × in ports, host_skip × skip_count, the argument, padded, then either
 		       u32 producer vertices of fifo ports or block_ref × producers of GIVEN and CHAINED ports
 		     */
@@ -112,7 +113,9 @@ struct host_msg {
 	union {
 		struct {
 			uint32_t stage;
-			uint64_t size;
+			uint32_t like; /* itself, or another that the host knows */
+			uint32_t name_len;
+			uint64_t size; /* of the spec */
 		} stage;
 		struct {
 			uint32_t stage, index, width, attempt, epoch, vertex;

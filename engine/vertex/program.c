@@ -211,7 +211,7 @@ static void make_environment(struct program *prog)
 	add_env(prog, "HOME", "%s", v->scratch);
 	add_env(prog, "TMPDIR", "%s", v->scratch);
 	add_env(prog, "DAGRUN_JOB", "%s", spec->job);
-	add_env(prog, "DAGRUN_STAGE", "%s", spec->name);
+	add_env(prog, "DAGRUN_STAGE", "%s", v->stage_name);
 	add_env(prog, "DAGRUN_INDEX", "%u", v->index);
 	add_env(prog, "DAGRUN_WIDTH", "%u", v->width);
 	add_env(prog, "DAGRUN_ATTEMPT", "%u", v->attempt);

@@ -110,11 +110,8 @@ static void code_stream(struct coder *c, struct graph_stream *s)
 
 static void code_spec(struct coder *c, struct stage_spec *s)
 {
-	code_u32(c, &s->id);
 	code_string(c, &s->job);
-	code_string(c, &s->name);
 	code_u32(c, &s->kind);
-	code_u32(c, &s->width);
 	code_string(c, &s->plugin);
 	code_string(c, &s->entry);
 	s->argv = code_array(c, s->argv, &s->argc, sizeof(*s->argv));
@@ -159,7 +156,7 @@ int stage_spec_decode(const void *data, size_t len, struct arena *arena, struct 
 	struct stage_spec spec = {0};
 
 	code_spec(&c, &spec);
-	if (c.bad || c.at != c.end || !spec.job || !spec.name || !spec.scratch)
+	if (c.bad || c.at != c.end || !spec.job || !spec.scratch)
 		return DAG_EPROTO;
 	*ret_spec = spec;
 	return 0;

@@ -2,18 +2,16 @@
 #ifndef VERTEX_SPEC_H
 #define VERTEX_SPEC_H
 /*
- * All that a host must know of a stage, sent once to each host, encoded. Everything that is the same for each
- * vertex of the stage is here; START says the rest.
+ * What a host must know of a stage to run its vertices, but its name: stages that do the same to the same
+ * ports share one. Encoded, it is sent once to each host; START says the rest.
  */
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "graph/graph.h"
 
 struct stage_spec {
-	uint32_t id;
-	const char *job, *name;
+	const char *job;
 	uint32_t kind; /* GRAPH_PLUGIN or GRAPH_PROGRAM */
-	uint32_t width;
 	const char *plugin, *entry;
 	const char **argv;
 	uint32_t argc;

@@ -121,6 +121,7 @@ struct out_stream {
 struct dag_vertex {
 	struct host *host;
 	const struct host_stage *stage;
+	const char *stage_name;
 	uint32_t task, vertex, index, width, attempt, epoch;
 	struct host_skip skips[HOST_SKIPS_MAX]; /* records that it does not get to see */
 	uint32_t skip_count;

@@ -12,8 +12,8 @@
 
 #include <uthash.h>
 
-#define WIRE_VERSION_MIN 2
-#define WIRE_VERSION_MAX 2
+#define WIRE_VERSION_MIN 3
+#define WIRE_VERSION_MAX 3
 
 struct session;
 

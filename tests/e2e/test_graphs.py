@@ -24,6 +24,17 @@ COUNT = "tr -cs 'a-z0-9' '\\n' < text.txt | grep . | sort | uniq -c | awk '{prin
 
 
 @test
+def stages_that_are_alike_have_their_own_names_and_widths(case):
+    long = "#" * 20000
+    case.write("g.yaml", "stages:\n" + "".join(f"  {name}: {{sh: 'echo $DAGRUN_STAGE $DAGRUN_INDEX/$DAGRUN_WIDTH {comment}', width: {width}}}\n"
+                                               for name, width, comment in (("a", 1, ""), ("b", 2, ""), ("c", 1, long), ("d", 1, long), ("e", 1, ""))) +
+               "outputs: {" + ", ".join(f"{name}: {{file: {name}.out}}" for name in "abcde") + "}\n")
+    case.dagrun("run", "-s", "1", "g.yaml")
+    for name, text in (("a", "a 0/1\n"), ("b", "b 0/2\nb 1/2\n"), ("c", "c 0/1\n"), ("d", "d 0/1\n"), ("e", "e 0/1\n")):
+        check(case.read(f"{name}.out").decode() == text, case.read(f"{name}.out"))
+
+
+@test
 def wordcount(case):
     text(case)
     case.dagrun("run", graph("wordcount"), "-p", "text=text.txt", "-p", "split=200KiB", "-p", "out=new/folder/words.tsv")

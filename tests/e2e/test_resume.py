@@ -263,6 +263,14 @@ def F65_a_damaged_journal_is_refused(case):
 def F84_a_changed_job_is_refused(case):
     prepare(case)
     crash(case, "-s", "2", after=3)
+    graph = case.read("slow.yaml").decode()
+    for what, text in {"stage 'map'": graph.replace("sleep", "sleep 0; sleep"), "stage 'sum'": graph.replace("-n", "-g"),
+                       "its list of edges": graph.replace("[t >= map >> sum]", "[t >= map, {from: map, to: sum, pattern: '>>', compress: lz4}]"),
+                       "its list of outputs": graph.replace("sorted.txt", "other.txt")}.items():
+        case.write("slow.yaml", text)
+        r = case.dagrun("resume", job_id(case), rc=3)
+        check(f"{what} is not what it was".encode() in r.stderr, r.stderr)
+    case.write("slow.yaml", graph)
     case.write("text.txt", case.shell("seq 120001"))
     r = case.dagrun("resume", job_id(case), rc=3)
     check(b"input 't' is not what it was" in r.stderr, r.stderr)

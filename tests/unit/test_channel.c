@@ -379,11 +379,8 @@ static void test_spec_survives_its_encoding_and_no_cut(void **state)
 	const char *argv[] = {"sort", "-u"};
 	struct graph_pair pair = {"k", "v"};
 	struct graph_stream stream = {0, 3, {GRAPH_BY_HASH, 2, ':'}, GRAPH_PIPE, true};
-	struct stage_spec in = {.id = 5,
-				  .job = "j",
-				  .name = "s",
+	struct stage_spec in = {.job = "j",
 				  .kind = GRAPH_PROGRAM,
-				  .width = 9,
 				  .argv = argv,
 				  .argc = 2,
 				  .params = &pair,
@@ -403,7 +400,7 @@ static void test_spec_survives_its_encoding_and_no_cut(void **state)
 	assert_string_equal(out.argv[1], "-u");
 	assert_string_equal(out.params[0].value, "v");
 	assert_null(out.entry);
-	assert_true(out.streams[0].elastic && out.streams[0].partition.delimiter == ':' && out.width == 9);
+	assert_true(out.streams[0].elastic && out.streams[0].partition.delimiter == ':');
 	for (size_t cut = 0; cut < bytes.len; cut++)
 		assert_int_equal(stage_spec_decode(bytes.data, cut, &arena, &out), DAG_EPROTO);
 	arena_fini(&arena);

@@ -216,6 +216,88 @@ static void test_file_out_of_a_gang_and_back(void **state)
 	expect_error("which waits for one of these to end");
 }
 
+/* What makes a stage's vertices run in another way: one word at a time. */
+static void say_a_word(struct graph_stage *s, uint32_t word)
+{
+	static const char *one[] = {"a"}, *two[] = {"a", "b"}, *glued[] = {"ab"};
+	static struct graph_pair pairs[] = {{"n", "v"}, {"n", "w"}};
+	static int32_t codes[] = {0, 1};
+
+	s->argv = one;
+	s->argc = 1;
+	switch (word) {
+	case 0:
+		s->argv = two;
+		s->argc = 2;
+		break;
+	case 1:
+		s->argv = glued;
+		break;
+	case 2:
+		s->env = pairs;
+		s->env_count = 1;
+		break;
+	case 3:
+		s->env = pairs + 1;
+		s->env_count = 1;
+		break;
+	case 4:
+		s->files = one;
+		s->file_count = 1;
+		break;
+	case 5:
+		s->timeout = 1;
+		break;
+	case 6:
+		s->memory = 1;
+		break;
+	case 7:
+		s->cpu_shares = 1;
+		break;
+	case 8:
+		s->isolate = true;
+		break;
+	case 9:
+		s->exit_ok = codes;
+		s->exit_ok_count = 2;
+		break;
+	case 10:
+		s->params = pairs;
+		s->param_count = 1;
+		break;
+	default:
+		break;
+	}
+}
+
+static void test_stages_that_run_alike(void **state)
+{
+	enum { WORDS = 11 };
+	uint32_t others[WORDS], first = stage("first", 3), second = stage("second", 5), reads, writes;
+
+	(void)state;
+	say_a_word(graph->stages[first], UINT32_MAX);
+	say_a_word(graph->stages[second], UINT32_MAX);
+	for (uint32_t w = 0; w < WORDS; w++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "s%u", w);
+		others[w] = stage(name, 3);
+		say_a_word(graph->stages[others[w]], w);
+	}
+	writes = stage("writes", 3);
+	reads = stage("reads", 3);
+	say_a_word(graph->stages[writes], UINT32_MAX);
+	say_a_word(graph->stages[reads], UINT32_MAX);
+	edge(writes, reads, 0, GRAPH_POINTWISE);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	assert_int_equal(graph->stages[second]->like, first); /* names and widths are each one's own */
+	for (uint32_t w = 0; w < WORDS; w++)
+		assert_int_equal(graph->stages[others[w]]->like, others[w]);
+	assert_int_equal(graph->stages[writes]->like, writes);
+	assert_int_equal(graph->stages[reads]->like, reads);
+}
+
 static void test_dot_quotes_names(void **state)
 {
 	struct buffer text = {0};
@@ -237,7 +319,8 @@ int main(void)
 		T(test_widths_come_from_pointwise_neighbours), T(test_widths_that_do_not_divide),
 		T(test_cycle), T(test_two_writers), T(test_streams_are_stored_once_where_equal),
 		T(test_pipes_that_meet_again_are_elastic), T(test_a_chain_of_pipes_is_not_elastic),
-		T(test_file_inside_a_gang), T(test_file_out_of_a_gang_and_back), T(test_dot_quotes_names)};
+		T(test_file_inside_a_gang), T(test_file_out_of_a_gang_and_back),
+		T(test_stages_that_run_alike), T(test_dot_quotes_names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
