@@ -49,9 +49,6 @@ static void free_inputs(struct attempt *a)
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		struct input_port *in = &a->inputs[p];
 
-		free(in->vertices);
-		free(in->attempts);
-		free(in->nodes);
 		for (uint32_t i = 0; in->sources && i < in->count; i++)
 			free(in->sources[i].path);
 		free(in->sources);
@@ -172,38 +169,17 @@ void attempt_discard(struct attempt *a)
 
 /* ---- from a Start ---- */
 
-static bool copy_u32(uint32_t **ret, const uint32_t *from, size_t n, uint32_t times, uint32_t count)
+/* Each value as often as parts are read of its producer. */
+static uint32_t *spread(uint32_t *to, const uint32_t *from, size_t n, uint32_t times)
 {
-	if (n * times != count)
-		return false;
-	*ret = base_alloc((count + 1) * sizeof(**ret));
 	for (size_t i = 0, at = 0; i < n; i++)
 		for (uint32_t k = 0; k < times; k++)
-			(*ret)[at++] = from[i];
-	return true;
+			to[at++] = from[i];
+	return to;
 }
 
-/* Where several parts are read of each producer, each is a channel: the producers are named as often. */
-static bool copy_input(struct input_port *in, const Dagrun__Input *m)
+static void copy_sources(struct input_port *in, const Dagrun__Input *m)
 {
-	in->joined = m->joined;
-	in->parts = DAG_MAX(m->parts, 1u);
-	if (!m->joined)
-		return true;
-	if (m->n_vertices > GRAPH_VERTICES_MAX || (uint64_t)m->n_vertices * in->parts > GRAPH_VERTICES_MAX)
-		return false;
-	in->count = (uint32_t)m->n_vertices * in->parts;
-	in->stream = m->stream;
-	in->part = m->part;
-	in->channel = (enum graph_channel)m->channel;
-	in->channels = base_alloc((in->count + 1) * sizeof(*in->channels));
-	if (!copy_u32(&in->vertices, m->vertices, m->n_vertices, in->parts, in->count))
-		return false;
-	if (!m->n_sources)
-		return copy_u32(&in->attempts, m->attempts, m->n_attempts, in->parts, in->count) &&
-		       copy_u32(&in->nodes, m->nodes, m->n_nodes, in->parts, in->count);
-	if (m->n_sources != in->count)
-		return false;
 	in->sources = base_alloc((in->count + 1) * sizeof(*in->sources));
 	for (uint32_t i = 0; i < in->count; i++) {
 		const Dagrun__Source *s = m->sources[i];
@@ -211,6 +187,38 @@ static bool copy_input(struct input_port *in, const Dagrun__Input *m)
 		in->sources[i] = (struct attempt_source){base_strdup(s->path), s->size, s->inode, s->offset,
 			s->length, s->mtime_ns, s->shared};
 	}
+}
+
+/*
+ * Where several parts are read of each producer, each is a channel: the producers are named as often. What is
+ * known of each channel lies in one block of memory.
+ */
+static bool copy_input(struct input_port *in, const Dagrun__Input *m)
+{
+	uint32_t *numbers;
+
+	in->joined = m->joined;
+	in->parts = DAG_MAX(m->parts, 1u);
+	if (!m->joined)
+		return true;
+	if (m->n_vertices > GRAPH_VERTICES_MAX || (uint64_t)m->n_vertices * in->parts > GRAPH_VERTICES_MAX)
+		return false;
+	if (m->n_sources ? m->n_sources != m->n_vertices || in->parts > 1
+			 : m->n_attempts != m->n_vertices || m->n_nodes != m->n_vertices)
+		return false;
+	in->count = (uint32_t)m->n_vertices * in->parts;
+	in->stream = m->stream;
+	in->part = m->part;
+	in->channel = (enum graph_channel)m->channel;
+	in->channels = base_alloc((in->count + 1) * (sizeof(*in->channels) + 3 * sizeof(*numbers)));
+	numbers = (uint32_t *)(in->channels + in->count);
+	in->vertices = spread(numbers, m->vertices, m->n_vertices, in->parts);
+	if (m->n_sources) {
+		copy_sources(in, m);
+		return true;
+	}
+	in->attempts = spread(numbers + in->count, m->attempts, m->n_vertices, in->parts);
+	in->nodes = spread(numbers + 2ull * in->count, m->nodes, m->n_vertices, in->parts);
 	return true;
 }
 
@@ -263,18 +271,25 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 /* What it reads, as the job manager compares it after a restart. */
 uint64_t attempt_inputs(const struct attempt *a)
 {
-	struct buffer pairs = {0};
+	uint32_t some[32] = {0}, *pairs = some;
+	size_t most = 0, n = 0;
 	uint64_t digest;
 
 	for (uint32_t p = 0; p < a->input_count; p++)
-		for (uint32_t i = 0; a->inputs[p].attempts && i < a->inputs[p].count;
-			i += a->inputs[p].parts) {
-			uint32_t pair[2] = {a->inputs[p].vertices[i], a->inputs[p].attempts[i]};
+		most += a->inputs[p].count;
+	if (2 * most > DAG_LENGTH(some))
+		pairs = base_alloc(2 * most * sizeof(*pairs));
+	for (uint32_t p = 0; p < a->input_count; p++) {
+		const struct input_port *in = &a->inputs[p];
 
-			buffer_append(&pairs, pair, sizeof(pair));
+		for (uint32_t i = 0; in->attempts && i < in->count; i += in->parts, n++) {
+			pairs[2 * n] = in->vertices[i];
+			pairs[2 * n + 1] = in->attempts[i];
 		}
-	digest = hash_pairs((uint32_t *)pairs.data, pairs.len / (2 * sizeof(uint32_t)));
-	buffer_fini(&pairs);
+	}
+	digest = hash_pairs(pairs, n);
+	if (pairs != some)
+		free(pairs);
 	return digest;
 }
 

@@ -63,6 +63,8 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(host->packet);
 	free(host->inbox);
 	free(host->out);
+	buffer_fini(&host->tail);
+	buffer_fini(&host->given);
 	free(host->stages);
 	free(host);
 }

@@ -414,8 +414,8 @@ static void on_peers(struct job *job, const Dagrun__Peers *m)
 
 static void on_each(struct job *job, const Dagrun__AttemptBatch *m, void (*act)(struct attempt *a))
 {
-	for (size_t i = 0; i < m->n_attempts; i++) {
-		struct attempt *a = attempt_find(job, m->attempts[i]->vertex, m->attempts[i]->attempt);
+	for (size_t i = 0; i < DAG_MIN(m->n_vertices, m->n_attempts); i++) {
+		struct attempt *a = attempt_find(job, m->vertices[i], m->attempts[i]);
 
 		if (a)
 			act(a);

@@ -195,8 +195,8 @@ struct attempt_key {
 
 struct input_port {
 	uint32_t count;
-	uint32_t *vertices, *attempts, *nodes;
-	uint32_t stream, part, parts; /* of each producer so many, one after the other */
+	uint32_t *vertices, *attempts, *nodes; /* behind `channels`, in one block with them */
+	uint32_t stream, part, parts;          /* of each producer so many, one after the other */
 	enum graph_channel channel;
 	bool joined;
 	struct attempt_source *sources;  /* instead, for inputs of the job */
@@ -388,6 +388,7 @@ struct host {
 	struct host_out *out; /* packets that are complete */
 	size_t out_count, out_cap;
 	struct host_packet *packet, *inbox; /* packet: being filled, behind those */
+	struct buffer tail, given;          /* of a message that is made */
 	bool full;                          /* its socket has no room */
 	uint64_t received;                  /* messages */
 	uint32_t ring_taken;

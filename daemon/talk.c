@@ -300,7 +300,7 @@ static int send_stage(struct host *host, uint32_t id)
 {
 	const struct job_stage *stage = &host->job->stages[id];
 	struct host_msg msg = {.kind = HOST_STAGE};
-	struct buffer tail = {0};
+	struct buffer *tail = &host->tail;
 	int fd = -1;
 
 	if (host->stages[id])
@@ -310,31 +310,30 @@ static int send_stage(struct host *host, uint32_t id)
 	msg.u.stage.stage = id;
 	msg.u.stage.like = stage->like;
 	msg.u.stage.name_len = (uint32_t)strlen(stage->name);
-	buffer_append(&tail, stage->name, msg.u.stage.name_len);
+	tail->len = 0;
+	buffer_append(tail, stage->name, msg.u.stage.name_len);
 	if (stage->like == id)
-		stage_spec_encode(stage->spec, &tail);
-	msg.u.stage.size = tail.len - msg.u.stage.name_len;
-	if (tail.len > HOST_TAIL_MAX) {
-		tail.len = msg.u.stage.name_len;
+		stage_spec_encode(stage->spec, tail);
+	msg.u.stage.size = tail->len - msg.u.stage.name_len;
+	if (tail->len > HOST_TAIL_MAX) {
+		tail->len = msg.u.stage.name_len;
 		fd = stage_spec_fd(&host->job->stages[id]);
 		fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (fd < 0) {
-			buffer_fini(&tail);
+		if (fd < 0)
 			return DAG_EBUSY;
-		}
 	}
-	host_send_msg(host, &msg, tail.data, tail.len, fd);
+	host_send_msg(host, &msg, tail->data, tail->len, fd);
 	host->stages[id] = 1;
-	buffer_fini(&tail);
 	return 0;
 }
 
 static void send_start(struct host *host, struct attempt *a, size_t group_size)
 {
 	struct host_msg msg = {.kind = HOST_START, .task = a->task};
-	struct buffer tail = {0}, given = {0};
+	struct buffer *tail = &host->tail, *given = &host->given;
 	uint32_t room = group_size == 1 ? HOST_GIVEN_MAX : 0;
 
+	tail->len = given->len = 0;
 	msg.u.start.stage = a->stage;
 	msg.u.start.index = a->index;
 	msg.u.start.width = a->width;
@@ -356,24 +355,22 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 		if (a->behind && a->behind->host == host && in->count == 1 && !in->sources &&
 			in->vertices[0] == a->behind->key.vertex) {
 			port.flags = HOST_PORT_CHAINED;
-			buffer_append(&given, &(struct block_ref){.segment = a->behind->task},
+			buffer_append(given, &(struct block_ref){.segment = a->behind->task},
 				sizeof(struct block_ref));
-		} else if (in->count && input_give(a, p, room, &given)) {
+		} else if (in->count && input_give(a, p, room, given)) {
 			port.flags = HOST_PORT_GIVEN;
 			room -= in->count;
 		}
-		buffer_append(&tail, &port, sizeof(port));
+		buffer_append(tail, &port, sizeof(port));
 	}
-	buffer_append(&tail, a->run->skips, a->run->skip_count * sizeof(*a->run->skips));
-	buffer_append(&tail, a->run->argument, a->run->argument_len);
-	buffer_append(&tail, (char[8]){0}, host_padding(a->run->argument_len));
+	buffer_append(tail, a->run->skips, a->run->skip_count * sizeof(*a->run->skips));
+	buffer_append(tail, a->run->argument, a->run->argument_len);
+	buffer_append(tail, (char[8]){0}, host_padding(a->run->argument_len));
 	for (uint32_t p = 0; p < a->input_count; p++)
 		if (a->inputs[p].channel == GRAPH_FIFO)
-			buffer_append(&tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));
-	buffer_append(&tail, given.data, given.len);
-	host_send_msg(host, &msg, tail.data, tail.len, -1);
-	buffer_fini(&tail);
-	buffer_fini(&given);
+			buffer_append(tail, a->inputs[p].vertices, a->inputs[p].count * sizeof(uint32_t));
+	buffer_append(tail, given->data, given->len);
+	host_send_msg(host, &msg, tail->data, tail->len, -1);
 }
 
 int host_run(struct host *host, struct attempt **attempts, size_t n)

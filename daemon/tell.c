@@ -196,25 +196,90 @@ static void fill_done(struct arena *arena, Dagrun__Done *m, struct attempt *a, u
 	}
 }
 
+/* It ended well, and there is no more to say of it than a row of columns holds. */
+static bool is_plain(const struct attempt *a)
+{
+	const struct attempt_run *run = a->run;
+
+	return a->state == ATTEMPT_SEALED && !run->done.error && !run->done.closed_early &&
+	       !run->done.counter_count && !run->text && !run->stderr_tail && !run->skipped_count &&
+	       !run->at_record && !a->job->stages[a->stage].result_streams;
+}
+
+/* Empty ones, with room for n rows. */
+static void init_columns(Dagrun__Sealed *m, struct arena *arena, size_t n)
+{
+	uint32_t *halves = arena_alloc(arena, 2 * n * sizeof(*halves));
+	uint64_t *words = arena_alloc(arena, 9 * n * sizeof(*words));
+
+	dagrun__sealed__init(m);
+	m->vertices = halves;
+	m->attempts = halves + n;
+	m->hash_low = words;
+	m->hash_high = words + n;
+	m->inputs = words + 2 * n;
+	m->bytes = words + 3 * n;
+	m->records_in = words + 4 * n;
+	m->bytes_in = words + 5 * n;
+	m->records_out = words + 6 * n;
+	m->bytes_out = words + 7 * n;
+	m->run_ns = (int64_t *)words + 8 * n;
+}
+
+static void add_row(Dagrun__Sealed *m, struct attempt *a)
+{
+	const struct host_done *d = &a->run->done;
+	struct dag_hash hash = index_hash(&a->view);
+	size_t i = m->n_vertices;
+
+	m->vertices[i] = a->key.vertex;
+	m->attempts[i] = a->key.number;
+	m->hash_low[i] = hash.low;
+	m->hash_high[i] = hash.high;
+	m->inputs[i] = attempt_inputs(a);
+	m->bytes[i] = a->stored;
+	m->records_in[i] = d->records_in;
+	m->bytes_in[i] = d->bytes_in;
+	m->records_out[i] = d->records_out;
+	m->bytes_out[i] = d->bytes_out;
+	m->run_ns[i] = a->run->run_ns;
+	m->n_vertices = m->n_attempts = m->n_hash_low = m->n_hash_high = m->n_inputs = m->n_bytes =
+		m->n_records_in = m->n_bytes_in = m->n_records_out = m->n_bytes_out = m->n_run_ns = i + 1;
+}
+
+static void send_ended(struct job *job, struct arena *arena, struct attempt **ended, size_t n)
+{
+	Dagrun__DoneBatch batch = DAGRUN__DONE_BATCH__INIT;
+	uint32_t room = RESULTS_BYTES_MAX;
+	Dagrun__Sealed sealed;
+	SESSION_ENVELOPE(e, DONE);
+
+	init_columns(&sealed, arena, n);
+	batch.done = arena_alloc(arena, n * sizeof(*batch.done));
+	for (size_t i = 0; i < n; i++) {
+		Dagrun__Done *m;
+
+		if (is_plain(ended[i])) {
+			add_row(&sealed, ended[i]);
+			continue;
+		}
+		m = batch.done[batch.n_done++] = arena_alloc(arena, sizeof(*m));
+		dagrun__done__init(m);
+		fill_done(arena, m, ended[i], &room);
+	}
+	batch.sealed = sealed.n_vertices ? &sealed : NULL;
+	e.done = &batch;
+	session_send(job->manager, &e);
+}
+
 void job_flush(struct job *job)
 {
 	struct arena arena = {0};
 
 	while (job->ended_count && job->manager) {
-		Dagrun__DoneBatch batch = DAGRUN__DONE_BATCH__INIT;
-		SESSION_ENVELOPE(e, DONE);
 		size_t n = DAG_MIN(job->ended_count, (size_t)DONE_BATCH_MAX);
-		uint32_t room = RESULTS_BYTES_MAX;
 
-		batch.n_done = n;
-		batch.done = arena_alloc(&arena, n * sizeof(*batch.done));
-		for (size_t i = 0; i < n; i++) {
-			batch.done[i] = arena_alloc(&arena, sizeof(**batch.done));
-			dagrun__done__init(batch.done[i]);
-			fill_done(&arena, batch.done[i], job->ended[i], &room);
-		}
-		e.done = &batch;
-		session_send(job->manager, &e);
+		send_ended(job, &arena, job->ended, n);
 		arena_reset(&arena);
 		job->ended_count -= n;
 		memmove(job->ended, job->ended + n, job->ended_count * sizeof(*job->ended));

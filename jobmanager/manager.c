@@ -161,10 +161,9 @@ static void append_facts(struct manager *m, const struct jm_effect *effects, siz
 		free(facts);
 }
 
-/* A step's effects, copied, since carrying one out may lead to the next step. */
-static struct jm_effect *copy_effects(const struct jm_effects *effects, size_t *ret_count)
+/* A step's effects, copied, since carrying one out may lead to the next step. Returns how many. */
+static size_t copy_effects(const struct jm_effects *effects, struct jm_effect *copy)
 {
-	struct jm_effect *copy = base_alloc((effects->count + 1) * sizeof(*copy));
 	size_t n = 0;
 
 	for (size_t i = 0; i < effects->count; i++) {
@@ -175,15 +174,14 @@ static struct jm_effect *copy_effects(const struct jm_effects *effects, size_t *
 			copy[n].text = base_strdup(copy[n].text);
 		n++;
 	}
-	*ret_count = n;
-	return copy;
+	return n;
 }
 
 void manager_step(struct manager *m, const struct jm_event *event)
 {
 	dag_instant now = os_now();
 	struct jm_effects effects;
-	struct jm_effect *copy;
+	struct jm_effect few[8], *copy = few;
 	size_t n;
 
 	if (m->ending)
@@ -199,12 +197,15 @@ void manager_step(struct manager *m, const struct jm_event *event)
 		uv_timer_start(&m->wake, on_wake, wait > 0 ? (uint64_t)(wait / DAG_MS) + 1 : 0, 0);
 	}
 	append_facts(m, effects.items, effects.count);
-	copy = copy_effects(&effects, &n);
+	if (effects.count > DAG_LENGTH(few))
+		copy = base_alloc(effects.count * sizeof(*copy));
+	n = copy_effects(&effects, copy);
 	for (size_t i = 0; i < n; i++) {
 		run_effect(m, &copy[i]);
 		free((char *)copy[i].text);
 	}
-	free(copy);
+	if (copy != few)
+		free(copy);
 }
 
 void manager_abort(struct manager *m, int error, const char *format, ...)

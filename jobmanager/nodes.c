@@ -100,8 +100,40 @@ static void add_counters(struct manager *m, const struct node *node, const Dagru
 		add_counter(m, m->graph->vertex_stage[d->vertex], d->counters[i]);
 }
 
+static void on_ended(struct node *node, uint32_t vertex, uint32_t attempt, const struct jm_outcome *outcome)
+{
+	manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
+					    .node = node->number,
+					    .vertex = vertex,
+					    .attempt = attempt,
+					    .outcome = outcome});
+}
+
+static void on_sealed(struct node *node, const Dagrun__Sealed *m)
+{
+	size_t n = m->n_vertices;
+
+	if (m->n_attempts != n || m->n_hash_low != n || m->n_hash_high != n || m->n_inputs != n ||
+		m->n_bytes != n || m->n_records_in != n || m->n_bytes_in != n || m->n_records_out != n ||
+		m->n_bytes_out != n || m->n_run_ns != n)
+		return;
+	for (size_t i = 0; i < n; i++)
+		on_ended(node, m->vertices[i], m->attempts[i],
+			&(struct jm_outcome){.hash_low = m->hash_low[i],
+				.hash_high = m->hash_high[i],
+				.inputs = m->inputs[i],
+				.bytes = m->bytes[i],
+				.records_in = m->records_in[i],
+				.bytes_in = m->bytes_in[i],
+				.records_out = m->records_out[i],
+				.bytes_out = m->bytes_out[i],
+				.run_ns = m->run_ns[i]});
+}
+
 static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 {
+	if (batch->sealed)
+		on_sealed(node, batch->sealed);
 	for (size_t i = 0; i < batch->n_done; i++) {
 		const Dagrun__Done *d = batch->done[i];
 		struct jm_outcome outcome = {.error = d->error,
@@ -135,11 +167,7 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 		add_counters(node->manager, node, d);
 		if (node->manager->config->client)
 			results_keep(node->manager, d);
-		manager_step(node->manager, &(struct jm_event){.kind = JM_ENDED,
-						    .node = node->number,
-						    .vertex = d->vertex,
-						    .attempt = d->attempt,
-						    .outcome = &outcome});
+		on_ended(node, d->vertex, d->attempt, &outcome);
 		free(skipped);
 	}
 }
@@ -395,8 +423,10 @@ static void free_node(struct node *n)
 	free(n->labels);
 	free(n->found);
 	free(n->starts);
-	free(n->acks);
-	free(n->kills);
+	free(n->acks.vertices);
+	free(n->acks.attempts);
+	free(n->kills.vertices);
+	free(n->kills.attempts);
 	free(n->id);
 	free(n->control);
 	free(n->data);

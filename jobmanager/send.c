@@ -4,18 +4,27 @@
 
 #define BATCH_BYTES (400u << 10) /* of one StartBatch, well below the frame limit */
 
+/* It changes more often than anybody must know. */
 void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares, uint32_t least)
 {
 	struct node *node = nodes_find(m, number);
+
+	if (node)
+		node->want = (struct node_want){shares, least};
+}
+
+static void flush_want(struct node *n)
+{
 	Dagrun__Want want = DAGRUN__WANT__INIT;
 	SESSION_ENVELOPE(e, WANT);
 
-	if (!node)
+	if (n->want.shares == n->told.shares && n->want.least == n->told.least)
 		return;
-	want.slots = shares;
-	want.least = least;
+	n->told = n->want;
+	want.slots = n->want.shares;
+	want.least = n->want.least;
 	e.want = &want;
-	session_send(node->session, &e);
+	session_send(n->session, &e);
 }
 
 static void flush_starts(struct node *n)
@@ -34,20 +43,20 @@ static void flush_starts(struct node *n)
 	n->start_bytes = 0;
 }
 
-static void flush_attempts(
-	struct node *n, Dagrun__Attempt **items, size_t *count, Dagrun__Envelope__BodyCase body)
+static void flush_attempts(struct node *n, struct attempt_list *list, Dagrun__Envelope__BodyCase body)
 {
 	Dagrun__AttemptBatch batch = DAGRUN__ATTEMPT_BATCH__INIT;
 	Dagrun__Envelope e = DAGRUN__ENVELOPE__INIT;
 
-	for (size_t at = 0; at < *count; at += batch.n_attempts) {
-		batch.n_attempts = DAG_MIN(*count - at, (size_t)10000);
-		batch.attempts = items + at;
+	for (size_t at = 0; at < list->vertex_count; at += batch.n_vertices) {
+		batch.n_vertices = batch.n_attempts = DAG_MIN(list->vertex_count - at, (size_t)10000);
+		batch.vertices = list->vertices + at;
+		batch.attempts = list->attempts + at;
 		e.body_case = body;
 		e.ack_done = &batch;
 		session_send(n->session, &e);
 	}
-	*count = 0;
+	list->vertex_count = list->attempt_count = 0;
 }
 
 /* Kills before starts: what is freed may be taken. */
@@ -56,9 +65,10 @@ void nodes_flush(struct manager *m)
 	for (struct node *n = m->nodes; n; n = n->next) {
 		if (n->gone || !n->session)
 			continue;
-		flush_attempts(n, n->kills, &n->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
+		flush_attempts(n, &n->kills, DAGRUN__ENVELOPE__BODY_KILL);
+		flush_want(n);
 		flush_starts(n);
-		flush_attempts(n, n->acks, &n->ack_count, DAGRUN__ENVELOPE__BODY_ACK_DONE);
+		flush_attempts(n, &n->acks, DAGRUN__ENVELOPE__BODY_ACK_DONE);
 		arena_reset(&n->arena);
 	}
 }
@@ -70,7 +80,7 @@ void nodes_send_start(struct manager *m, const struct jm_effect *effect)
 
 	if (!node)
 		return;
-	flush_attempts(node, node->kills, &node->kill_count, DAGRUN__ENVELOPE__BODY_KILL);
+	flush_attempts(node, &node->kills, DAGRUN__ENVELOPE__BODY_KILL);
 	start = ship_start(m, &node->arena, effect);
 	*DAG_APPEND(node->starts, node->start_count, node->start_cap) = start;
 	node->start_bytes += dagrun__start__get_packed_size(start);
@@ -82,7 +92,7 @@ void nodes_send_attempt(
 	struct manager *m, enum jm_effect_kind kind, uint32_t number, uint32_t vertex, uint32_t attempt)
 {
 	struct node *node = nodes_find(m, number);
-	Dagrun__Attempt *item;
+	struct attempt_list *list;
 
 	if (!node)
 		return;
@@ -96,17 +106,12 @@ void nodes_send_attempt(
 		session_send(node->session, &e);
 		return;
 	}
-	item = arena_alloc(&node->arena, sizeof(*item));
-	dagrun__attempt__init(item);
-	item->vertex = vertex;
-	item->attempt = attempt;
-	if (kind == JM_ACK)
-		*DAG_APPEND(node->acks, node->ack_count, node->ack_cap) = item;
-	else {
-		/* A start that has not left yet must leave first, or it would arrive after its kill. */
+	list = kind == JM_ACK ? &node->acks : &node->kills;
+	if (kind != JM_ACK) /* a start that has not left yet must leave first, or it would arrive after its
+			       kill */
 		flush_starts(node);
-		*DAG_APPEND(node->kills, node->kill_count, node->kill_cap) = item;
-	}
+	*DAG_APPEND(list->vertices, list->vertex_count, list->vertex_cap) = vertex;
+	*DAG_APPEND(list->attempts, list->attempt_count, list->attempt_cap) = attempt;
 }
 
 void nodes_send_trim(struct manager *m, uint32_t number, uint32_t stage, uint32_t stream, uint32_t parts)

@@ -38,6 +38,12 @@
 
 struct manager;
 
+/* Two columns of equal length. */
+struct attempt_list {
+	uint32_t *vertices, *attempts;
+	size_t vertex_count, vertex_cap, attempt_count, attempt_cap;
+};
+
 struct node {
 	struct manager *manager;
 	struct node *next;
@@ -58,8 +64,10 @@ struct node {
 	struct arena arena; /* that they lie in */
 	Dagrun__Start **starts;
 	size_t start_count, start_cap, start_bytes;
-	Dagrun__Attempt **acks, **kills;
-	size_t ack_count, ack_cap, kill_count, kill_cap;
+	struct attempt_list acks, kills;
+	struct node_want {
+		uint32_t shares, least; /* sixteenths of a slot */
+	} want, told;
 	uint64_t bytes_read; /* of running attempts, as it said last */
 };
 

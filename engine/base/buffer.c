@@ -2,12 +2,14 @@
 /* Doubling storage for bytes. */
 #include "buffer.h"
 
+#define LEAST ((size_t)64)
+
 void *buffer_extend(struct buffer *b, size_t n)
 {
 	void *p;
 
 	if (b->cap - b->len < n) {
-		b->cap = DAG_MAX(b->cap * 2, b->len + n);
+		b->cap = DAG_MAX(DAG_MAX(b->cap * 2, b->len + n), LEAST);
 		b->data = base_realloc(b->data, b->cap);
 	}
 	p = b->data + b->len;

@@ -6,15 +6,14 @@ void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__Bo
 {
 	struct manager_node *n = node_by_number(s, e->node);
 	Dagrun__AttemptBatch batch = DAGRUN__ATTEMPT_BATCH__INIT;
-	Dagrun__Attempt item = DAGRUN__ATTEMPT__INIT, *items[] = {&item};
+	uint32_t vertex = e->vertex, attempt = e->attempt;
 	Dagrun__Envelope envelope = DAGRUN__ENVELOPE__INIT;
 
 	if (!n)
 		return;
-	item.vertex = e->vertex;
-	item.attempt = e->attempt;
-	batch.n_attempts = 1;
-	batch.attempts = items;
+	batch.n_vertices = batch.n_attempts = 1;
+	batch.vertices = &vertex;
+	batch.attempts = &attempt;
 	envelope.body_case = body;
 	envelope.kill = &batch;
 	sim_send(s, SIM_MANAGER, &n->session, &envelope);

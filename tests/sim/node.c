@@ -521,7 +521,7 @@ static void on_attempts(struct sim *s, uint32_t self, const Dagrun__AttemptBatch
 	struct sim_node *n = node_of(s, self);
 
 	for (size_t i = 0; i < m->n_attempts; i++) {
-		struct key key = {m->attempts[i]->vertex, m->attempts[i]->attempt};
+		struct key key = {m->vertices[i], m->attempts[i]};
 		struct attempt *a = node_find(n, key);
 
 		if (!a)
