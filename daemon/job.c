@@ -2,6 +2,7 @@
 /* A job on this node: the files that are shipped for it, and the queue of what is to run. */
 #include "node.h"
 #include "os/os.h"
+#include "wire/starts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -364,10 +365,16 @@ void job_run(struct job *job)
 
 static void on_start(struct job *job, const Dagrun__StartBatch *m)
 {
+	struct arena arena = {0};
+	Dagrun__Start **starts;
+	size_t n = 0;
+
 	if (m->epoch != job->epoch)
 		return;
-	for (size_t i = 0; i < m->n_starts; i++) {
-		const Dagrun__Start *s = m->starts[i];
+	if (starts_unpack(m, &arena, &starts, &n) < 0)
+		job_send_ready(job, "a batch of starts makes no sense to this daemon");
+	for (size_t i = 0; i < n; i++) {
+		const Dagrun__Start *s = starts[i];
 		struct attempt *a;
 
 		if (s->stage < job->stage_count &&
@@ -377,6 +384,7 @@ static void on_start(struct job *job, const Dagrun__StartBatch *m)
 		if (a && !chain_link(a))
 			job_queue(a);
 	}
+	arena_fini(&arena);
 	job_run(job);
 }
 

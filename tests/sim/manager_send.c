@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the job manager sends: each effect as its message. */
 #include "manager.h"
+#include "wire/starts.h"
 
 void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__BodyCase body)
 {
@@ -100,6 +101,7 @@ void send_start(struct sim *s, const struct jm_effect *e)
 	Dagrun__StartBatch batch = DAGRUN__START_BATCH__INIT;
 	Dagrun__Start start = DAGRUN__START__INIT, *starts[] = {&start};
 	Dagrun__Input inputs[GRAPH_PORTS_MAX], *pointers[GRAPH_PORTS_MAX];
+	struct arena arena = {0};
 	SIM_ENVELOPE(envelope, START);
 
 	if (!n)
@@ -115,10 +117,10 @@ void send_start(struct sim *s, const struct jm_effect *e)
 		fill_input(s, stage, start.index, p, &inputs[p]);
 	}
 	batch.epoch = s->manager->epoch;
-	batch.n_starts = 1;
-	batch.starts = starts;
+	starts_pack(&batch, starts, 1, &arena);
 	envelope.start = &batch;
 	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+	arena_fini(&arena);
 	for (uint32_t p = 0; p < stage->in_count; p++) {
 		free(inputs[p].vertices);
 		free(inputs[p].attempts);

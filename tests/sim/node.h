@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef SIM_NODE_H
 #define SIM_NODE_H
-/* Inside of a daemon: node.c has attempts, leases and slots; data.c what others read of them. */
+/*
+ * Inside of a daemon: node.c has what its job manager says, leases and slots; attempt.c the attempts; data.c
+ * what others read of them.
+ */
 #include "sim.h"
 #include "channel/core/live.h"
 
@@ -93,7 +96,18 @@ static inline struct sim_node *node_of(const struct sim *s, uint32_t process)
 	return &s->nodes[process - SIM_FIRST_NODE];
 }
 
+/* ---- attempt.c ---- */
+
 struct attempt *node_find(struct sim_node *n, struct key key);
+void node_forget(struct sim_node *n, struct attempt *a);
+/* What it reads, as Done and Inventory say it. */
+uint64_t node_inputs(const struct attempt *a);
+void node_tell(struct sim *s, uint32_t self, const struct attempt *a);
+void node_end(struct sim *s, uint32_t self, struct attempt *a, int error, const char *text);
+/* It reads one that has not ended here. */
+bool node_is_behind(struct sim_node *n, const struct attempt *a);
+/* Starts what has a slot. */
+void node_run(struct sim *s, uint32_t self);
 
 /* ---- data.c ---- */
 
