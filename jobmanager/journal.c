@@ -21,6 +21,7 @@
 #define SCHEMA_VERSION 3
 #define ROW_BYTES (32u << 10)
 #define RETRY_MS 1000
+#define SPARE_MAX (4u << 20)
 #define GATHER (5 * DAG_MS) /* from one transaction to the next, where nobody waits for it */
 #define TABLE_JOB                                                                                            \
 	"CREATE TABLE job(name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID"
@@ -34,7 +35,7 @@ struct journal {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
-	struct buffer queue;        /* lines */
+	struct buffer queue, spare; /* lines; spare: empty, memory for the next ones */
 	uint64_t appended, durable; /* facts */
 	bool stopping, hurry;
 	char *trouble; /* to be told; guarded by lock */
@@ -259,17 +260,23 @@ static void *run_journal(void *arg)
 		j->hurry = false;
 		lines = j->queue;
 		last = j->appended;
-		j->queue = (struct buffer){0};
+		j->queue = j->spare;
+		j->spare = (struct buffer){0};
 		pthread_mutex_unlock(&j->lock);
-		if (!lines.len)
+		if (!lines.len) {
+			buffer_fini(&lines);
 			break;
+		}
 		while ((r = write_group(j, &lines)) != SQLITE_OK)
 			if (!wait_for_room(j, r))
 				break;
-		buffer_fini(&lines);
+		if (r != SQLITE_OK || lines.cap > SPARE_MAX)
+			buffer_fini(&lines);
 		if (r != SQLITE_OK)
 			break;
 		pthread_mutex_lock(&j->lock);
+		lines.len = 0;
+		j->spare = lines;
 		j->durable = last;
 		pthread_mutex_unlock(&j->lock);
 		tell_trouble(j, NULL, false);
@@ -379,6 +386,7 @@ static void on_closed(uv_handle_t *handle)
 	struct journal *j = handle->data;
 
 	buffer_fini(&j->queue);
+	buffer_fini(&j->spare);
 	free(j->trouble);
 	free(j->path);
 	for (size_t i = 0; i < j->config.meta_count; i++) {

@@ -9,7 +9,8 @@
  *   world.c    the event queue, the network, sessions
  *   manager*.c the job manager around the scheduler's core, with a journal that loses its tail
  *   client.c   a program that adds vertices
- *   node.c     a daemon: attempts, leases, what it keeps over a restart
+ *   node.c     a daemon: leases, what it keeps over a restart
+ *   attempt.c  the attempts there
  *   data.c     channels: blocks, credit, what is asked for again
  *   names.c    the name server
  *   faults.c   what goes wrong, when
