@@ -441,6 +441,9 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 	case DAGRUN__ENVELOPE__BODY_WANT:
 		job->want = e->want->slots;
 		job->least = e->want->least;
+		if (job->want >
+			job->grant) /* what is to run comes just behind, and should not queue in one host */
+			daemon_divide_slots(job->daemon);
 		break;
 	case DAGRUN__ENVELOPE__BODY_PEERS:
 		on_peers(job, e->peers);

@@ -133,7 +133,7 @@ static uint32_t claim(const struct job *job, bool *ret_silent)
 	return job->lease_over ? 0 : *ret_silent ? DAG_MIN(job->want, job->running) : job->want;
 }
 
-static void divide_slots(struct daemon *d)
+void daemon_divide_slots(struct daemon *d)
 {
 	size_t n = HASH_COUNT(d->jobs), i = 0;
 	uint32_t *wants = base_alloc((n + 1) * sizeof(*wants)),
@@ -305,7 +305,7 @@ static void on_flush(uv_prepare_t *flush)
 
 	for (struct host *h = d->hosts; h; h = h->next)
 		talk_hear_ends(h);
-	divide_slots(d);
+	daemon_divide_slots(d);
 	keep_flush(d->keep); /* before anybody is told of it */
 	HASH_ITER(hh, d->jobs, job, next)
 		job_flush(job);

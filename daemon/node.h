@@ -92,6 +92,11 @@ struct daemon {
 	bool stopping;
 };
 
+/* ---- node.c ---- */
+
+/* Gives each job what it may use of the slots, and tells it. */
+void daemon_divide_slots(struct daemon *d);
+
 /* ---- job.c ---- */
 
 struct job_stage {
