@@ -219,6 +219,7 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 	host->status = mmap(NULL, sizeof(*host->status), PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
 	if (host->status == MAP_FAILED)
 		goto out;
+	atomic_store(&host->status->slot_free, d->slot_free);
 	fcntl(socks[0], F_SETFL, O_NONBLOCK);
 	fcntl(errs[0], F_SETFL, O_NONBLOCK);
 	r = spawn_process(&(struct spawn){.path = d->host_program,

@@ -430,6 +430,15 @@ static void on_each(struct job *job, const Dagrun__AttemptBatch *m, void (*act)(
 	}
 }
 
+static void on_want(struct job *job, const Dagrun__Want *m)
+{
+	job->want = m->slots;
+	job->least = m->least;
+	/* What is to run comes just behind, and should not all go to one host. */
+	if (DAG_MIN(job->want, job->daemon->slots * GRAPH_CPU_SHARES) > job->grant)
+		daemon_divide_slots(job->daemon);
+}
+
 void job_message(struct job *job, const Dagrun__Envelope *e)
 {
 	job->last_heard = os_boottime();
@@ -439,11 +448,7 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 		on_file_chunk(job, e->file_chunk);
 		break;
 	case DAGRUN__ENVELOPE__BODY_WANT:
-		job->want = e->want->slots;
-		job->least = e->want->least;
-		if (job->want >
-			job->grant) /* what is to run comes just behind, and should not queue in one host */
-			daemon_divide_slots(job->daemon);
+		on_want(job, e->want);
 		break;
 	case DAGRUN__ENVELOPE__BODY_PEERS:
 		on_peers(job, e->peers);

@@ -297,6 +297,20 @@ static void watch_ends(struct daemon *d)
 		uv_timer_stop(&d->look);
 }
 
+static void tell_slot_free(struct daemon *d)
+{
+	uint32_t running = 0;
+	struct job *job, *next;
+	bool is_free;
+
+	HASH_ITER(hh, d->jobs, job, next)
+		running += job->running;
+	is_free = running < d->slots * GRAPH_CPU_SHARES;
+	for (struct host *h = is_free == d->slot_free ? NULL : d->hosts; h; h = h->next)
+		atomic_store(&h->status->slot_free, is_free);
+	d->slot_free = is_free;
+}
+
 /* Before the loop sleeps: everything that came of this round goes out together. */
 static void on_flush(uv_prepare_t *flush)
 {
@@ -311,6 +325,7 @@ static void on_flush(uv_prepare_t *flush)
 		job_flush(job);
 	for (struct host *h = d->hosts; h; h = h->next)
 		talk_flush(h);
+	tell_slot_free(d);
 	watch_ends(d);
 	if (d->ended_jobs)
 		free_ended_jobs(d);

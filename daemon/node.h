@@ -74,6 +74,7 @@ struct daemon {
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	uint32_t scratch_count; /* folders that were given to jobs, each its own */
 	struct host *hosts;
+	bool slot_free;              /* as hosts were told */
 	uint16_t bound[CPU_SETSIZE]; /* hosts bound to each CPU */
 	struct cgroup *cgroup;       /* that hosts' groups are in; NULL: none */
 	char **dead_groups;          /* of hosts that are gone */

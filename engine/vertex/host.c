@@ -21,9 +21,9 @@
  * them. */
 #define HEAP_BLOCK_MAX (32 << 20)
 #define HEAP_KEPT (256 << 20)
-#define TRIM_AFTER DAG_MS      /* a vertex that ran shorter leaves little to give back */
-#define LONG_RUN (DAG_MS / 10) /* the end of such a vertex is told at once, others' within NUDGE_EVERY */
-#define NUDGE_EVERY DAG_MS
+#define TRIM_AFTER DAG_MS /* a vertex that ran shorter leaves little to give back */
+#define NUDGE_EVERY (DAG_MS / 2)
+#define LONG_RUN (DAG_MS / 10) /* its end is told at once where a slot is free */
 
 /* ---- messages ---- */
 
@@ -62,7 +62,8 @@ static bool put_into_ring(struct host *host, uint32_t task, const struct host_do
 	ended.sent = atomic_load(&host->sent);
 	ok = host_ring_put(host->status, &ended);
 	host->untold += ok;
-	if (host->untold >= HOST_RING_SIZE / 2 || done->run_ns > LONG_RUN ||
+	if (host->untold >= HOST_RING_SIZE / 2 ||
+		(done->run_ns > LONG_RUN && atomic_load(&host->status->slot_free)) ||
 		os_now() - host->nudged > NUDGE_EVERY)
 		nudge(host);
 	pthread_mutex_unlock(&host->lock);

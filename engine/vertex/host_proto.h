@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 8
+#define HOST_PROTO_VERSION 9
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it */
@@ -178,6 +178,7 @@ struct host_status {
 	_Atomic uint64_t record;  /* that was read last, counted from 0 within its channel */
 	_Atomic uint32_t reading; /* a record was read at all */
 	_Atomic uint64_t bytes_read, bytes_written;
+	_Atomic uint32_t slot_free; /* said by the daemon: what waits for an end here could begin elsewhere */
 	/* Low half: the task that the host began last; high half: the last one that the daemon took back. */
 	_Atomic uint64_t claim;
 	/* Of all that was ever written to the ring, and taken from it: the entry i lies at i %
