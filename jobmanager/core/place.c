@@ -161,7 +161,7 @@ void node_update_open(struct jm *jm, uint32_t node)
 	n->open_at = 0;
 }
 
-/* A program is a kind of its own: nobody knows what its arguments make of it. */
+/* Another program is another kind: nobody knows what its arguments make of it. */
 static bool is_of_kind(const struct jm_kind *k, const struct graph_stage *s)
 {
 	return s->kind == GRAPH_PLUGIN && k->stage->kind == GRAPH_PLUGIN &&
@@ -174,6 +174,10 @@ void find_kinds(struct jm *jm)
 		const struct graph_stage *s = jm->graph->stages[i];
 		size_t k = s->kind == GRAPH_PLUGIN ? 0 : jm->kind_count;
 
+		if (s->like != i) {
+			jm->stages[i].kind = jm->stages[s->like].kind;
+			continue;
+		}
 		while (k < jm->kind_count && !is_of_kind(&jm->kinds[k], s))
 			k++;
 		if (k == jm->kind_count)
