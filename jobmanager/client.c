@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dagrun/job.h: the job manager inside of a user's program, which runs its loop in each call. */
 #include "dagrun/job.h"
-#include "lang/graph_file.h"
+#include "load.h"
 #include "origin.h"
 #include "os/os.h"
-#include "plugins.h"
 #include "results.h"
 
 #include <signal.h>
@@ -14,11 +13,7 @@ struct dag_job {
 	struct manager manager;
 	struct manager_config config;
 	struct origin origin;
-	struct graph_file_param *params;
-	size_t param_count, param_cap;
-	char *host_program;
-	struct plugins *plugins;
-	struct graph *graph;
+	struct load load;
 	struct wire_keys *keys;
 	bool begun;
 	uv_timer_t poll;
@@ -29,32 +24,19 @@ struct dag_job {
 
 static int load(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
 {
-	struct graph_file_options options = {.describe = plugins_describe};
-	char *folder = os_program_folder();
-
 	origin_begin(&job->origin, o->graph);
 	for (size_t i = 0; o->params && o->params[i]; i++) {
-		const char *equals = strchr(o->params[i], '=');
-
-		if (!equals || equals == o->params[i]) {
+		if (load_param(&job->load, o->params[i]) < 0) {
 			dag_diag_add(
 				diag, NULL, 0, 0, "a parameter must be NAME=VALUE, not '%s'", o->params[i]);
-			free(folder);
 			return DAG_EINVAL;
 		}
-		*DAG_APPEND(job->params, job->param_count, job->param_cap) = (struct graph_file_param){
-			base_strndup(o->params[i], (size_t)(equals - o->params[i])), equals + 1};
 		origin_add(&job->origin, "param ", i, o->params[i]);
 	}
 	origin_add(&job->origin, "nameserver", 0, o->nameserver);
 	origin_add(&job->origin, "keys", 0, o->keys);
-	options.params = job->params;
-	options.param_count = job->param_count;
-	job->host_program = base_format("%s/daghost", folder);
-	free(folder);
-	plugins_new(&job->plugins, job->host_program, NULL, 0);
-	options.describe_ctx = job->plugins;
-	return graph_file_load(o->graph, &options, &job->graph, diag);
+	job->load.path = o->graph;
+	return load_graph(&job->load, diag);
 }
 
 static int begin(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
@@ -70,11 +52,11 @@ static int begin(struct dag_job *job, const struct dag_job_options *o, struct da
 			o->nameserver);
 		return DAG_EPERM;
 	}
-	job->config.graph = job->graph;
+	job->config.graph = job->load.graph;
 	job->config.nameserver = o->nameserver;
 	job->config.keys = job->keys;
 	job->config.slots = o->slots;
-	job->config.host_program = job->host_program;
+	job->config.host_program = job->load.host_program;
 	job->config.quiet = job->config.client = true;
 	job->config.meta = job->origin.items;
 	job->config.meta_count = job->origin.count;
@@ -138,7 +120,7 @@ int dag_job_poll(struct dag_job *job, uint32_t milliseconds)
 
 static const struct graph_stage *find_open(const struct dag_job *job, const char *name)
 {
-	const struct graph_stage *s = graph_find_stage(job->graph, name);
+	const struct graph_stage *s = graph_find_stage(job->load.graph, name);
 
 	return s && s->open ? s : NULL;
 }
@@ -147,9 +129,9 @@ static const struct graph_edge *find_edge(
 	const struct dag_job *job, const struct graph_stage *to, const char *from)
 {
 	for (uint32_t p = 0; p < to->in_count; p++) {
-		const struct graph_edge *e = job->graph->edges[to->in[p].edge];
+		const struct graph_edge *e = job->load.graph->edges[to->in[p].edge];
 
-		if (!strcmp(job->graph->stages[e->from]->name, from))
+		if (!strcmp(job->load.graph->stages[e->from]->name, from))
 			return e;
 	}
 	return NULL;
@@ -302,13 +284,8 @@ void dag_job_destroy(struct dag_job **jobp)
 	if (job->begun)
 		manager_end(&job->manager);
 	origin_fini(&job->origin);
-	for (size_t i = 0; i < job->param_count; i++)
-		free((char *)job->params[i].name);
-	free(job->params);
-	graph_destroy(&job->graph);
-	plugins_destroy(&job->plugins);
+	load_fini(&job->load);
 	keys_destroy(&job->keys);
-	free(job->host_program);
 	free(job);
 	*jobp = NULL;
 }

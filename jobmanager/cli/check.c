@@ -35,13 +35,13 @@ static int run(int argc, char **argv)
 		options_help("dagrun check", &cli_check.spec);
 		return 0;
 	}
-	s.graph.path = cli_operand(&cli_check, argc, argv, r);
-	if (!s.graph.path)
+	s.graph.load.path = cli_operand(&cli_check, argc, argv, r);
+	if (!s.graph.load.path)
 		return EXIT_USAGE;
 	r = cli_graph_load(&s.graph, false);
 	if (r == 0)
-		printf("%s: ok, %zu stages, %u vertices\n", s.graph.path, s.graph.graph->stage_count,
-			s.graph.graph->vertex_count);
+		printf("%s: ok, %zu stages, %u vertices\n", s.graph.load.path,
+			s.graph.load.graph->stage_count, s.graph.load.graph->vertex_count);
 	cli_graph_fini(&s.graph);
 	return r;
 }

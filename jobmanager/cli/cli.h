@@ -5,9 +5,8 @@
 #include "os/options.h"
 #include "os/startup.h"
 #include "jobmanager/journal.h"
+#include "jobmanager/load.h"
 #include "jobmanager/manager.h"
-#include "jobmanager/plugins.h"
-#include "lang/graph_file.h"
 
 struct cli_command {
 	struct command_spec spec;
@@ -17,18 +16,10 @@ struct cli_command {
 extern const struct cli_command cli_run, cli_resume, cli_verify, cli_jobs, cli_clean, cli_simulate, cli_check,
 	cli_plan, cli_nodes, cli_keygen;
 
-/* What run, check and plan share: the graph file with its parameters and plugins. */
+/* What run, check and plan share. */
 struct cli_graph {
-	const char *path;
-	struct graph_file_param *params;
-	size_t param_count, param_cap;
-	const char **plugin_paths;
-	size_t plugin_path_count, plugin_path_cap;
-	char *host_program;
-	char *stdin_path; /* where stdin was kept for an input "-" */
-	bool stdin_kept;  /* of an earlier run: not read again */
-	struct plugins *plugins;
-	struct graph *graph;
+	struct load load;
+	bool stdin_kept; /* of an earlier run: not read again */
 };
 
 #define CLI_GRAPH_OPTIONS                                                                                    \

@@ -9,7 +9,7 @@
 
 static void take_graph(struct cli_graph *g, const struct journal_saved *saved)
 {
-	g->path = journal_meta(saved, "path");
+	g->load.path = journal_meta(saved, "path");
 	for (size_t i = 0; i < saved->meta_count; i++) {
 		const struct graph_pair *m = &saved->meta[i];
 
@@ -19,7 +19,7 @@ static void take_graph(struct cli_graph *g, const struct journal_saved *saved)
 			cli_graph_option(g, 1, m->value);
 	}
 	if (journal_meta(saved, "stdin")) {
-		g->stdin_path = base_strdup(journal_meta(saved, "stdin"));
+		g->load.stdin_path = base_strdup(journal_meta(saved, "stdin"));
 		g->stdin_kept = true;
 	}
 }
@@ -55,7 +55,7 @@ int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal
 		return EXIT_INVALID;
 	}
 	take_graph(&e->graph, saved);
-	if (!e->graph.path) {
+	if (!e->graph.load.path) {
 		fprintf(stderr, "dagrun: the journal of job %s does not say where its graph is\n", id);
 		return EXIT_INVALID;
 	}
@@ -67,8 +67,8 @@ int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal
 	}
 	e->config.keys = e->keys;
 	e->config.slots = slots ? (uint32_t)strtoul(slots, NULL, 10) : 0;
-	e->config.graph = e->graph.graph;
-	e->config.host_program = e->graph.host_program;
+	e->config.graph = e->graph.load.graph;
+	e->config.host_program = e->graph.load.host_program;
 	return r;
 }
 

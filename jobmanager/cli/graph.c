@@ -15,19 +15,14 @@ void cli_print(struct dag_diag *diag)
 
 int cli_graph_option(struct cli_graph *g, size_t option, const char *value)
 {
-	const char *equals = strchr(value, '=');
-
 	if (option == 1) {
-		*DAG_APPEND(g->plugin_paths, g->plugin_path_count, g->plugin_path_cap) = value;
+		*DAG_APPEND(g->load.plugin_paths, g->load.plugin_path_count, g->load.plugin_path_cap) = value;
 		return 0;
 	}
-	if (!equals || equals == value) {
-		fprintf(stderr, "dagrun: -p %s: write -p NAME=VALUE\n", value);
-		return DAG_EINVAL;
-	}
-	*DAG_APPEND(g->params, g->param_count, g->param_cap) =
-		(struct graph_file_param){base_strndup(value, (size_t)(equals - value)), equals + 1};
-	return 0;
+	if (load_param(&g->load, value) == 0)
+		return 0;
+	fprintf(stderr, "dagrun: -p %s: write -p NAME=VALUE\n", value);
+	return DAG_EINVAL;
 }
 
 /* stdin is read once, to its end, into a file without a name that this process holds open. */
@@ -43,7 +38,7 @@ static int keep_stdin(struct cli_graph *g)
 	path = base_format("%s/stdin-XXXXXX", state);
 	free(state);
 	fd = mkstemp(path);
-	g->stdin_path = path;
+	g->load.stdin_path = path;
 	while (fd >= 0 && (n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
 		for (ssize_t at = 0; at < n;) {
 			ssize_t w = write(fd, buf + at, (size_t)(n - at));
@@ -71,43 +66,26 @@ static bool reads_stdin(const struct graph *graph)
 
 int cli_graph_load(struct cli_graph *g, bool read_stdin)
 {
-	struct graph_file_options options = {
-		.params = g->params, .param_count = g->param_count, .describe = plugins_describe};
 	struct dag_diag diag = {0};
-	char *folder = os_program_folder();
-	int r;
+	int r = load_graph(&g->load, &diag);
 
-	g->host_program = base_format("%s/daghost", folder);
-	free(folder);
-	plugins_new(&g->plugins, g->host_program, g->plugin_paths, g->plugin_path_count);
-	options.describe_ctx = g->plugins;
-	r = graph_file_load(g->path, &options, &g->graph, &diag);
 	/* Only a graph that is right is worth reading stdin for; then its splits are known. */
-	if (r == 0 && read_stdin && reads_stdin(g->graph)) {
-		graph_destroy(&g->graph);
+	if (r == 0 && read_stdin && reads_stdin(g->load.graph)) {
 		r = g->stdin_kept ? 0 : keep_stdin(g);
-		options.stdin_path = g->stdin_path;
 		if (r == 0)
-			r = graph_file_load(g->path, &options, &g->graph, &diag);
+			r = load_graph(&g->load, &diag);
 	}
 	if (r == 0)
-		r = manager_check_outputs(g->graph, &diag);
+		r = manager_check_outputs(g->load.graph, &diag);
 	cli_print(&diag);
 	return r < 0 ? EXIT_INVALID : 0;
 }
 
 void cli_graph_fini(struct cli_graph *g)
 {
-	if (g->stdin_path)
-		unlink(g->stdin_path);
-	free(g->stdin_path);
-	graph_destroy(&g->graph);
-	plugins_destroy(&g->plugins);
-	free(g->host_program);
-	for (size_t i = 0; i < g->param_count; i++)
-		free((char *)g->params[i].name);
-	free(g->params);
-	free(g->plugin_paths);
+	if (g->load.stdin_path)
+		unlink(g->load.stdin_path);
+	load_fini(&g->load);
 }
 
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first)

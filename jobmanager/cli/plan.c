@@ -163,18 +163,18 @@ static int run(int argc, char **argv)
 		fprintf(stderr, "dagrun: --format %s: it is text, dot or json\n", s.format);
 		return EXIT_USAGE;
 	}
-	s.graph.path = cli_operand(&cli_plan, argc, argv, r);
-	if (!s.graph.path)
+	s.graph.load.path = cli_operand(&cli_plan, argc, argv, r);
+	if (!s.graph.load.path)
 		return EXIT_USAGE;
 	r = cli_graph_load(&s.graph, false);
 	if (r == 0 && !strcmp(s.format, "text"))
-		cli_print_plan(s.graph.graph);
+		cli_print_plan(s.graph.load.graph);
 	else if (r == 0 && !strcmp(s.format, "json"))
-		print_json(s.graph.graph);
+		print_json(s.graph.load.graph);
 	else if (r == 0) {
 		struct buffer text = {0};
 
-		graph_write_dot(s.graph.graph, &text);
+		graph_write_dot(s.graph.load.graph, &text);
 		fwrite(text.data, 1, text.len, stdout);
 		buffer_fini(&text);
 	}

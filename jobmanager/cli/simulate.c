@@ -126,8 +126,8 @@ static int run(int argc, char **argv)
 		options_help("dagrun simulate", &cli_simulate.spec);
 		return 0;
 	}
-	s.graph.path = cli_operand(&cli_simulate, argc, argv, r);
-	if (!s.graph.path)
+	s.graph.load.path = cli_operand(&cli_simulate, argc, argv, r);
+	if (!s.graph.load.path)
 		return EXIT_USAGE;
 	if (s.sim.kill >= s.sim.nodes) {
 		fprintf(stderr, "dagrun: --kill %u of %u nodes leaves none\n", s.sim.kill, s.sim.nodes);
@@ -136,9 +136,9 @@ static int run(int argc, char **argv)
 	if (startup("dagrun", 64) < 0)
 		return 1;
 	r = cli_graph_load(&s.graph, false);
-	s.sim.graph = s.graph.graph;
+	s.sim.graph = s.graph.load.graph;
 	if (r == 0)
-		r = simulate(&s.sim, s.graph.graph);
+		r = simulate(&s.sim, s.graph.load.graph);
 	cli_graph_fini(&s.graph);
 	return r;
 }
