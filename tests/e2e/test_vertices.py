@@ -31,6 +31,15 @@ outputs: {{{'m' if more else 's'}: {{file: out.txt}}}}
 
 
 @test
+def keys_with_tabs_are_not_written_as_lines(case):
+    case.write("a.txt", b"a\tb\na\tb\n")
+    case.write("g.yaml", "inputs: {t: {files: a.txt}}\nstages: {c: {use: count}}\nflow: [t >= c]\noutputs: {c: {file: out}}\n")
+    r = case.dagrun("run", "g.yaml", rc=1)
+    check(b"a record of 'c' has a line feed in it, or a tab in its key" in r.stderr, r.stderr)
+    check(not os.path.exists(case.path("out")), "an output was published")
+
+
+@test
 def sort_orders_as_sort_does(case):
     make_text(case)
     for params, words in (("", ""), ("key: 1", "-s -k1,1"), ("key: 2, type: number", "-s -k2,2n"), ("key: 2, type: number, order: desc", "-s -k2,2nr"),
