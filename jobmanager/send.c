@@ -5,6 +5,27 @@
 
 #define BATCH_BYTES (400u << 10) /* of one StartBatch, well below the frame limit */
 
+void nodes_send_peers(struct node *to, struct node *const *peers, size_t n)
+{
+	Dagrun__Peers message = DAGRUN__PEERS__INIT;
+	Dagrun__Peer *items = base_alloc((n + 1) * sizeof(*items));
+	SESSION_ENVELOPE(e, PEERS);
+
+	message.peers = base_alloc((n + 1) * sizeof(*message.peers));
+	for (size_t i = 0; i < n; i++) {
+		dagrun__peer__init(&items[i]);
+		items[i].node = peers[i]->number;
+		items[i].id = peers[i]->id;
+		items[i].data = peers[i]->data;
+		items[i].gone = peers[i]->gone;
+		message.peers[message.n_peers++] = &items[i];
+	}
+	e.peers = &message;
+	session_send(to->session, &e);
+	free(message.peers);
+	free(items);
+}
+
 /* It changes more often than anybody must know. */
 void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares, uint32_t least)
 {
@@ -120,8 +141,8 @@ void nodes_send_attempt(
 		return;
 	}
 	list = kind == JM_ACK ? &node->acks : &node->kills;
-	if (kind != JM_ACK) /* a start that has not left yet must leave first, or it would arrive after its
-			       kill */
+	/* A start that has not left yet must leave first, or it would arrive after its kill. */
+	if (kind != JM_ACK)
 		flush_starts(node);
 	*DAG_APPEND(list->vertices, list->vertex_count, list->vertex_cap) = vertex;
 	*DAG_APPEND(list->attempts, list->attempt_count, list->attempt_cap) = attempt;

@@ -6,6 +6,7 @@
  *
  *   manager.c   the loop: events into the core, effects out, signals, the end
  *   nodes.c     sessions with the name server and the daemons, who lives
+ *   hear.c      what daemons say
  *   send.c      what is sent to whom
  *   resume.c    what makes a job the same one; the facts of its earlier run
  *   ship.c      a job's description and files for daemons
@@ -179,8 +180,17 @@ void results_node_gone(struct manager *m, uint32_t node);
 /* ---- nodes.c ---- */
 int nodes_start(struct manager *m);
 void nodes_tick(struct manager *m, dag_instant now);
-void nodes_flush(struct manager *m);
 struct node *nodes_find(struct manager *m, uint32_t number);
+void nodes_destroy(struct manager *m);
+
+/* ---- hear.c ---- */
+/* What a session's node says; ctx is the node. */
+void nodes_hear(void *ctx, struct session *s, const Dagrun__Envelope *e);
+
+/* ---- send.c ---- */
+void nodes_flush(struct manager *m);
+/* The numbers, names and addresses of n nodes, for what will be read from there. */
+void nodes_send_peers(struct node *to, struct node *const *peers, size_t n);
 void nodes_send_start(struct manager *m, const struct jm_effect *e);
 void nodes_send_attempt(
 	struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
@@ -189,7 +199,6 @@ void nodes_send_trim(struct manager *m, uint32_t node, uint32_t stage, uint32_t 
 /* Tells all daemons that the job has ended. */
 void nodes_end_job(struct manager *m);
 bool nodes_quiet(const struct manager *m);
-void nodes_destroy(struct manager *m);
 
 /* ---- resume.c ---- */
 /* Fills m->meta. */

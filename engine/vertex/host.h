@@ -43,6 +43,7 @@ struct host_stage {
 	char *found; /* the program in PATH; or NULL */
 };
 
+/* A stage under its own name. */
 struct host_named {
 	uint32_t id;
 	char *name;
