@@ -64,12 +64,21 @@ static bool revoke_waiting(struct host *host)
 /* ---- which, and where ---- */
 
 /* Nothing that runs at the same time waits for it, or it for that. */
-bool ahead_is_lone(const struct attempt *a)
+static bool is_lone(const struct attempt *a)
 {
 	for (uint32_t p = 0; p < a->input_count; p++)
 		if (a->inputs[p].channel == GRAPH_PIPE || a->inputs[p].channel == GRAPH_FIFO)
 			return false;
 	return !a->group && a->job->stages[a->stage].lone;
+}
+
+bool ahead_may_follow(const struct attempt *a, const struct attempt *before)
+{
+	const struct job_stage *stage = &a->job->stages[a->stage],
+			       *other = &before->job->stages[before->stage];
+
+	return is_lone(a) && is_lone(before) && stage->memory == other->memory &&
+	       stage->cpu_shares == other->cpu_shares;
 }
 
 /* Its vertex takes much longer than those of its stage usually do. */
@@ -126,8 +135,8 @@ static bool run_ahead(struct job *job, struct host *host)
 	struct job_stage *stage = &job->stages[a->stage];
 	dag_instant run_ns = expected_run(job, stage);
 
-	if (host->job != job || host->retiring || host->isolate || !host->task_count || !ahead_is_lone(a) ||
-		!ahead_is_lone(host->tasks[0]) || stage->isolate || !is_short(run_ns) ||
+	if (host->job != job || host->retiring || host->isolate || !host->task_count || stage->isolate ||
+		!ahead_may_follow(a, host->tasks[0]) || !is_short(run_ns) ||
 		!is_short(expected_run(job, &job->stages[host->tasks[0]->stage])) ||
 		host->task_count >= depth(run_ns) || is_held_up(host))
 		return false;

@@ -45,7 +45,7 @@ void chain_follow(struct attempt *a)
 
 	if (!f || f->state != ATTEMPT_QUEUED || host->job != a->job || host->retiring || host->isolate ||
 		host->task_count >= CHAIN_MAX || host->tasks[host->task_count - 1] != a ||
-		!ahead_is_lone(f) || !ahead_is_lone(a))
+		!ahead_may_follow(f, a))
 		return;
 	ahead_put(host, f);
 }

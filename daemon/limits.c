@@ -51,7 +51,7 @@ void host_check_memory(struct job *job)
 {
 	for (struct host *h = job->daemon->hosts; h; h = h->next) {
 		bool by_kernel = h->cgroup && cgroup_limits_memory(job->daemon->cgroup);
-		/* Those that wait in the host are of the same stage as the first, and need nothing yet. */
+		/* Those that wait in the host may have as much as the first, and need nothing yet. */
 		size_t n = h->task_count > 1 && h->tasks[1]->ahead ? 1 : h->task_count;
 		uint64_t may = h->job == job && !by_kernel ? memory_of(job, h->tasks, n) : 0,
 			 has = may && !h->retiring ? strays_memory(h->pid) : 0;

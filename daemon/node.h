@@ -340,8 +340,9 @@ void chain_follow(struct attempt *a);
 void chain_unlink(struct attempt *a);
 /* The host ends: what waits in it goes back to the queue. */
 void ahead_give_back(struct host *host);
-/* Nothing that runs at the same time waits for it, or it for that. */
-bool ahead_is_lone(const struct attempt *a);
+/* Whether it may wait in the host that the other is in: nothing that runs at the same time waits for either,
+ * and the host is held to the same limits for both. */
+bool ahead_may_follow(const struct attempt *a, const struct attempt *before);
 /* The attempt waits in a host that runs another; false, and it is queued again, where the host cannot be
  * told. */
 bool ahead_put(struct host *host, struct attempt *a);

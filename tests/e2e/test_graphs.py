@@ -24,6 +24,20 @@ COUNT = "tr -cs 'a-z0-9' '\\n' < text.txt | grep . | sort | uniq -c | awk '{prin
 
 
 @test
+def vertices_that_wait_in_a_host_have_their_own_limits(case):
+    """Short ones wait behind others in a host, which is bound to as many CPUs as their stage may have."""
+    if len(os.sched_getaffinity(0)) < 2:
+        raise Skip("there is one CPU only")
+    grep = "[grep, -h, Cpus_allowed_list, /proc/self/status]"
+    case.write("g.yaml", f"stages:\n  bound: {{program: {grep}, width: 300, cpus: 1}}\n  free: {{program: {grep}, width: 300}}\n"
+               "flow: [bound >= free]\noutputs: {bound: {file: bound}, free: {file: free}}\n")
+    case.dagrun("run", "-s", "2", "g.yaml")
+    own = [line for line in open("/proc/self/status") if line.startswith("Cpus_allowed_list")][0].encode()
+    check(case.read("free") == own * 300, "a free vertex ran where another was bound")
+    check(own not in case.read("bound"), "a bound vertex ran where another was free")
+
+
+@test
 def stages_that_are_alike_have_their_own_names_and_widths(case):
     long = "#" * 20000
     case.write("g.yaml", "stages:\n" + "".join(f"  {name}: {{sh: 'echo $DAGRUN_STAGE $DAGRUN_INDEX/$DAGRUN_WIDTH {comment}', width: {width}}}\n"
