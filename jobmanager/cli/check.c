@@ -9,7 +9,7 @@ enum option { HELP = CLI_GRAPH_OPTION_COUNT };
 static const struct option_spec options[] = {CLI_GRAPH_OPTIONS, [HELP] = {"help", 'h', NULL, "this text"}};
 
 struct settings {
-	struct cli_graph graph;
+	struct load graph;
 	bool help;
 };
 
@@ -35,14 +35,14 @@ static int run(int argc, char **argv)
 		options_help("dagrun check", &cli_check.spec);
 		return 0;
 	}
-	s.graph.load.path = cli_operand(&cli_check, argc, argv, r);
-	if (!s.graph.load.path)
+	s.graph.path = cli_operand(&cli_check, argc, argv, r);
+	if (!s.graph.path)
 		return EXIT_USAGE;
 	r = cli_graph_load(&s.graph, false);
 	if (r == 0)
-		printf("%s: ok, %zu stages, %u vertices\n", s.graph.load.path,
-			s.graph.load.graph->stage_count, s.graph.load.graph->vertex_count);
-	cli_graph_fini(&s.graph);
+		printf("%s: ok, %zu stages, %u vertices\n", s.graph.path, s.graph.graph->stage_count,
+			s.graph.graph->vertex_count);
+	load_fini(&s.graph);
 	return r;
 }
 

@@ -16,12 +16,6 @@ struct cli_command {
 extern const struct cli_command cli_run, cli_resume, cli_verify, cli_jobs, cli_clean, cli_simulate, cli_check,
 	cli_plan, cli_nodes, cli_keygen;
 
-/* What run, check and plan share. */
-struct cli_graph {
-	struct load load;
-	bool stdin_kept; /* of an earlier run: not read again */
-};
-
 #define CLI_GRAPH_OPTIONS                                                                                    \
 	{"param", 'p', "NAME=VALUE", "sets a parameter of the graph; may be repeated"},                      \
 	{                                                                                                    \
@@ -30,11 +24,10 @@ struct cli_graph {
 #define CLI_GRAPH_OPTION_COUNT 2
 
 /* Takes option 0 or 1 of CLI_GRAPH_OPTIONS. */
-int cli_graph_option(struct cli_graph *g, size_t option, const char *value);
+int cli_graph_option(struct load *g, size_t option, const char *value);
 /* Loads the graph; the exit code, 0 for success. Errors go to stderr, all of them. read_stdin: an input "-"
  * is read now. */
-int cli_graph_load(struct cli_graph *g, bool read_stdin);
-void cli_graph_fini(struct cli_graph *g);
+int cli_graph_load(struct load *g, bool read_stdin);
 /* The one operand of the command, or a message and NULL. */
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first);
 void cli_print(struct dag_diag *diag);
@@ -44,7 +37,7 @@ void cli_print_plan(const struct graph *graph);
 /* ---- earlier.c: what a job was started with, from its journal ---- */
 
 struct cli_earlier {
-	struct cli_graph graph;
+	struct load graph;
 	struct wire_keys *keys;
 	struct manager_config config;
 };

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static void take_graph(struct cli_graph *g, const struct journal_saved *saved)
+static void take_graph(struct load *g, const struct journal_saved *saved)
 {
-	g->load.path = journal_meta(saved, "path");
+	g->path = journal_meta(saved, "path");
 	for (size_t i = 0; i < saved->meta_count; i++) {
 		const struct graph_pair *m = &saved->meta[i];
 
@@ -18,10 +18,8 @@ static void take_graph(struct cli_graph *g, const struct journal_saved *saved)
 		else if (!strncmp(m->name, "plugin-path ", 12))
 			cli_graph_option(g, 1, m->value);
 	}
-	if (journal_meta(saved, "stdin")) {
-		g->load.stdin_path = base_strdup(journal_meta(saved, "stdin"));
-		g->stdin_kept = true;
-	}
+	if (journal_meta(saved, "stdin"))
+		g->stdin_path = base_strdup(journal_meta(saved, "stdin"));
 }
 
 int cli_journal_load(const char *id, struct journal_saved *saved, int *ret_lock)
@@ -55,7 +53,7 @@ int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal
 		return EXIT_INVALID;
 	}
 	take_graph(&e->graph, saved);
-	if (!e->graph.load.path) {
+	if (!e->graph.path) {
 		fprintf(stderr, "dagrun: the journal of job %s does not say where its graph is\n", id);
 		return EXIT_INVALID;
 	}
@@ -67,13 +65,13 @@ int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal
 	}
 	e->config.keys = e->keys;
 	e->config.slots = slots ? (uint32_t)strtoul(slots, NULL, 10) : 0;
-	e->config.graph = e->graph.load.graph;
-	e->config.host_program = e->graph.load.host_program;
+	e->config.graph = e->graph.graph;
+	e->config.host_program = e->graph.host_program;
 	return r;
 }
 
 void cli_earlier_fini(struct cli_earlier *e)
 {
 	keys_destroy(&e->keys);
-	cli_graph_fini(&e->graph);
+	load_fini(&e->graph);
 }

@@ -13,20 +13,20 @@ void cli_print(struct dag_diag *diag)
 	os_tell(diag, "dagrun", NULL, NULL);
 }
 
-int cli_graph_option(struct cli_graph *g, size_t option, const char *value)
+int cli_graph_option(struct load *g, size_t option, const char *value)
 {
 	if (option == 1) {
-		*DAG_APPEND(g->load.plugin_paths, g->load.plugin_path_count, g->load.plugin_path_cap) = value;
+		*DAG_APPEND(g->plugin_paths, g->plugin_path_count, g->plugin_path_cap) = value;
 		return 0;
 	}
-	if (load_param(&g->load, value) == 0)
+	if (load_param(g, value) == 0)
 		return 0;
 	fprintf(stderr, "dagrun: -p %s: write -p NAME=VALUE\n", value);
 	return DAG_EINVAL;
 }
 
 /* stdin is read once, to its end, into a file without a name that this process holds open. */
-static int keep_stdin(struct cli_graph *g)
+static int keep_stdin(struct load *g)
 {
 	char *state = os_state_folder(), *path;
 	char buf[65536];
@@ -38,7 +38,7 @@ static int keep_stdin(struct cli_graph *g)
 	path = base_format("%s/stdin-XXXXXX", state);
 	free(state);
 	fd = mkstemp(path);
-	g->load.stdin_path = path;
+	g->stdin_path = path;
 	while (fd >= 0 && (n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
 		for (ssize_t at = 0; at < n;) {
 			ssize_t w = write(fd, buf + at, (size_t)(n - at));
@@ -64,28 +64,21 @@ static bool reads_stdin(const struct graph *graph)
 	return false;
 }
 
-int cli_graph_load(struct cli_graph *g, bool read_stdin)
+int cli_graph_load(struct load *g, bool read_stdin)
 {
 	struct dag_diag diag = {0};
-	int r = load_graph(&g->load, &diag);
+	int r = load_graph(g, &diag);
 
 	/* Only a graph that is right is worth reading stdin for; then its splits are known. */
-	if (r == 0 && read_stdin && reads_stdin(g->load.graph)) {
-		r = g->stdin_kept ? 0 : keep_stdin(g);
+	if (r == 0 && read_stdin && reads_stdin(g->graph)) {
+		r = keep_stdin(g);
 		if (r == 0)
-			r = load_graph(&g->load, &diag);
+			r = load_graph(g, &diag);
 	}
 	if (r == 0)
-		r = manager_check_outputs(g->load.graph, &diag);
+		r = manager_check_outputs(g->graph, &diag);
 	cli_print(&diag);
 	return r < 0 ? EXIT_INVALID : 0;
-}
-
-void cli_graph_fini(struct cli_graph *g)
-{
-	if (g->load.stdin_path)
-		unlink(g->load.stdin_path);
-	load_fini(&g->load);
 }
 
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first)

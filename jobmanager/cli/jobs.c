@@ -185,10 +185,10 @@ static int show_job(const struct job_info *job)
 	if (r == 0) {
 		const char *last = journal_last(&saved);
 
-		printf("job %s of '%s': %s%s%s, in epoch %u\n", job->id, earlier.graph.load.graph->name,
+		printf("job %s of '%s': %s%s%s, in epoch %u\n", job->id, earlier.graph.graph->name,
 			state_names[job->state], job->state == JOB_FAILED ? ": " : "",
 			job->state == JOB_FAILED ? job_end_text(last) : "", saved.epoch);
-		history_print(earlier.graph.load.graph, &saved);
+		history_print(earlier.graph.graph, &saved);
 	}
 	cli_earlier_fini(&earlier);
 	journal_saved_fini(&saved);

@@ -20,7 +20,7 @@ static const char *const kind_names[] = {"input", "plugin", "program"};
 static const char *const partition_names[] = {"", "hash", "round-robin", "all", "part"};
 
 struct settings {
-	struct cli_graph graph;
+	struct load graph;
 	const char *format;
 	bool help;
 };
@@ -163,22 +163,22 @@ static int run(int argc, char **argv)
 		fprintf(stderr, "dagrun: --format %s: it is text, dot or json\n", s.format);
 		return EXIT_USAGE;
 	}
-	s.graph.load.path = cli_operand(&cli_plan, argc, argv, r);
-	if (!s.graph.load.path)
+	s.graph.path = cli_operand(&cli_plan, argc, argv, r);
+	if (!s.graph.path)
 		return EXIT_USAGE;
 	r = cli_graph_load(&s.graph, false);
 	if (r == 0 && !strcmp(s.format, "text"))
-		cli_print_plan(s.graph.load.graph);
+		cli_print_plan(s.graph.graph);
 	else if (r == 0 && !strcmp(s.format, "json"))
-		print_json(s.graph.load.graph);
+		print_json(s.graph.graph);
 	else if (r == 0) {
 		struct buffer text = {0};
 
-		graph_write_dot(s.graph.load.graph, &text);
+		graph_write_dot(s.graph.graph, &text);
 		fwrite(text.data, 1, text.len, stdout);
 		buffer_fini(&text);
 	}
-	cli_graph_fini(&s.graph);
+	load_fini(&s.graph);
 	return r;
 }
 

@@ -40,6 +40,9 @@ static int run_job(const struct settings *s, const char *id, const struct journa
 	earlier.config.quiet = s->quiet;
 	if (r == 0)
 		r = manager_run(&earlier.config);
+	if (r == MANAGER_DONE &&
+		earlier.graph.stdin_path) /* else it may be resumed again; `clean` removes it */
+		unlink(earlier.graph.stdin_path);
 	cli_earlier_fini(&earlier);
 	return r;
 }

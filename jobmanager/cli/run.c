@@ -22,7 +22,7 @@ static const struct option_spec options[] = {
 };
 
 struct settings {
-	struct cli_graph graph;
+	struct load graph;
 	struct manager_config config;
 	const char *keys;
 	bool dry_run, help;
@@ -105,19 +105,18 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 /* What `dagrun resume` needs to make the same graph again. */
 static void note_origin(const struct settings *s, struct origin *origin)
 {
-	origin_begin(origin, s->graph.load.path);
-	for (size_t i = 0; i < s->graph.load.param_count; i++) {
-		char *pair =
-			base_format("%s=%s", s->graph.load.params[i].name, s->graph.load.params[i].value);
+	origin_begin(origin, s->graph.path);
+	for (size_t i = 0; i < s->graph.param_count; i++) {
+		char *pair = base_format("%s=%s", s->graph.params[i].name, s->graph.params[i].value);
 
 		origin_add(origin, "param ", i, pair);
 		free(pair);
 	}
-	for (size_t i = 0; i < s->graph.load.plugin_path_count; i++)
-		origin_add(origin, "plugin-path ", i, s->graph.load.plugin_paths[i]);
+	for (size_t i = 0; i < s->graph.plugin_path_count; i++)
+		origin_add(origin, "plugin-path ", i, s->graph.plugin_paths[i]);
 	origin_add(origin, "nameserver", 0, s->config.nameserver);
 	origin_add(origin, "keys", 0, s->keys);
-	origin_add(origin, "stdin", 0, s->graph.load.stdin_path);
+	origin_add(origin, "stdin", 0, s->graph.stdin_path);
 }
 
 /* A job of this graph whose job manager died can go on where it was. */
@@ -129,8 +128,8 @@ static void say_unfinished(const struct settings *s)
 	for (size_t i = 0; i < n; i++) {
 		const char *file = journal_meta(&jobs[i].saved, "file");
 
-		if (jobs[i].state == JOB_UNFINISHED && file && s->graph.load.graph->file &&
-			!strcmp(file, s->graph.load.graph->file))
+		if (jobs[i].state == JOB_UNFINISHED && file && s->graph.graph->file &&
+			!strcmp(file, s->graph.graph->file))
 			fprintf(stderr,
 				"dagrun: job %s of this graph did not end; 'dagrun resume %s' would go on "
 				"with it, "
@@ -145,14 +144,14 @@ static int run_graph(struct settings *s)
 	struct wire_keys *keys = NULL;
 	struct origin origin = {0};
 	struct dag_diag diag = {0};
-	int r = check_open(s->graph.load.graph);
+	int r = check_open(s->graph.graph);
 
 	if (r)
 		return r;
 	if (!s->config.slots)
 		s->config.slots = (uint32_t)os_cores();
 	if (!s->config.nameserver) {
-		r = check_slots(s->graph.load.graph, s->config.slots);
+		r = check_slots(s->graph.graph, s->config.slots);
 		if (r)
 			return r;
 	}
@@ -170,8 +169,8 @@ static int run_graph(struct settings *s)
 	note_origin(s, &origin);
 	s->config.meta = origin.items;
 	s->config.meta_count = origin.count;
-	s->config.graph = s->graph.load.graph;
-	s->config.host_program = s->graph.load.host_program;
+	s->config.graph = s->graph.graph;
+	s->config.host_program = s->graph.host_program;
 	say_unfinished(s);
 	r = manager_run(&s->config);
 	keys_destroy(&keys);
@@ -190,8 +189,8 @@ static int run(int argc, char **argv)
 		options_help("dagrun run", &cli_run.spec);
 		return 0;
 	}
-	s.graph.load.path = cli_operand(&cli_run, argc, argv, r);
-	if (!s.graph.load.path)
+	s.graph.path = cli_operand(&cli_run, argc, argv, r);
+	if (!s.graph.path)
 		return EXIT_USAGE;
 	if (s.config.nameserver && !wire_is_local(s.config.nameserver) && !s.keys) {
 		fprintf(stderr,
@@ -203,10 +202,12 @@ static int run(int argc, char **argv)
 		return 1;
 	r = cli_graph_load(&s.graph, !s.dry_run);
 	if (r == 0 && s.dry_run)
-		cli_print_plan(s.graph.load.graph);
+		cli_print_plan(s.graph.graph);
 	else if (r == 0)
 		r = run_graph(&s);
-	cli_graph_fini(&s.graph);
+	if (s.graph.stdin_path) /* the job has ended, or never began */
+		unlink(s.graph.stdin_path);
+	load_fini(&s.graph);
 	return r;
 }
 

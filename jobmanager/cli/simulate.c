@@ -21,7 +21,7 @@ static const struct option_spec options[] = {
 };
 
 struct settings {
-	struct cli_graph graph;
+	struct load graph;
 	struct sim_options sim;
 	bool help;
 };
@@ -126,8 +126,8 @@ static int run(int argc, char **argv)
 		options_help("dagrun simulate", &cli_simulate.spec);
 		return 0;
 	}
-	s.graph.load.path = cli_operand(&cli_simulate, argc, argv, r);
-	if (!s.graph.load.path)
+	s.graph.path = cli_operand(&cli_simulate, argc, argv, r);
+	if (!s.graph.path)
 		return EXIT_USAGE;
 	if (s.sim.kill >= s.sim.nodes) {
 		fprintf(stderr, "dagrun: --kill %u of %u nodes leaves none\n", s.sim.kill, s.sim.nodes);
@@ -136,10 +136,10 @@ static int run(int argc, char **argv)
 	if (startup("dagrun", 64) < 0)
 		return 1;
 	r = cli_graph_load(&s.graph, false);
-	s.sim.graph = s.graph.load.graph;
+	s.sim.graph = s.graph.graph;
 	if (r == 0)
-		r = simulate(&s.sim, s.graph.load.graph);
-	cli_graph_fini(&s.graph);
+		r = simulate(&s.sim, s.graph.graph);
+	load_fini(&s.graph);
 	return r;
 }
 

@@ -88,7 +88,7 @@ static int verify_job(
 	int r = cli_earlier_load(&earlier, id, saved);
 
 	if (r == 0) {
-		verify_new(&verify, earlier.graph.load.graph, saved);
+		verify_new(&verify, earlier.graph.graph, saved);
 		r = choose(s, verify, names, n);
 	}
 	earlier.config.verify = verify;

@@ -71,6 +71,26 @@ def F12_resume_on_a_cluster_adopts_what_runs(case):
 
 
 @test
+def F12_resume_of_what_came_on_stdin(case):
+    """It is kept while the job may go on, whoever looks at the job, and no longer."""
+    prepare(case)
+    case.write("slow.yaml", case.read("slow.yaml").decode().replace("files: text.txt", 'files: "-"'))
+    p = case.start("sh", "-c", f"exec {program('dagrun')} run -s 2 slow.yaml < text.txt", stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: case.read("ran").count(b"\n") >= 3, "vertices", timeout=30)
+    case.dagrun("resume", job_id(case), rc=3)  # it runs
+    p.kill()
+    p.wait()
+    case.dagrun("jobs", job_id(case))
+    graph = case.read("slow.yaml")
+    case.write("slow.yaml", graph.replace(b"sleep", b"sleep 0; sleep"))
+    case.dagrun("resume", job_id(case), rc=3)
+    case.write("slow.yaml", graph)
+    case.dagrun("resume", job_id(case))
+    check_result(case)
+    check(not glob.glob(os.path.join(case.state, "dagrun/stdin-*")), "what came on stdin is left")
+
+
+@test
 def F12_resume_of_a_gang(case):
     case.write("text.txt", case.shell("seq 300000"))
     case.write("p.yaml", """
