@@ -271,25 +271,18 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 /* What it reads, as the job manager compares it after a restart. */
 uint64_t attempt_inputs(const struct attempt *a)
 {
-	uint32_t some[32] = {0}, *pairs = some;
-	size_t most = 0, n = 0;
+	struct buffer pairs = {0};
 	uint64_t digest;
 
-	for (uint32_t p = 0; p < a->input_count; p++)
-		most += a->inputs[p].count;
-	if (2 * most > DAG_LENGTH(some))
-		pairs = base_alloc(2 * most * sizeof(*pairs));
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		const struct input_port *in = &a->inputs[p];
 
-		for (uint32_t i = 0; in->attempts && i < in->count; i += in->parts, n++) {
-			pairs[2 * n] = in->vertices[i];
-			pairs[2 * n + 1] = in->attempts[i];
-		}
+		for (uint32_t i = 0; in->attempts && i < in->count; i += in->parts)
+			buffer_append(&pairs, (uint32_t[2]){in->vertices[i], in->attempts[i]},
+				2 * sizeof(uint32_t));
 	}
-	digest = hash_pairs(pairs, n);
-	if (pairs != some)
-		free(pairs);
+	digest = hash_pairs((uint32_t *)pairs.data, pairs.len / (2 * sizeof(uint32_t)));
+	buffer_fini(&pairs);
 	return digest;
 }
 

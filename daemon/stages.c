@@ -142,13 +142,13 @@ static void find_kinds(struct job *job)
 	for (uint32_t i = 0; i < job->stage_count; i++) {
 		struct job_stage *s = &job->stages[i];
 
-		s->kind = i;
-		if (s->like != i)
+		if (s->like != i) {
 			s->kind = job->stages[s->like].kind;
-		if (s->like != i || s->spec->kind != GRAPH_PLUGIN)
 			continue;
-		for (k = 0; k < n && !is_same_kind(job->stages[firsts[k]].spec, s->spec); k++)
-			;
+		}
+		k = s->spec->kind == GRAPH_PLUGIN ? 0 : n;
+		while (k < n && !is_same_kind(job->stages[firsts[k]].spec, s->spec))
+			k++;
 		if (k == n)
 			firsts[n++] = i;
 		s->kind = firsts[k];

@@ -5,6 +5,7 @@
  */
 #include "shell.h"
 #include "base/hash.h"
+#include "graph/alike.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -16,7 +17,6 @@
 #define STAGES "stages"
 #define FLOW "edges"
 #define OUTPUTS "outputs"
-#define STAGE_DIGITS 16 /* of each stage's hash */
 
 static void add(struct manager *m, const char *name, const char *value)
 {
@@ -32,15 +32,6 @@ static void add_number(struct manager *m, const char *name, long long value)
 	add(m, name, text);
 }
 
-static void put_pairs(struct buffer *b, const struct graph_pair *pairs, uint32_t n)
-{
-	buffer_put_number(b, n);
-	for (uint32_t i = 0; i < n; i++) {
-		buffer_put_text(b, pairs[i].name);
-		buffer_put_text(b, pairs[i].value);
-	}
-}
-
 static void put_file(const struct manager *m, struct buffer *b, const char *path)
 {
 	for (size_t i = 0; path && i < m->file_count; i++)
@@ -53,23 +44,19 @@ static void put_stage(const struct manager *m, struct buffer *b, const struct gr
 {
 	buffer_put_number(b, s->isolate);
 	buffer_put_number(b, s->in_count);
-	for (uint32_t i = 0; i < s->in_count; i++) {
-		buffer_put_number(b, s->in[i].format.kind);
-		buffer_put_number(b, s->in[i].format.size);
-	}
+	for (uint32_t i = 0; i < s->in_count; i++)
+		graph_put_format(b, s->in[i].format);
 	buffer_put_number(b, s->out_count);
-	for (uint32_t i = 0; i < s->out_count; i++) {
-		buffer_put_number(b, s->out[i].format.kind);
-		buffer_put_number(b, s->out[i].format.size);
-	}
+	for (uint32_t i = 0; i < s->out_count; i++)
+		graph_put_format(b, s->out[i].format);
 	buffer_put_text(b, s->entry);
 	put_file(m, b, s->plugin);
 	buffer_put_number(b, s->argc);
 	for (uint32_t i = 0; i < s->argc; i++)
 		buffer_put_text(b, s->argv[i]);
 	put_file(m, b, s->argc ? s->argv[0] : NULL);
-	put_pairs(b, s->params, s->param_count);
-	put_pairs(b, s->env, s->env_count);
+	graph_put_pairs(b, s->params, s->param_count);
+	graph_put_pairs(b, s->env, s->env_count);
 	for (uint32_t i = 0; i < s->file_count; i++)
 		put_file(m, b, s->files[i]);
 }
@@ -102,21 +89,29 @@ static void put_edge(struct buffer *b, const struct graph_edge *e)
 	}
 }
 
-/* The hash of what is in the buffer, as digits; the buffer is empty again. */
-static void digits_of(struct buffer *b, struct buffer *ret_digits)
+/* The hash of what is in the buffer, which is empty then. */
+static struct dag_hash take_hash(struct buffer *b)
 {
-	uint64_t hash = hash_64(b->len ? b->data : (unsigned char *)"", b->len);
+	struct dag_hash hash = hash_128(b->data ? b->data : (unsigned char *)"", b->len);
 
-	buffer_hex(ret_digits, &hash, sizeof(hash));
 	b->len = 0;
+	return hash;
+}
+
+static void put_digits(struct buffer *digits, struct buffer *b)
+{
+	char hex[HASH_HEX_LEN + 1];
+
+	hash_hex(take_hash(b), hex);
+	buffer_append(digits, hex, HASH_HEX_LEN);
 }
 
 /* A hash of each stage, in their order: of what it is itself, and of what it shares with those that are
  * alike. */
-static void digits_of_stages(struct manager *m, struct buffer *ret_digits)
+static void put_stages(struct manager *m, struct buffer *digits)
 {
 	const struct graph *g = m->graph;
-	uint64_t *shared = base_alloc((g->stage_count + 1) * sizeof(*shared));
+	struct dag_hash *shared = base_alloc((g->stage_count + 1) * sizeof(*shared));
 	struct buffer b = {0};
 
 	for (size_t i = 0; i < g->stage_count; i++) {
@@ -124,18 +119,17 @@ static void digits_of_stages(struct manager *m, struct buffer *ret_digits)
 
 		if (s->like == i && s->kind != GRAPH_INPUT) {
 			put_stage(m, &b, s);
-			shared[i] = hash_64(b.data, b.len);
-			b.len = 0;
+			shared[i] = take_hash(&b);
 		}
 		buffer_put_text(&b, s->name);
 		buffer_put_number(&b, s->kind);
 		buffer_put_number(&b, s->width);
 		buffer_put_number(&b, s->open);
 		buffer_put_number(&b, s->width_by_data ? s->width_per : 0);
-		buffer_put_number(&b, shared[s->like]);
+		buffer_append(&b, &shared[s->like], sizeof(*shared));
 		if (s->kind == GRAPH_INPUT)
 			put_input(&b, s);
-		digits_of(&b, ret_digits);
+		put_digits(digits, &b);
 	}
 	buffer_fini(&b);
 	free(shared);
@@ -153,18 +147,18 @@ static void add_identity(struct manager *m)
 	const struct graph *g = m->graph;
 	struct buffer b = {0}, digits = {0};
 
-	digits_of_stages(m, &digits);
+	put_stages(m, &digits);
 	add_digits(m, STAGES, &digits);
 	for (size_t i = 0; i < g->edge_count; i++)
 		put_edge(&b, g->edges[i]);
-	digits_of(&b, &digits);
+	put_digits(&digits, &b);
 	add_digits(m, FLOW, &digits);
 	for (size_t i = 0; i < g->output_count; i++) {
 		buffer_put_number(&b, g->outputs[i].stage);
 		buffer_put_number(&b, g->outputs[i].port);
 		buffer_put_text(&b, g->outputs[i].path);
 	}
-	digits_of(&b, &digits);
+	put_digits(&digits, &b);
 	add_digits(m, OUTPUTS, &digits);
 	buffer_fini(&digits);
 	buffer_fini(&b);
@@ -207,7 +201,7 @@ static char *find_change(const struct manager *m, const struct journal_saved *sa
 			continue;
 		while (was && was[same] && was[same] == now[same])
 			same++;
-		same /= STAGE_DIGITS;
+		same /= HASH_HEX_LEN;
 		if (strcmp(name, STAGES) || same >= g->stage_count)
 			return base_format("its list of %s", name);
 		return base_format("%s '%s'", g->stages[same]->kind == GRAPH_INPUT ? "input" : "stage",

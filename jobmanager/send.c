@@ -94,19 +94,6 @@ void nodes_flush(struct manager *m)
 	}
 }
 
-/* At most; a number has up to five bytes. */
-static size_t size_of_start(const Dagrun__Start *s)
-{
-	size_t numbers = 9 + s->n_readers;
-
-	for (size_t p = 0; p < s->n_inputs; p++) {
-		if (s->inputs[p]->n_sources)
-			return dagrun__start__get_packed_size(s);
-		numbers += 6 + 3 * s->inputs[p]->n_vertices;
-	}
-	return s->n_skips || s->argument.len ? dagrun__start__get_packed_size(s) : 5 * numbers;
-}
-
 void nodes_send_start(struct manager *m, const struct jm_effect *effect)
 {
 	struct node *node = nodes_find(m, effect->node);
@@ -117,7 +104,7 @@ void nodes_send_start(struct manager *m, const struct jm_effect *effect)
 	flush_attempts(node, &node->kills, DAGRUN__ENVELOPE__BODY_KILL);
 	start = ship_start(m, &node->arena, effect);
 	*DAG_APPEND(node->starts, node->start_count, node->start_cap) = start;
-	node->start_bytes += size_of_start(start);
+	node->start_bytes += starts_size(start);
 	if (node->start_bytes > BATCH_BYTES)
 		flush_starts(node);
 }

@@ -3,7 +3,7 @@
  * Stages whose vertices run alike: the same program or entry with the same words, on ports of the same forms.
  * What is true of each of them is found out, kept and sent once. A stage has a key, all of that in a row.
  */
-#include "base/buffer.h"
+#include "alike.h"
 #include "finish.h"
 
 struct alike {
@@ -12,7 +12,7 @@ struct alike {
 	unsigned char key[];
 };
 
-static void put_pairs(struct buffer *b, const struct graph_pair *pairs, uint32_t n)
+void graph_put_pairs(struct buffer *b, const struct graph_pair *pairs, uint32_t n)
 {
 	buffer_put_number(b, n);
 	for (uint32_t i = 0; i < n; i++) {
@@ -28,7 +28,7 @@ static void put_texts(struct buffer *b, const char *const *texts, uint32_t n)
 		buffer_put_text(b, texts[i]);
 }
 
-static void put_format(struct buffer *b, struct graph_format format)
+void graph_put_format(struct buffer *b, struct graph_format format)
 {
 	buffer_put_number(b, format.kind);
 	buffer_put_number(b, format.size);
@@ -38,12 +38,12 @@ static void put_ports(struct buffer *b, const struct graph_stage *s)
 {
 	buffer_put_number(b, s->in_count);
 	for (uint32_t i = 0; i < s->in_count; i++) {
-		put_format(b, s->in[i].format);
+		graph_put_format(b, s->in[i].format);
 		buffer_put_number(b, s->in[i].edge != GRAPH_NONE);
 	}
 	buffer_put_number(b, s->out_count);
 	for (uint32_t i = 0; i < s->out_count; i++) {
-		put_format(b, s->out[i].format);
+		graph_put_format(b, s->out[i].format);
 		buffer_put_number(b, s->open ? s->out[i].stream : 0);
 	}
 	buffer_put_number(b, s->stream_count);
@@ -69,9 +69,9 @@ static void put_stage(struct buffer *b, const struct graph_stage *s)
 	buffer_put_text(b, s->plugin);
 	buffer_put_text(b, s->entry);
 	buffer_put_number(b, s->order_blind);
-	put_pairs(b, s->params, s->param_count);
+	graph_put_pairs(b, s->params, s->param_count);
 	put_texts(b, s->argv, s->argc);
-	put_pairs(b, s->env, s->env_count);
+	graph_put_pairs(b, s->env, s->env_count);
 	put_texts(b, s->files, s->file_count);
 	buffer_put_number(b, s->isolate);
 	buffer_put_number(b, (uint64_t)s->timeout);

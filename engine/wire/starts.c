@@ -2,6 +2,9 @@
 /* Columns of all starts, of all their ports, of all producers that those read, and of all streams. */
 #include "starts.h"
 
+enum { START_COLUMNS = 9, PORT_COLUMNS = 6, PRODUCER_COLUMNS = 3 };
+#define NUMBER_MAX 5 /* bytes of a number on the wire */
+
 static bool is_plain(const Dagrun__Start *s)
 {
 	for (size_t p = 0; p < s->n_inputs; p++) {
@@ -11,6 +14,17 @@ static bool is_plain(const Dagrun__Start *s)
 			return false;
 	}
 	return !s->n_skips && !s->argument.len;
+}
+
+size_t starts_size(const Dagrun__Start *s)
+{
+	size_t numbers = START_COLUMNS + s->n_readers;
+
+	if (!is_plain(s))
+		return dagrun__start__get_packed_size(s);
+	for (size_t p = 0; p < s->n_inputs; p++)
+		numbers += PORT_COLUMNS + PRODUCER_COLUMNS * s->inputs[p]->n_vertices;
+	return numbers * NUMBER_MAX;
 }
 
 /* ---- into columns ---- */
@@ -46,8 +60,9 @@ static uint32_t *column(uint32_t **memory, size_t n)
 static Dagrun__Starts *new_columns(struct arena *arena, struct counts c)
 {
 	Dagrun__Starts *m = arena_alloc(arena, sizeof(*m));
-	uint32_t *memory = arena_alloc(
-		arena, (9 * c.starts + 6 * c.ports + 3 * c.producers + c.streams) * sizeof(*memory));
+	uint32_t *memory = arena_alloc(arena, (START_COLUMNS * c.starts + PORT_COLUMNS * c.ports +
+						      PRODUCER_COLUMNS * c.producers + c.streams) *
+						      sizeof(*memory));
 
 	dagrun__starts__init(m);
 	m->stages = column(&memory, c.starts);

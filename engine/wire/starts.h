@@ -9,6 +9,8 @@
 #include "base/arena.h"
 #include "dagrun.pb-c.h"
 
+/* Bytes of a start in a batch, at most. */
+size_t starts_size(const Dagrun__Start *start);
 /* What it puts into the batch lies in the arena or is the starts' own. */
 void starts_pack(Dagrun__StartBatch *batch, Dagrun__Start **starts, size_t n, struct arena *arena);
 /* All starts of a batch in their order; they lie in the arena and point into the batch. DAG_EPROTO where the

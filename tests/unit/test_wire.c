@@ -94,12 +94,16 @@ static void assert_same(const Dagrun__Start *a, const Dagrun__Start *b)
 /* As it comes out of a message. */
 static Dagrun__StartBatch *send_batch(Dagrun__Start **starts, size_t n, struct arena *arena)
 {
+	enum { HEADS = 256 }; /* bytes of the columns' own, and of what is whole */
 	Dagrun__StartBatch batch = DAGRUN__START_BATCH__INIT, *got;
+	size_t len, most = HEADS;
 	unsigned char *bytes;
-	size_t len;
 
+	for (size_t i = 0; i < n; i++)
+		most += starts_size(starts[i]);
 	starts_pack(&batch, starts, n, arena);
 	len = dagrun__start_batch__get_packed_size(&batch);
+	assert_true(len <= most);
 	bytes = base_alloc(len + 1);
 	dagrun__start_batch__pack(&batch, bytes);
 	got = dagrun__start_batch__unpack(NULL, len, bytes);
