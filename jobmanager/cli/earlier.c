@@ -57,6 +57,13 @@ int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal
 		fprintf(stderr, "dagrun: the journal of job %s does not say where its graph is\n", id);
 		return EXIT_INVALID;
 	}
+	if (e->graph.stdin_path && access(e->graph.stdin_path, R_OK) < 0) {
+		fprintf(stderr,
+			"dagrun: job %s read its input from stdin, which was kept only until the job was "
+			"done; run the graph anew\n",
+			id);
+		return EXIT_INVALID;
+	}
 	r = cli_graph_load(&e->graph, true);
 	e->config.nameserver = journal_meta(saved, "nameserver");
 	if (r == 0 && journal_meta(saved, "keys")) {

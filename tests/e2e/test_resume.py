@@ -88,6 +88,8 @@ def F12_resume_of_what_came_on_stdin(case):
     case.dagrun("resume", job_id(case))
     check_result(case)
     check(not glob.glob(os.path.join(case.state, "dagrun/stdin-*")), "what came on stdin is left")
+    r = case.dagrun("verify", job_id(case), rc=3)
+    check(b"read its input from stdin, which was kept only until the job was done" in r.stderr, r.stderr)
 
 
 @test
