@@ -13,6 +13,8 @@ if [ -n "$missing" ]; then
 	$sudo apt-get update -qq >&2 && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 ||
 		{ echo "cannot install:$missing" >&2; exit 1; }
 fi
+# What is there now, a build made without it did not find.
+[ -z "$missing" ] || [ ! -d build ] || meson setup --reconfigure build >build.log 2>&1 || { cat build.log >&2; exit 1; }
 [ -d build ] || meson setup build >build.log 2>&1 || { cat build.log >&2; rm -rf build; exit 1; }
 ninja -C build >build.log 2>&1 || { cat build.log >&2; exit 1; }
 rm -f build.log

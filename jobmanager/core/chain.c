@@ -4,11 +4,14 @@
  * host runs them in turn, and nobody waits for a round trip between them. Each has its own attempt, output
  * and commit. One that is chained becomes like any other when its producer is committed; where that fails or
  * is made anew, those behind it wait again, uncharged.
+ *
+ * A chain goes out in pieces. Where nobody else waits for the node, the next piece is started when the one
+ * before the last has ended, so that the host need not wait for us either.
  */
 #include "state.h"
 #include "graph/edge.h"
 
-#define CHAIN_MAX 64 /* vertices that are started together */
+#define CHAIN_PIECE 128 /* vertices that are started together */
 
 static bool may_lead(const struct jm *jm, uint32_t vertex)
 {
@@ -53,17 +56,46 @@ static uint32_t find_follower(const struct jm *jm, uint32_t vertex)
 	return GRAPH_NONE;
 }
 
+void chain_set(struct jm *jm, uint32_t vertex, bool chained)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	uint32_t shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+
+	if (v->chained == chained)
+		return;
+	v->chained = chained;
+	jm->nodes[v->node].chained += chained ? shares : -shares;
+}
+
 void chain_start(struct jm *jm, uint32_t vertex)
 {
-	uint32_t node = jm->vertices[vertex].node;
+	uint32_t first = vertex, node = jm->vertices[vertex].node;
 
-	for (uint32_t i = 1; i < CHAIN_MAX && may_lead(jm, vertex); i++) {
-		vertex = find_follower(jm, vertex);
-		if (vertex == GRAPH_NONE)
-			return;
-		jm->vertices[vertex].chained = true;
-		start_single(jm, vertex, node);
+	for (uint32_t i = 0; i < CHAIN_PIECE && may_lead(jm, vertex); i++) {
+		uint32_t next = find_follower(jm, vertex);
+
+		if (next == GRAPH_NONE)
+			break;
+		start_single(jm, next, node);
+		chain_set(jm, next, true);
+		vertex = next;
 	}
+	jm->vertices[first].piece_end = vertex + 1;
+}
+
+/* All that was started on the node runs at once, and nothing else could. */
+static bool runs_at_once(const struct jm *jm, const struct jm_node *node)
+{
+	return !jm->ready_count && node->used - node->chained <= node->granted;
+}
+
+void chain_committed(struct jm *jm, uint32_t vertex)
+{
+	uint32_t end = jm->vertices[vertex].piece_end;
+
+	if (end && jm->vertices[end - 1].state == JM_RUNNING && !jm->ended &&
+		runs_at_once(jm, &jm->nodes[jm->vertices[end - 1].node]))
+		chain_start(jm, end - 1);
 }
 
 static void reset_chained(struct jm *jm, uint32_t consumer, void *ctx)

@@ -57,10 +57,14 @@ static void check_nodes(const struct jm *jm)
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
 		if (jm->vertices[v].state == JM_RUNNING)
 			add_load(jm, nodes, jm->vertices[v].node, v);
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		if (jm->vertices[v].chained)
+			nodes[jm->vertices[v].node].chained += gang_shares_of(jm, jm->graph->gang_of[v], v);
 	for (size_t i = 0; i < jm->copy_count; i++)
 		add_load(jm, nodes, jm->copies[i].node, jm->copies[i].vertex);
 	for (uint32_t n = 0; n < jm->node_count; n++)
 		DAG_ASSERT(nodes[n].used == jm->nodes[n].used && nodes[n].running == jm->nodes[n].running &&
+			   nodes[n].chained == jm->nodes[n].chained &&
 			   nodes[n].memory_used == jm->nodes[n].memory_used);
 	for (uint32_t n = 0; n < jm->node_count; n++) {
 		const struct jm_node *x = &jm->nodes[n];

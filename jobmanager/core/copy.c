@@ -27,16 +27,22 @@ static dag_instant bucket_time(uint32_t bucket)
 
 void copies_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns)
 {
-	jm->stages[jm->graph->vertex_stage[vertex]].times[bucket_of(run_ns)]++;
+	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
+
+	if (s->width < 2)
+		return; /* it has no siblings */
+	if (!s->times)
+		s->times = base_alloc(JM_TIMES * sizeof(*s->times));
+	s->times[bucket_of(run_ns)]++;
 }
 
 static dag_instant median_time(const struct jm_stage *s)
 {
 	uint32_t n = 0, seen = 0, bucket = 0;
 
-	for (uint32_t i = 0; i < JM_TIMES; i++)
+	for (uint32_t i = 0; i < JM_TIMES && s->times; i++)
 		n += s->times[i];
-	while (bucket + 1 < JM_TIMES && (seen += s->times[bucket]) * 2 < n)
+	while (n && bucket + 1 < JM_TIMES && (seen += s->times[bucket]) * 2 < n)
 		bucket++;
 	return bucket_time(bucket);
 }

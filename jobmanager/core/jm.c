@@ -208,6 +208,8 @@ void jm_destroy(struct jm **jmp)
 	free(jm->gangs);
 	refine_fini(jm);
 	free(jm->edges);
+	for (size_t i = 0; i < jm->graph->stage_count; i++)
+		free(jm->stages[i].times);
 	free(jm->stages);
 	free(jm->kinds);
 	free(jm->outputs);

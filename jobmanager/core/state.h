@@ -48,6 +48,7 @@ struct jm_vertex {
 	uint8_t copies;        /* that were started */
 	bool copied;           /* has a second copy running: in jm.copies */
 	bool chained;          /* RUNNING behind its producer, which runs on the same node: chain.c */
+	uint32_t piece_end;    /* RUNNING: + 1, the last vertex of the piece of a chain behind it; 0: none */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
 	uint32_t last_failure; /* position + 1 in jm.failures */
 };
@@ -102,6 +103,7 @@ struct jm_node {
 	uint32_t total;        /* shares that the node has */
 	uint32_t granted;      /* shares that the job may use */
 	uint32_t used;         /* shares of gangs that run there, ahead ones too */
+	uint32_t chained;      /* of those, shares of vertices that run behind another */
 	uint32_t running;      /* vertices */
 	uint32_t gangs;        /* shares in use that are of no use in parts */
 	uint32_t want, least;  /* told */
@@ -161,8 +163,8 @@ struct jm_stage {
 	uint32_t added;                /* vertices of an open stage */
 	struct jm_argument *arguments; /* of each */
 	uint32_t ahead;                /* vertices that are started ahead for each that runs */
-	uint32_t kind;            /* stages of one plugin's entry: what is guessed before own vertices ran */
-	uint32_t times[JM_TIMES]; /* of committed attempts by their run time: bucket_of in copy.c */
+	uint32_t kind;   /* stages of one plugin's entry: what is guessed before own vertices ran */
+	uint32_t *times; /* JM_TIMES, of committed attempts by their run time: bucket_of in copy.c */
 };
 
 /* Stages that run the same entry, and so probably take about as long. */
@@ -401,8 +403,12 @@ void copy_promote(struct jm *jm, uint32_t vertex);
 void copies_start(struct jm *jm);
 
 /* ---- chain.c ---- */
-/* Starts what follows a vertex that was just started, one behind the other. */
+/* Starts what follows a vertex that runs, and behind which nothing was started, one behind the other. */
 void chain_start(struct jm *jm, uint32_t vertex);
+/* A vertex was committed: what was started behind it may be prolonged. */
+void chain_committed(struct jm *jm, uint32_t vertex);
+/* The running vertex is behind its producer, or is not any more. */
+void chain_set(struct jm *jm, uint32_t vertex, bool chained);
 /* What was started behind the vertex waits again: its data will not be what was promised. */
 void chain_reset(struct jm *jm, uint32_t vertex);
 

@@ -140,7 +140,7 @@ static void tell_consumers(struct jm *jm, const struct graph_edge *e, uint32_t p
 
 		jm->vertices[consumer].missing += done ? -1 : 1;
 		if (!jm->vertices[consumer].missing)
-			jm->vertices[consumer].chained = false;
+			chain_set(jm, consumer, false);
 		if (done)
 			gang_try_ready(jm, jm->graph->gang_of[consumer]);
 		else
@@ -234,6 +234,7 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	count_for_consumers(jm, vertex, true);
 	if (differs && !jm->replaying) /* then facts say what came of it */
 		on_differs(jm, vertex);
+	chain_committed(jm, vertex);
 }
 
 void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
@@ -258,7 +259,7 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 			node_release(jm, vertex);
 			chain_reset(jm, vertex);
 		}
-		v->chained = false;
+		chain_set(jm, vertex, false);
 		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && kill)
 			jm_kill(jm, v->node, vertex, v->attempt);
 		v->fenced = v->highest;

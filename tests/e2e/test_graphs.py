@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -612,27 +613,43 @@ outputs: {b: {file: "-"}}
 
 @test
 def chains_of_short_vertices(case):
-    want = chains(case, 500, 3, 0, retries=50)
-    r = case.dagrun("run", "-P", os.path.join(BUILD, "bench"), "chain.yaml")
-    check(case.read("sums") == want, "the sums differ")
-    check(b"1500 vertices, 1500 attempts" in r.stderr, r.stderr)
+    """Three that take turns, and one alone, which goes on before it has ended."""
+    for depth, width in ((500, 3), (1500, 1)):
+        want = chains(case, depth, width, 0, retries=50)
+        r = case.dagrun("run", "-P", os.path.join(BUILD, "bench"), "chain.yaml")
+        check(case.read("sums") == want, "the sums differ")
+        check(b"1500 vertices, 1500 attempts" in r.stderr, r.stderr)
 
 
 @test
 def chains_whose_hosts_are_killed(case):
-    want = chains(case, 400, 8, 500000, retries=50)
-    p = case.start(program("dagrun"), "run", "-P", os.path.join(BUILD, "bench"), "--slots", "2", "chain.yaml")
-    killed = 0
-    while p.poll() is None:
-        time.sleep(0.15)
-        hosts = case.hosts()
-        if hosts and killed < 4:
-            os.kill(hosts[-1], signal.SIGKILL)
-            killed += 1
-    _, err = p.communicate()
-    check(p.returncode == 0 and killed >= 2, err.decode()[-2000:])
-    check(case.read("sums") == want, "the sums differ")
-    check(b"killed by signal 9" in err, err)
+    for depth, width in ((400, 8), (2000, 1)):
+        want = chains(case, depth, width, 500000, retries=50)
+        p = case.start(program("dagrun"), "run", "-P", os.path.join(BUILD, "bench"), "--slots", "2", "chain.yaml")
+        killed = 0
+        while p.poll() is None:
+            time.sleep(0.15)
+            hosts = case.hosts()
+            if hosts and killed < 4:
+                os.kill(hosts[killed % len(hosts)], signal.SIGKILL)
+                killed += 1
+        _, err = p.communicate()
+        check(p.returncode == 0 and killed >= 2, err.decode()[-2000:])
+        check(case.read("sums") == want, "the sums differ")
+        check(b"killed by signal 9" in err, err)
+
+
+@test
+def who_waits_sleeps(case):
+    """Host and daemon look for each other's next word for some microseconds only."""
+    case.write("g.yaml", "stages: {a: {sh: 'for i in 1 2 3 4 5 6 7 8; do echo; sleep 0.25; done'}, b: {sh: 'wc -l'}}\n"
+               "flow: [{from: a, to: b, pattern: '>=', channel: pipe}]\noutputs: {b: {file: '-'}}\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    r = case.dagrun("run", "g.yaml")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    check(r.stdout == b"8\n", r.stdout)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    check(used < 0.7 * SLOW, f"{used:.2f} s of CPU for 2 s of sleep")
 
 
 if __name__ == "__main__":

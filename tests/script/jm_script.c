@@ -2,7 +2,7 @@
 /*
  * Runs scripts over the scheduler's core: a file of commands, each followed by the full trace of its effects,
  * indented. The trace that the core gives now must be the one in the file; --rewrite puts the new one there
- * instead.
+ * instead. Arguments are scripts, and folders of them.
  *
  *   input NAME WIDTH
  *   stage NAME WIDTH [retries=N] [label=K=V] [cpus=SHARES] [memory=BYTES] [entry=NAME] [deterministic=W]
@@ -38,6 +38,7 @@
 #include "base/hash.h"
 #include "jobmanager/core/jm.h"
 
+#include <glob.h>
 #include <stdio.h>
 
 struct script {
@@ -520,35 +521,52 @@ static void print_first_difference(const char *want, const char *got)
 		(int)strcspn(want, "\n"), want, (int)strcspn(got, "\n"), got);
 }
 
+/* True where the trace is the one in the file, or is now. */
+static bool check_script(const char *path, bool rewrite)
+{
+	char *text = read_file(path), *want = base_strdup(text);
+	struct buffer out = {0};
+	bool same;
+
+	run_script(path, text, &out);
+	buffer_append(&out, "", 1);
+	same = !strcmp(want, (char *)out.data);
+	if (!same && rewrite) {
+		FILE *f = fopen(path, "w");
+
+		if (f)
+			fputs((char *)out.data, f);
+		same = f && fclose(f) == 0;
+	}
+	if (!same)
+		print_first_difference(want, (char *)out.data);
+	buffer_fini(&out);
+	free(want);
+	free(text);
+	return same;
+}
+
 int main(int argc, char **argv)
 {
 	bool rewrite = argc > 1 && !strcmp(argv[1], "--rewrite");
-	int failed = 0, first = rewrite ? 2 : 1;
+	int failed = 0;
+	glob_t scripts = {0};
 
-	printf("1..%d\n", argc - first);
-	for (int i = first; i < argc; i++) {
-		char *text = read_file(argv[i]), *want = base_strdup(text);
-		const char *slash = strrchr(argv[i], '/');
-		struct buffer out = {0};
-		bool same;
+	for (int i = rewrite ? 2 : 1; i < argc; i++) {
+		char *all = base_format("%s/*.txt", argv[i]);
 
-		run_script(argv[i], text, &out);
-		buffer_append(&out, "", 1);
-		same = !strcmp(want, (char *)out.data);
-		if (!same && rewrite) {
-			FILE *f = fopen(argv[i], "w");
-
-			if (f)
-				fputs((char *)out.data, f);
-			same = f && fclose(f) == 0;
-		}
-		printf("%s %d - %s\n", same ? "ok" : "not ok", i - first + 1, slash ? slash + 1 : argv[i]);
-		if (!same)
-			print_first_difference(want, (char *)out.data);
-		failed += !same;
-		buffer_fini(&out);
-		free(want);
-		free(text);
+		if (glob(all, scripts.gl_pathc ? GLOB_APPEND : 0, NULL, &scripts) != 0)
+			glob(argv[i], GLOB_NOCHECK | (scripts.gl_pathc ? GLOB_APPEND : 0), NULL, &scripts);
+		free(all);
 	}
+	printf("1..%zu\n", scripts.gl_pathc);
+	for (size_t i = 0; i < scripts.gl_pathc; i++) {
+		bool ok = check_script(scripts.gl_pathv[i], rewrite);
+
+		printf("%s %zu - %s\n", ok ? "ok" : "not ok", i + 1, basename(scripts.gl_pathv[i]));
+		failed += !ok;
+	}
+	failed += !scripts.gl_pathc;
+	globfree(&scripts);
 	return failed > 0;
 }
