@@ -58,7 +58,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	close(host->bell);
 	munmap(host->status, sizeof(*host->status));
 	excerpt_fini(&host->errors);
-	free(host->tasks);
+	free(host->task_room);
 	free(host->grants);
 	free(host->packet);
 	free(host->inbox);
@@ -220,6 +220,7 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 	if (host->status == MAP_FAILED)
 		goto out;
 	atomic_store(&host->status->slot_free, d->slot_free);
+	atomic_store(&host->status->core_free, d->core_free);
 	fcntl(socks[0], F_SETFL, O_NONBLOCK);
 	fcntl(errs[0], F_SETFL, O_NONBLOCK);
 	r = spawn_process(&(struct spawn){.path = d->host_program,

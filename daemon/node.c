@@ -297,18 +297,41 @@ static void watch_ends(struct daemon *d)
 		uv_timer_stop(&d->look);
 }
 
-static void tell_slot_free(struct daemon *d)
+static bool is_slot_free(struct daemon *d)
 {
 	uint32_t running = 0;
 	struct job *job, *next;
-	bool is_free;
 
 	HASH_ITER(hh, d->jobs, job, next)
 		running += job->running;
-	is_free = running < d->slots * GRAPH_CPU_SHARES;
-	for (struct host *h = is_free == d->slot_free ? NULL : d->hosts; h; h = h->next)
-		atomic_store(&h->status->slot_free, is_free);
-	d->slot_free = is_free;
+	return running < d->slots * GRAPH_CPU_SHARES;
+}
+
+/* Threads that use a core now: ours, those that carry what we say to others, and what hosts run. */
+static bool is_core_free(const struct daemon *d)
+{
+	uint32_t busy = d->embedded ? 1 : 2;
+
+	for (const struct host *h = d->hosts; h && busy <= d->cores; h = h->next)
+		for (size_t i = 0; i < h->task_count && !h->tasks[i]->ahead; i++)
+			busy += h->job->stages[h->tasks[i]->stage].spec->kind == GRAPH_PROGRAM ? 2 : 1;
+	return busy <= d->cores;
+}
+
+static void tell_hosts_what_is_free(struct daemon *d)
+{
+	bool slot = is_slot_free(d), core = is_core_free(d);
+
+	for (struct host *h = slot == d->slot_free && core == d->core_free ? NULL : d->hosts; h;
+		h = h->next) {
+		atomic_store(&h->status->slot_free, slot);
+		atomic_store(&h->status->core_free, core);
+	}
+	d->slot_free = slot;
+	d->core_free = core;
+	if (core && d->spoken)
+		wire_loop_linger(d->wire, os_now() + HOST_LINGER);
+	d->spoken = false;
 }
 
 /* Before the loop sleeps: everything that came of this round goes out together. */
@@ -325,7 +348,7 @@ static void on_flush(uv_prepare_t *flush)
 		job_flush(job);
 	for (struct host *h = d->hosts; h; h = h->next)
 		talk_flush(h);
-	tell_slot_free(d);
+	tell_hosts_what_is_free(d);
 	watch_ends(d);
 	if (d->ended_jobs)
 		free_ended_jobs(d);
@@ -424,6 +447,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->rack = base_strdup(c->rack ? c->rack : "");
 	d->host_program = base_strdup(c->host_program);
 	d->slots = c->slots;
+	d->cores = (uint32_t)os_cores();
 	d->memory = c->memory;
 	d->embedded = c->embedded;
 	d->nameserver = c->nameserver ? base_strdup(c->nameserver) : NULL;

@@ -74,7 +74,9 @@ struct daemon {
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	uint32_t scratch_count; /* folders that were given to jobs, each its own */
 	struct host *hosts;
-	bool slot_free;              /* as hosts were told */
+	bool slot_free, core_free; /* as hosts were told */
+	bool spoken;               /* to a host or by one, in this round of the loop */
+	uint32_t cores;
 	uint16_t bound[CPU_SETSIZE]; /* hosts bound to each CPU */
 	struct cgroup *cgroup;       /* that hosts' groups are in; NULL: none */
 	char **dead_groups;          /* of hosts that are gone */
@@ -385,8 +387,10 @@ struct host {
 	uv_poll_t sock_poll, pid_poll, stderr_poll;
 	int handles;
 	struct host_status *status;
-	struct attempt **tasks;
-	size_t task_count, task_cap;
+	struct attempt **tasks; /* in task_room, from where the first of them lies */
+	size_t task_count;
+	struct attempt **task_room;
+	size_t task_cap;
 	uint32_t last_task;
 	bool isolate, retiring, dead;
 	struct known_segment *known;   /* that the host has mapped to read */

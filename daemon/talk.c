@@ -64,12 +64,30 @@ bool host_has_grant(const struct host *host, uint32_t segment)
 	return false;
 }
 
+static void add_task(struct host *host, struct attempt *a)
+{
+	size_t gone = host->task_room ? (size_t)(host->tasks - host->task_room) : 0;
+
+	if (gone + host->task_count == host->task_cap) {
+		if (gone <= host->task_cap / 2) {
+			host->task_cap = host->task_cap ? 2 * host->task_cap : 16;
+			host->task_room =
+				base_realloc(host->task_room, host->task_cap * sizeof(*host->task_room));
+		}
+		memmove(host->task_room, host->task_room + gone, host->task_count * sizeof(*host->task_room));
+		host->tasks = host->task_room;
+	}
+	host->tasks[host->task_count++] = a;
+}
+
+/* It is mostly the first of them. */
 void host_remove_task(struct host *host, struct attempt *a)
 {
 	for (size_t i = 0; i < host->task_count; i++)
 		if (host->tasks[i] == a) {
-			memmove(host->tasks + i, host->tasks + i + 1,
-				(--host->task_count - i) * sizeof(struct attempt *));
+			memmove(host->tasks + 1, host->tasks, i * sizeof(*host->tasks));
+			host->tasks++;
+			host->task_count--;
 			a->host = NULL;
 			return;
 		}
@@ -126,7 +144,6 @@ static void on_done(
 	ahead_begin_next(host);
 	if (host->retiring && !host->task_count)
 		host_kill(host);
-	job_run(host->job);
 }
 
 static void on_message(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
@@ -169,6 +186,7 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 		break;
 	case HOST_DONE:
 		on_done(host, a, &msg->u.done, tail, tail_len);
+		job_run(host->job);
 		break;
 	}
 }
@@ -178,13 +196,19 @@ static void take_ends(struct host *host, uint64_t received)
 {
 	struct host_ended ended;
 	struct attempt *a;
+	bool any = false;
 
 	while (host_ring_take(host->status, &host->ring_taken, received, &ended)) {
 		a = find_task(host, ended.task);
 		ended.done.error = ended.done.counter_count = 0;
 		if (a)
 			on_done(host, a, &ended.done, NULL, 0);
+		any = any || a;
 	}
+	if (!any)
+		return;
+	host->daemon->spoken = true;
+	job_run(host->job);
 }
 
 void talk_hear_ends(struct host *host)
@@ -206,6 +230,7 @@ void talk_hear(struct host *host)
 			break;
 		if (fd >= 0)
 			close(fd);
+		host->daemon->spoken = true;
 		take_ends(host, host->received++);
 		on_message(host, &msg, tail, tail_len);
 	}
@@ -234,6 +259,7 @@ void host_send_msg(struct host *host, const struct host_msg *msg, const void *ta
 			close(fd);
 		return;
 	}
+	host->daemon->spoken = true;
 	if (!host_packet_add(host->packet, msg, tail, tail_len)) {
 		close_packet(host, -1);
 		host_packet_add(host->packet, msg, tail, tail_len);
@@ -387,7 +413,7 @@ int host_run(struct host *host, struct attempt **attempts, size_t n)
 
 		a->host = host;
 		a->task = ++host->last_task;
-		*DAG_APPEND(host->tasks, host->task_count, host->task_cap) = a;
+		add_task(host, a);
 		send_start(host, a, n);
 	}
 	if (n == 1)

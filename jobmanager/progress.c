@@ -145,9 +145,9 @@ void progress_summary(struct manager *m)
 	}
 	fprintf(stderr,
 		"dagrun: job %s (%s) done: %u stages, %llu vertices, %llu attempts, %s read, %s written, "
-		"%.2f s\n",
+		"%.*f s\n",
 		m->job, m->graph->name, stages, (unsigned long long)vertices, (unsigned long long)attempts,
-		size_format(read, bytes), size_format(outputs_bytes(m), out), seconds);
+		size_format(read, bytes), size_format(outputs_bytes(m), out), seconds < 1 ? 3 : 2, seconds);
 	for (size_t i = 0; i < m->counter_count; i++)
 		fprintf(stderr, "dagrun:   %s: %s: %lld\n", m->graph->stages[m->counters[i].stage]->name,
 			m->counters[i].name, (long long)m->counters[i].value);

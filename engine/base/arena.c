@@ -2,6 +2,8 @@
 /* A list of pages that double in size; the newest is filled from its start. */
 #include "arena.h"
 
+#define PAGE_MAX (1 << 20) /* but for a larger piece */
+
 struct arena_page {
 	struct arena_page *next;
 	size_t used, size;
@@ -15,7 +17,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 	size = (size + 15) & ~(size_t)15;
 	if (!page || page->size - page->used < size) {
-		size_t page_size = page ? DAG_MIN(page->size * 2, (size_t)1 << 20) : 512;
+		size_t page_size = page ? DAG_MIN(page->size * 2, (size_t)PAGE_MAX) : 512;
 
 		page_size = DAG_MAX(page_size, size);
 		page = base_alloc(sizeof(*page) + page_size);
@@ -70,6 +72,10 @@ void arena_reset(struct arena *arena)
 
 	if (!page)
 		return;
+	if (page->size > PAGE_MAX) {
+		arena_fini(arena);
+		return;
+	}
 	arena->pages = page->next;
 	arena_fini(arena);
 	memset(page->data, 0, page->used);

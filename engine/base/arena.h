@@ -15,7 +15,7 @@ char *arena_strndup(struct arena *arena, const char *s, size_t n);
 char *arena_strdup(struct arena *arena, const char *s);
 char *arena_format(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void arena_fini(struct arena *arena);
-/* Empty again, with a page kept. */
+/* Empty again; a page is kept, unless it was made for a piece of more than a MiB. */
 void arena_reset(struct arena *arena);
 
 #endif

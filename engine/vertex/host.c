@@ -234,6 +234,15 @@ static bool socket_readable(struct host *host, int timeout_ms)
 	return fds[0].revents != 0;
 }
 
+/* To sleep and be woken takes longer than most answers do. */
+static void linger(struct host *host)
+{
+	dag_instant until = atomic_load(&host->status->core_free) ? os_now() + HOST_LINGER : 0;
+
+	while (!host_packet_has_more(&host->inbox) && os_now() < until && !socket_readable(host, 0))
+		;
+}
+
 void host_wait(struct host *host)
 {
 	bool alone;
@@ -245,6 +254,8 @@ void host_wait(struct host *host)
 	host->leader = true;
 	alone = host->threads == 1 && !host->piped;
 	pthread_mutex_unlock(&host->lock);
+	if (alone)
+		linger(host);
 	if (alone || host_packet_has_more(&host->inbox) || socket_readable(host, -1))
 		take_message(host);
 	else
@@ -326,9 +337,11 @@ static void open_given(struct dag_vertex *v, const struct host_start *start)
 static struct dag_vertex *take_spare(struct host *host)
 {
 	struct dag_vertex *v = host->spare ? host->spare : base_alloc(sizeof(*v));
+	struct arena arena = v->arena;
 
 	host->spare = NULL;
 	memset(v, 0, sizeof(*v));
+	v->arena = arena;
 	return v;
 }
 
@@ -363,7 +376,7 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 		v->in[p].producers = ports[p].producers;
 		v->in[p].flags = ports[p].flags;
 		v->in[p].format = stage->spec.in[p];
-		v->in[p].channels = base_alloc((ports[p].producers + 1) * sizeof(struct in_channel));
+		v->in[p].channels = arena_alloc(&v->arena, ports[p].producers * sizeof(struct in_channel));
 	}
 	writer_init(v);
 	return v;
@@ -444,6 +457,13 @@ static void *run_task(void *arg)
 	return NULL;
 }
 
+static void free_spare(struct host *host)
+{
+	if (host->spare)
+		arena_fini(&host->spare->arena);
+	free(host->spare);
+}
+
 static void free_task(struct dag_vertex *v)
 {
 	reader_fini(v);
@@ -452,7 +472,8 @@ static void free_task(struct dag_vertex *v)
 	free(v->scratch);
 	free(v->argument);
 	pthread_mutex_destroy(&v->lock);
-	free(v->host->spare);
+	arena_reset(&v->arena);
+	free_spare(v->host);
 	v->host->spare = v;
 }
 

@@ -29,6 +29,8 @@
 #define HOST_TASKS_MAX 64u   /* vertices of one fifo group */
 #define HOST_RING_SIZE 256u
 #define HOST_PIPE_BLOCKS 16u /* that a direct pipe has */
+#define HOST_LINGER                                                                                          \
+	(DAG_MS / 16) /* so long host and daemon look for each other's next word before they sleep */
 
 enum host_msg_kind {
 	/* daemon to host */
@@ -178,7 +180,9 @@ struct host_status {
 	_Atomic uint64_t record;  /* that was read last, counted from 0 within its channel */
 	_Atomic uint32_t reading; /* a record was read at all */
 	_Atomic uint64_t bytes_read, bytes_written;
-	_Atomic uint32_t slot_free; /* said by the daemon: what waits for an end here could begin elsewhere */
+	/* Said by the daemon: what waits for an end here could begin elsewhere; nobody else needs the core,
+	 * so that the host may look for what comes next instead of sleeping. */
+	_Atomic uint32_t slot_free, core_free;
 	/* Low half: the task that the host began last; high half: the last one that the daemon took back. */
 	_Atomic uint64_t claim;
 	/* Of all that was ever written to the ring, and taken from it: the entry i lies at i %

@@ -616,6 +616,5 @@ void reader_fini(struct dag_vertex *v)
 			free(ch->error_text);
 			pipe_fini(ch->pipe);
 		}
-		free(p->channels);
 	}
 }

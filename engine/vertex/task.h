@@ -4,6 +4,7 @@
 /* One attempt while it runs in a host: what `struct dag_vertex` is inside. */
 #include "host.h"
 #include "source.h"
+#include "base/arena.h"
 #include "channel/codec.h"
 
 struct fifo_block {
@@ -120,6 +121,7 @@ struct out_stream {
 
 struct dag_vertex {
 	struct host *host;
+	struct arena arena; /* its ports, streams and parts; used again by the next vertex of the host */
 	const struct host_stage *stage;
 	const char *stage_name;
 	uint32_t task, vertex, index, width, attempt, epoch;

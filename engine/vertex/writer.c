@@ -43,15 +43,15 @@ void writer_init(struct dag_vertex *v)
 	const struct stage_spec *spec = &v->stage->spec;
 
 	v->stream_count = spec->stream_count;
-	v->streams = base_alloc((v->stream_count + 1) * sizeof(*v->streams));
+	v->streams = arena_alloc(&v->arena, v->stream_count * sizeof(*v->streams));
 	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++)
-		v->port_streams[i] = base_alloc((v->stream_count + 1) * sizeof(uint32_t));
+		v->port_streams[i] = arena_alloc(&v->arena, v->stream_count * sizeof(uint32_t));
 	for (uint32_t i = 0; i < v->stream_count; i++) {
 		struct out_stream *s = &v->streams[i];
 		uint32_t port = spec->streams[i].port;
 
 		s->spec = &spec->streams[i];
-		s->parts = base_alloc(s->spec->parts * sizeof(*s->parts));
+		s->parts = arena_alloc(&v->arena, s->spec->parts * sizeof(*s->parts));
 		if (s->spec->codec)
 			s->codec = codec_new(kind_of(s));
 		s->block_size = VERTEX_BUFFER / s->spec->parts;
@@ -566,12 +566,8 @@ void writer_fini(struct dag_vertex *v)
 			free(o->blocks);
 			hash_state_destroy(&o->hash);
 		}
-		free(v->streams[i].parts);
 		codec_destroy(&v->streams[i].codec);
 	}
-	free(v->streams);
-	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++) {
-		free(v->port_streams[i]);
+	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++)
 		buffer_fini(&v->reserved[i]);
-	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One prepare, check and idle handle for all sockets of a loop; one poll handle each. */
 #include "socket.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@ struct wire_loop {
 	struct wire_socket *sockets;
 	int open_handles;
 	bool in_turn;
+	dag_instant linger;
 };
 
 struct wire_socket {
@@ -119,7 +121,9 @@ static void on_prepare(uv_prepare_t *prepare)
 
 	for (struct wire_socket *s = wire->sockets; s && !input; s = s->next)
 		input = has_input(s);
-	if (input)
+	if (wire->linger && os_now() >= wire->linger)
+		wire->linger = 0;
+	if (input || wire->linger)
 		uv_idle_start(&wire->idle, on_idle);
 	else
 		uv_idle_stop(&wire->idle);
@@ -152,6 +156,11 @@ void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop)
 	uv_prepare_start(&wire->prepare, on_prepare);
 	uv_check_start(&wire->check, on_check);
 	*ret_wire = wire;
+}
+
+void wire_loop_linger(struct wire_loop *wire, dag_instant until)
+{
+	wire->linger = until;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

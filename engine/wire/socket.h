@@ -24,6 +24,9 @@ typedef void wire_lost_fn(void *ctx);
 void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop);
 /* All sockets must have been destroyed. The handles close in the loop's next rounds. */
 void wire_loop_destroy(struct wire_loop **wire);
+/* Until then the loop does not sleep, but looks again and again: to be woken takes longer than what is
+ * expected. */
+void wire_loop_linger(struct wire_loop *wire, dag_instant until);
 
 /* type: ZMQ_ROUTER or ZMQ_DEALER. identity: of a DEALER, NULL for one that ZeroMQ makes up. */
 struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys,
