@@ -22,7 +22,7 @@ def layers(args, depth, width, ns=0, pattern=">="):
     else:
         lines.append("flow:")
         lines += [f"  - {{from: s{i}, to: s{i + 1}, pattern: {of(pattern, i)}}}" for i in range(depth - 1)]
-    return write(args, f"layers-{depth}-{of(width, 0)}-{ns}.yaml", "\n".join(lines) + "\n")
+    return write(args, f"layers-{depth}-{of(width, 0)}-{ns}{'' if pattern == '>=' else '-other'}.yaml", "\n".join(lines) + "\n")
 
 
 def startup(args):
@@ -117,13 +117,26 @@ def first_done(graph):
 
 
 def chain(args):
-    graph = layers(args, 10000, 1)
-    apart = write(args, "apart.yaml", "\n".join(["stages:", *(f"  s{i}: {{plugin: bench, entry: first}}" for i in range(10000))]) + "\n")
-    values = turns(args.rounds, {
-        "a chain": lambda: dagrun(graph) / 1e4 * 1e6,
-        "as many stages, none behind another": lambda: dagrun(apart) / 1e4 * 1e6,
+    """The hops alone are the whole command less one in which the first vertex fails, so that all is told, and nothing runs."""
+    n = 10000
+    graph = layers(args, n, 1)
+    with open(graph) as f:
+        fails = write(args, "fails.yaml", f.read().replace("s0: {plugin: bench, entry: first, width: 1}",
+                                                           "s0: {sh: exit 1, retries: 0, format: {fixed: 8}}"))
+    unfused = layers(args, n, 1, pattern="'>>'")
+    apart = write(args, "apart.yaml", "\n".join(["stages:", *(f"  s{i}: {{plugin: bench, entry: first}}" for i in range(n))]) + "\n")
+    hop = 1e6 / n
+    values = turns(args.rounds * 2, {
+        "a chain, all of the job": lambda: dagrun(graph) * hop,
+        "a chain, its hops alone": lambda: (timed(command(graph)) - timed(command(fails), check=False)) * hop,
+        "not fused (edges `>>`), all of the job": lambda: dagrun(unfused) * hop,
+        "as many stages, none behind another": lambda: dagrun(apart) * hop,
     })
     table("10,000 stages of one vertex of one record each, one after the other", values, "µs a vertex", 1)
+
+
+def command(graph):
+    return [DAGRUN, "run", "-q", "-P", PLUGINS, graph]
 
 
 def layered(args):
