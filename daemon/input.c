@@ -477,10 +477,14 @@ void input_segment_wanted(struct daemon *d, uint64_t bytes)
 {
 	struct spool_segment *segment;
 
-	if (spool_take(d->spool, DAG_MAX(bytes, 4ull << 20), &segment) < 0 || !spool_map(d->spool, segment))
+	if (spool_take(d->spool, DAG_MAX(bytes, 4ull << 20), &segment) < 0) {
 		data_give_segment(d->data, 0, NULL, 0);
-	else
+	} else if (!spool_map(d->spool, segment)) {
+		spool_unref(d->spool, segment);
+		data_give_segment(d->data, 0, NULL, 0);
+	} else {
 		data_give_segment(d->data, segment->id, segment->base, segment->size);
+	}
 }
 
 void input_on_data(struct daemon *d, const struct data_event *event)

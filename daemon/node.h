@@ -33,9 +33,8 @@
 
 #define JOB_LEASE (30 * DAG_SECOND) /* without a word of the job manager: its vertices are stopped */
 #define DATA_KEPT (24 * 3600 * DAG_SECOND)
-#define PIPE_WINDOW (4ull << 20)
-#define FETCH_WINDOW (8ull << 20)
-#define FETCHES 8u /* with such a window; where more are read at a time, each has a smaller one */
+#define FETCH_WINDOW (16ull << 20)
+#define FETCHES 4u /* with such a window; where more are read at a time, each has a smaller one */
 #define STDERR_HEAD 1024u
 #define STDERR_TAIL 4096u
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */

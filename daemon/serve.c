@@ -34,7 +34,7 @@ void serve_init_streams(struct attempt *a, const uint32_t *readers)
 		s->parts = base_alloc(s->part_count * sizeof(*s->parts));
 		for (uint32_t p = 0; p < s->part_count; p++)
 			live_init(&s->parts[p], readers[i],
-				spec->streams[i].elastic ? UINT64_MAX : PIPE_WINDOW);
+				spec->streams[i].elastic ? UINT64_MAX : host_pipe_window(s->part_count));
 		a->keeps_pipes = true;
 	}
 	a->keep_allowed = KEEP_AT_ONCE;
@@ -140,6 +140,19 @@ static void update_producer(struct attempt *a, uint32_t stream, uint32_t part, s
 		host_send_msg(a->host, &msg, NULL, 0, -1);
 }
 
+/* What its writer noted of a block before it spares us to read the block. */
+static void note_running_hash(
+	struct block_header *header, const struct block_ref *ref, const unsigned char *base)
+{
+	struct block_header written;
+
+	if (ref->kind != BLOCK_DATA || ref->offset < sizeof(written))
+		return;
+	memcpy(&written, base + ref->offset - sizeof(written), sizeof(written));
+	header->running = written.running == 1 && written.length == ref->length;
+	header->checksum = written.checksum;
+}
+
 static void send_remote(struct remote_reader *r, const struct block_ref *ref, uint64_t seq)
 {
 	struct attempt *a = r->attempt;
@@ -162,6 +175,7 @@ static void send_remote(struct remote_reader *r, const struct block_ref *ref, ui
 		data_send_error(d->data, &r->peer, DAG_EMISSING, "the block is not there any more");
 		return;
 	}
+	note_running_hash(&header, ref, base);
 	pin = base_alloc(sizeof(*pin));
 	*pin = (struct send_pin){d, a, segment};
 	attempt_pin(a);
@@ -227,12 +241,14 @@ bool serve_append(struct attempt *a, uint32_t stream, uint32_t part, const struc
 {
 	struct live_part *lp = find_live(a, stream, part);
 	struct spool_segment *segment = spool_find(a->job->daemon->spool, ref->segment);
+	struct block_ref unchecked = *ref;
 
+	unchecked.checked = 0; /* a host says nothing of that */
 	if (!lp || !segment || ref->offset > segment->size || ref->length > segment->size - ref->offset ||
 		!ref->length)
 		return false;
 	spool_ref(segment);
-	live_append(lp, ref);
+	live_append(lp, &unchecked);
 	keep(a, ref->length);
 	pump_part(a, stream, part);
 	update_producer(a, stream, part, lp);

@@ -368,7 +368,6 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 	msg.u.start.vertex = a->key.vertex;
 	msg.u.start.group_size = (uint32_t)group_size;
 	msg.u.start.in_ports = a->input_count;
-	msg.u.start.window = PIPE_WINDOW;
 	msg.u.start.skip_count = a->run->skip_count;
 	msg.u.start.argument_len = a->run->argument_len;
 	for (uint32_t p = 0; p < a->input_count; p++) {

@@ -36,6 +36,16 @@ void hash_state_update(struct hash_state *state, const void *data, size_t len)
 	table()->update(state, data, len);
 }
 
+void hash_state_copy(struct hash_state *state, void *to, const void *from, size_t len)
+{
+	table()->copy(state, to, from, len);
+}
+
+void hash_state_set(struct hash_state *state, const struct hash_state *other)
+{
+	table()->set(state, other);
+}
+
 struct dag_hash hash_state_digest(const struct hash_state *state)
 {
 	return table()->digest(state);
@@ -54,11 +64,6 @@ uint64_t hash_pairs(const uint32_t *pairs, size_t n)
 uint64_t hash_64(const void *data, size_t len)
 {
 	return table()->hash_64(data, len);
-}
-
-uint64_t hash_copy_64(void *to, const void *from, size_t len)
-{
-	return table()->copy_64(to, from, len);
 }
 
 void hash_hex(struct dag_hash hash, char ret_hex[HASH_HEX_LEN + 1])

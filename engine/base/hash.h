@@ -17,14 +17,16 @@ struct hash_state *hash_state_new(void);
 void hash_state_destroy(struct hash_state **state);
 void hash_state_reset(struct hash_state *state);
 void hash_state_update(struct hash_state *state, const void *data, size_t len);
+/* As an update with what it copies, which is read from memory once. */
+void hash_state_copy(struct hash_state *state, void *to, const void *from, size_t len);
+/* Goes on from where the other one is. */
+void hash_state_set(struct hash_state *state, const struct hash_state *other);
 struct dag_hash hash_state_digest(const struct hash_state *state);
 
 struct dag_hash hash_128(const void *data, size_t len);
 /* Of n pairs in their order: what a vertex reads, as (vertex, attempt); in the protocol. */
 uint64_t hash_pairs(const uint32_t *pairs, size_t n);
 uint64_t hash_64(const void *data, size_t len);
-/* hash_64 of what it copies, read from memory once. */
-uint64_t hash_copy_64(void *to, const void *from, size_t len);
 
 static inline bool hash_equal(struct dag_hash a, struct dag_hash b)
 {

@@ -49,19 +49,21 @@ static uint64_t impl_64(const void *data, size_t len)
 	return XXH3_64bits(data, len);
 }
 
-static uint64_t impl_copy_64(void *to, const void *from, size_t len)
+static void impl_copy(void *state, void *to, const void *from, size_t len)
 {
 	enum { PIECE = 4096 }; /* both passes find it in the first cache */
-	XXH3_state_t state;
 
-	XXH3_64bits_reset(&state);
 	for (size_t at = 0; at < len; at += PIECE) {
 		size_t n = DAG_MIN(len - at, (size_t)PIECE);
 
 		base_copy((unsigned char *)to + at, (const unsigned char *)from + at, n);
-		XXH3_64bits_update(&state, (const unsigned char *)from + at, n);
+		XXH3_128bits_update(state, (const unsigned char *)from + at, n);
 	}
-	return XXH3_64bits_digest(&state);
+}
+
+static void impl_set(void *state, const void *other)
+{
+	XXH3_copyState(state, other);
 }
 
 const struct hash_table HASH_TABLE = {
@@ -72,5 +74,6 @@ const struct hash_table HASH_TABLE = {
 	impl_digest,
 	impl_128,
 	impl_64,
-	impl_copy_64,
+	impl_copy,
+	impl_set,
 };

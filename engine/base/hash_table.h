@@ -12,7 +12,8 @@ struct hash_table {
 	struct dag_hash (*digest)(const void *state);
 	struct dag_hash (*hash_128)(const void *data, size_t len);
 	uint64_t (*hash_64)(const void *data, size_t len);
-	uint64_t (*copy_64)(void *to, const void *from, size_t len);
+	void (*copy)(void *state, void *to, const void *from, size_t len);
+	void (*set)(void *state, const void *other);
 };
 
 extern const struct hash_table hash_table_any, hash_table_avx2;

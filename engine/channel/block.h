@@ -39,15 +39,16 @@ enum block_kind {
 };
 
 struct block_header {
-	uint8_t version, kind, reserved[2];
+	uint8_t version, kind, running, reserved;
 	uint32_t epoch, vertex, attempt;
 	uint32_t stream, part;
 	uint64_t seq; /* of the block among those of its part, from 0 */
 	uint32_t records;
 	uint32_t length; /* bytes behind the header */
 	uint32_t pad[2];
-	uint64_t checksum; /* XXH3-64 of the bytes behind the header; made where a block crosses wire or disk
-			    */
+	/* `running`: the low half of the part's hash up to the end of this block, as its writer found it.
+	 * Else XXH3-64 of the bytes behind the header, made where the block crosses a wire. */
+	uint64_t checksum;
 	uint64_t zero;
 };
 _Static_assert(sizeof(struct block_header) == BLOCK_HEADER_SIZE, "the header is the wire format");
@@ -61,7 +62,8 @@ struct block_ref {
 	uint32_t records;
 	uint64_t offset; /* of the payload, behind the header */
 	uint32_t length;
-	uint32_t kind; /* enum block_kind */
+	uint16_t kind;    /* enum block_kind */
+	uint16_t checked; /* said by a daemon: its bytes are those that the producer wrote */
 };
 
 struct index_header {

@@ -156,7 +156,8 @@ static void send_block(struct data *d, const struct command *c)
 	m.kind = DAGRUN__DATA_KIND__BLOCK;
 	m.channel = c->peer.channel;
 	m.seq = header.seq;
-	header.checksum = d->local ? 0 : hash_64(c->bytes, header.length);
+	if (!header.running)
+		header.checksum = d->local ? 0 : hash_64(c->bytes, header.length);
 	if (header.length <= FRAMES_LITTLE) {
 		m.header = (ProtobufCBinaryData){sizeof(header), (uint8_t *)&header};
 		m.payload = (ProtobufCBinaryData){header.length, (uint8_t *)c->bytes};
@@ -271,6 +272,7 @@ static void unref(struct data *d)
 		drop_event(&d->events.items[i]);
 	free(d->events.items);
 	buffer_fini(&d->outbox.frame);
+	hash_state_destroy(&d->before);
 	close(d->commands.bell.fd);
 	close(d->events.bell.fd);
 	pthread_mutex_destroy(&d->commands.lock);
@@ -359,6 +361,7 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 	int r = 0;
 
 	d->owner_loop = loop;
+	d->before = hash_state_new();
 	d->threaded = threaded;
 	d->loop = loop;
 	d->keys = keys;

@@ -90,7 +90,17 @@ struct reading {
 	struct data_open open;
 	struct dealer *dealer;
 	struct fetch fetch;
+	struct hash_state
+		*hash;    /* of the blocks that were taken, where their writer noted it; NULL: of none */
+	uint32_t damaged; /* times that the next block was */
 	UT_hash_handle hh;
+};
+
+/* A segment of the owner's. */
+struct room {
+	uint32_t segment;
+	unsigned char *base;
+	uint64_t used, size;
 };
 
 struct data {
@@ -111,11 +121,9 @@ struct data {
 	struct reading *readings;
 	struct outbox outbox;
 	uv_timer_t tick;
-	/* The segment that blocks are put into. */
-	uint32_t segment;
-	unsigned char *base;
-	uint64_t used, size;
-	bool asked;
+	struct room room, next;    /* blocks are put into the first; base NULL: none */
+	bool asked;                /* for another one */
+	struct hash_state *before; /* the hash of a channel whose next block is looked at */
 	struct waiting *waiting;
 	size_t waiting_count, waiting_cap;
 	int refs; /* handles and pins that still point here; atomic */

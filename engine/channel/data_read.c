@@ -6,9 +6,13 @@
 #include "data_internal.h"
 #include "os/os.h"
 
+#define DAMAGED_MAX 5 /* times in a row */
+#define ROOM_AHEAD 3u /* blocks: with room for fewer, the next segment is asked for */
+
 static void forget_reading(struct data *d, struct reading *r)
 {
 	HASH_DEL(d->readings, r);
+	hash_state_destroy(&r->hash);
 	free(r);
 }
 
@@ -52,30 +56,45 @@ static struct reading *find_reading(struct data *d, uint64_t channel)
 	return r;
 }
 
-/* Where the current segment has room for a block. NULL where a segment must come first. */
+static void ask_for_room(struct data *d, uint64_t bytes)
+{
+	if (!d->asked)
+		data_post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = bytes});
+	d->asked = true;
+}
+
+static bool has_room(const struct room *room, uint64_t bytes)
+{
+	return room->base && room->size - room->used >= bytes;
+}
+
+/* NULL where a segment must come first. */
 static unsigned char *find_room(struct data *d, uint32_t length)
 {
-	if (d->asked)
-		return NULL;
-	if (d->base && d->size - d->used >= block_room(length))
-		return d->base + d->used;
-	if (d->base)
-		data_post_event(
-			d, &(struct data_event){.kind = DATA_SEGMENT_FULL, .ref = {.segment = d->segment}});
-	d->base = NULL;
-	d->asked = true;
-	data_post_event(d, &(struct data_event){.kind = DATA_NEED_SEGMENT, .bytes = block_room(length)});
+	while (d->room.base && !has_room(&d->room, block_room(length))) {
+		data_post_event(d,
+			&(struct data_event){.kind = DATA_SEGMENT_FULL, .ref = {.segment = d->room.segment}});
+		d->room = d->next;
+		d->next.base = NULL;
+	}
+	if (d->room.base)
+		return d->room.base + d->room.used;
+	ask_for_room(d, block_room(length));
 	return NULL;
 }
 
-/* Tells of a block that was copied to where there was room. */
+/* Tells of a block that was copied to where there was room. Those that follow shall not have to wait for a
+ * segment: to be copied later costs twice as much. */
 static void put_block(struct data *d, const struct reading *r, const struct block_header *h)
 {
 	data_post_event(d, &(struct data_event){.kind = DATA_BLOCK,
 				   .channel = r->channel,
 				   .seq = h->seq,
-				   .ref = {d->segment, h->records, d->used, h->length, h->kind}});
-	d->used += block_room(h->length);
+				   .ref = {d->room.segment, h->records, d->room.used, h->length, h->kind,
+					   h->running && !r->dealer->local}});
+	d->room.used += block_room(h->length);
+	if (!has_room(&d->room, ROOM_AHEAD * block_room(h->length)) && !d->next.base)
+		ask_for_room(d, block_room(h->length));
 }
 
 static void lend_block(struct data *d, const struct reading *r, struct arrived *a)
@@ -92,17 +111,43 @@ static void lend_block(struct data *d, const struct reading *r, struct arrived *
 				   .message = message});
 }
 
-/* False where the payload was damaged on its way. It is copied to `room` where that is not NULL. */
-static bool take_payload(const struct reading *r, const struct arrived *a, unsigned char *room)
+/* The hash goes on with the block; false, and as it was, where the block is not the one that was written. */
+static bool hash_payload(struct data *d, struct reading *r, const struct arrived *a, unsigned char *room)
 {
 	const struct block_header *h = &a->header;
 
-	if (!r->dealer->local)
-		return h->checksum ==
-		       (room ? hash_copy_64(room, a->payload, h->length) : hash_64(a->payload, h->length));
+	if (!r->hash)
+		r->hash = hash_state_new();
+	hash_state_set(d->before, r->hash);
+	if (room)
+		hash_state_copy(r->hash, room, a->payload, h->length);
+	else
+		hash_state_update(r->hash, a->payload, h->length);
+	if (hash_state_digest(r->hash).low == h->checksum)
+		return true;
+	hash_state_set(r->hash, d->before);
+	return false;
+}
+
+/* False where the payload was damaged on its way. It is copied to `room` where that is not NULL. */
+static bool take_payload(struct data *d, struct reading *r, const struct arrived *a, unsigned char *room)
+{
+	const struct block_header *h = &a->header;
+
+	if (h->running && !r->dealer->local)
+		return hash_payload(d, r, a, room);
 	if (room)
 		base_copy(room, a->payload, h->length);
-	return true;
+	return r->dealer->local || h->checksum == hash_64(a->payload, h->length);
+}
+
+/* Once more; but what is always damaged is so where it lies. */
+static void on_damaged(struct data *d, struct reading *r)
+{
+	if (++r->damaged < DAMAGED_MAX)
+		send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
+	else
+		fail_reading(d, r, DAG_ECORRUPT, "a block is damaged each time that it comes");
 }
 
 static void wait_for_room(struct data *d, const struct reading *r, struct arrived *a)
@@ -119,10 +164,13 @@ static void on_block(struct data *d, struct reading *r, const Dagrun__Data *m, z
 	unsigned char *room = NULL;
 	bool whole = frames_block(m, more, &a);
 
-	if (whole && !d->lends && !d->waiting_count)
-		room = find_room(d, a.header.length);
-	if (!whole || !take_payload(r, &a, room)) {
-		send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0); /* damaged on its way: once more */
+	if (whole && m->seq == r->fetch.next) {
+		if (!d->lends && !d->waiting_count)
+			room = find_room(d, a.header.length);
+		whole = take_payload(d, r, &a, room);
+	}
+	if (!whole) {
+		on_damaged(d, r);
 		return;
 	}
 	switch (fetch_on_block(&r->fetch, m->seq, a.header.length, os_now())) {
@@ -136,6 +184,7 @@ static void on_block(struct data *d, struct reading *r, const Dagrun__Data *m, z
 	case FETCH_TAKE:
 		break;
 	}
+	r->damaged = 0;
 	if (d->lends)
 		lend_block(d, r, &a);
 	else if (room)
@@ -159,6 +208,10 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 		return;
 	case FETCH_TAKE:
 		break;
+	}
+	if (r->hash && m->checked && !hash_equal(hash_state_digest(r->hash), event.end.hash)) {
+		fail_reading(d, r, DAG_ECORRUPT, "what came is not what the producer wrote");
+		return;
 	}
 	/* Blocks that wait for memory must be told first. */
 	for (size_t i = 0; i < d->waiting_count; i++)
@@ -231,10 +284,7 @@ void data_read_give(struct data *d, const struct command *c)
 {
 	d->asked = false;
 	if (c->base) {
-		d->segment = c->segment;
-		d->base = c->base;
-		d->size = c->count;
-		d->used = 0;
+		*(d->room.base ? &d->next : &d->room) = (struct room){c->segment, c->base, 0, c->count};
 		place_waiting(d);
 		return;
 	}

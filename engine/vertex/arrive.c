@@ -108,8 +108,11 @@ void reader_on_blocks(
 		const unsigned char *data = host_locate(v->host, &refs[i]);
 
 		if (data)
-			reader_push_block(ch, (struct queued_block){data, refs[i].length, refs[i].records,
-						      refs[i].kind, NULL});
+			reader_push_block(ch, (struct queued_block){.data = data,
+						      .len = refs[i].length,
+						      .records = refs[i].records,
+						      .kind = refs[i].kind,
+						      .checked = refs[i].checked});
 		else
 			fail_channel(ch, DAG_ECORRUPT, base_strdup("a block lies outside of its segment"));
 	}

@@ -76,8 +76,8 @@ void fifo_put(struct dag_vertex *v, struct out_part *p, uint32_t len)
 	block->records = p->block_records;
 	block->refs = 1; /* this function's own */
 	pthread_mutex_lock(&host->lock);
-	if (holds(p, v->window))
-		while (holds(p, v->window / 2) && !p->closed)
+	if (holds(p, FIFO_WINDOW))
+		while (holds(p, FIFO_WINDOW / 2) && !p->closed)
 			host_wait(host);
 	for (size_t i = 0; i < p->reader_count && len; i++) {
 		if (p->readers[i]->state == CHANNEL_ENDED)

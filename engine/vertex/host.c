@@ -362,7 +362,6 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	v->width = start->msg.u.start.width;
 	v->attempt = start->msg.u.start.attempt;
 	v->epoch = start->msg.u.start.epoch;
-	v->window = start->msg.u.start.window;
 	v->skip_count = start->msg.u.start.skip_count;
 	memcpy(v->skips, ports + stage->spec.in_count, v->skip_count * sizeof(*v->skips));
 	v->argument_len = start->msg.u.start.argument_len;

@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 9
+#define HOST_PROTO_VERSION 10
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it */
@@ -89,6 +89,15 @@ struct host_skip {
 	uint64_t number;
 };
 
+/*
+ * Bytes that each part of a live stream may be ahead of its readers. Between nodes a block passes eight
+ * threads, which all need one to work on; many parts need less each.
+ */
+static inline uint64_t host_pipe_window(uint32_t parts)
+{
+	return DAG_MIN(DAG_MAX((64ull << 20) / DAG_MAX(parts, 1u), 4ull << 20), 16ull << 20);
+}
+
 /* Bytes behind an argument, so that what follows is aligned. */
 static inline uint32_t host_padding(uint32_t len)
 {
@@ -124,7 +133,6 @@ struct host_msg {
 			uint32_t group_size; /* tasks that must run together: START of all of them comes in a
 						row */
 			uint32_t in_ports;
-			uint64_t window;     /* bytes that a live part may be ahead of its readers */
 			uint32_t skip_count; /* at most HOST_SKIPS_MAX */
 			uint32_t argument_len;
 		} start;

@@ -96,9 +96,9 @@ static void release_current(struct dag_vertex *v, uint32_t port, uint32_t produc
 		pthread_mutex_lock(&v->host->lock);
 		fifo_release(ch->current.fifo);
 		/* A writer that found it full goes on when half of it is read. */
-		waits = ch->queued_bytes >= ch->fifo_producer->window / 2;
+		waits = ch->queued_bytes >= FIFO_WINDOW / 2;
 		ch->queued_bytes -= ch->current.len;
-		if (waits && ch->queued_bytes < ch->fifo_producer->window / 2)
+		if (waits && ch->queued_bytes < FIFO_WINDOW / 2)
 			host_changed(v->host);
 		pthread_mutex_unlock(&v->host->lock);
 	} else if (ch->kind == HOST_CHANNEL_LIVE) {
@@ -133,7 +133,7 @@ static int check_end(struct in_channel *ch)
 		return 0;
 	hash = ch->hash ? hash_state_digest(ch->hash) : hash_128("", 0);
 	if (ch->records == ch->expected.records && ch->bytes == ch->expected.bytes &&
-		(ch->fifo_producer || hash_equal(hash, ch->expected.hash)))
+		(ch->checked || hash_equal(hash, ch->expected.hash)))
 		return 0;
 	ch->error = DAG_ECORRUPT;
 	ch->error_text = base_format(
@@ -258,7 +258,9 @@ static int begin_current(struct dag_vertex *v, struct in_channel *ch)
 	ch->records += ch->current.records;
 	ch->bytes += len;
 	show_progress(v, ch);
-	if (!ch->raw && !ch->fifo_producer) { /* what never leaves this process is only counted */
+	/* What never leaves this process is only counted. */
+	ch->checked = ch->fifo_producer || ch->current.checked;
+	if (!ch->raw && !ch->checked) {
 		if (!ch->hash)
 			ch->hash = hash_state_new();
 		hash_state_update(ch->hash, ch->at, len);

@@ -21,7 +21,8 @@ struct queued_block {
 	const unsigned char *data;
 	uint32_t len, records, kind;
 	struct fifo_block *fifo;
-	bool piped; /* of a direct pipe */
+	bool piped;   /* of a direct pipe */
+	bool checked; /* by the daemon */
 };
 
 /* One end of a direct pipe: see struct host_pipe. */
@@ -34,6 +35,8 @@ struct pipe_end {
 		uint64_t offset, size;
 	} rooms[HOST_PIPE_BLOCKS]; /* the writer's */
 };
+
+#define FIFO_WINDOW (4ull << 20) /* bytes that a reader may be behind: they stay in the caches */
 
 enum channel_state { CHANNEL_NEW, CHANNEL_OPENING, CHANNEL_OPEN, CHANNEL_ENDED };
 
@@ -69,7 +72,8 @@ struct in_channel {
 	uint64_t bytes_shown;   /* of `bytes`, in the status page */
 	unsigned char *plain;   /* of the current block, where that is packed */
 	size_t plain_cap;
-	struct hash_state *hash;
+	struct hash_state *hash; /* of what nobody else checks */
+	bool checked;            /* somebody else has checked it */
 	int error;
 	char *error_text;
 	struct dag_vertex *fifo_producer; /* FIFO */
@@ -129,7 +133,6 @@ struct dag_vertex {
 	uint32_t skip_count;
 	char *argument;
 	uint32_t argument_len;
-	uint64_t window;
 	struct in_port in[GRAPH_PORTS_MAX];
 	struct out_stream *streams;
 	uint32_t stream_count;

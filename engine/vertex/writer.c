@@ -60,7 +60,7 @@ void writer_init(struct dag_vertex *v)
 			s->block_size = DAG_MIN(s->block_size, DIRECT_BLOCK_MAX);
 		for (uint32_t p = 0; p < s->spec->parts; p++) {
 			s->parts[p].next_size = FIRST_BLOCK;
-			s->parts[p].limit = s->spec->elastic ? UINT64_MAX : v->window;
+			s->parts[p].limit = s->spec->elastic ? UINT64_MAX : host_pipe_window(s->spec->parts);
 		}
 		v->port_streams[port][v->port_stream_count[port]++] = i;
 	}
@@ -163,6 +163,10 @@ static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, s
 		.records = p->block_records,
 		.length = len};
 
+	if (!v->streams[stream].codec) {
+		h.running = 1;
+		h.checksum = hash_state_digest(p->hash).low;
+	}
 	memcpy(p->base, &h, sizeof(h));
 }
 

@@ -80,7 +80,7 @@ static void test_diag_is_bounded_and_clean(void **state)
 /* The values are xxHash's own (XXH3, seed 0), in one go and in pieces. */
 static void test_hash(void **state)
 {
-	struct hash_state *h = hash_state_new();
+	struct hash_state *h = hash_state_new(), *before = hash_state_new();
 	unsigned char data[10000], copy[sizeof(data)];
 	struct dag_hash whole;
 
@@ -89,9 +89,18 @@ static void test_hash(void **state)
 		data[i] = (unsigned char)(i * 31);
 	for (size_t n = 0; n <= sizeof(data); n += 1 + n / 3) {
 		memset(copy, 0, sizeof(copy));
-		assert_true(hash_copy_64(copy, data, n) == hash_64(data, n));
+		hash_state_reset(h);
+		hash_state_copy(h, copy, data, n);
+		assert_true(hash_equal(hash_state_digest(h), hash_128(data, n)));
 		assert_memory_equal(copy, data, n);
+		hash_state_set(before, h);
+		hash_state_update(h, data, 7);
+		assert_false(hash_equal(hash_state_digest(h), hash_128(data, n)));
+		hash_state_set(h, before);
+		assert_true(hash_equal(hash_state_digest(h), hash_128(data, n)));
 	}
+	hash_state_reset(h);
+	hash_state_destroy(&before);
 	assert_true(hash_64("", 0) == 0x2d06800538d394c2u);
 	whole = hash_128("", 0);
 	assert_true(whole.low == 0x6001c324468d497fu && whole.high == 0x99aa06d3014798d8u);

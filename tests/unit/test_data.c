@@ -103,26 +103,47 @@ static void test_mover_on_the_loop(void **state)
 	move(false, "inproc://mover-test");
 }
 
-/* A producer that sends the block damaged first. */
+/* ---- what is damaged on its way ---- */
+
+#define DAMAGE_BLOCKS 3u
+
+/* A producer that sends its second block damaged, so many times. */
 struct damaging {
 	struct data *client;
 	struct wire_socket *router;
-	unsigned char payload[100000], room[300000];
-	int asked, got;
+	unsigned char payload[DAMAGE_BLOCKS][100000], room[600000];
+	bool running; /* its checksums are the hash of the part so far */
+	bool lies;    /* of the hash at the end */
+	int damage, asked, got, error;
 };
 
-static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind, bool damaged)
+static uint64_t checksum_of(const struct damaging *m, uint64_t seq)
 {
-	struct block_header h = {
-		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = sizeof(m->payload), .records = 1};
+	if (!m->running)
+		return hash_64(m->payload[seq], sizeof(m->payload[seq]));
+	return hash_128(m->payload, (seq + 1) * sizeof(m->payload[0])).low;
+}
+
+static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind, uint64_t seq)
+{
+	struct block_header h = {.version = BLOCK_VERSION,
+		.kind = BLOCK_DATA,
+		.running = m->running,
+		.length = sizeof(m->payload[0]),
+		.records = 1,
+		.seq = seq};
 	Dagrun__Data d = DAGRUN__DATA__INIT;
+	struct dag_hash whole = hash_128(m->payload, sizeof(m->payload));
 	struct buffer frame = {0};
 	zmq_msg_t frames[4];
 
-	h.checksum = hash_64(m->payload, sizeof(m->payload)) + damaged;
 	d.kind = kind;
 	d.channel = 1;
-	d.blocks = 1;
+	d.seq = seq;
+	d.blocks = DAMAGE_BLOCKS;
+	d.checked = true;
+	d.hash_low = whole.low;
+	d.hash_high = whole.high + m->lies;
 	zmq_msg_init(&frames[0]);
 	zmq_msg_copy(&frames[0], (zmq_msg_t *)peer);
 	frames_add(&frame, &d);
@@ -130,10 +151,13 @@ static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind
 	memcpy(zmq_msg_data(&frames[1]), frame.data, frame.len);
 	buffer_fini(&frame);
 	if (kind == DAGRUN__DATA_KIND__BLOCK) {
+		h.checksum = checksum_of(m, seq);
 		zmq_msg_init_size(&frames[2], sizeof(h));
 		memcpy(zmq_msg_data(&frames[2]), &h, sizeof(h));
-		zmq_msg_init_size(&frames[3], sizeof(m->payload));
-		memcpy(zmq_msg_data(&frames[3]), m->payload, sizeof(m->payload));
+		zmq_msg_init_size(&frames[3], sizeof(m->payload[0]));
+		memcpy(zmq_msg_data(&frames[3]), m->payload[seq], sizeof(m->payload[0]));
+		if (seq == 1 && m->asked <= m->damage)
+			((unsigned char *)zmq_msg_data(&frames[3]))[77777] ^= 4;
 	}
 	assert_int_equal(wire_socket_send(m->router, frames, kind == DAGRUN__DATA_KIND__BLOCK ? 4 : 2), 0);
 }
@@ -146,11 +170,12 @@ static void on_asked(void *ctx, zmq_msg_t *frames, size_t count)
 
 	assert_int_equal(count, 2);
 	assert_int_equal(at, zmq_msg_size(&frames[1]));
-	assert_true(d && d->kind == DAGRUN__DATA_KIND__OPEN && d->seq == 0);
+	assert_true(d && d->kind == DAGRUN__DATA_KIND__OPEN && d->seq == (m->asked ? 1 : 0));
 	m->asked++;
-	say(m, &frames[0], DAGRUN__DATA_KIND__BLOCK, m->asked < 3);
-	if (m->asked == 3)
-		say(m, &frames[0], DAGRUN__DATA_KIND__END, false);
+	for (uint64_t seq = d->seq; seq < DAMAGE_BLOCKS && (seq < 2 || m->asked > m->damage); seq++)
+		say(m, &frames[0], DAGRUN__DATA_KIND__BLOCK, seq);
+	if (m->asked > m->damage)
+		say(m, &frames[0], DAGRUN__DATA_KIND__END, 0);
 	dagrun__data__free_unpacked(d, NULL);
 }
 
@@ -158,36 +183,76 @@ static void on_mended(void *ctx, const struct data_event *e)
 {
 	struct damaging *m = ctx;
 
-	assert_true(e->kind == DATA_NEED_SEGMENT || e->kind == DATA_BLOCK || e->kind == DATA_END);
 	if (e->kind == DATA_NEED_SEGMENT)
 		data_give_segment(m->client, 1, m->room, sizeof(m->room));
 	if (e->kind == DATA_BLOCK) {
-		assert_memory_equal(m->room + e->ref.offset, m->payload, sizeof(m->payload));
+		assert_memory_equal(m->room + e->ref.offset, m->payload[e->seq], sizeof(m->payload[0]));
+		assert_int_equal(e->ref.checked, m->running);
 		m->got++;
 	}
-	if (e->kind == DATA_END)
+	if (e->kind == DATA_FAILED) {
+		m->error = e->error;
+		free(e->text);
+	}
+	if (e->kind == DATA_END || e->kind == DATA_FAILED)
 		uv_stop(&loop);
+}
+
+static void damage(struct damaging *m)
+{
+	struct data_open open = {.job = "j", .credit = 1 << 30};
+	char *endpoint;
+
+	for (size_t b = 0; b < DAMAGE_BLOCKS; b++)
+		for (size_t i = 0; i < sizeof(m->payload[b]); i++)
+			m->payload[b][i] = (unsigned char)(i * 7 ^ i >> 8 ^ b);
+	m->router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_asked, m);
+	assert_int_equal(wire_socket_bind(m->router, "tcp://127.0.0.1:*", &endpoint), 0);
+	assert_int_equal(data_new(&loop, NULL, NULL, true, on_mended, m, &m->client, NULL), 0);
+	data_fetch(m->client, 1, endpoint, &open);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	data_destroy(&m->client);
+	wire_socket_destroy(&m->router);
+	free(endpoint);
 }
 
 static void test_mover_asks_again_for_a_damaged_block(void **state)
 {
-	static struct damaging m;
-	struct data_open open = {.job = "j", .credit = 1 << 30};
-	char *endpoint;
+	(void)state;
+	for (int running = 0; running < 2; running++) {
+		static struct damaging m;
+
+		m = (struct damaging){.running = running, .damage = 2};
+		damage(&m);
+		assert_int_equal(m.asked, 3);
+		assert_int_equal(m.got, DAMAGE_BLOCKS);
+		assert_int_equal(m.error, 0);
+	}
+}
+
+/* It lies damaged at its holder, or its writer's word of it does. */
+static void test_mover_gives_up_what_is_always_damaged(void **state)
+{
+	(void)state;
+	for (int running = 0; running < 2; running++) {
+		static struct damaging m;
+
+		m = (struct damaging){.running = running, .damage = 1000};
+		damage(&m);
+		assert_in_range(m.asked, 3, 10);
+		assert_int_equal(m.got, 1);
+		assert_int_equal(m.error, DAG_ECORRUPT);
+	}
+}
+
+static void test_mover_compares_the_whole(void **state)
+{
+	static struct damaging m = {.running = true, .lies = true};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(m.payload); i++)
-		m.payload[i] = (unsigned char)(i * 7);
-	m.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_asked, &m);
-	assert_int_equal(wire_socket_bind(m.router, "tcp://127.0.0.1:*", &endpoint), 0);
-	assert_int_equal(data_new(&loop, NULL, NULL, true, on_mended, &m, &m.client, NULL), 0);
-	data_fetch(m.client, 1, endpoint, &open);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_int_equal(m.asked, 3);
-	assert_int_equal(m.got, 1);
-	data_destroy(&m.client);
-	wire_socket_destroy(&m.router);
-	free(endpoint);
+	damage(&m);
+	assert_int_equal(m.got, DAMAGE_BLOCKS);
+	assert_int_equal(m.error, DAG_ECORRUPT);
 }
 
 /* ---- many channels ---- */
@@ -378,7 +443,8 @@ static void test_frames_of_several_and_cut_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_mover_in_a_thread), T(test_mover_on_the_loop),
-		T(test_mover_asks_again_for_a_damaged_block), T(test_many_channels_in_a_thread),
+		T(test_mover_asks_again_for_a_damaged_block), T(test_mover_gives_up_what_is_always_damaged),
+		T(test_mover_compares_the_whole), T(test_many_channels_in_a_thread),
 		T(test_many_channels_on_the_loop), T(test_many_channels_lent),
 		cmocka_unit_test(test_frames_of_several_and_cut_short)};
 
