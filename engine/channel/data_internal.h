@@ -90,9 +90,8 @@ struct reading {
 	struct data_open open;
 	struct dealer *dealer;
 	struct fetch fetch;
-	struct hash_state
-		*hash;    /* of the blocks that were taken, where their writer noted it; NULL: of none */
-	uint32_t damaged; /* times that the next block was */
+	struct hash_state *hash; /* of the blocks taken, where their writer noted it; NULL: none did */
+	uint32_t damaged;        /* times that the next block was */
 	UT_hash_handle hh;
 };
 

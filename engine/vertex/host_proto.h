@@ -29,8 +29,8 @@
 #define HOST_TASKS_MAX 64u   /* vertices of one fifo group */
 #define HOST_RING_SIZE 256u
 #define HOST_PIPE_BLOCKS 16u /* that a direct pipe has */
-#define HOST_LINGER                                                                                          \
-	(DAG_MS / 16) /* so long host and daemon look for each other's next word before they sleep */
+/* So long host and daemon look for each other's next word before they sleep. */
+#define HOST_LINGER (DAG_MS / 16)
 
 enum host_msg_kind {
 	/* daemon to host */
