@@ -608,7 +608,7 @@ outputs: {b: {file: "-"}}
     check(most > 0, "nothing was measured")
     out, err = p.communicate(timeout=60 * SLOW)
     check(p.returncode == 0 and int(out) == 300000000 // 41 * 41 + 300000000 % 41 + (1 if 300000000 % 41 else 0), out + err)
-    check(most < 50, f"{most} MiB were spooled for a window of 4 MiB")
+    check(most < 50, f"{most} MiB were spooled for a window of 16 MiB")
 
 
 @test
