@@ -295,7 +295,7 @@ def F84_a_changed_job_is_refused(case):
     prepare(case)
     crash(case, "-s", "2", after=3)
     graph = case.read("slow.yaml").decode()
-    for what, text in {"stage 'map'": graph.replace("sleep", "sleep 0; sleep"), "stage 'sum'": graph.replace("-n", "-g"),
+    for what, text in {"stage 'map'": graph.replace("sleep", "sleep 0; sleep"), "stage 'sum'": graph.replace("sort -n", "sort -g"),
                        "its list of edges": graph.replace("[t >= map >> sum]", "[t >= map, {from: map, to: sum, pattern: '>>', compress: lz4}]"),
                        "its list of outputs": graph.replace("sorted.txt", "other.txt")}.items():
         case.write("slow.yaml", text)
