@@ -258,7 +258,7 @@ static int begin_current(struct dag_vertex *v, struct in_channel *ch)
 	ch->records += ch->current.records;
 	ch->bytes += len;
 	show_progress(v, ch);
-	/* What never leaves this process is only counted. */
+	/* What never left this process, or was checked when it came to this node, is only counted. */
 	ch->checked = ch->fifo_producer || ch->current.checked;
 	if (!ch->raw && !ch->checked) {
 		if (!ch->hash)

@@ -59,10 +59,11 @@ static uint32_t find_follower(const struct jm *jm, uint32_t vertex)
 void chain_set(struct jm *jm, uint32_t vertex, bool chained)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
-	uint32_t shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+	uint32_t shares;
 
 	if (v->chained == chained)
 		return;
+	shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
 	v->chained = chained;
 	jm->nodes[v->node].chained += chained ? shares : -shares;
 }
