@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* XXH3 for any processor, and the choice between the two builds of it. */
+/* XXH3 for any processor, and the choice between the builds of it. */
 #define HASH_TABLE hash_table_any
 #include "hash_impl.h"
 
@@ -7,7 +7,10 @@
 
 static inline const struct hash_table *table(void)
 {
-#ifdef HASH_HAVE_AVX2
+#ifdef HASH_HAVE_AVX
+	/* The first ones that had AVX-512 became slower by its use, and lack VBMI2. */
+	if (__builtin_cpu_supports("avx512vbmi2"))
+		return &hash_table_avx512;
 	if (__builtin_cpu_supports("avx2"))
 		return &hash_table_avx2;
 #endif

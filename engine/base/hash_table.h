@@ -16,6 +16,6 @@ struct hash_table {
 	void (*set)(void *state, const void *other);
 };
 
-extern const struct hash_table hash_table_any, hash_table_avx2;
+extern const struct hash_table hash_table_any, hash_table_avx2, hash_table_avx512;
 
 #endif
