@@ -84,7 +84,10 @@ int output_put_records(
 	struct buffer *to, struct graph_format format, const unsigned char *at, const unsigned char *end)
 {
 	bool kv = format.kind == DAG_FORMAT_KV, text = kv || format.kind == DAG_FORMAT_LINES;
+	/* Its lengths take more than what parts records in a file. */
+	unsigned char *out = buffer_extend(to, (size_t)(end - at));
 
+	to->len -= (size_t)(end - at);
 	while (at < end) {
 		uint32_t lens[2] = {0, 0};
 		size_t head = kv ? 8 : 4, key_len, len;
@@ -101,14 +104,17 @@ int output_put_records(
 				    (key_len && (memchr(at, '\n', key_len) || memchr(at, '\t', key_len)))))
 			return DAG_EFORMAT;
 		if (kv) {
-			buffer_append(to, at, key_len);
-			buffer_append(to, "\t", 1);
+			base_copy(out, at, key_len);
+			out[key_len] = '\t';
+			out += key_len + 1;
 		}
-		buffer_append(to, at + key_len, len);
+		base_copy(out, at + key_len, len);
+		out += len;
 		if (text)
-			buffer_append(to, "\n", 1);
+			*out++ = '\n';
 		at += key_len + len;
 	}
+	to->len = (size_t)(out - to->data);
 	return 0;
 }
 
