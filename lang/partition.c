@@ -42,7 +42,7 @@ static struct graph_edge *load_range(struct loader *l, const struct yaml_node *n
 	static const char *const keys[] = {"by", "sample", "key", "delimiter", "from", "to", "type", "order"};
 	const struct yaml_node *n = yaml_get(node, "sample");
 	struct graph_pair *params = arena_alloc(&l->graph->arena, DAG_LENGTH(key_words) * sizeof(*params)),
-			  *size = arena_alloc(&l->graph->arena, sizeof(*size));
+			  *drawn = arena_alloc(&l->graph->arena, 2 * sizeof(*drawn));
 	struct graph_stage *sample, *bounds, *range;
 	struct graph_edge *last, *all;
 	uint32_t count = 0;
@@ -56,11 +56,12 @@ static struct graph_edge *load_range(struct loader *l, const struct yaml_node *n
 			params[count++] = (struct graph_pair){
 				key_words[i], loader_text(l, yaml_get(node, key_words[i]), key_words[i])};
 	loader_number(l, n, "sample", 1, 1000000, &number);
-	*size = (struct graph_pair){"n", n ? loader_text(l, n, "sample") : "1000"};
+	drawn[0] = (struct graph_pair){"n", n ? loader_text(l, n, "sample") : "1000"};
+	drawn[1] = (struct graph_pair){"by", "place"};
 	sample = add_helper(l, node, e, "sample", "sample");
 	bounds = add_helper(l, node, e, "bounds", "sort");
 	range = add_helper(l, node, e, "range", "range");
-	loader_set_params(l, NULL, sample, size, 1);
+	loader_set_params(l, NULL, sample, drawn, 2);
 	loader_set_params(l, NULL, bounds, params, count);
 	loader_set_params(l, node, range, params, count);
 	bounds->width = 1;

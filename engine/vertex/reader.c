@@ -490,6 +490,35 @@ int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct
 	return v->in[port].closed ? 0 : reader_next(v, port, producer, r);
 }
 
+/* The file that the port's next record comes from, or NULL. What is wrong with it the next read says. */
+static struct source *current_file(struct dag_vertex *v, uint32_t port)
+{
+	struct in_port *p = &v->in[port];
+	struct in_channel *ch;
+
+	if (p->current == p->producers || p->closed)
+		return NULL;
+	open_ahead(v, port);
+	ch = &p->channels[p->current];
+	if (wait_open(v, port, p->current, ch) < 0 || !ch->source || source_fd(ch->source) < 0)
+		return NULL;
+	return ch->source;
+}
+
+uint64_t dag_left(struct dag_vertex *v, uint32_t port)
+{
+	struct source *file = bad_port(v, port) ? NULL : current_file(v, port);
+
+	return file ? source_left(file) : 0;
+}
+
+uint64_t dag_skip(struct dag_vertex *v, uint32_t port, uint64_t bytes)
+{
+	struct source *file = bad_port(v, port) ? NULL : current_file(v, port);
+
+	return file ? source_skip(file, bytes) : 0;
+}
+
 /* True where a read of the channel would not wait. */
 static bool channel_ready(struct dag_vertex *v, struct in_channel *ch)
 {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SOURCE_BUFFER (256u << 10)
+#define AFTER_SKIP 4096u
 
 struct source {
 	struct graph_format format;
@@ -19,6 +20,7 @@ struct source {
 	char *buf;
 	size_t cap, at, len; /* unread: buf[at … len−1] */
 	size_t scanned;      /* bytes after `at` that hold no delimiter */
+	size_t most; /* bytes that are read at once: few where some were passed over, then more and more */
 	bool ended;
 	/* A file: */
 	int fd;
@@ -50,6 +52,7 @@ struct source *source_new(struct graph_format format, source_fill_fn *fill, void
 	s->fill = fill;
 	s->ctx = ctx;
 	s->cap = SOURCE_BUFFER;
+	s->most = SIZE_MAX;
 	s->buf = base_alloc(s->cap);
 	s->fd = -1;
 	s->end = UINT64_MAX;
@@ -104,7 +107,8 @@ static int refill(struct source *s)
 		s->cap *= 2;
 		s->buf = base_realloc(s->buf, s->cap);
 	}
-	n = s->fill(s->ctx, s->buf + s->len, s->cap - s->len);
+	n = s->fill(s->ctx, s->buf + s->len, DAG_MIN(s->cap - s->len, s->most));
+	s->most = DAG_MIN(s->most, SIZE_MAX / 2) * 2;
 	if (n < 0)
 		return (int)n;
 	if (n == 0) {
@@ -228,6 +232,34 @@ int source_next(struct source *s, struct dag_record *r)
 		r->len = len - r->key_len - 1;
 	}
 	return 1;
+}
+
+/* Where the next record may begin: behind the byte that only says whether one does. */
+static uint64_t position(const struct source *s)
+{
+	return s->file_offset + (s->skip_first ? 1 : 0);
+}
+
+uint64_t source_left(const struct source *s)
+{
+	return s->fd < 0 || position(s) > s->end ? 0 : s->end - position(s);
+}
+
+uint64_t source_skip(struct source *s, uint64_t bytes)
+{
+	uint64_t to;
+
+	bytes = DAG_MIN(bytes, source_left(s));
+	if (s->format.kind == DAG_FORMAT_FIXED)
+		bytes -= bytes % s->format.size;
+	if (!bytes)
+		return 0;
+	to = position(s) + bytes;
+	s->skip_first = s->format.kind == DAG_FORMAT_LINES || s->format.kind == DAG_FORMAT_KV;
+	s->position = s->file_offset = to - (s->skip_first ? 1 : 0);
+	s->at = s->len = s->scanned = 0;
+	s->most = AFTER_SKIP;
+	return bytes;
 }
 
 bool source_has_record(const struct source *s)

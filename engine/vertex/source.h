@@ -25,6 +25,11 @@ void source_destroy(struct source **source);
 int source_next(struct source *source, struct dag_record *r);
 /* True where the next record can be had without a call of fill. */
 bool source_has_record(const struct source *source);
+/* Bytes of a file's split that no record came from yet; 0 for other sources. */
+uint64_t source_left(const struct source *source);
+/* Goes on at the first record that begins so many bytes further on, or behind that; of fixed records whole ones
+ * are passed over. Returns how many bytes that were, without the rest of a line. */
+uint64_t source_skip(struct source *source, uint64_t bytes);
 /* The file's descriptor; −1 for other sources. */
 int source_fd(const struct source *source);
 

@@ -6,6 +6,8 @@
 #include <pcre2.h>
 
 #define FIELDS_MAX 64
+#define PLACES 64u /* a disk that must move its head finds them sooner than it reads 64 MiB */
+#define PIECE_MIN (64u << 10)
 
 int head(struct dag_vertex *v)
 {
@@ -205,12 +207,42 @@ static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, s
 	return got;
 }
 
+/* Some records in a row at each of so many places of a file, one in each of its equal pieces. */
+static int pass_places(struct dag_vertex *v, uint64_t most)
+{
+	uint64_t seed = dag_seed(v), total = dag_left(v, 0);
+	struct dag_record r;
+
+	for (uint64_t i = 0; i < PLACES; i++) {
+		uint64_t begin = total / PLACES * i, at = total - dag_left(v, 0),
+			 place = begin + draw(&seed) % (total / PLACES);
+		uint64_t n = most * (i + 1) / PLACES - most * i / PLACES;
+
+		if (place > at)
+			dag_skip(v, 0, place - at);
+		for (; n; n--) {
+			int got = dag_read(v, 0, &r);
+
+			if (got > 0)
+				got = std_pass(v, 0, &r);
+			if (got < 0)
+				return got;
+		}
+	}
+	dag_close(v, 0);
+	return 0;
+}
+
 int sample(struct dag_vertex *v)
 {
 	size_t most = (size_t)std_number(v, "n", 1000), n = 0;
-	struct chosen *kept = calloc(most + 1, sizeof(*kept));
-	int r = kept ? fill_sample(v, kept, most, &n) : dag_fail(v, "out of memory");
+	struct chosen *kept;
+	int r;
 
+	if (std_is(v, "by", "place") && dag_producers(v, 0) == 1 && dag_left(v, 0) >= PLACES * PIECE_MIN)
+		return pass_places(v, most);
+	kept = calloc(most + 1, sizeof(*kept));
+	r = kept ? fill_sample(v, kept, most, &n) : dag_fail(v, "out of memory");
 	if (n)
 		qsort(kept, n, sizeof(*kept), by_number);
 	r = write_chosen(v, kept, n, r);

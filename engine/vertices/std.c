@@ -144,6 +144,8 @@ DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after
 		"(key, left TAB right) of records of ports 0 and 1 with the same key"),
 	DAG_ENTRY(head, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"), "the first n records"),
 	DAG_ENTRY(sample, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000: so many"),
+		DAG_PARAM("by=record|place: draws among all records, or reads a large file only at some "
+			  "places, which are drawn"),
 		"n records drawn at random, the same ones each time"),
 	DAG_ENTRY(cut, DAG_IN(LINES), DAG_OUT(LINES), DAG_PARAM("fields=1: their numbers, such as 3,1"),
 		DAG_PARAM("delimiter=: between fields, one character or 'tab'; nothing: runs of blanks, "

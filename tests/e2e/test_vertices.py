@@ -307,6 +307,31 @@ outputs: {e: {file: "-"}}
         check(words in err, [words, err])
 
 
+@test
+def a_large_file_is_sampled_at_places_and_sorted_by_ranges(case):
+    draw = random.Random(5)
+    rows = [f"{draw.randrange(10**9):09d} {i:07d}" + "." * draw.randrange(60) for i in range(130000)]
+    case.write("a.txt", "\n".join(rows) + "\n")
+    drawn = use(case, "sample", "n: 320, by: place").decode().splitlines()
+    numbers = [int(d[10:17]) for d in drawn]
+    check(len(drawn) == 320 and set(drawn) <= set(rows) and numbers == sorted(numbers), drawn[:5])
+    firsts = [n for n, before in zip(numbers, [-2, *numbers]) if n != before + 1]
+    check(50 < len(firsts) <= 64 and numbers[0] < 2700 and numbers[-1] > 127500, f"at {len(firsts)} places, from {numbers[0]} to {numbers[-1]}")
+    check(drawn == use(case, "sample", "n: 320, by: place").decode().splitlines(), "another sample of the same lines")
+    check(len(use(case, "sample", "n: 7, by: place", "1MiB").splitlines()) == 7 * 6, "splits that are too small for places")
+    case.write("r.yaml", """
+inputs: {t: {files: a.txt}}
+stages: {sort: {use: sort, width: 8}}
+flow: [{from: t, to: sort, pattern: ">>", partition: {by: range}}]
+outputs: {sort: {file: "part{index}"}}
+""")
+    case.dagrun("run", "r.yaml")
+    parts = [case.read(f"part{i}") for i in range(8)]
+    check(b"".join(parts) == case.shell("sort a.txt"), "the order differs")
+    sizes = [p.count(b"\n") for p in parts]
+    check(max(sizes) < 2 * len(rows) / 8, sizes)
+
+
 TERA = """
 inputs: {t: {files: t.bin, split: 30000B, format: {fixed: 100}}}
 stages:

@@ -39,6 +39,57 @@ static void test_splits_cover_each_line_once(void **state)
 	rmdir(folder);
 }
 
+/* The first record behind `bytes` that are passed over of the text from `begin` on, or "-". */
+static void skip_in(const char *path, struct graph_format format, uint64_t begin, uint64_t end,
+	uint64_t bytes, uint64_t passed, char ret_record[32])
+{
+	struct source *s = source_new_file(format, open(path, O_RDONLY), begin, end - begin);
+	struct dag_record r;
+
+	assert_int_equal(source_left(s), end - begin);
+	assert_int_equal(source_skip(s, bytes), passed);
+	assert_int_equal(source_left(s), end - begin - passed);
+	if (source_next(s, &r) > 0)
+		snprintf(ret_record, 32, "%.*s", (int)r.len, r.data);
+	else
+		strcpy(ret_record, "-");
+	source_destroy(&s);
+}
+
+static void test_bytes_of_a_file_are_passed_over(void **state)
+{
+	static const char text[] = "one\n\ntwo words\nthree\nlast..";
+	const uint64_t size = sizeof(text) - 1;
+	char folder[64], path[80], got[32], line[32];
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/f", unit_folder(folder));
+	f = fopen(path, "w");
+	fputs(text, f);
+	fclose(f);
+	for (uint64_t begin = 0; begin < size; begin++)
+		for (uint64_t bytes = 1; bytes <= size; bytes++) {
+			uint64_t passed = DAG_MIN(bytes, size - begin), from = begin + passed;
+
+			/* The first line that begins there or behind. */
+			while (from < size && text[from - 1] != '\n')
+				from++;
+			snprintf(line, sizeof(line), "%.*s", (int)strcspn(text + from, "\n"), text + from);
+			skip_in(path, (struct graph_format){DAG_FORMAT_LINES, 0}, begin, size, bytes, passed,
+				got);
+			assert_string_equal(got, from < size ? line : "-");
+		}
+	skip_in(path, (struct graph_format){DAG_FORMAT_FIXED, 4}, 4, size, 9, 8, got);
+	assert_string_equal(got, "ds\nt");
+	skip_in(path, (struct graph_format){DAG_FORMAT_FIXED, 4}, 4, size, 3, 0, got);
+	assert_string_equal(got, "\ntwo");
+	skip_in(path, (struct graph_format){DAG_FORMAT_BYTES, 0}, 4, size, 100, size - 4, got);
+	assert_string_equal(got, "-");
+	unlink(path);
+	rmdir(folder);
+}
+
 struct feed {
 	const char *at;
 	size_t step;
@@ -87,7 +138,8 @@ static void test_fixed_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_splits_cover_each_line_once),
-		cmocka_unit_test(test_key_values), cmocka_unit_test(test_fixed_records)};
+		cmocka_unit_test(test_bytes_of_a_file_are_passed_over), cmocka_unit_test(test_key_values),
+		cmocka_unit_test(test_fixed_records)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
