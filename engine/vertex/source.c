@@ -20,6 +20,7 @@ struct source {
 	char *buf;
 	size_t cap, at, len; /* unread: buf[at … len−1] */
 	size_t scanned;      /* bytes after `at` that hold no delimiter */
+	bool at_end;         /* and behind them is one */
 	size_t most; /* bytes that are read at once: few where some were passed over, then more and more */
 	bool ended;
 	/* A file: */
@@ -124,38 +125,40 @@ static void take(struct source *s, size_t n)
 	s->at += n;
 	s->file_offset += n;
 	s->scanned = 0;
+	s->at_end = false;
+}
+
+/* Looks for the end of the line at the buffer's start, once. */
+static bool find_end(struct source *s)
+{
+	const char *from = s->buf + s->at + s->scanned;
+	size_t have = s->len - s->at - s->scanned;
+	const char *lf = have && !s->at_end ? memchr(from, '\n', have) : NULL;
+
+	if (s->at_end)
+		return true;
+	s->at_end = lf != NULL;
+	s->scanned += lf ? (size_t)(lf - from) : have;
+	return s->at_end;
 }
 
 /* The line at the buffer's start, without its LF. 1, 0 at the end, or an error. */
 static int next_line(struct source *s, const char **ret_line, size_t *ret_len)
 {
-	for (;;) {
-		const char *start = s->buf + s->at;
-		size_t have = s->len - s->at;
-		const char *lf =
-			have > s->scanned ? memchr(start + s->scanned, '\n', have - s->scanned) : NULL;
-		int r;
+	while (!find_end(s)) {
+		int r = refill(s);
 
-		if (lf) {
-			*ret_line = start;
-			*ret_len = (size_t)(lf - start);
-			take(s, *ret_len + 1);
-			return 1;
-		}
-		s->scanned = have;
-		r = refill(s);
 		if (r < 0)
 			return r;
-		if (r > 0)
-			continue;
-		have = s->len - s->at;
-		if (!have)
+		if (r == 0 && s->len == s->at)
 			return 0;
-		*ret_line = s->buf + s->at;
-		*ret_len = have;
-		take(s, have);
-		return 1;
+		if (r == 0)
+			break;
 	}
+	*ret_line = s->buf + s->at;
+	*ret_len = s->scanned;
+	take(s, s->scanned + (s->at_end ? 1 : 0));
+	return 1;
 }
 
 static int next_fixed(struct source *s, struct dag_record *r)
@@ -258,11 +261,12 @@ uint64_t source_skip(struct source *s, uint64_t bytes)
 	s->skip_first = s->format.kind == DAG_FORMAT_LINES || s->format.kind == DAG_FORMAT_KV;
 	s->position = s->file_offset = to - (s->skip_first ? 1 : 0);
 	s->at = s->len = s->scanned = 0;
+	s->at_end = false;
 	s->most = AFTER_SKIP;
 	return bytes;
 }
 
-bool source_has_record(const struct source *s)
+bool source_has_record(struct source *s)
 {
 	size_t have = s->len - s->at;
 
@@ -272,7 +276,6 @@ bool source_has_record(const struct source *s)
 	case DAG_FORMAT_BYTES:
 		return have > 0;
 	default:
-		return have > s->scanned &&
-		       memchr(s->buf + s->at + s->scanned, '\n', have - s->scanned) != NULL;
+		return find_end(s);
 	}
 }

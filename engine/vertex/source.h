@@ -24,7 +24,7 @@ void source_destroy(struct source **source);
  * gave. */
 int source_next(struct source *source, struct dag_record *r);
 /* True where the next record can be had without a call of fill. */
-bool source_has_record(const struct source *source);
+bool source_has_record(struct source *source);
 /* Bytes of a file's split that no record came from yet; 0 for other sources. */
 uint64_t source_left(const struct source *source);
 /* Goes on at the first record that begins so many bytes further on, or behind that; of fixed records whole ones
