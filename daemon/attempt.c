@@ -82,7 +82,8 @@ static void free_attempt(struct attempt *a)
 	serve_fini_streams(a);
 	for (size_t i = 0; i < a->segment_count; i++)
 		spool_unref(a->job->daemon->spool, a->segments[i]);
-	free(a->segments);
+	if (a->segments != &a->segment)
+		free(a->segments);
 	free_inputs(a);
 	free_run(a);
 	free(a->index_copy);
@@ -271,18 +272,24 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 /* What it reads, as the job manager compares it after a restart. */
 uint64_t attempt_inputs(const struct attempt *a)
 {
-	struct buffer pairs = {0};
+	uint32_t few[2 * 8] = {0}, *pairs = few, n = 0, most = 0;
 	uint64_t digest;
 
+	for (uint32_t p = 0; p < a->input_count; p++)
+		most += a->inputs[p].attempts ? a->inputs[p].count : 0;
+	if (most > DAG_LENGTH(few) / 2)
+		pairs = base_alloc(2ull * most * sizeof(*pairs));
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		const struct input_port *in = &a->inputs[p];
 
-		for (uint32_t i = 0; in->attempts && i < in->count; i += in->parts)
-			buffer_append(&pairs, (uint32_t[2]){in->vertices[i], in->attempts[i]},
-				2 * sizeof(uint32_t));
+		for (uint32_t i = 0; in->attempts && i < in->count; i += in->parts) {
+			pairs[n++] = in->vertices[i];
+			pairs[n++] = in->attempts[i];
+		}
 	}
-	digest = hash_pairs((uint32_t *)pairs.data, pairs.len / (2 * sizeof(uint32_t)));
-	buffer_fini(&pairs);
+	digest = hash_pairs(pairs, n / 2);
+	if (pairs != few)
+		free(pairs);
 	return digest;
 }
 
@@ -385,14 +392,34 @@ static struct spool_segment *find_segment(struct spool *spool, const struct host
 	return !host || host_has_grant(host, id) ? spool_find(spool, id) : NULL;
 }
 
-/* Most attempts have one: no more room than that is taken for them all. */
 static void add_segment(struct attempt *a, struct spool_segment *segment)
 {
+	uint32_t n = a->segment_count++;
+
 	spool_ref(segment);
-	if (!(a->segment_count & (a->segment_count - 1)))
-		a->segments = base_realloc(
-			a->segments, DAG_MAX(a->segment_count * 2, 1u) * sizeof(struct spool_segment *));
-	a->segments[a->segment_count++] = segment;
+	if (n == 0) {
+		a->segments = &a->segment;
+	} else if (n == 1) {
+		a->segments = base_alloc(2 * sizeof(struct spool_segment *));
+		a->segments[0] = a->segment;
+	} else if (!(n & (n - 1))) {
+		a->segments = base_realloc(a->segments, 2ull * n * sizeof(struct spool_segment *));
+	}
+	a->segments[n] = segment;
+}
+
+/* The segment is one of the host's, and the attempt has it now. NULL where it is not. */
+static struct spool_segment *adopt(struct attempt *a, const struct host *host, uint32_t id)
+{
+	struct spool_segment *segment;
+
+	for (size_t i = a->segment_count; i-- > 0;)
+		if (a->segments[i]->id == id)
+			return a->segments[i];
+	segment = find_segment(a->job->daemon->spool, host, id);
+	if (segment)
+		add_segment(a, segment);
+	return segment;
 }
 
 /* The segments that an index names must be the host's own, and every place within them. */
@@ -423,19 +450,9 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 	a->stored = index->length;
 	for (uint32_t i = 0; i < a->view.header->blocks; i++) {
 		const struct block_ref *b = &a->view.blocks[i];
-		bool have = false;
 
-		for (size_t j = a->segment_count; j-- > 0 && !have;)
-			have = a->segments[j]->id == b->segment;
-		if (!have) {
-			segment = find_segment(spool, host, b->segment);
-			if (!segment)
-				return DAG_ENOTSEALED;
-			add_segment(a, segment);
-		} else {
-			segment = spool_find(spool, b->segment);
-		}
-		if (b->offset < BLOCK_HEADER_SIZE || b->offset > segment->size ||
+		segment = adopt(a, host, b->segment);
+		if (!segment || b->offset < BLOCK_HEADER_SIZE || b->offset > segment->size ||
 			b->length > segment->size - b->offset)
 			return DAG_ENOTSEALED;
 		a->stored += b->length;

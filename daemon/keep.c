@@ -49,7 +49,7 @@ static void forget(struct known **all, struct known *k)
 	free(k);
 }
 
-static void apply(struct known **all, const struct keep_record *r)
+static void apply_one(struct known **all, const struct keep_record *r)
 {
 	struct known *k = find(*all, r), *next;
 
@@ -70,6 +70,13 @@ static void apply(struct known **all, const struct keep_record *r)
 				forget(all, k);
 }
 
+static void apply(struct known **all, struct keep_record r)
+{
+	for (uint32_t more = r.more; more; more--, r.vertex++)
+		apply_one(all, &r);
+	apply_one(all, &r);
+}
+
 struct keep_record *keep_load(const char *folder, size_t *ret_count)
 {
 	char *path = base_format("%s/sealed", folder);
@@ -82,7 +89,7 @@ struct keep_record *keep_load(const char *folder, size_t *ret_count)
 	while (f && fread(&r, sizeof(r), 1, f) == 1 && r.check == check_of(&r)) {
 		r.job[sizeof(r.job) - 1] = 0;
 		r.acked = 0;
-		apply(&all, &r);
+		apply(&all, r);
 	}
 	if (f)
 		fclose(f);
@@ -99,6 +106,11 @@ void keep_flush(struct keep *k)
 {
 	if (!k || !k->buffer.len)
 		return;
+	for (size_t at = 0; at < k->buffer.len; at += sizeof(struct keep_record)) {
+		struct keep_record *r = (struct keep_record *)(k->buffer.data + at);
+
+		r->check = check_of(r);
+	}
 	/* What cannot be kept is lost with the daemon, and made again; half of it would hide what follows. */
 	if (write(k->fd, k->buffer.data, k->buffer.len) == (ssize_t)k->buffer.len)
 		k->size += (off_t)k->buffer.len;
@@ -107,9 +119,25 @@ void keep_flush(struct keep *k)
 	k->buffer.len = 0;
 }
 
-static void append(struct keep *k, struct keep_record *r)
+/* Vertices that follow one another end, and are acked, many at a time: one record tells of them. */
+static bool join_last(struct keep *k, const struct keep_record *r)
 {
-	r->check = check_of(r);
+	struct keep_record *last;
+
+	if (!k->buffer.len || r->kind == KEEP_SEALED)
+		return false;
+	last = (struct keep_record *)(k->buffer.data + k->buffer.len) - 1;
+	if (last->kind != r->kind || last->attempt != r->attempt ||
+		last->vertex + last->more + 1 != r->vertex || memcmp(last->job, r->job, sizeof(r->job)))
+		return false;
+	last->more++;
+	return true;
+}
+
+static void append(struct keep *k, const struct keep_record *r)
+{
+	if (join_last(k, r))
+		return;
 	buffer_append(&k->buffer, r, sizeof(*r));
 	if (k->buffer.len >= BUFFER_MAX)
 		keep_flush(k);

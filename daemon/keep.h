@@ -15,6 +15,7 @@ struct keep_record {
 	uint64_t check; /* XXH3 of what follows */
 	uint32_t kind;
 	uint32_t vertex, attempt;
+	uint32_t more;  /* vertices behind this one, which are acked or gone with it */
 	uint32_t acked; /* after keep_load */
 	struct block_ref index;
 	char job[40];

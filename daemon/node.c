@@ -136,9 +136,8 @@ static uint32_t claim(const struct job *job, bool *ret_silent)
 void daemon_divide_slots(struct daemon *d)
 {
 	size_t n = HASH_COUNT(d->jobs), i = 0;
-	uint32_t *wants = base_alloc((n + 1) * sizeof(*wants)),
-		 *leasts = base_alloc((n + 1) * sizeof(*leasts)),
-		 *grants = base_alloc((n + 1) * sizeof(*grants));
+	uint32_t few[3 * 4] = {0}, *wants = n > 4 ? base_alloc(3 * n * sizeof(*wants)) : few,
+			 *leasts = wants + n, *grants = leasts + n;
 	struct job *job, *next;
 	uint32_t left = d->slots * GRAPH_CPU_SHARES;
 
@@ -172,9 +171,8 @@ void daemon_divide_slots(struct daemon *d)
 		}
 		i++;
 	}
-	free(wants);
-	free(leasts);
-	free(grants);
+	if (wants != few)
+		free(wants);
 }
 
 /* ---- the mover ---- */

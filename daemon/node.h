@@ -280,6 +280,7 @@ struct attempt {
 	uint32_t index_len;
 	uint32_t segment_count;
 	struct spool_segment **segments; /* that its data lies in, one reference each */
+	struct spool_segment *segment;   /* where it is the only one */
 	uint64_t stored;
 };
 

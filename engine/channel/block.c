@@ -66,16 +66,18 @@ const struct index_part *index_part(const struct index_view *view, uint32_t stre
 
 struct dag_hash index_hash(const struct index_view *view)
 {
-	struct hash_state *state = hash_state_new();
+	uint32_t n = view->header->parts;
+	uint64_t few[8][4] = {{0}}, (*words)[4] = n > DAG_LENGTH(few) ? base_alloc(n * sizeof(*words)) : few;
 	struct dag_hash hash;
 
-	for (uint32_t i = 0; i < view->header->parts; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		const struct index_part *p = &view->parts[i];
-		uint64_t words[4] = {p->records, p->bytes, p->hash.low, p->hash.high};
 
-		hash_state_update(state, words, sizeof(words));
+		memcpy(words[i], (uint64_t[4]){p->records, p->bytes, p->hash.low, p->hash.high},
+			sizeof(*words));
 	}
-	hash = hash_state_digest(state);
-	hash_state_destroy(&state);
+	hash = hash_128(words, n * sizeof(*words));
+	if (words != few)
+		free(words);
 	return hash;
 }

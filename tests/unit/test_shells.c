@@ -503,9 +503,57 @@ static void test_keep_goes_on_after_a_full_disk(void **state)
 	os_remove_tree(folder);
 }
 
+static off_t file_size(const char *folder, const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* One record for vertices that follow one another, and each is what it was said to be. */
+static void test_keep_joins_what_happens_to_many(void **state)
+{
+	char folder[64];
+	struct keep_record *records;
+	struct keep *keep;
+	size_t n;
+
+	(void)state;
+	unit_folder(folder);
+	keep = keep_new(folder, NULL, 0);
+	assert_non_null(keep);
+	for (uint32_t v = 0; v < 10; v++)
+		keep_note(keep, KEEP_SEALED, "job", v, 1, &(struct block_ref){0});
+	keep_note(keep, KEEP_SEALED, "other", 3, 1, &(struct block_ref){0});
+	for (uint32_t v = 2; v < 8; v++)
+		keep_note(keep, KEEP_ACKED, "job", v, 1, NULL);
+	keep_note(keep, KEEP_ACKED, "job", 8, 2, NULL); /* another attempt, which is not here */
+	keep_flush(keep);
+	keep_note(keep, KEEP_GONE, "job", 5, 1, NULL);
+	keep_note(keep, KEEP_GONE, "job", 6, 1, NULL);
+	keep_note(keep, KEEP_GONE, "job", 8, 1, NULL);
+	keep_note(keep, KEEP_ACKED, "job", 9, 1, NULL);
+	keep_flush(keep);
+	assert_int_equal(file_size(folder, "sealed"), (11 + 2 + 3) * sizeof(struct keep_record));
+	records = keep_load(folder, &n);
+	assert_int_equal(n, 8);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t v = records[i].vertex;
+
+		assert_true(v < 5 || v == 7 || v == 9);
+		assert_int_equal(records[i].acked, !strcmp(records[i].job, "job") && v >= 2);
+	}
+	free(records);
+	keep_destroy(&keep);
+	os_remove_tree(folder);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_no_edge_is_missed),
+	const struct CMUnitTest tests[] = {T(test_keep_joins_what_happens_to_many), T(test_no_edge_is_missed),
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
 		T(test_keys_let_only_friends_in), T(test_journal_keeps_facts_in_order),
 		cmocka_unit_test(test_spool_recycles_and_spills),
