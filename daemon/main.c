@@ -133,6 +133,8 @@ static int serve(struct settings *s, struct dag_diag *diag)
 		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n",
 			daemon_node(daemon), daemon_control(daemon), s->config.keys ? " with keys" : "",
 			s->config.slots, s->config.nameserver);
+		os_tell(diag, "dagd", NULL, NULL);
+		dag_diag_fini(diag);
 		uv_run(&loop, UV_RUN_DEFAULT);
 		uv_close((uv_handle_t *)&on_int, NULL);
 		uv_close((uv_handle_t *)&on_term, NULL);

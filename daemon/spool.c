@@ -129,6 +129,23 @@ static void remove_dead_nodes(const char *parent, const char *ours)
 	closedir(dir);
 }
 
+/* Without shared memory everything goes to disk, which works, and is told. */
+static void open_memory(struct spool *s, struct dag_diag *diag)
+{
+	int r = os_make_folders(s->memory_folder) < 0 ? DAG_EIO
+						      : lock_folder(s->memory_folder, &s->memory_lock);
+
+	if (r < 0 && s->budget)
+		dag_diag_add(diag, NULL, 0, 0,
+			r == DAG_EBUSY
+				? "outputs go to the disk, not to memory: %s is in use by another daemon "
+				  "of this name; give this one its own with --node"
+				: "outputs go to the disk, not to memory: cannot write to %s",
+			s->memory_folder);
+	if (r < 0)
+		s->budget = 0;
+}
+
 static int open_folders(struct spool *s, const char *node, struct dag_diag *diag)
 {
 	char *parent = base_format("/dev/shm/dagrun-%u", (unsigned)getuid());
@@ -149,9 +166,8 @@ static int open_folders(struct spool *s, const char *node, struct dag_diag *diag
 					       : "cannot write to the spool folder %s",
 				s->folder);
 	}
-	if (r == 0 &&
-		(os_make_folders(s->memory_folder) < 0 || lock_folder(s->memory_folder, &s->memory_lock) < 0))
-		s->budget = 0; /* no shared memory here: everything goes to disk */
+	if (r == 0)
+		open_memory(s, diag);
 	free(parent);
 	return r;
 }
@@ -172,7 +188,8 @@ int spool_new(const char *node, const char *folder, uint64_t memory_budget, stru
 		free(s);
 		return r;
 	}
-	scan_segments(s, s->memory_folder, true);
+	if (s->memory_lock >= 0) /* else they are another daemon's */
+		scan_segments(s, s->memory_folder, true);
 	scan_segments(s, s->folder, false);
 	*ret_spool = s;
 	return 0;

@@ -290,6 +290,17 @@ def F40_too_few_descriptors(case):
 
 
 @test
+def two_daemons_of_one_name(case):
+    """The second one works, without memory, and says so."""
+    first = Cluster(case, nodes=1)
+    name = case.dagrun("nodes", "-n", first.endpoint).stdout.decode().splitlines()[1].split()[0]
+    p = case.start(program("dagd"), "--nameserver", first.endpoint, "--node", name, "--spool", case.path("another"))
+    check(b" listening on " in p.stderr.readline(), "it does not start")
+    line = p.stderr.readline()
+    check(b"outputs go to the disk, not to memory: " in line and b" is in use by another daemon of this name" in line, line)
+
+
+@test
 def two_daemons_with_one_spool(case):
     cluster = Cluster(case, nodes=1)
     p = case.start(program("dagd"), "--nameserver", cluster.endpoint, "--spool", case.path("spool0"))

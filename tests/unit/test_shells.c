@@ -326,6 +326,36 @@ static void test_spool_recycles_and_spills(void **state)
 	os_remove_tree(folder);
 }
 
+/* A second daemon of the same name works on disk, says so, and touches nothing of the first one's. */
+static void test_spool_of_a_name_in_use(void **state)
+{
+	char folder[64], other[64], node[32];
+	struct spool *spool, *second;
+	struct spool_segment *a, *b;
+	struct dag_diag diag = {0};
+	int fd;
+
+	(void)state;
+	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
+	assert_int_equal(spool_new(node, unit_folder(folder), 6 << 20, &spool, &diag), 0);
+	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_int_equal(diag.count, 0);
+	assert_int_equal(spool_new(node, unit_folder(other), 6 << 20, &second, &diag), 0);
+	assert_int_equal(diag.count, 1);
+	assert_non_null(strstr(diag.items[0].text, "is in use by another daemon of this name"));
+	spool_drop_rest(second);
+	assert_int_equal(spool_take(second, 100, &b), 0);
+	assert_false(b->in_memory);
+	spool_destroy(&second);
+	fd = spool_open(spool, a, true);
+	assert_true(fd >= 0);
+	close(fd);
+	spool_destroy(&spool);
+	dag_diag_fini(&diag);
+	os_remove_tree(folder);
+	os_remove_tree(other);
+}
+
 /* Whole pages go, and no other byte; what has got holes is not filled again. */
 static void test_spool_gives_back_what_is_not_needed(void **state)
 {
@@ -553,10 +583,12 @@ static void test_keep_joins_what_happens_to_many(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_keep_joins_what_happens_to_many), T(test_no_edge_is_missed),
+	const struct CMUnitTest tests[] = {T(test_no_edge_is_missed),
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
 		T(test_keys_let_only_friends_in), T(test_journal_keeps_facts_in_order),
 		cmocka_unit_test(test_spool_recycles_and_spills),
+		cmocka_unit_test(test_spool_of_a_name_in_use),
+		cmocka_unit_test(test_keep_joins_what_happens_to_many),
 		cmocka_unit_test(test_spool_gives_back_what_is_not_needed),
 		cmocka_unit_test(test_keep_goes_on_after_a_full_disk),
 		cmocka_unit_test(test_spawn_passes_only_what_is_meant),
