@@ -50,7 +50,8 @@ static inline void base_copy(void *to, const void *from, size_t n)
 		/* The first up to where the target is aligned. Of a size that the compiler does not know. */
 		size_t step = n > PIECE ? PIECE - ((uintptr_t)t & 63) : n;
 
-		__asm__("" : "+r"(step)); /* else gcc makes it `rep movsq`, which waits for each line that is not cached */
+		/* Or gcc makes it `rep movsq`, which waits for each line that is not cached. */
+		__asm__("" : "+r"(step));
 		memcpy(t, f, step);
 		t += step;
 		f += step;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body that hash.c, hash_avx2.c and hash_avx512.c compile under names and for instruction sets of their own. */
+/* The body that hash.c, hash_avx2.c and hash_avx512.c compile under names and for instruction sets of their
+ * own. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading: a port is its producers in order, a producer is a channel, a channel is blocks, a block is
- * records. The fast path of a read looks at one block only; everything else is in next_block.
- *
- * A channel that ends is compared with what its producer said it wrote (records, bytes, hash), so a stream
- * that stops early is an error and never a short success.
+ * records. The fast path of a read looks at one block only; everything else is in blocks.c.
  */
 #include "task.h"
 
@@ -12,10 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PREFETCH 8u              /* blocks of a channel, and channels of a port */
-#define CONSUMED_STEP (1u << 20) /* bytes of a live channel, that are told together */
-
-static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
+int reader_blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
 {
 	pthread_mutex_lock(&v->lock);
 	if (!v->error && !v->blamed) {
@@ -27,8 +21,7 @@ static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int err
 	return task_fail(v, error, text);
 }
 
-/* Those of the range that were not opened yet, as few messages as can be. */
-static void open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
+void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
 {
 	struct in_channel *channels = v->in[port].channels;
 
@@ -57,7 +50,7 @@ static void open_ahead(struct dag_vertex *v, uint32_t port)
 
 	if (p->opened >= end || (p->opened > p->current + HOST_OPEN_AHEAD / 2 && end < p->producers))
 		return;
-	open_range(v, port, p->opened, end);
+	reader_open_range(v, port, p->opened, end);
 	p->opened = end;
 }
 
@@ -65,253 +58,7 @@ void reader_open_live(struct dag_vertex *v)
 {
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
 		if (v->in[port].flags & (HOST_PORT_LIVE | HOST_PORT_FIFO))
-			open_range(v, port, 0, v->in[port].opened = v->in[port].producers);
-}
-
-/* ---- blocks ---- */
-
-/* Now and then, and before waiting: each time would cost more than reading. */
-static bool tells_consumed(struct dag_vertex *v, const struct in_channel *ch)
-{
-	bool waits;
-
-	if (ch->consumed - ch->consumed_told >= CONSUMED_STEP)
-		return true;
-	pthread_mutex_lock(&v->host->lock);
-	waits = ch->queue_first == ch->queue_count;
-	pthread_mutex_unlock(&v->host->lock);
-	return waits;
-}
-
-static void release_current(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
-{
-	struct host_msg msg = {.kind = HOST_CONSUMED, .task = v->task};
-	bool waits;
-
-	if (!ch->current.data)
-		return;
-	if (ch->current.piped) {
-		pipe_done(ch);
-	} else if (ch->current.fifo) {
-		pthread_mutex_lock(&v->host->lock);
-		fifo_release(ch->current.fifo);
-		/* A writer that found it full goes on when half of it is read. */
-		waits = ch->queued_bytes >= FIFO_WINDOW / 2;
-		ch->queued_bytes -= ch->current.len;
-		if (waits && ch->queued_bytes < FIFO_WINDOW / 2)
-			host_changed(v->host);
-		pthread_mutex_unlock(&v->host->lock);
-	} else if (ch->kind == HOST_CHANNEL_LIVE) {
-		ch->consumed += ch->current.len;
-		if (tells_consumed(v, ch)) {
-			msg.u.data.port = port;
-			msg.u.data.producer = producer;
-			msg.u.data.bytes = ch->consumed_told = ch->consumed;
-			host_send(v->host, &msg, NULL, 0);
-		}
-	}
-	ch->current = (struct queued_block){0};
-	ch->at = ch->end = NULL;
-}
-
-void reader_drop_queue(struct in_channel *ch)
-{
-	for (; ch->queue_first < ch->queue_count; ch->queue_first++) {
-		struct queued_block *b = &ch->queue[ch->queue_first];
-
-		ch->queued_bytes -= b->len;
-		if (b->fifo)
-			fifo_release(b->fifo);
-	}
-}
-
-static int check_end(struct in_channel *ch)
-{
-	struct dag_hash hash;
-
-	if (!ch->check_end)
-		return 0;
-	hash = ch->hash ? hash_state_digest(ch->hash) : hash_128("", 0);
-	if (ch->records == ch->expected.records && ch->bytes == ch->expected.bytes &&
-		(ch->checked || hash_equal(hash, ch->expected.hash)))
-		return 0;
-	ch->error = DAG_ECORRUPT;
-	ch->error_text = base_format(
-		"read %llu records in %llu bytes, but the producer wrote %llu in %llu, or their hashes "
-		"differ",
-		(unsigned long long)ch->records, (unsigned long long)ch->bytes,
-		(unsigned long long)ch->expected.records, (unsigned long long)ch->expected.bytes);
-	return DAG_ECORRUPT;
-}
-
-static void prefetch(struct dag_vertex *v, struct in_channel *ch)
-{
-	uint32_t end = DAG_MIN(ch->next_block + PREFETCH, ch->part->block_count);
-
-	if (!v->host->has_disk)
-		return;
-	for (; ch->prefetched < end; ch->prefetched++)
-		host_prefetch(v->host, &ch->index.blocks[ch->part->first_block + ch->prefetched]);
-}
-
-/* The first blocks of those that are read next. */
-static void prefetch_producers(struct dag_vertex *v, struct in_port *p)
-{
-	uint32_t end = DAG_MIN(p->producers, p->current + PREFETCH);
-
-	for (uint32_t i = p->current; v->host->has_disk && i < end; i++) {
-		struct in_channel *ch = &p->channels[i];
-
-		if (ch->state == CHANNEL_OPEN && ch->kind == HOST_CHANNEL_SEALED && ch->part)
-			prefetch(v, ch);
-	}
-}
-
-static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
-{
-	const struct block_ref *ref;
-	const unsigned char *data;
-
-	if (ch->next_block == ch->part->block_count)
-		return 0;
-	prefetch(v, ch);
-	ref = &ch->index.blocks[ch->part->first_block + ch->next_block++];
-	pthread_mutex_lock(&v->host->lock);
-	data = host_locate(v->host, ref);
-	pthread_mutex_unlock(&v->host->lock);
-	if (!data) {
-		ch->error = DAG_ECORRUPT;
-		ch->error_text = base_strdup("the producer's index names a place that is not in its segment");
-		return ch->error;
-	}
-	ch->current = (struct queued_block){data, ref->length, ref->records, ref->kind};
-	return 1;
-}
-
-/* Takes the next block that has come, if there is one. */
-static bool take_block(struct dag_vertex *v, struct in_channel *ch)
-{
-	if (ch->queue_first < ch->queue_count) {
-		ch->current = ch->queue[ch->queue_first++];
-		ch->dequeued++;
-		return true;
-	}
-	if (!pipe_look(v, ch, &ch->current))
-		return false;
-	pipe_take(ch);
-	return true;
-}
-
-static int next_live(struct dag_vertex *v, struct in_channel *ch)
-{
-	struct host *host = v->host;
-	bool taken;
-	int r = 0;
-
-	pthread_mutex_lock(&host->lock);
-	taken = take_block(v, ch);
-	if (!taken && !ch->ended && v->stage->spec.kind == GRAPH_PLUGIN) {
-		/*
-		 * What this thread wrote must be readable while it waits, or a loop of pipes stands still.
-		 * The ports of a program have threads of their own, which see to it themselves.
-		 */
-		pthread_mutex_unlock(&host->lock);
-		r = writer_flush_live(v);
-		pthread_mutex_lock(&host->lock);
-	}
-	while (r == 0 && !taken && !(taken = take_block(v, ch)) && !ch->ended)
-		host_wait(host);
-	pthread_mutex_unlock(&host->lock);
-	return r < 0 && r != DAG_ECLOSED ? r : taken;
-}
-
-static int wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
-{
-	if (ch->state == CHANNEL_NEW)
-		open_range(v, port, producer, producer + 1);
-	pthread_mutex_lock(&v->host->lock);
-	while (ch->state == CHANNEL_OPENING)
-		host_wait(v->host);
-	pthread_mutex_unlock(&v->host->lock);
-	return ch->error;
-}
-
-static void show_progress(struct dag_vertex *v, struct in_channel *ch)
-{
-	atomic_fetch_add_explicit(
-		&v->host->status->bytes_read, ch->bytes - ch->bytes_shown, memory_order_relaxed);
-	ch->bytes_shown = ch->bytes;
-}
-
-static int begin_current(struct dag_vertex *v, struct in_channel *ch)
-{
-	uint32_t len = ch->current.len;
-
-	ch->at = ch->current.data;
-	if (codec_is_packed(ch->current.kind)) {
-		if (codec_unpack(ch->current.kind, ch->current.data, ch->current.len, &ch->plain,
-			    &ch->plain_cap, &len) < 0)
-			return DAG_ECORRUPT;
-		ch->at = ch->plain;
-	}
-	ch->end = ch->at + len;
-	ch->records += ch->current.records;
-	ch->bytes += len;
-	show_progress(v, ch);
-	/* What never left this process, or was checked when it came to this node, is only counted. */
-	ch->checked = ch->fifo_producer || ch->current.checked;
-	if (!ch->raw && !ch->checked) {
-		if (!ch->hash)
-			ch->hash = hash_state_new();
-		hash_state_update(ch->hash, ch->at, len);
-	}
-	return 0;
-}
-
-/* The channel's next block becomes the current one. 1, 0 at the checked end, or an error. */
-static int next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
-{
-	int r;
-
-	release_current(v, port, producer, ch);
-	r = wait_open(v, port, producer, ch);
-	if (r == 0)
-		r = ch->kind == HOST_CHANNEL_SEALED ? next_sealed(v, ch) : next_live(v, ch);
-	if (r == 0 && ch->error)
-		r = ch->error;
-	if (r == 0)
-		r = check_end(ch);
-	if (r == 0) {
-		ch->state = CHANNEL_ENDED;
-		free(ch->plain);
-		ch->plain = NULL;
-		ch->plain_cap = 0;
-	}
-	if (r < 0)
-		return blame(v, port, producer, r, ch->error_text ? base_strdup(ch->error_text) : NULL);
-	if (r == 0)
-		return 0;
-	return begin_current(v, ch) < 0 ? blame(v, port, producer, DAG_ECORRUPT,
-						  base_strdup("a packed block cannot be unpacked"))
-					: 1;
-}
-
-ssize_t reader_fill(void *ctx, void *buf, size_t n)
-{
-	struct raw_reader *raw = ctx;
-	struct in_channel *ch = &raw->v->in[raw->port].channels[raw->producer];
-	size_t have;
-
-	while (ch->at == ch->end) {
-		int r = next_block(raw->v, raw->port, raw->producer, ch);
-
-		if (r <= 0)
-			return r;
-	}
-	have = DAG_MIN((size_t)(ch->end - ch->at), n);
-	memcpy(buf, ch->at, have);
-	ch->at += have;
-	return (ssize_t)have;
+			reader_open_range(v, port, 0, v->in[port].opened = v->in[port].producers);
 }
 
 /* ---- records ---- */
@@ -338,7 +85,7 @@ static int next_source_record(
 		if (!ch->raw) {
 			ch->bytes += r->len + 1 + r->key_len;
 			if (ch->records % 1024 == 0)
-				show_progress(v, ch);
+				reader_show_progress(v, ch);
 		}
 		return 1;
 	}
@@ -359,14 +106,16 @@ static int next_source_record(
 		ch->error_text = base_strdup("the input file changed while it was read");
 	}
 	if (n < 0)
-		return blame(v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+		return reader_blame(
+			v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
 	ch->state = CHANNEL_ENDED;
 	return 0;
 }
 
 static int bad_block(struct dag_vertex *v, uint32_t port, uint32_t producer)
 {
-	return blame(v, port, producer, DAG_ECORRUPT, base_strdup("a record does not end within its block"));
+	return reader_blame(
+		v, port, producer, DAG_ECORRUPT, base_strdup("a record does not end within its block"));
 }
 
 static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record *r)
@@ -409,12 +158,12 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 	if (ch->at == ch->end && !ch->source) {
 		if (ch->state == CHANNEL_ENDED)
 			return 0;
-		n = wait_open(v, port, producer, ch);
+		n = reader_wait_open(v, port, producer, ch);
 		if (n < 0)
-			return blame(
+			return reader_blame(
 				v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
 		while (!ch->source && ch->at == ch->end) {
-			n = next_block(v, port, producer, ch);
+			n = reader_next_block(v, port, producer, ch);
 			if (n <= 0)
 				return n;
 		}
@@ -475,7 +224,7 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		if (n != 0)
 			return n;
 		p->current++;
-		prefetch_producers(v, p);
+		reader_prefetch(v, p);
 	}
 	return 0;
 }
@@ -500,7 +249,7 @@ static struct source *current_file(struct dag_vertex *v, uint32_t port)
 		return NULL;
 	open_ahead(v, port);
 	ch = &p->channels[p->current];
-	if (wait_open(v, port, p->current, ch) < 0 || !ch->source || source_fd(ch->source) < 0)
+	if (reader_wait_open(v, port, p->current, ch) < 0 || !ch->source || source_fd(ch->source) < 0)
 		return NULL;
 	return ch->source;
 }
@@ -555,7 +304,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 				continue;
 			/* Sealed channels are opened a few at a time, live ones all at the start. */
 			if (left++ < HOST_OPEN_AHEAD)
-				open_range(v, port, producer, producer + 1);
+				reader_open_range(v, port, producer, producer + 1);
 			if (!channel_ready(v, ch))
 				continue;
 			n = reader_next(v, port, producer, r);
@@ -604,7 +353,7 @@ static void close_port(struct dag_vertex *v, uint32_t port, bool failed)
 		return;
 	p->closed = true;
 	for (uint32_t i = 0; i < p->producers; i++) {
-		release_current(v, port, i, &p->channels[i]);
+		reader_release(v, port, i, &p->channels[i]);
 		if (p->channels[i].state != CHANNEL_NEW || (p->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO)))
 			close_channel(v, port, i, failed);
 	}

@@ -27,8 +27,8 @@ int source_next(struct source *source, struct dag_record *r);
 bool source_has_record(struct source *source);
 /* Bytes of a file's split that no record came from yet; 0 for other sources. */
 uint64_t source_left(const struct source *source);
-/* Goes on at the first record that begins so many bytes further on, or behind that; of fixed records whole ones
- * are passed over. Returns how many bytes that were, without the rest of a line. */
+/* Goes on at the first record that begins so many bytes further on, or behind that; of fixed records whole
+ * ones are passed over. Returns how many bytes that were, without the rest of a line. */
 uint64_t source_skip(struct source *source, uint64_t bytes);
 /* The file's descriptor; −1 for other sources. */
 int source_fd(const struct source *source);

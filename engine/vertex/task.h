@@ -166,9 +166,23 @@ void reader_open_live(struct dag_vertex *v);
 void reader_close_all(struct dag_vertex *v, bool failed);
 /* Frees, once no other task of the group can look at these channels. */
 void reader_fini(struct dag_vertex *v);
+/* Asks for those of first … end−1 that were not opened yet, in as few messages as can be. */
+void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end);
+/* Fails, and says by which input; the text is freed. Returns the error. */
+int reader_blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text);
+
+/* blocks.c */
+/* Until the daemon has said what the channel is; 0 or its error. */
+int reader_wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
+/* The channel's next block becomes the current one. 1, 0 at the checked end, or an error. */
+int reader_next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
+/* The current block was read. */
+void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
+/* Reads ahead from the disk the first blocks of the producers that come next. */
+void reader_prefetch(struct dag_vertex *v, struct in_port *p);
 /* Removes the fifo blocks that one consumer will never read; the caller holds host.lock. */
 void reader_drop_queue(struct in_channel *ch);
-
+void reader_show_progress(struct dag_vertex *v, struct in_channel *ch);
 /* The bytes of a raw channel's blocks, for its source; ctx: struct raw_reader. */
 ssize_t reader_fill(void *ctx, void *buf, size_t n);
 

@@ -86,9 +86,10 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r);
 /* Up to n records at once, in order; all spans live until the next read of the port. Returns their number. */
 int dag_read_batch(struct dag_vertex *v, uint32_t port, struct dag_record r[], size_t n);
 /*
- * A part of a large file, without reading the rest: how many bytes of the producer that dag_read is at are left,
- * and passing over some of them, to the start of a record (so a record that follows a long one is met more
- * often). dag_skip returns how many it passed over. Both are 0 where the data is not a file on this node.
+ * A part of a large file, without reading the rest: how many bytes of the producer that dag_read is at are
+ * left, and passing over some of them, to the start of a record (so a record that follows a long one is met
+ * more often). dag_skip returns how many it passed over. Both are 0 where the data is not a file on this
+ * node.
  */
 uint64_t dag_left(struct dag_vertex *v, uint32_t port);
 uint64_t dag_skip(struct dag_vertex *v, uint32_t port, uint64_t bytes);
