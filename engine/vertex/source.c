@@ -261,7 +261,7 @@ uint64_t source_skip(struct source *s, uint64_t bytes)
 	s->skip_first = s->format.kind == DAG_FORMAT_LINES || s->format.kind == DAG_FORMAT_KV;
 	s->position = s->file_offset = to - (s->skip_first ? 1 : 0);
 	s->at = s->len = s->scanned = 0;
-	s->at_end = false;
+	s->at_end = s->ended = false;
 	s->most = AFTER_SKIP;
 	return bytes;
 }

@@ -62,7 +62,7 @@ struct job_info {
 
 /* What a fact "ended ERROR TEXT" says. */
 const char *job_end_text(const char *fact);
-/* All jobs, oldest first; only unfinished ones where `unfinished`. */
+/* All jobs, oldest first; where `unfinished` only those of the last hundred that did not end. */
 struct job_info *jobs_scan(bool unfinished, size_t *ret_count);
 /* What a run without a cluster left: its spool on disk and in shared memory. */
 void jobs_remove_spool(const char *id);
