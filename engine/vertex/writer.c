@@ -13,7 +13,7 @@
 
 #include <errno.h>
 
-#define VERTEX_BUFFER (16u << 20)     /* bytes of open blocks a stream, at most, over its parts */
+#define VERTEX_BUFFER (8u << 20)      /* bytes of open blocks a stream, at most, over its parts */
 #define DIRECT_BLOCK_MAX (256u << 10) /* of fifos and direct pipes: some fit into the caches */
 #define FIRST_BLOCK 4096u
 #define OWN_BLOCK (8u << 10) /* bytes of a block that is written by a call */
