@@ -272,13 +272,12 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 /* What it reads, as the job manager compares it after a restart. */
 uint64_t attempt_inputs(const struct attempt *a)
 {
-	uint32_t few[2 * 8] = {0}, *pairs = few, n = 0, most = 0;
+	uint32_t few[2 * 8] = {0}, *pairs, n = 0, most = 0;
 	uint64_t digest;
 
 	for (uint32_t p = 0; p < a->input_count; p++)
 		most += a->inputs[p].attempts ? a->inputs[p].count : 0;
-	if (most > DAG_LENGTH(few) / 2)
-		pairs = base_alloc(2ull * most * sizeof(*pairs));
+	pairs = base_room(few, sizeof(few), 2ull * most * sizeof(*pairs));
 	for (uint32_t p = 0; p < a->input_count; p++) {
 		const struct input_port *in = &a->inputs[p];
 
@@ -288,8 +287,7 @@ uint64_t attempt_inputs(const struct attempt *a)
 		}
 	}
 	digest = hash_pairs(pairs, n / 2);
-	if (pairs != few)
-		free(pairs);
+	base_room_free(pairs, few);
 	return digest;
 }
 

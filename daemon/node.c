@@ -136,7 +136,7 @@ static uint32_t claim(const struct job *job, bool *ret_silent)
 void daemon_divide_slots(struct daemon *d)
 {
 	size_t n = HASH_COUNT(d->jobs), i = 0;
-	uint32_t few[3 * 4] = {0}, *wants = n > 4 ? base_alloc(3 * n * sizeof(*wants)) : few,
+	uint32_t few[3 * 4] = {0}, *wants = base_room(few, sizeof(few), 3 * n * sizeof(*wants)),
 			 *leasts = wants + n, *grants = leasts + n;
 	struct job *job, *next;
 	uint32_t left = d->slots * GRAPH_CPU_SHARES;
@@ -171,8 +171,7 @@ void daemon_divide_slots(struct daemon *d)
 		}
 		i++;
 	}
-	if (wants != few)
-		free(wants);
+	base_room_free(wants, few);
 }
 
 /* ---- the mover ---- */

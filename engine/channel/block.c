@@ -67,7 +67,7 @@ const struct index_part *index_part(const struct index_view *view, uint32_t stre
 struct dag_hash index_hash(const struct index_view *view)
 {
 	uint32_t n = view->header->parts;
-	uint64_t few[8][4] = {{0}}, (*words)[4] = n > DAG_LENGTH(few) ? base_alloc(n * sizeof(*words)) : few;
+	uint64_t few[8][4] = {{0}}, (*words)[4] = base_room(few, sizeof(few), n * sizeof(*words));
 	struct dag_hash hash;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -77,7 +77,6 @@ struct dag_hash index_hash(const struct index_view *view)
 			sizeof(*words));
 	}
 	hash = hash_128(words, n * sizeof(*words));
-	if (words != few)
-		free(words);
+	base_room_free(words, few);
 	return hash;
 }

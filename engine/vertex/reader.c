@@ -242,9 +242,12 @@ int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct
 /* The file that the port's next record comes from, or NULL. What is wrong with it the next read says. */
 static struct source *current_file(struct dag_vertex *v, uint32_t port)
 {
-	struct in_port *p = &v->in[port];
+	struct in_port *p;
 	struct in_channel *ch;
 
+	if (bad_port(v, port))
+		return NULL;
+	p = &v->in[port];
 	if (p->current == p->producers || p->closed)
 		return NULL;
 	open_ahead(v, port);
@@ -256,14 +259,14 @@ static struct source *current_file(struct dag_vertex *v, uint32_t port)
 
 uint64_t dag_left(struct dag_vertex *v, uint32_t port)
 {
-	struct source *file = bad_port(v, port) ? NULL : current_file(v, port);
+	struct source *file = current_file(v, port);
 
 	return file ? source_left(file) : 0;
 }
 
 uint64_t dag_skip(struct dag_vertex *v, uint32_t port, uint64_t bytes)
 {
-	struct source *file = bad_port(v, port) ? NULL : current_file(v, port);
+	struct source *file = current_file(v, port);
 
 	return file ? source_skip(file, bytes) : 0;
 }

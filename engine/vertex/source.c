@@ -131,12 +131,12 @@ static void take(struct source *s, size_t n)
 /* Looks for the end of the line at the buffer's start, once. */
 static bool find_end(struct source *s)
 {
-	const char *from = s->buf + s->at + s->scanned;
+	const char *from = s->buf + s->at + s->scanned, *lf;
 	size_t have = s->len - s->at - s->scanned;
-	const char *lf = have && !s->at_end ? memchr(from, '\n', have) : NULL;
 
 	if (s->at_end)
 		return true;
+	lf = have ? memchr(from, '\n', have) : NULL;
 	s->at_end = lf != NULL;
 	s->scanned += lf ? (size_t)(lf - from) : have;
 	return s->at_end;

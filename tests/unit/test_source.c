@@ -4,18 +4,25 @@
 
 #include <fcntl.h>
 
+/* The only file of a new folder. */
+static void write_file(char folder[64], char path[80], const char *text)
+{
+	FILE *f;
+
+	snprintf(path, 80, "%s/f", unit_folder(folder));
+	f = fopen(path, "w");
+	fputs(text, f);
+	fclose(f);
+}
+
 /* Every record of a file belongs to exactly one split, wherever the cuts are. */
 static void test_splits_cover_each_line_once(void **state)
 {
 	static const char text[] = "one\n\ntwo words\nthree\nlast without its end";
 	char folder[64], path[80];
-	FILE *f;
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/f", unit_folder(folder));
-	f = fopen(path, "w");
-	fputs(text, f);
-	fclose(f);
+	write_file(folder, path, text);
 	for (uint64_t size = 1; size <= sizeof(text); size++) {
 		char got[128] = "";
 
@@ -61,13 +68,9 @@ static void test_bytes_of_a_file_are_passed_over(void **state)
 	static const char text[] = "one\n\ntwo words\nthree\nlast..";
 	const uint64_t size = sizeof(text) - 1;
 	char folder[64], path[80], got[32], line[32];
-	FILE *f;
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/f", unit_folder(folder));
-	f = fopen(path, "w");
-	fputs(text, f);
-	fclose(f);
+	write_file(folder, path, text);
 	for (uint64_t begin = 0; begin < size; begin++)
 		for (uint64_t bytes = 1; bytes <= size; bytes++) {
 			uint64_t passed = DAG_MIN(bytes, size - begin), from = begin + passed;
