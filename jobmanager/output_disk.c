@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#define CACHED_SHARE 16 /* of memory, so much of an output goes to the page cache */
+
 struct output_file *output_file(const struct manager *m, const struct output *o)
 {
 	const struct graph_stage *s = m->graph->stages[o->spec->stage];
@@ -37,6 +39,7 @@ struct write {
 	struct output *output;
 	struct buffer bytes;
 	off_t at;
+	bool direct;
 	int fd, error; /* fd: its own */
 };
 
@@ -64,8 +67,10 @@ int output_write_now(struct manager *m, struct output *o)
 static void run_write(uv_work_t *work)
 {
 	struct write *w = work->data;
+	int (*write_at)(int fd, const void *data, size_t len, uint64_t at) =
+		w->direct ? os_write_direct : os_write_at;
 
-	w->error = w->fd < 0 ? EMFILE : os_write_at(w->fd, w->bytes.data, w->bytes.len, (uint64_t)w->at);
+	w->error = w->fd < 0 ? EMFILE : write_at(w->fd, w->bytes.data, w->bytes.len, (uint64_t)w->at);
 }
 
 static void on_written(uv_work_t *work, int status)
@@ -91,6 +96,15 @@ static void on_written(uv_work_t *work, int status)
 	free(w);
 }
 
+/*
+ * Most outputs are read soon, and stay in the page cache. One that is not small beside the machine's memory
+ * would push out of it what the job itself reads; and its fresh pages cost several times what the disk does.
+ */
+static bool passes_the_cache(const struct output *o)
+{
+	return o->on_disk && o->bytes_total >= os_memory() / CACHED_SHARE;
+}
+
 void output_write(struct manager *m, struct output *o)
 {
 	struct write *w = base_alloc(sizeof(*w));
@@ -100,6 +114,7 @@ void output_write(struct manager *m, struct output *o)
 		.output = o,
 		.bytes = o->pending,
 		.at = o->size,
+		.direct = passes_the_cache(o),
 		.fd = dup(output_file(m, o)->fd)};
 	count_written(o);
 	o->pending = o->spare;

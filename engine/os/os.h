@@ -27,6 +27,11 @@ void os_remove_tree(const char *path);
 char *os_find_program(const char *name);
 /* Writes all of it at that place. 0 or an errno. */
 int os_write_at(int fd, const void *data, size_t len, uint64_t at);
+/*
+ * The same, past the page cache where the file system can: for what is so large that it would push everything
+ * else out of it. Nobody else may write by this open file meanwhile, nor by a copy of its descriptor.
+ */
+int os_write_direct(int fd, const void *data, size_t len, uint64_t at);
 /* fsync of a file or folder by its path; DAG_EIO with errno. */
 int os_sync_path(const char *path);
 /* The folder of this program's own file, and a file in it or beside its build: caller frees. */
