@@ -23,7 +23,7 @@ struct output {
 	struct graph_format format;
 	uint32_t number;
 	bool to_stdout;
-	bool on_disk; /* its files are on one of this machine, as far as is known */
+	bool on_disk; /* of this machine, as far as is known */
 	struct output_file *files;
 	uint32_t file_count;
 	char *lock_path;

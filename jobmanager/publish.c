@@ -295,7 +295,7 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 		return DAG_EIO;
 	}
 	r = lock_output(m, o, diag);
-	o->on_disk = r == 0 && !os_is_network_fs(o->lock_path);
+	o->on_disk = r == 0 && os_is_on_disk(o->lock_fd) && !os_is_network_fs(o->lock_path);
 	/* Their files are whole, and some may have their names already. */
 	for (uint32_t i = 0; i < o->file_count && is_decided(m); i++)
 		o->files[i].temporary = output_temporary(o->files[i].path, m->job);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing past the page cache. The disk takes whole pages from aligned memory itself; what lies before the
- * first whole page of the file and behind the last goes through the cache, whose pages those are alone.
+ * first whole page of the file and behind the last goes through the cache, as does what the file system does
+ * not take so, all of it or the rest after a short write.
  */
 #include "os.h"
 
@@ -19,13 +20,11 @@ static bool set_direct(int fd, bool direct)
 	return flags >= 0 && fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
 }
 
-/*
- * Whole pages, each piece by way of `room`. What the file system does not take so, all of it or the rest
- * after a short write, goes through the cache. 0 or an errno.
- */
-static int write_pages(int fd, const unsigned char *data, size_t len, uint64_t at, unsigned char *room)
+/* Whole pages, each piece by way of aligned room. Returns how many bytes the file system took so. */
+static size_t write_pages(int fd, const unsigned char *data, size_t len, uint64_t at)
 {
-	bool direct = set_direct(fd, true);
+	unsigned char *room = len ? aligned_alloc(PAGE, PIECE) : NULL;
+	bool direct = room && set_direct(fd, true);
 	size_t done = 0;
 
 	while (direct && done < len) {
@@ -39,24 +38,20 @@ static int write_pages(int fd, const unsigned char *data, size_t len, uint64_t a
 		done += written > 0 ? (size_t)written : 0;
 		direct = written == (ssize_t)n;
 	}
-	set_direct(fd, false);
-	return os_write_at(fd, data + done, len - done, at + done);
+	if (room)
+		set_direct(fd, false);
+	free(room);
+	return done;
 }
 
 int os_write_direct(int fd, const void *data, size_t len, uint64_t at)
 {
-	size_t head = DAG_MIN(len, (size_t)(-at % PAGE)), pages = (len - head) / PAGE * PAGE;
-	unsigned char *room = pages ? aligned_alloc(PAGE, PIECE) : NULL;
+	size_t done = DAG_MIN(len, (size_t)(-at % PAGE));
 	const unsigned char *bytes = data;
-	int error;
+	int error = os_write_at(fd, bytes, done, at);
 
-	if (!room)
-		return os_write_at(fd, data, len, at);
-	error = os_write_at(fd, bytes, head, at);
-	if (!error)
-		error = write_pages(fd, bytes + head, pages, at + head, room);
-	if (!error)
-		error = os_write_at(fd, bytes + head + pages, len - head - pages, at + head + pages);
-	free(room);
-	return error;
+	if (error)
+		return error;
+	done += write_pages(fd, bytes + done, (len - done) / PAGE * PAGE, at + done);
+	return os_write_at(fd, bytes + done, len - done, at + done);
 }

@@ -8,6 +8,7 @@
 #include <ftw.h>
 #include <arpa/inet.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <netdb.h>
 #include <sched.h>
 #include <stdio.h>
@@ -235,6 +236,13 @@ void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *c
 	if (diag->dropped)
 		tell(base_format("and %zu more errors", diag->dropped), false, program, say, ctx);
 	dag_diag_fini(diag);
+}
+
+bool os_is_on_disk(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
 }
 
 bool os_is_network_fs(const char *path)

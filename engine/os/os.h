@@ -46,6 +46,8 @@ char *os_absolute_path(const char *path);
  */
 typedef void os_say_fn(void *ctx, const char *text);
 void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *ctx);
+/* False in shared memory. */
+bool os_is_on_disk(int fd);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */
 bool os_is_network_fs(const char *path);
 /* The own address from which a tcp:// endpoint is reached; NULL where it cannot be told. Caller frees. */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Segments of the spool in a host: those it reads, and the one that it writes to. */
 #include "host.h"
+#include "os/os.h"
 
-#include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -39,13 +38,6 @@ void host_drop_segment(struct host *host, uint32_t id)
 	free(s);
 }
 
-static bool is_on_disk(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
-}
-
 void host_prefetch(struct host *host, const struct block_ref *ref)
 {
 	const unsigned char *data;
@@ -75,7 +67,7 @@ struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t s
 		return NULL;
 	s = base_alloc(sizeof(*s));
 	*s = (struct host_segment){
-		.id = id, .base = base, .size = size, .writable = writable, .on_disk = is_on_disk(fd)};
+		.id = id, .base = base, .size = size, .writable = writable, .on_disk = os_is_on_disk(fd)};
 	/* What lies behind a block is mostly not for us: the kernel shall not read it, or zero it, on its
 	 * own. */
 	if (s->on_disk)

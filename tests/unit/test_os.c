@@ -24,7 +24,7 @@ static void write_direct_in(const char *folder)
 		bytes[i] = (unsigned char)prng_below(&rng, 256);
 	for (uint32_t i = 0; at < size; i++) {
 		static const size_t lengths[] = {1, 4095, 4096, 12288, 70000, (1u << 20) + 4097, 2u << 20};
-		size_t length = lengths[prng_below(&rng, sizeof(lengths) / sizeof(*lengths))],
+		size_t length = lengths[prng_below(&rng, DAG_LENGTH(lengths))],
 		       n = DAG_MIN(size - at, length);
 
 		assert_int_equal((i % 4 ? os_write_direct : os_write_at)(fd, bytes + at, n, at), 0);
