@@ -52,9 +52,8 @@ int options_parse(const char *program, const struct command_spec *command, int a
 	optind = 1;
 	opterr = 0;
 	while (r == 0) {
-		int value, before = optind;
+		int value = getopt_long(argc, argv, letters, longs, NULL);
 
-		value = getopt_long(argc, argv, letters, longs, NULL);
 		if (value < 0)
 			break;
 		if (value == ':') {
@@ -62,7 +61,11 @@ int options_parse(const char *program, const struct command_spec *command, int a
 				argv[optind - 1], program);
 			r = DAG_EINVAL;
 		} else if (value == '?') {
-			complain(program, command, argv[before]);
+			/* A letter may stand among others in one word; getopt is past all of a long one. */
+			char letter[] = {'-', (char)optopt, 0};
+
+			complain(program, command,
+				optopt > 0 && optopt < LONG_BASE ? letter : argv[optind - 1]);
 			r = DAG_EINVAL;
 		} else {
 			r = on_option(ctx, (size_t)position_of(command, value), optarg);

@@ -311,6 +311,7 @@ def two_daemons_with_one_spool(case):
 @test
 def usage(case):
     for args, words in ((["rnu"], b"did you mean 'run'"), (["run", "--slto", "1"], b"unknown option"), (["run"], b"needs GRAPH.yaml"),
+                        (["run", "x.yaml", "--slto"], b"unknown option '--slto'"), (["run", "x.yaml", "-qZ"], b"unknown option '-Z'"),
                         (["run", "--slots"], b"needs a value"), (["run", "--slots", "x", "g"], b"--slots x")):
         r = case.dagrun(*args, rc=2)
         check(words in r.stderr, r.stderr)
