@@ -75,15 +75,16 @@ class Case:
         return subprocess.run(["sh", "-c", command], cwd=self.dir, capture_output=True, check=True,
                               env=dict(os.environ, LC_ALL="C")).stdout
 
-    def hosts(self, daemon=None):
-        """The vertex hosts that run below this test's processes, or one of them."""
+    def hosts(self, daemon=None, word=b"--serve"):
+        """The vertex hosts that run below this test's processes, or one of them; with the word "daghost" also what describes a plugin."""
         found = []
         for path in glob.glob("/proc/[0-9]*/environ"):
             pid = int(path.split("/")[2])
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as f:
-                    if b"daghost" not in f.read():
-                        continue
+                    command = f.read()
+                if b"daghost" not in command or word not in command:
+                    continue
                 with open(f"/proc/{pid}/status") as f:
                     parent = int([line for line in f if line.startswith("PPid")][0].split()[1])
                 with open(f"/proc/{parent}/environ", "rb") as f:
@@ -114,7 +115,7 @@ class Case:
                 raise AssertionError(f"{p.args} did not end on SIGTERM")
 
     def check_leftovers(self):
-        check(not self.hosts(), "a vertex host outlived its job")
+        check(not self.hosts(word=b"daghost"), "a vertex host outlived its job")
         left = [p for p in glob.glob(self.path("**", ".*"), recursive=True) if "dagrun-" in os.path.basename(p)]
         check(not left, f"temporary outputs are left: {left}")
         for folder in ("spool",):
