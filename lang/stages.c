@@ -252,7 +252,7 @@ static void load_width(struct loader *l, const struct yaml_node *node, struct gr
 	if (!node)
 		return;
 	stage->width_given = true;
-	if (node->kind == YAML_SCALAR && node->text && !strcmp(node->text, "open")) {
+	if (node->kind == YAML_SCALAR && !strcmp(node->text, "open")) {
 		stage->open = true;
 		stage->width = GRAPH_OPEN_MOST;
 	} else if (node->kind == YAML_MAP && yaml_get(node, "open")) {

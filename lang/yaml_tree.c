@@ -2,19 +2,13 @@
 /* libyaml's events, folded into a tree with a stack of open lists and maps. */
 #include "yaml_tree.h"
 
-#include <uthash.h>
+#include <stdlib.h>
 #include <yaml.h>
-
-struct known_key {
-	const char *text;
-	UT_hash_handle hh;
-};
 
 struct level {
 	struct yaml_node *node;
 	struct yaml_node **tail;
 	struct yaml_node *key; /* MAP: waits for its value */
-	struct known_key *keys;
 };
 
 struct tree_parser {
@@ -32,24 +26,42 @@ static int fail(struct tree_parser *p, yaml_mark_t mark, const char *text)
 	return DAG_EINVAL;
 }
 
-/* False where the map has the key already. */
-static bool add_key(struct tree_parser *p, struct level *map, const char *text)
+/* By text; of those that are alike the earlier one first. */
+static int compare_keys(const void *a, const void *b)
 {
-	struct known_key *known;
+	const struct yaml_node *x = *(struct yaml_node *const *)a, *y = *(struct yaml_node *const *)b;
+	int order = strcmp(x->text, y->text);
 
-	HASH_FIND_STR(map->keys, text, known);
-	if (known)
-		return false;
-	known = arena_alloc(p->arena, sizeof(*known));
-	known->text = text;
-	HASH_ADD_KEYPTR(hh, map->keys, text, strlen(text), known);
-	return true;
+	if (order)
+		return order;
+	return x->line != y->line ? x->line - y->line : x->column - y->column;
 }
 
-static void close_level(struct tree_parser *p)
+/* No key of the map may be there twice. */
+static int check_keys(struct tree_parser *p, const struct yaml_node *map)
 {
-	p->depth--;
-	HASH_CLEAR(hh, p->stack[p->depth].keys);
+	const struct yaml_node **keys = base_alloc((map->count + 1) * sizeof(*keys)), *twice = NULL;
+	size_t n = 0;
+
+	for (const struct yaml_node *e = map->child; e; e = e->next)
+		keys[n++] = e->key;
+	qsort(keys, n, sizeof(*keys), compare_keys);
+	for (size_t i = 1; i < n && !twice; i++)
+		if (!strcmp(keys[i - 1]->text, keys[i]->text))
+			twice = keys[i];
+	free(keys);
+	if (!twice)
+		return 0;
+	dag_diag_add(
+		p->diag, p->file, twice->line, twice->column, "the key '%s' is there twice", twice->text);
+	return DAG_EINVAL;
+}
+
+static int close_level(struct tree_parser *p)
+{
+	const struct yaml_node *node = p->stack[--p->depth].node;
+
+	return node->kind == YAML_MAP && node->count > 1 ? check_keys(p, node) : 0;
 }
 
 /* Hangs a complete or opened node below the innermost open one. */
@@ -65,13 +77,6 @@ static int attach(struct tree_parser *p, struct yaml_node *node, yaml_mark_t mar
 	if (top->node->kind == YAML_MAP && !top->key) {
 		if (node->kind != YAML_SCALAR)
 			return fail(p, mark, "a key must be plain text");
-		if (!add_key(p, top, node->text)) {
-			char *text = base_format("the key '%s' is there twice", node->text);
-			int r = fail(p, mark, text);
-
-			free(text);
-			return r;
-		}
 		top->key = node;
 		return 0;
 	}
@@ -95,38 +100,50 @@ static int open_level(struct tree_parser *p, struct yaml_node *node, yaml_mark_t
 	return 0;
 }
 
+static struct yaml_node *new_node(
+	struct tree_parser *p, enum yaml_kind kind, yaml_mark_t mark, const void *text, size_t len)
+{
+	struct yaml_node *node = arena_alloc(p->arena, offsetof(struct yaml_node, text) + len + 1);
+
+	node->kind = (uint8_t)kind;
+	node->line = (int)mark.line + 1;
+	node->column = (int)mark.column + 1;
+	memcpy(node->text, text, len);
+	return node;
+}
+
+static int on_scalar(struct tree_parser *p, const yaml_event_t *event)
+{
+	const void *text = event->data.scalar.value;
+	size_t len = event->data.scalar.length;
+	struct yaml_node *node;
+
+	if (memchr(text, 0, len))
+		return fail(p, event->start_mark, "text with a NUL byte in it");
+	node = new_node(p, YAML_SCALAR, event->start_mark, text, len);
+	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	return attach(p, node, event->start_mark);
+}
+
 static int on_event(struct tree_parser *p, const yaml_event_t *event)
 {
-	struct yaml_node *node = arena_alloc(p->arena, sizeof(*node));
+	yaml_mark_t mark = event->start_mark;
 
-	node->line = (int)event->start_mark.line + 1;
-	node->column = (int)event->start_mark.column + 1;
 	switch (event->type) {
 	case YAML_SCALAR_EVENT:
-		node->kind = YAML_SCALAR;
-		if (memchr(event->data.scalar.value, 0, event->data.scalar.length))
-			return fail(p, event->start_mark, "text with a NUL byte in it");
-		node->text =
-			arena_strndup(p->arena, (char *)event->data.scalar.value, event->data.scalar.length);
-		node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-		return attach(p, node, event->start_mark);
+		return on_scalar(p, event);
 	case YAML_SEQUENCE_START_EVENT:
-		node->kind = YAML_LIST;
-		return open_level(p, node, event->start_mark);
+		return open_level(p, new_node(p, YAML_LIST, mark, "", 0), mark);
 	case YAML_MAPPING_START_EVENT:
-		node->kind = YAML_MAP;
-		return open_level(p, node, event->start_mark);
+		return open_level(p, new_node(p, YAML_MAP, mark, "", 0), mark);
 	case YAML_SEQUENCE_END_EVENT:
 	case YAML_MAPPING_END_EVENT:
-		close_level(p);
-		return 0;
+		return close_level(p);
 	case YAML_ALIAS_EVENT:
-		return fail(
-			p, event->start_mark, "aliases (*name) are not supported; use a parameter instead");
+		return fail(p, mark, "aliases (*name) are not supported; use a parameter instead");
 	case YAML_DOCUMENT_START_EVENT:
 		if (p->root)
-			return fail(p, event->start_mark,
-				"a graph file is one document; here a second one starts");
+			return fail(p, mark, "a graph file is one document; here a second one starts");
 		return 0;
 	default:
 		return 0;
@@ -174,8 +191,6 @@ int yaml_parse(struct arena *arena, const char *file, const char *text, size_t l
 		base_oom(sizeof(parser));
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	r = parse_events(&p, &parser);
-	while (p.depth)
-		close_level(&p);
 	yaml_parser_delete(&parser);
 	if (r == 0)
 		*ret_root = p.root;

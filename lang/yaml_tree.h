@@ -16,14 +16,14 @@
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_node {
-	enum yaml_kind kind;
-	int line, column;        /* from 1 */
-	const char *text;        /* SCALAR: without a NUL inside */
-	bool plain;              /* SCALAR: not quoted, so that `null` and `~` mean nothing */
 	struct yaml_node *key;   /* of an entry of a map */
 	struct yaml_node *next;  /* the next item or entry of the same list or map */
 	struct yaml_node *child; /* LIST, MAP: the first item or entry */
 	uint32_t count;          /* LIST, MAP */
+	int line, column;        /* from 1 */
+	uint8_t kind;            /* enum yaml_kind */
+	bool plain;              /* SCALAR: not quoted, so that `null` and `~` mean nothing */
+	char text[];             /* SCALAR: without a NUL inside; else empty */
 };
 
 /* Parses one document. *ret_root is NULL for an empty one. DAG_EINVAL with the place in *diag. */
