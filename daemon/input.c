@@ -4,6 +4,7 @@
  * things: read this sealed part, read these blocks as they come, or read this file.
  */
 #include "node.h"
+#include "channel/core/fetch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -129,6 +130,7 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	 * wrong. */
 	msg.u.channel.kind = HOST_CHANNEL_LIVE;
 	msg.u.channel.raw = 1;
+	msg.u.channel.step = host_consumed_step(SOURCE_WINDOW);
 	send_channel(a, &msg, port, producer, -1);
 	struct input_channel *ch = new_channel(a, port, producer);
 
@@ -347,8 +349,10 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 	struct input_channel *ch = new_channel(a, port, producer);
 
 	ch->fetching = true;
+	ch->window = open.credit;
 	strncpy(open.job, a->job->id, sizeof(open.job) - 1);
 	msg.u.channel.kind = HOST_CHANNEL_LIVE;
+	msg.u.channel.step = host_consumed_step(open.credit);
 	send_channel(a, &msg, port, producer, -1);
 	data_fetch(a->job->daemon->data, ch->number, peer->data, &open);
 }
@@ -383,6 +387,7 @@ static void open_one(struct attempt *a, uint32_t port, uint32_t producer)
 
 		ch->live_local = true;
 		msg.u.channel.kind = HOST_CHANNEL_LIVE;
+		msg.u.channel.step = host_consumed_step(HOST_WINDOW_MIN);
 		send_channel(a, &msg, port, producer, -1);
 		serve_attach_local(job, ch,
 			(struct attempt_key){in->vertices[producer], in->attempts[producer]}, in->stream,
@@ -427,8 +432,11 @@ void input_consumed(struct attempt *a, uint32_t port, uint32_t producer, uint64_
 	ch->consumed = bytes;
 	if (ch->source)
 		request_source(ch);
-	if (ch->fetching)
+	/* The mover would do nothing with what is not: it is not woken for it. */
+	if (ch->fetching && fetch_is_due(ch->window, ch->told, bytes)) {
+		ch->told = bytes;
 		data_consumed(a->job->daemon->data, ch->number, bytes);
+	}
 }
 
 /*

@@ -475,8 +475,9 @@ struct input_channel {
 	struct attempt *producer_attempt; /* on this node: pinned */
 	bool followed;                    /* opened by input_follow: the host was not told */
 	bool live_local, fetching, source;
-	bool finished;  /* its END was passed on */
-	uint64_t bytes; /* arrived */
+	uint64_t window, told; /* fetching: bytes, and those consumed that the mover was told of */
+	bool finished;         /* its END was passed on */
+	uint64_t bytes;        /* arrived */
 	struct fetched_block *blocks;
 	size_t first, count, cap;
 	/* A remote source: */

@@ -34,20 +34,32 @@ static void drop_event(const struct data_event *event)
 	free_message(event);
 }
 
+/* That a block was sent nobody waits for: while others are being sent, the owner is not woken for it. */
+static bool rings(struct event_queue *q, const struct data_event *event)
+{
+	if (q->rung || q->closed)
+		return false;
+	q->rung = event->kind != DATA_SENT || !q->sending;
+	return q->rung;
+}
+
 void data_post_event(struct data *d, const struct data_event *event)
 {
-	bool closed, awake;
+	struct event_queue *q = &d->events;
+	bool closed, ring;
 
-	pthread_mutex_lock(&d->events.lock);
-	closed = d->events.closed;
-	awake = d->events.count; /* the others have woken it */
+	pthread_mutex_lock(&q->lock);
+	closed = q->closed;
 	if (!closed)
-		*DAG_APPEND(d->events.items, d->events.count, d->events.cap) = *event;
-	pthread_mutex_unlock(&d->events.lock);
+		*DAG_APPEND(q->items, q->count, q->cap) = *event;
+	if (event->kind == DATA_SENT)
+		q->sending--;
+	ring = rings(q, event);
+	pthread_mutex_unlock(&q->lock);
 	if (closed)
 		drop_event(event);
-	else if (!awake)
-		os_bell_ring(d->events.bell.fd);
+	if (ring)
+		os_bell_ring(q->bell.fd);
 }
 
 static void post_command(struct data *d, const struct command *command)
@@ -76,6 +88,7 @@ static void on_events(uv_poll_t *poll, int status, int events)
 	count = d->events.count;
 	d->events.items = NULL;
 	d->events.count = d->events.cap = 0;
+	d->events.rung = false;
 	pthread_mutex_unlock(&d->events.lock);
 	for (size_t i = 0; i < count; i++) {
 		d->on_event(d->ctx, &items[i]);
@@ -146,6 +159,13 @@ static void on_unpinned(void *bytes, void *hint)
 	free(p);
 }
 
+static void count_sending(struct event_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->sending++;
+	pthread_mutex_unlock(&q->lock);
+}
+
 static void send_block(struct data *d, const struct command *c)
 {
 	Dagrun__Data m = DAGRUN__DATA__INIT;
@@ -153,6 +173,7 @@ static void send_block(struct data *d, const struct command *c)
 	struct pinned *pinned;
 	zmq_msg_t frames[2];
 
+	count_sending(&d->events);
 	m.kind = DAGRUN__DATA_KIND__BLOCK;
 	m.channel = c->peer.channel;
 	m.seq = header.seq;

@@ -58,6 +58,8 @@ struct event_queue {
 	struct data_event *items;
 	size_t count, cap;
 	struct bell bell;
+	bool rung;      /* the bell was, since they were taken */
+	size_t sending; /* blocks that ZeroMQ has */
 	bool closed;
 };
 

@@ -49,6 +49,7 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 		break;
 	case HOST_CHANNEL_LIVE:
 		ch->raw = msg->u.channel.raw;
+		ch->step = msg->u.channel.step;
 		if (ch->raw) {
 			ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
 			ch->source = source_new(format, reader_fill, &ch->raw_reader);

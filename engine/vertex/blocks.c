@@ -6,21 +6,7 @@
  */
 #include "task.h"
 
-#define PREFETCH 8u              /* blocks of a channel, and channels of a port */
-#define CONSUMED_STEP (1u << 20) /* bytes of a live channel, that are told together */
-
-/* Now and then, and before waiting: each time would cost more than reading. */
-static bool tells_consumed(struct dag_vertex *v, const struct in_channel *ch)
-{
-	bool waits;
-
-	if (ch->consumed - ch->consumed_told >= CONSUMED_STEP)
-		return true;
-	pthread_mutex_lock(&v->host->lock);
-	waits = ch->queue_first == ch->queue_count;
-	pthread_mutex_unlock(&v->host->lock);
-	return waits;
-}
+#define PREFETCH 8u /* blocks of a channel, and channels of a port */
 
 void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
@@ -42,7 +28,7 @@ void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, stru
 		pthread_mutex_unlock(&v->host->lock);
 	} else if (ch->kind == HOST_CHANNEL_LIVE) {
 		ch->consumed += ch->current.len;
-		if (tells_consumed(v, ch)) {
+		if (ch->consumed - ch->consumed_told >= ch->step) {
 			msg.u.data.port = port;
 			msg.u.data.producer = producer;
 			msg.u.data.bytes = ch->consumed_told = ch->consumed;

@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 10
+#define HOST_PROTO_VERSION 11
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it */
@@ -28,6 +28,7 @@
 #define HOST_GIVEN_MAX 16u   /* producers of a vertex */
 #define HOST_TASKS_MAX 64u   /* vertices of one fifo group */
 #define HOST_RING_SIZE 256u
+#define HOST_WINDOW_MIN (4ull << 20)
 #define HOST_PIPE_BLOCKS 16u /* that a direct pipe has */
 /* So long host and daemon look for each other's next word before they sleep. */
 #define HOST_LINGER (DAG_MS / 16)
@@ -95,7 +96,13 @@ struct host_skip {
  */
 static inline uint64_t host_pipe_window(uint32_t parts)
 {
-	return DAG_MIN(DAG_MAX((64ull << 20) / DAG_MAX(parts, 1u), 4ull << 20), 16ull << 20);
+	return DAG_MIN(DAG_MAX((64ull << 20) / DAG_MAX(parts, 1u), HOST_WINDOW_MIN), 16ull << 20);
+}
+
+/* Bytes that are consumed between two words of it: to say it of each block would wake a daemon for each. */
+static inline uint64_t host_consumed_step(uint64_t window)
+{
+	return window / 8;
 }
 
 /* Bytes behind an argument, so that what follows is aligned. */
@@ -151,6 +158,7 @@ struct host_msg {
 			uint64_t size;           /* SOURCE: of the file */
 			int64_t mtime_ns;        /* SOURCE */
 			uint32_t raw;            /* LIVE: the blocks are BLOCK_RAW */
+			uint64_t step;           /* LIVE: bytes, after which CONSUMED is said */
 		} channel;
 		struct {
 			uint32_t port, producer;

@@ -68,9 +68,10 @@ struct in_channel {
 	struct channel_end expected;
 	uint64_t records, bytes, number;
 	uint64_t consumed;      /* LIVE: bytes; */
-	uint64_t consumed_told; /* to the daemon */
-	uint64_t bytes_shown;   /* of `bytes`, in the status page */
-	unsigned char *plain;   /* of the current block, where that is packed */
+	uint64_t consumed_told; /* to the daemon, each `step` */
+	uint64_t step;
+	uint64_t bytes_shown; /* of `bytes`, in the status page */
+	unsigned char *plain; /* of the current block, where that is packed */
 	size_t plain_cap;
 	struct hash_state *hash; /* of what nobody else checks */
 	bool checked;            /* somebody else has checked it */

@@ -39,7 +39,7 @@ enum fetch_verdict fetch_on_end(struct fetch *f, uint64_t blocks, dag_instant no
 enum fetch_action fetch_consumed(struct fetch *f, uint64_t bytes)
 {
 	f->consumed = DAG_MAX(f->consumed, DAG_MIN(bytes, f->bytes));
-	if (f->ended || f->consumed + f->window < f->credit + f->window / 4)
+	if (f->ended || !fetch_is_due(f->window, f->credit - f->window, f->consumed))
 		return FETCH_NOTHING;
 	f->credit = f->consumed + f->window;
 	return FETCH_CREDIT;

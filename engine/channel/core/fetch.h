@@ -30,6 +30,13 @@ enum fetch_verdict { FETCH_TAKE, FETCH_IGNORE, FETCH_ASK_AGAIN };
 void fetch_init(struct fetch *fetch, uint64_t window, bool live, dag_instant now);
 enum fetch_verdict fetch_on_block(struct fetch *fetch, uint64_t seq, uint32_t len, dag_instant now);
 enum fetch_verdict fetch_on_end(struct fetch *fetch, uint64_t blocks, dag_instant now);
+/* Whether the producer should hear that the consumer has `consumed` bytes behind it, where it heard of
+ * `told`. */
+static inline bool fetch_is_due(uint64_t window, uint64_t told, uint64_t consumed)
+{
+	return consumed - told >= window / 4;
+}
+
 /* The consumer has `bytes` behind it; FETCH_CREDIT where the producer should hear of it (fetch.credit). */
 enum fetch_action fetch_consumed(struct fetch *fetch, uint64_t bytes);
 enum fetch_action fetch_tick(struct fetch *fetch, dag_instant now);
