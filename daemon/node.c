@@ -419,8 +419,10 @@ static int listen_on(struct daemon *d, const struct daemon_config *c, struct dag
 	if (r < 0)
 		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", c->listen, zmq_strerror(errno));
 	if (r == 0) {
-		r = data_new(d->loop, d->keys, data_listen, !d->embedded, on_data_event, d, &d->data,
+		r = data_new(d->loop, d->keys, data_listen, false, on_data_event, d, &d->server,
 			&d->data_endpoint);
+		if (r == 0)
+			r = data_new(d->loop, d->keys, NULL, !d->embedded, on_data_event, d, &d->data, NULL);
 		if (r < 0)
 			dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", data_listen,
 				zmq_strerror(errno));
@@ -524,6 +526,7 @@ void daemon_destroy(struct daemon **daemon)
 		job_destroy(&job);
 	session_destroy(&d->ns);
 	session_server_destroy(&d->control);
+	data_destroy(&d->server);
 	data_destroy(&d->data);
 	for (job = d->ended_jobs; job; job = job->next_ended)
 		attempt_free_all(job);

@@ -63,7 +63,8 @@ struct daemon {
 	bool embedded;
 	struct session_server *control;
 	struct session *ns;
-	struct data *data;
+	struct data *server; /* of blocks, to other nodes */
+	struct data *data;   /* blocks that come from there, in a thread of its own */
 	struct spool *spool;
 	struct keep *keep;
 	struct orphan *orphans; /* of an earlier daemon, until their jobs open */

@@ -140,16 +140,17 @@ static void update_producer(struct attempt *a, uint32_t stream, uint32_t part, s
 		host_send_msg(a->host, &msg, NULL, 0, -1);
 }
 
-/* What its writer noted of a block before it spares us to read the block. */
-static void note_running_hash(
-	struct block_header *header, const struct block_ref *ref, const unsigned char *base)
+/* What its writer noted before a block spares us to read the block, for which we might have to wait. */
+static void note_hash(struct block_header *header, const struct block_ref *ref, const unsigned char *base)
 {
 	struct block_header written;
 
-	if (ref->kind != BLOCK_DATA || ref->offset < sizeof(written))
+	if (ref->kind == BLOCK_RAW || ref->offset < sizeof(written))
 		return;
 	memcpy(&written, base + ref->offset - sizeof(written), sizeof(written));
-	header->running = written.running == 1 && written.length == ref->length;
+	if (written.length != ref->length)
+		return;
+	header->running = written.running == 1;
 	header->checksum = written.checksum;
 }
 
@@ -172,15 +173,15 @@ static void send_remote(struct remote_reader *r, const struct block_ref *ref, ui
 	struct send_pin *pin;
 
 	if (!base) {
-		data_send_error(d->data, &r->peer, DAG_EMISSING, "the block is not there any more");
+		data_send_error(d->server, &r->peer, DAG_EMISSING, "the block is not there any more");
 		return;
 	}
-	note_running_hash(&header, ref, base);
+	note_hash(&header, ref, base);
 	pin = base_alloc(sizeof(*pin));
 	*pin = (struct send_pin){d, a, segment};
 	attempt_pin(a);
 	spool_ref(segment);
-	data_send_block(d->data, &r->peer, &header, base + ref->offset, pin);
+	data_send_block(d->server, &r->peer, &header, base + ref->offset, pin);
 	r->sent += ref->length;
 }
 
@@ -197,7 +198,7 @@ static void pump_live_remote(struct remote_reader *r, struct live_part *lp)
 		struct channel_end end = part_end(r->attempt, r->stream, r->part, &checked);
 
 		r->ended = true;
-		data_send_end(r->attempt->job->daemon->data, &r->peer, reader->next, &end, checked);
+		data_send_end(r->attempt->job->daemon->server, &r->peer, reader->next, &end, checked);
 	}
 }
 
@@ -399,7 +400,7 @@ static void pump_sealed(struct remote_reader *r)
 		struct channel_end end = part_end(r->attempt, r->stream, r->part, &checked);
 
 		r->ended = true;
-		data_send_end(d->data, &r->peer, r->next, &end, checked);
+		data_send_end(d->server, &r->peer, r->next, &end, checked);
 	}
 }
 
@@ -437,7 +438,7 @@ static void attach_remote(
 	r->next = open->seq;
 	if (!lp) {
 		if (!attempt_part(a, open->stream, open->part)) {
-			data_send_error(d->data, peer, DAG_EMISSING, "there is no such part any more");
+			data_send_error(d->server, peer, DAG_EMISSING, "there is no such part any more");
 			drop_remote(d, r, true);
 			return;
 		}
@@ -447,7 +448,7 @@ static void attach_remote(
 	}
 	replace_reader(a, lp, r, open->reader, open->reader_port);
 	if (live_attach(lp, r, open->reader, open->reader_port, open->seq) < 0) {
-		data_send_error(d->data, peer, DAG_EMISSING, "the pipe's blocks are not held any more");
+		data_send_error(d->server, peer, DAG_EMISSING, "the pipe's blocks are not held any more");
 		drop_remote(d, r, true);
 		return;
 	}
@@ -476,7 +477,7 @@ static void on_opened(struct daemon *d, const struct data_event *event)
 					 .peer = event->peer,
 					 .open = event->open});
 	} else
-		data_send_error(d->data, &event->peer, DAG_EMISSING, "the attempt's output is not here");
+		data_send_error(d->server, &event->peer, DAG_EMISSING, "the attempt's output is not here");
 }
 
 void serve_started(struct attempt *a)

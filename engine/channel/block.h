@@ -47,7 +47,7 @@ struct block_header {
 	uint32_t length; /* bytes behind the header */
 	uint32_t pad[2];
 	/* `running`: the low half of the part's hash up to the end of this block, as its writer found it.
-	 * Else XXH3-64 of the bytes behind the header, made where the block crosses a wire. */
+	 * Else XXH3-64 of the bytes behind the header; 0: not known. */
 	uint64_t checksum;
 	uint64_t zero;
 };

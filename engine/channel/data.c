@@ -62,6 +62,8 @@ void data_post_event(struct data *d, const struct data_event *event)
 		os_bell_ring(q->bell.fd);
 }
 
+static void on_turn(uv_idle_t *turn);
+
 static void post_command(struct data *d, const struct command *command)
 {
 	bool awake;
@@ -70,7 +72,9 @@ static void post_command(struct data *d, const struct command *command)
 	awake = d->commands.count;
 	*DAG_APPEND(d->commands.items, d->commands.count, d->commands.cap) = *command;
 	pthread_mutex_unlock(&d->commands.lock);
-	if (!awake)
+	if (!d->threaded)
+		uv_idle_start(&d->commands.turn, on_turn);
+	else if (!awake)
 		os_bell_ring(d->commands.bell.fd);
 }
 
@@ -177,8 +181,8 @@ static void send_block(struct data *d, const struct command *c)
 	m.kind = DAGRUN__DATA_KIND__BLOCK;
 	m.channel = c->peer.channel;
 	m.seq = header.seq;
-	if (!header.running)
-		header.checksum = d->local ? 0 : hash_64(c->bytes, header.length);
+	if (!header.running && !header.checksum && !d->local)
+		header.checksum = hash_64(c->bytes, header.length);
 	if (header.length <= FRAMES_LITTLE) {
 		m.header = (ProtobufCBinaryData){sizeof(header), (uint8_t *)&header};
 		m.payload = (ProtobufCBinaryData){header.length, (uint8_t *)c->bytes};
@@ -294,7 +298,8 @@ static void unref(struct data *d)
 	free(d->events.items);
 	buffer_fini(&d->outbox.frame);
 	hash_state_destroy(&d->before);
-	close(d->commands.bell.fd);
+	if (d->commands.bell.fd >= 0)
+		close(d->commands.bell.fd);
 	close(d->events.bell.fd);
 	pthread_mutex_destroy(&d->commands.lock);
 	pthread_mutex_destroy(&d->events.lock);
@@ -333,7 +338,10 @@ static void run_command(struct data *d, struct command *c)
 	case COMMAND_QUIT:
 		close_sockets(d);
 		uv_close((uv_handle_t *)&d->tick, d->threaded ? NULL : drop_ref);
-		uv_close((uv_handle_t *)&d->commands.bell.poll, d->threaded ? NULL : drop_ref);
+		if (d->threaded)
+			uv_close((uv_handle_t *)&d->commands.bell.poll, NULL);
+		else
+			uv_close((uv_handle_t *)&d->commands.turn, drop_ref);
 		break;
 	}
 	free(c->text);
@@ -366,6 +374,12 @@ static void on_commands(uv_poll_t *poll, int status, int events)
 	run_commands(d);
 }
 
+static void on_turn(uv_idle_t *turn)
+{
+	uv_idle_stop(turn);
+	run_commands(turn->data);
+}
+
 static void *run_thread(void *arg)
 {
 	struct data *d = arg;
@@ -394,9 +408,15 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 	}
 	pthread_mutex_init(&d->commands.lock, NULL);
 	pthread_mutex_init(&d->events.lock, NULL);
-	bell_init(&d->commands.bell, d->loop, d);
+	d->commands.bell.fd = -1;
+	if (threaded) {
+		bell_init(&d->commands.bell, d->loop, d);
+		uv_poll_start(&d->commands.bell.poll, UV_READABLE, on_commands);
+	} else {
+		uv_idle_init(loop, &d->commands.turn);
+		d->commands.turn.data = d;
+	}
 	bell_init(&d->events.bell, loop, d);
-	uv_poll_start(&d->commands.bell.poll, UV_READABLE, on_commands);
 	uv_poll_start(&d->events.bell.poll, UV_READABLE, on_events);
 	uv_timer_init(d->loop, &d->tick);
 	d->tick.data = d;

@@ -2,10 +2,11 @@
 #ifndef CHANNEL_DATA_H
 #define CHANNEL_DATA_H
 /*
- * Blocks between nodes: the bulk mover. Daemons run one in a thread of its own, so that bulk never delays a
- * heartbeat; a job manager, and a daemon that is embedded in one, run it on their own loop. It decides
- * nothing: what is sent is said by its owner, what arrives is told to it, both through queues, so that the
- * owner cannot tell the difference.
+ * Blocks between nodes: the bulk mover. A daemon serves on its own loop, since to send a block is to hand a
+ * pointer to ZeroMQ; it reads in a thread of its own, so that copying and hashing, and a disk that is full of
+ * work, never delay a heartbeat. A job manager, and a daemon that is embedded in one, read on their own loop.
+ * It decides nothing: what is sent is said by its owner, what arrives is told to it, both through queues, so
+ * that the owner cannot tell the difference.
  *
  * All functions are the owner's thread's. on_event is called in the owner's loop.
  */

@@ -50,7 +50,8 @@ struct command_queue {
 	pthread_mutex_t lock;
 	struct command *items;
 	size_t count, cap;
-	struct bell bell;
+	struct bell bell; /* where they are for another thread; else */
+	uv_idle_t turn;   /* runs them in the loop's next round */
 };
 
 struct event_queue {

@@ -91,7 +91,7 @@ struct host_skip {
 };
 
 /*
- * Bytes that each part of a live stream may be ahead of its readers. Between nodes a block passes eight
+ * Bytes that each part of a live stream may be ahead of its readers. Between nodes a block passes seven
  * threads, which all need one to work on; many parts need less each.
  */
 static inline uint64_t host_pipe_window(uint32_t parts)

@@ -163,10 +163,8 @@ static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, s
 		.records = p->block_records,
 		.length = len};
 
-	if (!v->streams[stream].codec) {
-		h.running = 1;
-		h.checksum = hash_state_digest(p->hash).low;
-	}
+	h.running = !v->streams[stream].codec;
+	h.checksum = h.running ? hash_state_digest(p->hash).low : hash_64(p->base + sizeof(h), len);
 	memcpy(p->base, &h, sizeof(h));
 }
 
