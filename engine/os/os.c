@@ -46,6 +46,14 @@ uint64_t os_random(void)
 	return n;
 }
 
+void os_be_bulk(void)
+{
+	struct sched_param none = {0};
+
+	if (sched_setscheduler(0, SCHED_BATCH, &none) < 0)
+		errno = 0; /* it is only a wish */
+}
+
 int os_bell_new(void)
 {
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
