@@ -204,6 +204,7 @@ int main(int argc, char **argv)
 	}
 	if (startup("dagd", 256) < 0)
 		return 1;
+	os_be_patient();
 	/* Off loopback the address that leads to the name server is what others can dial, unless something
 	 * else was said. */
 	if (!wire_is_local(s.config.nameserver) && !s.config.listen && s.keys) {

@@ -384,7 +384,6 @@ static void *run_thread(void *arg)
 {
 	struct data *d = arg;
 
-	os_be_bulk();
 	uv_run(&d->own_loop, UV_RUN_DEFAULT);
 	uv_loop_close(&d->own_loop);
 	return NULL;

@@ -46,7 +46,7 @@ uint64_t os_random(void)
 	return n;
 }
 
-void os_be_bulk(void)
+void os_be_patient(void)
 {
 	struct sched_param none = {0};
 

@@ -10,9 +10,9 @@ dag_instant os_now(void);      /* CLOCK_MONOTONIC */
 dag_instant os_boottime(void); /* CLOCK_BOOTTIME: counts suspend, for leases */
 uint64_t os_random(void);
 
-/* This thread computes or copies: when it is woken it waits for its turn, and pushes nobody off a core. What
- * it starts does so too. */
-void os_be_bulk(void);
+/* A thread of this process that is woken waits for its turn, and pushes nobody off a core. What it starts
+ * does so too. Called before it has a second thread. */
+void os_be_patient(void);
 
 /*
  * A bell: a descriptor (an eventfd) that becomes readable when it is rung, from any thread or process, until

@@ -554,7 +554,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	strays_adopt();
 	prefer_to_die();
-	os_be_bulk();
+	os_be_patient();
 	host.sock = HOST_SOCKET_FD;
 	host.status = mmap(NULL, sizeof(*host.status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
 	host.bell = HOST_BELL_FD;
