@@ -282,10 +282,26 @@ static void close_sockets(struct data *d)
 	wire_loop_destroy(&d->wire);
 }
 
+/* Of blocks that were sent while others cannot be, since their reader takes none, the owner hears now. */
+static void ring_late(struct event_queue *q)
+{
+	bool late;
+
+	pthread_mutex_lock(&q->lock);
+	late = q->count && !q->rung && !q->closed;
+	q->rung = q->rung || late;
+	pthread_mutex_unlock(&q->lock);
+	if (late)
+		os_bell_ring(q->bell.fd);
+}
+
 static void on_tick(uv_timer_t *tick)
 {
-	data_read_tick(tick->data);
-	data_flush(tick->data, NULL, 0);
+	struct data *d = tick->data;
+
+	data_read_tick(d);
+	data_flush(d, NULL, 0);
+	ring_late(&d->events);
 }
 
 static void unref(struct data *d)
