@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks share: building, timing in turns, tables."""
+import functools
 import os
 import platform
 import re
@@ -141,8 +142,13 @@ def pss(pid):
         return 0
 
 
+def use_share(i, n):
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cpus[i::n] or cpus)
+
+
 class Cluster:
-    """A name server and daemons on loopback, each with its number as the label `n`."""
+    """A name server and daemons on loopback, each with its number as the label `n` and with cores of its own, as on machines of their own."""
 
     def __init__(self, folder, nodes=2, slots=1, options=(), keys=()):
         self.keys = keys
@@ -151,7 +157,7 @@ class Cluster:
         self.daemons = [subprocess.Popen([os.path.join(BUILD, "dagd"), "--nameserver", self.endpoint, "--slots", str(slots), "--node",
                                           f"bench{os.getpid()}-{i}", "--label", f"n={i}", "--spool",
                                           os.path.join(folder, f"spool{i}"), *keys, *options],
-                                         stderr=subprocess.DEVNULL) for i in range(nodes)]
+                                         stderr=subprocess.DEVNULL, preexec_fn=functools.partial(use_share, i, nodes)) for i in range(nodes)]
 
     def __enter__(self):
         while subprocess.run([DAGRUN, "nodes", "-n", self.endpoint, *self.keys], capture_output=True).stdout.count(b" up ") < len(self.daemons):

@@ -81,14 +81,16 @@ int main(int argc, char **argv)
 	while (got < bytes) {
 		zmq_msg_t m;
 		const uint64_t *words;
+		size_t n;
 
 		zmq_msg_init(&m);
 		if (zmq_msg_recv(&m, s, 0) < 0)
 			return 1;
 		words = zmq_msg_data(&m);
-		for (size_t i = 0; i < zmq_msg_size(&m) / 8; i++)
+		n = zmq_msg_size(&m);
+		for (size_t i = 0; i < n / 8; i++)
 			sum += words[i];
-		got += zmq_msg_size(&m);
+		got += n;
 		zmq_msg_close(&m);
 	}
 	print_rate(got, started, sum);
