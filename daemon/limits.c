@@ -81,21 +81,28 @@ static void bind_threads(pid_t pid, const cpu_set_t *cpus)
 	free(path);
 }
 
-/* Those that the fewest hosts are bound to. */
+/* Those that the fewest hosts are bound to. Daemons of one machine do not see each other's: of alike ones
+ * each begins elsewhere. */
 static void choose_cpus(struct daemon *d, uint32_t count, cpu_set_t *ret)
 {
 	cpu_set_t all;
+	int cpus[CPU_SETSIZE], n = 0, first = getpid();
 
 	CPU_ZERO(ret);
 	CPU_ZERO(&all);
 	sched_getaffinity(0, sizeof(all), &all);
+	for (int c = 0; c < CPU_SETSIZE; c++)
+		if (CPU_ISSET(c, &all))
+			cpus[n++] = c;
 	for (uint32_t i = 0; i < count; i++) {
 		int best = -1;
 
-		for (int c = 0; c < CPU_SETSIZE; c++)
-			if (CPU_ISSET(c, &all) && !CPU_ISSET(c, ret) &&
-				(best < 0 || d->bound[c] < d->bound[best]))
+		for (int k = 0; k < n; k++) {
+			int c = cpus[(first + k) % n];
+
+			if (!CPU_ISSET(c, ret) && (best < 0 || d->bound[c] < d->bound[best]))
 				best = c;
+		}
 		if (best >= 0)
 			CPU_SET(best, ret);
 	}

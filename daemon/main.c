@@ -20,7 +20,7 @@ static const struct option_spec options[] = {
 		"where to listen (default: any port of loopback; tcp://ADDRESS:* with keys)"},
 	[ADVERTISE] = {"advertise", 'a', "ENDPOINT",
 		"what others dial (default: the address that leads to the name server)"},
-	[SLOTS] = {"slots", 's', "N", "vertices that run at a time (default: the cores of this machine)"},
+	[SLOTS] = {"slots", 's', "N", "vertices that run at a time (default: the cores that it may use)"},
 	[SPOOL] = {"spool", 0, "DIR",
 		"folder for channel data beyond shared memory (default: in the state folder)"},
 	[MEMORY] = {"memory", 'm', "SIZE",

@@ -12,7 +12,7 @@ enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, DRY_RUN, QUIET, 
 static const struct option_spec options[] = {
 	CLI_GRAPH_OPTIONS,
 	[SLOTS] = {"slots", 's', "N",
-		"vertices that run at a time, without a name server (default: the cores of this machine)"},
+		"vertices that run at a time, without a name server (default: the cores that it may use)"},
 	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT",
 		"runs on the cluster of this name server, such as tcp://10.0.0.1:7700"},
 	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys"},

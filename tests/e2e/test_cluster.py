@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A name server and three daemons on loopback, with things that die while a job runs: the output is the same, byte for byte."""
 import glob
-import glob
 import os
 import signal
 import subprocess
@@ -43,6 +42,24 @@ def examples_give_the_same_on_a_cluster(case):
         check(cluster.run(graph(name), *args).stdout == case.dagrun("run", graph(name), *args).stdout, name)
     tree = [r.stdout.splitlines() for r in (cluster.run(graph("tree"), "-p", "split=2KiB"), case.dagrun("run", graph("tree")))]
     check(sorted(tree[0]) == sorted(tree[1]) and len(tree[0]) == 143, "tree")  # clients of one number in the order of the groups
+
+
+@test
+def daemons_of_one_machine_bind_to_different_cpus(case):
+    cpus = len(os.sched_getaffinity(0))
+    if cpus < 2:
+        raise Skip("there is one CPU only")
+    case.write("g.yaml", "stages: {a: {program: [grep, Cpus_allowed_list, /proc/self/status], width: 2, cpus: 1}}\noutputs: {a: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1, slots=1)
+    while True:
+        second = cluster.add(1, slots=1)
+        if (second.pid - cluster.daemons[0].pid) % cpus:
+            break  # where each begins goes by its id
+        second.terminate()
+        second.wait()
+    case.wait_for(lambda: cluster.count() == 2, "the daemons to register")
+    lines = cluster.run("g.yaml").stdout.splitlines()
+    check(len(lines) == 2 and lines[0] != lines[1], lines)
 
 
 @test
