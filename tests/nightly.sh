@@ -1,6 +1,6 @@
 #!/bin/sh
 # The longer checks: each fuzz target for a minute, the end-to-end tests ten times over, 10,000 seeds of the simulator with every
-# situation met, the story of 1,800 machines, every crash point, 5,000 runs of standard vertices beside their model, 300 real faults over 10^8 records, and planted bugs. Needs clang with
+# situation met, the story of 1,800 machines, every crash point, 5,000 runs of standard vertices beside their model, outputs of gigabytes, 300 real faults over 10^8 records, and planted bugs. Needs clang with
 # libFuzzer, and root for network namespaces.
 cd "$(dirname "$0")/.." || exit 1
 more="clang libclang-rt-14-dev libcmocka-dev python3"
@@ -35,6 +35,7 @@ check() { # name, command…
 check "seeds" build/tests/dagrun-sim --seed "${SEED:-$(date +%s)}" --seeds 10000 --all-probes
 check "1,800 machines" build/tests/dagrun-sim --nodes 1800 --kill 1600 --vertices 100000 --seeds 20
 check "standard vertices" env MODEL_SEED="$(date +%s)" MODEL_RUNS=5000 python3 tests/e2e/test_model.py
+check "large outputs" env DAGRUN_BUILD=build python3 tests/e2e/test_large.py
 check "crash points" build/tests/dagrun-sim --crash-points
 check "chaos" python3 tests/chaos/chaos.py --build build --faults 300 --nodes 16 --records 4000000 --every 0.9 --patience 900 \
 	--least kill-daemon=60,stop-daemon=40,partition=40,kill-manager=60,kill-nameserver=20,fill-disk=20,damage=20,delete=10,one-way=10,cut=20 \
