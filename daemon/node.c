@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOOK_MS 1
+#define LOOK_MS 2
 #define TICK_MS 250
 #define SILENT (3 * DAG_SECOND) /* a job manager that may be gone */
 

@@ -23,6 +23,7 @@
 #define HEAP_KEPT (256 << 20)
 #define TRIM_AFTER DAG_MS /* a vertex that ran shorter leaves little to give back */
 #define NUDGE_EVERY (DAG_MS / 2)
+#define NUDGE_FOR 2u           /* ends: for one, the daemon's own look is soon enough */
 #define LONG_RUN (DAG_MS / 10) /* its end is told at once where a slot is free */
 
 /* ---- messages ---- */
@@ -39,11 +40,17 @@ void host_send(struct host *host, const struct host_msg *msg, const void *tail, 
 		_exit(1);
 }
 
+/* Ends that the daemon neither was nudged for nor took of its own. */
+static uint32_t unheard(const struct host *host)
+{
+	return DAG_MIN(host->untold, host_ring_waiting(host->status));
+}
+
 static void nudge(struct host *host)
 {
 	struct host_msg msg = {.kind = HOST_NUDGE};
 
-	if (host->untold)
+	if (unheard(host))
 		host_send(host, &msg, NULL, 0);
 	host->untold = 0;
 	host->nudged = os_now();
@@ -62,9 +69,9 @@ static bool put_into_ring(struct host *host, uint32_t task, const struct host_do
 	ended.sent = atomic_load(&host->sent);
 	ok = host_ring_put(host->status, &ended);
 	host->untold += ok;
-	if (host->untold >= HOST_RING_SIZE / 2 ||
+	if (unheard(host) >= HOST_RING_SIZE / 2 ||
 		(done->run_ns > LONG_RUN && atomic_load(&host->status->slot_free)) ||
-		os_now() - host->nudged > NUDGE_EVERY)
+		(unheard(host) >= NUDGE_FOR && os_now() - host->nudged > NUDGE_EVERY))
 		nudge(host);
 	pthread_mutex_unlock(&host->lock);
 	return ok;
@@ -234,12 +241,17 @@ static bool socket_readable(struct host *host, int timeout_ms)
 	return fds[0].revents != 0;
 }
 
+static bool has_message(struct host *host)
+{
+	return host_packet_has_more(&host->inbox) || socket_readable(host, 0);
+}
+
 /* To sleep and be woken takes longer than most answers do. */
 static void linger(struct host *host)
 {
 	dag_instant until = atomic_load(&host->status->core_free) ? os_now() + HOST_LINGER : 0;
 
-	while (!host_packet_has_more(&host->inbox) && os_now() < until && !socket_readable(host, 0))
+	while (os_now() < until && !has_message(host))
 		;
 }
 
@@ -266,7 +278,7 @@ void host_wait(struct host *host)
 
 void host_look(struct host *host)
 {
-	while (!host->leader && (host_packet_has_more(&host->inbox) || socket_readable(host, 0))) {
+	while (!host->leader && has_message(host)) {
 		host->leader = true;
 		pthread_mutex_unlock(&host->lock);
 		take_message(host);
@@ -572,7 +584,7 @@ int main(int argc, char **argv)
 	while (!host.exiting) {
 		pthread_mutex_lock(&host.lock);
 		while ((host.spoiled || !group_is_whole(&host)) && !host.exiting) {
-			if (!host_packet_has_more(&host.inbox))
+			if (unheard(&host) && !has_message(&host))
 				nudge(&host);
 			host_wait(&host);
 		}

@@ -143,6 +143,12 @@ bool host_ring_put(struct host_status *status, const struct host_ended *ended)
 	return true;
 }
 
+uint32_t host_ring_waiting(const struct host_status *status)
+{
+	return atomic_load_explicit(&status->ring_written, memory_order_relaxed) -
+	       atomic_load_explicit(&status->ring_taken, memory_order_relaxed);
+}
+
 bool host_ring_take(struct host_status *status, uint32_t *taken, uint64_t received, struct host_ended *ret)
 {
 	uint32_t written = atomic_load_explicit(&status->ring_written, memory_order_acquire);

@@ -209,6 +209,8 @@ struct host_status {
 
 /* False where the ring is full. By one thread at a time. */
 bool host_ring_put(struct host_status *status, const struct host_ended *ended);
+/* Those that the daemon has not taken. */
+uint32_t host_ring_waiting(const struct host_status *status);
 /*
  * Takes the next one that was written when no more than `received` messages had been sent; `taken` is the
  * daemon's own count of what it took, since the shared one can be damaged. False where there is none.

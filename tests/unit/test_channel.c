@@ -98,6 +98,7 @@ static void test_packets_and_ring(void **state)
 	assert_false(host_ring_put(s, &ended));
 	assert_true(host_ring_take(s, &taken, 0, &ended) && ended.task == 0);
 	assert_true(host_ring_take(s, &taken, 0, &ended) && ended.task == 1);
+	assert_int_equal(host_ring_waiting(s), HOST_RING_SIZE - 2);
 	assert_false(host_ring_take(s, &taken, 0, &ended)); /* a message comes before it */
 	for (uint32_t i = 2; i < HOST_RING_SIZE; i++)
 		assert_true(host_ring_take(s, &taken, HOST_RING_SIZE, &ended) && ended.task == i);
