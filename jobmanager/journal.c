@@ -22,7 +22,7 @@
 #define ROW_BYTES (32u << 10)
 #define RETRY_MS 1000
 #define SPARE_MAX (4u << 20)
-#define GATHER (5 * DAG_MS) /* from one transaction to the next, where nobody waits for it */
+#define GATHER (20 * DAG_MS) /* for a row to be full, where nobody waits for it */
 #define TABLE_JOB                                                                                            \
 	"CREATE TABLE job(name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID"
 #define TABLE_FACTS "CREATE TABLE facts(seq INTEGER PRIMARY KEY, facts TEXT NOT NULL, sum INTEGER NOT NULL)"
@@ -235,7 +235,7 @@ static void gather(struct journal *j, dag_instant until)
 {
 	struct timespec at = {until / DAG_SECOND, until % DAG_SECOND};
 
-	while (!j->stopping && !j->hurry && os_now() < until)
+	while (!j->stopping && !j->hurry && j->queue.len < ROW_BYTES && os_now() < until)
 		pthread_cond_timedwait(&j->more, &j->lock, &at);
 }
 
@@ -350,14 +350,14 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 uint64_t journal_append(struct journal *j, const char *const *facts, size_t n)
 {
 	uint64_t seq;
-	bool first;
+	size_t before;
 
 	pthread_mutex_lock(&j->lock);
-	first = !j->queue.len;
+	before = j->queue.len;
 	for (size_t i = 0; i < n; i++)
 		add_fact(&j->queue, facts[i]);
 	seq = j->appended += n;
-	if (first)
+	if (!before || (before < ROW_BYTES && j->queue.len >= ROW_BYTES))
 		pthread_cond_signal(&j->more);
 	pthread_mutex_unlock(&j->lock);
 	return seq;
