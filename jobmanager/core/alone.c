@@ -77,7 +77,7 @@ bool run_alone(struct jm *jm, uint32_t vertex)
 	v->started = jm->now;
 	occupy_node(jm, node, vertex, +1);
 	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
-	jm_fact(jm, "alone %u %u node=%s", vertex, v->attempt, jm->nodes[node].name);
+	jm_fact(jm, "alone %u %u node=%u", vertex, v->attempt, node);
 	emit_start(jm, node, vertex, v->attempt, 0, 1);
 	return true;
 }

@@ -105,7 +105,7 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 	*DAG_APPEND(jm->copies, jm->copy_count, jm->copy_cap) = (struct jm_copy){vertex, v->highest, node};
 	occupy_node(jm, node, vertex, +1);
 	jm->stages[s->id].attempts++;
-	jm_fact(jm, "copied %u %u node=%s", vertex, v->highest, jm->nodes[node].name);
+	jm_fact(jm, "copied %u %u node=%u", vertex, v->highest, node);
 	jm_note(jm, "%s is slow beside its finished siblings; attempt %s runs on %s too",
 		jm_attempt_name(jm, vertex), jm_attempt_text(jm, v->highest), jm->nodes[node].name);
 	emit_start(jm, node, vertex, v->highest, 0, 1);

@@ -2,7 +2,7 @@
 /* The two facts that every vertex has, written without the cost of a format. */
 #include "state.h"
 
-#define NUMBERS_MAX 200 /* bytes of a fact beside its names */
+#define TEXT_MAX 200 /* bytes of such a fact */
 
 static char *put_text(char *to, const char *text)
 {
@@ -36,15 +36,14 @@ static char *put_hex(char *to, uint64_t n)
 static char *begin(
 	struct jm *jm, const char *word, uint32_t vertex, uint32_t attempt, uint32_t node, char **ret_text)
 {
-	const char *name = jm->nodes[node].name;
-	char *to = *ret_text = arena_alloc(&jm->texts, NUMBERS_MAX + strlen(name));
+	char *to = *ret_text = arena_alloc(&jm->texts, TEXT_MAX);
 
 	to = put_text(to, word);
 	*to++ = ' ';
 	to = put_number(to, vertex);
 	*to++ = ' ';
 	to = put_number(to, attempt);
-	return put_text(put_text(to, " node="), name);
+	return put_number(put_text(to, " node="), node);
 }
 
 void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count)
@@ -53,8 +52,9 @@ void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t nod
 
 	if (jm->replaying)
 		return;
-	to = put_text(begin(jm, "started", vertex, attempt, node, &text), " count=");
-	put_number(to, count);
+	to = begin(jm, "started", vertex, attempt, node, &text);
+	if (count > 1)
+		put_number(put_text(to, " count="), count);
 	jm_emit(jm, JM_JOURNAL)->text = text;
 }
 

@@ -3,10 +3,11 @@
  * The step: an event is judged for staleness here, once, and handed on. Facts of the journal are lines of
  * text:
  *
- *   started VERTEX ATTEMPT node=N count=C      a gang, by its first member
+ *   started VERTEX ATTEMPT node=N count=C      a gang of more than one, by its first member
+ *   started VERTEX ATTEMPT node=N
  *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
  *   alone VERTEX ATTEMPT node=N                a member of a gang, which reads the others' attempts anew
- *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D
+ *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D us=T
  *   failed VERTEX ATTEMPT error=E signal=S TEXT
  *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
@@ -16,7 +17,7 @@
  *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
  *   adopted VERTEX ATTEMPT node=N
  *   died NODE VERTEX                           its daemon ended while the vertex ran there
- *   node-up N, node-down N
+ *   node-up NODE, node-down NODE               nodes are numbered as they come up first, from 0: that is N
  *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
  *   refetched OUTPUT                           from its first vertex again
  *   grouped EDGE CONSUMER PRODUCER…            who reads what; their numbers in their stages

@@ -44,12 +44,12 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 	struct jm_vertex *v = &jm->vertices[vertex];
 	unsigned long long high, low, bytes, inputs, us;
 	struct jm_outcome o = {0};
-	char node[256];
+	unsigned node;
 	int n = 0;
 
-	if (sscanf(rest, "node=%255s hash=%16llx%16llx bytes=%llu inputs=%16llx us=%llu%n", node, &high, &low,
+	if (sscanf(rest, "node=%u hash=%16llx%16llx bytes=%llu inputs=%16llx us=%llu%n", &node, &high, &low,
 		    &bytes, &inputs, &us, &n) != 6 ||
-		jm_node_number(jm, node) == jm->node_count)
+		node >= jm->node_count)
 		return DAG_EFORMAT;
 	if (v->state == JM_DONE || attempt > v->highest || attempt <= v->fenced)
 		return DAG_EFORMAT; /* committed twice, or never started */
@@ -64,7 +64,7 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 		gang->left = g->count;
 	}
 	v->attempt = attempt;
-	v->node = jm_node_number(jm, node);
+	v->node = node;
 	vertex_commit(jm, vertex, &o);
 	return 0;
 }

@@ -130,7 +130,7 @@ static void adopt(struct jm *jm, uint32_t gang)
 		v->started = jm->now;
 		occupy_node(jm, v->node, vertex, +1);
 		vertex_set_state(jm, vertex, JM_RUNNING);
-		jm_fact(jm, "adopted %u %u node=%s", vertex, v->attempt, jm->nodes[v->node].name);
+		jm_fact(jm, "adopted %u %u node=%u", vertex, v->attempt, v->node);
 	}
 }
 
