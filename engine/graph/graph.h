@@ -122,6 +122,7 @@ struct graph_stage {
 	uint32_t id;
 	const char *name;
 	enum graph_stage_kind kind;
+	bool isolate; /* its vertices run in hosts of their own */
 	struct graph_place place;
 
 	uint32_t width;      /* vertices; 0 until known */
@@ -133,7 +134,6 @@ struct graph_stage {
 	uint32_t width_of; /* the stage whose running width it has, itself perhaps; GRAPH_NONE: it is fixed */
 	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */
 
-	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
 	uint32_t in_count, out_count;
 	struct graph_stream *streams;
 	uint32_t stream_count;
@@ -159,7 +159,6 @@ struct graph_stage {
 	uint64_t memory;     /* bytes; 0: not said */
 	uint32_t cpu_shares; /* sixteenths of a slot; 0: not said */
 	int32_t retries;     /* further attempts after a failure */
-	bool isolate;
 	enum graph_deterministic deterministic;
 	bool no_copies;        /* slow vertices are not run twice */
 	uint32_t skip_records; /* that may go to the quarantine file */
@@ -174,6 +173,9 @@ struct graph_stage {
 	struct graph_split *splits; /* width of them */
 	bool shared;
 	UT_hash_handle hh; /* in graph.by_name */
+
+	/* Last, for most of them are not there, and what the scheduler looks at lies together. */
+	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
 };
 
 /*
