@@ -228,10 +228,12 @@ def keys(args):
     folder = os.path.join(args.dir, "keys")
     subprocess.run([DAGRUN, "keygen", folder], check=True, stdout=subprocess.DEVNULL)
     words = ["--keys", folder]
+    bare = lambda *how: float(subprocess.run([program("zmq_pipe"), "1GiB", "curve", *how], check=True, capture_output=True).stdout.split()[0])
     with Cluster(args.dir, keys=words) as cluster:
         values = turns(args.rounds, {
             "dagrun, two daemons with keys": lambda: figure("-n", cluster.endpoint, *words, os.path.join(BENCH, "pipe.yaml"), "-p", "cpus=1", "-p", "bytes=1073741824"),
-            "bare ZeroMQ with CURVE": lambda: float(subprocess.run([program("zmq_pipe"), "1GiB", "curve"], check=True, capture_output=True).stdout.split()[0]),
+            "bare ZeroMQ with CURVE, one buffer again and again": bare,
+            "bare ZeroMQ with CURVE, each message filled anew": lambda: bare("made"),
         })
     table("A pipe of 1 GiB between two daemons with keys, over TCP on loopback", values, "GB/s")
     ratios(values, list(values)[0], more_is_better=True)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bare limit beside a pipe: ZeroMQ PUSH to PULL over TCP on loopback between two processes, messages of 1
- * MiB sent without a copy; the receiver touches every byte once (a sum), as a reader would. Prints GB/s.
+ * MiB; the receiver touches every byte once (a sum), as a reader would. The sender sends one buffer again and
+ * again, without a copy, or with `made` fills each message from it, as a program does that has something to
+ * say. Prints GB/s.
  *
- * usage: zmq_pipe BYTES [curve]
+ * usage: zmq_pipe BYTES [curve] [made]
  */
 #include "rate.h"
 #include "base/size.h"
@@ -24,10 +26,11 @@ static void keep(void *data, void *hint)
 	(void)hint;
 }
 
-static void push(const char *endpoint, uint64_t bytes)
+static void push(const char *endpoint, uint64_t bytes, bool made)
 {
 	void *ctx = zmq_ctx_new(), *s = zmq_socket(ctx, ZMQ_PUSH);
 	char *data = base_alloc(MESSAGE);
+	int one = 1; /* message waits: memory is used again while it is in the cache */
 
 	memset(data, 'x', MESSAGE);
 	if (*server_public) {
@@ -35,11 +38,17 @@ static void push(const char *endpoint, uint64_t bytes)
 		zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, client_public, 41);
 		zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, client_secret, 41);
 	}
+	if (made)
+		zmq_setsockopt(s, ZMQ_SNDHWM, &one, sizeof(one));
 	zmq_connect(s, endpoint);
 	for (uint64_t at = 0; at < bytes; at += MESSAGE) {
 		zmq_msg_t m;
 
-		zmq_msg_init_data(&m, data, MESSAGE, keep, NULL);
+		if (made) {
+			zmq_msg_init_size(&m, MESSAGE);
+			memcpy(zmq_msg_data(&m), data, MESSAGE);
+		} else
+			zmq_msg_init_data(&m, data, MESSAGE, keep, NULL);
 		zmq_msg_send(&m, s, 0);
 	}
 	zmq_close(s);
@@ -54,17 +63,19 @@ int main(int argc, char **argv)
 	double started;
 	void *ctx, *s;
 	int pipe_fd[2], one = 1;
+	bool curve = argc > 2 && !strcmp(argv[2], "curve"),
+	     made = argc > 2 && !strcmp(argv[argc - 1], "made");
 
-	if (argc < 2 || argc > 3 || size_parse_bytes(argv[1], &bytes) < 0 || pipe(pipe_fd) < 0)
+	if (argc != 2 + curve + made || size_parse_bytes(argv[1], &bytes) < 0 || pipe(pipe_fd) < 0)
 		return 2;
-	if (argc == 3 && (zmq_curve_keypair(server_public, server_secret) < 0 ||
-				 zmq_curve_keypair(client_public, client_secret) < 0))
+	if (curve && (zmq_curve_keypair(server_public, server_secret) < 0 ||
+			     zmq_curve_keypair(client_public, client_secret) < 0))
 		return 2;
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 	if (fork() == 0) { /* before any context exists */
 		if (read(pipe_fd[0], endpoint, sizeof(endpoint)) > 0)
-			push(endpoint, bytes);
+			push(endpoint, bytes, made);
 		_exit(0);
 	}
 	ctx = zmq_ctx_new();
