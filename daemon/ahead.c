@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Short vertices wait in a host that runs another of their stage, so that it need not wait for its daemon
- * between them. They count for nothing until they begin: no slot, no time, no memory. They come back where
- * the host ends, or where the one before them turns out to be long and slots are free; the host's status page
- * says which of the two was first, its beginning or our taking back.
+ * between them: the shorter they are, the more of them. They count for nothing until they begin: no slot, no
+ * time, no memory. They come back where the host ends, or where the one before them turns out to be long and
+ * slots are free; the host's status page says which of the two was first, its beginning or our taking back.
  */
 #include "node.h"
 #include "os/os.h"
@@ -106,6 +106,8 @@ static dag_instant expected_run(const struct job *job, const struct job_stage *s
 
 static uint32_t depth(dag_instant run_ns)
 {
+	if (run_ns > DEEP_RUN)
+		return 2;
 	return (uint32_t)DAG_MIN(
 		DAG_MAX(AHEAD_TIME / run_ns, (dag_instant)AHEAD_MIN), (dag_instant)AHEAD_MAX);
 }

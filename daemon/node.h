@@ -40,10 +40,11 @@
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
 #define LOG_TAIL 2048u
 #define DONE_BATCH_MAX 128u
-#define SHORT_RUN (2 * DAG_MS)
-#define AHEAD_MIN 4u /* vertices that a host has at a time, where they are so short */
+#define SHORT_RUN (20 * DAG_MS) /* a host has two vertices at a time that are so short, */
+#define DEEP_RUN (2 * DAG_MS)   /* and between these two numbers of those that are so short: */
+#define AHEAD_MIN 4u
 #define AHEAD_MAX 128u
-#define AHEAD_TIME DAG_MS     /* that they last together, between these two */
+#define AHEAD_TIME DAG_MS     /* as many as last so long */
 #define HELD_UP (20 * DAG_MS) /* a host whose vertex runs so long keeps no others waiting */
 
 struct host;
