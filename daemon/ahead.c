@@ -98,6 +98,23 @@ bool ahead_take_back(struct job *job)
 	return any;
 }
 
+/* From the last on. What others are started behind stays with them. */
+void ahead_recall(struct job *job, uint32_t shares)
+{
+	for (struct host *h = job->daemon->hosts; h; h = h->next)
+		if (h->job == job && h->task_count > 1 && h->tasks[1]->ahead && is_held_up(h))
+			revoke_waiting(h);
+	for (size_t i = job->queue_count; i-- > job->queue_first && shares;) {
+		struct attempt *a = job->queue[i];
+
+		if (a->group || a->follower)
+			continue;
+		shares -= DAG_MIN(shares, a->shares);
+		memmove(job->queue + i, job->queue + i + 1, (--job->queue_count - i) * sizeof(*job->queue));
+		attempt_fail(a, DAG_ECANCELED, 0, base_strdup("it had not begun, and was given back"));
+	}
+}
+
 /* How long a vertex of the stage will run, by those before it; 0: nobody knows. */
 static dag_instant expected_run(const struct job *job, const struct job_stage *stage)
 {

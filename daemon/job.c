@@ -450,6 +450,10 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 	case DAGRUN__ENVELOPE__BODY_WANT:
 		on_want(job, e->want);
 		break;
+	case DAGRUN__ENVELOPE__BODY_RECALL:
+		ahead_recall(job, e->recall->slots);
+		job_run(job);
+		break;
 	case DAGRUN__ENVELOPE__BODY_PEERS:
 		on_peers(job, e->peers);
 		break;

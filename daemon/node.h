@@ -331,6 +331,8 @@ const struct index_part *attempt_part(const struct attempt *a, uint32_t stream, 
 
 /* Gives hosts that are busy what is short and queued. */
 void ahead_send(struct job *job);
+/* The job manager has other nodes for so many shares of what has not begun here: it ends as cancelled. */
+void ahead_recall(struct job *job, uint32_t shares);
 /* Puts into the queue again what waits behind long ones while slots are free; false where there is nothing.
  */
 bool ahead_take_back(struct job *job);

@@ -129,6 +129,9 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 	case JM_WANT:
 		nodes_send_want(m, e->node, e->shares, e->least);
 		break;
+	case JM_RECALL:
+		nodes_send_recall(m, e->node, e->shares);
+		break;
 	case JM_NOTE:
 		progress_say(m, "%s", e->text);
 		break;

@@ -35,6 +35,19 @@ void nodes_send_want(struct manager *m, uint32_t number, uint32_t shares, uint32
 		node->want = (struct node_want){shares, least};
 }
 
+void nodes_send_recall(struct manager *m, uint32_t number, uint32_t shares)
+{
+	struct node *node = nodes_find(m, number);
+	Dagrun__Recall recall = DAGRUN__RECALL__INIT;
+	SESSION_ENVELOPE(e, RECALL);
+
+	if (!node)
+		return;
+	recall.slots = shares;
+	e.recall = &recall;
+	session_send(node->session, &e);
+}
+
 static void flush_want(struct node *n)
 {
 	Dagrun__Want want = DAGRUN__WANT__INIT;

@@ -195,6 +195,7 @@ void nodes_send_start(struct manager *m, const struct jm_effect *e);
 void nodes_send_attempt(
 	struct manager *m, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt);
 void nodes_send_want(struct manager *m, uint32_t node, uint32_t shares, uint32_t least);
+void nodes_send_recall(struct manager *m, uint32_t node, uint32_t shares);
 void nodes_send_trim(struct manager *m, uint32_t node, uint32_t stage, uint32_t stream, uint32_t parts);
 /* Tells all daemons that the job has ended. */
 void nodes_end_job(struct manager *m);

@@ -388,10 +388,16 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 		acknowledge(jm, JM_ACK, event);
 		return;
 	}
+	if (event->outcome->error != DAG_ECANCELED)
+		recall_moved(jm, event->node);
 	if (v->attempt != event->attempt)
 		copy_promote(jm, event->vertex);
 	if (v->chained) { /* it ended before what it reads did: nobody knows of what */
 		gang_reset(jm, jm->graph->gang_of[event->vertex], true);
+		return;
+	}
+	if (event->outcome->error == DAG_ECANCELED) {
+		recall_returned(jm, event->vertex);
 		return;
 	}
 	if (event->outcome->error)
@@ -520,6 +526,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	place_ready(jm);
 	finish(jm);
 	place_ready(jm);
+	recall_look(jm);
 	copies_start(jm);
 	return 0;
 }

@@ -83,7 +83,7 @@ struct jm_record {
 
 /* What an attempt came to. */
 struct jm_outcome {
-	int error; /* 0 or a DAG_E… */
+	int error; /* 0 or a DAG_E…; DAG_ECANCELED: it had not begun, and was given back */
 	int signal;
 	const char *text, *stderr_tail;
 	bool blamed; /* the error came from reading this: */
@@ -143,6 +143,7 @@ enum jm_effect_kind {
 	JM_TRIM,    /* node, stage, stream: parts before `parts` are not needed there any more; durable */
 	JM_VERIFY,  /* node, vertex, attempt */
 	JM_WANT,    /* node, shares, least */
+	JM_RECALL,  /* node, shares: so many of what has not begun there are wanted back */
 	JM_FETCH,   /* output, vertex, attempt, node; durable where what is on disk is written over */
 	JM_PUBLISH, /* durable */
 	JM_NOTE,    /* text for people */

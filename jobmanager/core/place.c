@@ -141,11 +141,16 @@ static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
 	return true;
 }
 
+uint32_t node_room(const struct jm *jm, const struct jm_node *n)
+{
+	return n->granted * (n->held_up ? 1 : 1 + jm->ahead_most);
+}
+
 /* The list of nodes that may have room, so that a step does not look at all of them. */
 void node_update_open(struct jm *jm, uint32_t node)
 {
 	struct jm_node *n = &jm->nodes[node];
-	bool open = n->up && !n->suspect && n->used < n->granted * (1 + jm->ahead_most);
+	bool open = n->up && !n->suspect && n->used < node_room(jm, n);
 	uint32_t last;
 
 	if (open == (n->open_at > 0))
@@ -235,9 +240,12 @@ void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns)
 }
 
 /* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
-static uint32_t room_factor(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
+static uint32_t room_factor(
+	const struct jm *jm, const struct jm_node *node, const struct graph_stage *stage, uint32_t gang)
 {
-	return jm->graph->gangs[gang].count > 1 ? 1 : 1 + stage_ahead(jm, &jm->stages[stage->id]);
+	return node->held_up || jm->graph->gangs[gang].count > 1
+		       ? 1
+		       : 1 + stage_ahead(jm, &jm->stages[stage->id]);
 }
 
 /* A node that fails what others can do gets work only where there is no other. */
@@ -257,7 +265,7 @@ static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang,
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
 	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node) &&
-	       has_labels(node, s) && node->used + shares <= node->granted * room_factor(jm, s, gang) &&
+	       has_labels(node, s) && node->used + shares <= node->granted * room_factor(jm, node, s, gang) &&
 	       (!memory || !node->memory || node->memory_used + memory <= node->memory);
 }
 
@@ -290,7 +298,10 @@ static void account(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex
 
 static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
 {
+	if (sign > 0 && !jm->nodes[node].used)
+		recall_moved(jm, node);
 	account(jm, node, gang, vertex, sign);
+	jm->started_ahead = jm->started_ahead || recall_waiting(&jm->nodes[node]);
 	node_update_open(jm, node);
 }
 

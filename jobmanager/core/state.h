@@ -107,6 +107,8 @@ struct jm_node {
 	uint32_t running;      /* vertices */
 	uint32_t gangs;        /* shares in use that are of no use in parts */
 	uint32_t want, least;  /* told */
+	dag_instant moved_at;  /* when a vertex ended there, or began where none ran */
+	bool held_up;          /* it was asked for what it has not begun: gets no more than it can run */
 	uint64_t memory, memory_used;
 	uint32_t complaints;
 	uint32_t open_at;      /* position + 1 in jm.open; 0: has no room */
@@ -221,6 +223,8 @@ struct jm {
 	uint64_t used;       /* shares on all nodes */
 	uint32_t want;       /* told to all */
 	bool nodes_changed, gangs_changed;
+	bool started_ahead; /* perhaps: some node has more than it can run */
+	dag_instant recall_checked;
 	uint32_t starving; /* shares that a ready gang needs and that all grants together do not give */
 	dag_instant steal_at, usable_until, hopeless_checked;
 	uint32_t ready_count;  /* gangs in any queue */
@@ -356,6 +360,8 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
 /* Which stages are of one kind. */
 void find_kinds(struct jm *jm);
 void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
+/* Shares that all vertices of the node together may ask for. */
+uint32_t node_room(const struct jm *jm, const struct jm_node *node);
 /* After anything that decides whether the node has room. */
 void node_update_open(struct jm *jm, uint32_t node);
 /* The effect that starts an attempt; group 0 of size 1: in a host of its own. */
@@ -375,6 +381,16 @@ uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex);
 /* ---- round.c ---- */
 /* Starts what can be started. */
 void place_ready(struct jm *jm);
+
+/* ---- recall.c ---- */
+/* Shares of vertices that the node has and that wait there for a slot. */
+uint32_t recall_waiting(const struct jm_node *node);
+/* A vertex ended on the node, or began where none ran. */
+void recall_moved(struct jm *jm, uint32_t node);
+/* The running vertex had not begun, and is here again. */
+void recall_returned(struct jm *jm, uint32_t vertex);
+/* Asks nodes that are held up for what others could run at once. */
+void recall_look(struct jm *jm);
 
 /* ---- failure.c ---- */
 /* Gangs whose members complained of each other, and none of which said why. */

@@ -307,6 +307,22 @@ def labels_choose_nodes(case):
 
 
 @test
+def work_that_waits_behind_a_long_vertex_goes_to_another_node(case):
+    """One that ends only when all others have: what was started ahead on its node must leave it, without a second attempt of it."""
+    os.mkdir(case.path("ran"))
+    case.write("g.yaml", """
+stages:
+  a: {sh: 'touch %s/{index}; test {index} != 60 || until [ $(ls %s | wc -l) = 120 ]; do sleep 0.05; done; echo {index}', width: 120,
+      deterministic: false}
+outputs: {a: {file: "-"}}
+""" % (case.path("ran"), case.path("ran")))
+    cluster = Cluster(case, nodes=2, slots=1)
+    r = cluster.run("g.yaml")
+    check(r.stdout.split() == [b"%d" % i for i in range(120)], r.stdout)
+    check(b"120 vertices, 120 attempts" in r.stderr, r.stderr)
+
+
+@test
 def two_gangs_that_want_two_thirds_each(case):
     """Equal shares would give neither of them what it needs, for ever."""
     case.write("p.yaml", """

@@ -191,7 +191,7 @@ static void print_vertex(struct script *s, const struct jm_effect *e)
 static void print_effect(struct script *s, const struct jm_effect *e)
 {
 	static const char *const names[] = {"journal", "start", "ack", "kill", "release", "trim", "verify",
-		"want", "fetch", "publish", "note", "end"};
+		"want", "recall", "fetch", "publish", "note", "end"};
 
 	buffer_format(s->out, "  %s%s", names[e->kind], e->durable ? "!" : "");
 	switch (e->kind) {
@@ -210,6 +210,7 @@ static void print_effect(struct script *s, const struct jm_effect *e)
 		buffer_format(s->out, " %s.%u to %u on %u", s->graph->stages[e->stage]->name, e->stream,
 			e->parts, e->node);
 		break;
+	case JM_RECALL:
 	case JM_WANT:
 		buffer_format(s->out, " %u on %u", e->shares, e->node);
 		if (e->least)

@@ -206,6 +206,9 @@ static void carry_out(struct sim *s, const struct jm_effect *e)
 	case JM_WANT:
 		send_want(s, e);
 		break;
+	case JM_RECALL:
+		send_recall(s, e);
+		break;
 	case JM_FETCH:
 		shell_fetch(s, e);
 		break;

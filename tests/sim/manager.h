@@ -74,6 +74,7 @@ void send_attempt(struct sim *s, const struct jm_effect *e, Dagrun__Envelope__Bo
 void send_verify(struct sim *s, const struct jm_effect *e);
 void send_trim(struct sim *s, const struct jm_effect *e);
 void send_want(struct sim *s, const struct jm_effect *e);
+void send_recall(struct sim *s, const struct jm_effect *e);
 void send_start(struct sim *s, const struct jm_effect *e);
 
 /* ---- client.c ---- */

@@ -66,6 +66,19 @@ void send_want(struct sim *s, const struct jm_effect *e)
 	sim_send(s, SIM_MANAGER, &n->session, &envelope);
 }
 
+void send_recall(struct sim *s, const struct jm_effect *e)
+{
+	struct manager_node *n = node_by_number(s, e->node);
+	Dagrun__Recall recall = DAGRUN__RECALL__INIT;
+	SIM_ENVELOPE(envelope, RECALL);
+
+	if (!n)
+		return;
+	recall.slots = e->shares;
+	envelope.recall = &recall;
+	sim_send(s, SIM_MANAGER, &n->session, &envelope);
+}
+
 static void fill_input(
 	struct sim *s, const struct graph_stage *stage, uint32_t index, uint32_t port, Dagrun__Input *in)
 {

@@ -147,6 +147,35 @@ static void on_want(struct sim *s, uint32_t self, uint32_t want, uint32_t least)
 	sim_send(s, self, &n->manager, &e);
 }
 
+static bool is_followed(const struct sim_node *n, const struct attempt *a)
+{
+	for (size_t i = 0; i < n->queue_count; i++)
+		for (size_t k = 0; k < n->queue[i]->input_count; k++)
+			if (n->queue[i]->inputs[k].vertex == a->key.vertex &&
+				n->queue[i]->inputs[k].attempt == a->key.number)
+				return true;
+	return false;
+}
+
+static void on_recall(struct sim *s, uint32_t self, uint32_t shares)
+{
+	struct sim_node *n = node_of(s, self);
+
+	for (size_t i = n->queue_count; i-- > 0 && shares;) {
+		struct attempt *a = n->queue[i];
+
+		if (s->use->gangs[s->use->gang_of[a->key.vertex]].count > 1 || node_is_behind(n, a) ||
+			is_followed(n, a))
+			continue;
+		sim_probe(s, PROBE_given_back);
+		shares -= DAG_MIN(shares, a->shares);
+		memmove(n->queue + i, n->queue + i + 1, (--n->queue_count - i) * sizeof(*n->queue));
+		a->state = FAILED;
+		a->error = DAG_ECANCELED;
+		node_tell(s, self, a);
+	}
+}
+
 static void on_peer_gone(struct sim *s, uint32_t self, uint32_t peer)
 {
 	struct sim_node *n = node_of(s, self);
@@ -244,6 +273,9 @@ static void on_manager(struct sim *s, uint32_t self, const Dagrun__Envelope *e)
 	switch (e->body_case) {
 	case DAGRUN__ENVELOPE__BODY_WANT:
 		on_want(s, self, e->want->slots, e->want->least);
+		break;
+	case DAGRUN__ENVELOPE__BODY_RECALL:
+		on_recall(s, self, e->recall->slots);
 		break;
 	case DAGRUN__ENVELOPE__BODY_PEERS:
 		on_peers(s, self, e->peers);

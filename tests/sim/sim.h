@@ -70,6 +70,7 @@
 	X(avoided, "a node was avoided")                                                                     \
 	X(chained, "a short vertex was started behind the one that it reads")                                \
 	X(chain_broken, "and waited again")                                                                  \
+	X(given_back, "work that had not begun was given back to the job manager")                           \
 	X(timed_out, "a vertex ran into its timeout")                                                        \
 	X(released, "an output was given back, as it was on disk")                                           \
 	X(released_again, "and its vertex ran again")                                                        \

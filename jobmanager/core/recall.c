@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Short vertices are started ahead of the slots (room_factor in place.c). Where one of them turns out to be
+ * long, those behind it would wait while other nodes have nothing to do: what a node that is held up has not
+ * begun is asked back: as much as others can run at once, or half of it, since they may have it ahead too. It
+ * ends there as cancelled, and is placed anew, uncharged.
+ */
+#include "state.h"
+
+#define RECALL_WAIT (100 * DAG_MS) /* a node on which nothing ended for so long is held up */
+
+static uint32_t idle_shares(const struct jm *jm, const struct jm_node *n)
+{
+	bool usable = n->up && !n->suspect && jm->now >= n->usable_at && !is_shunned(jm, n);
+
+	return usable && n->used < n->granted ? n->granted - n->used : 0;
+}
+
+uint32_t recall_waiting(const struct jm_node *n)
+{
+	uint32_t used = n->used - n->chained;
+
+	return n->up && used > n->granted ? used - n->granted : 0;
+}
+
+void recall_moved(struct jm *jm, uint32_t node)
+{
+	struct jm_node *n = &jm->nodes[node];
+
+	n->moved_at = jm->now;
+	if (!n->held_up)
+		return;
+	n->held_up = false;
+	node_update_open(jm, node);
+}
+
+void recall_returned(struct jm *jm, uint32_t vertex)
+{
+	jm->stages[jm->graph->vertex_stage[vertex]].attempts--;
+	gang_rerun(jm, jm->graph->gang_of[vertex]);
+}
+
+static void ask_back(struct jm *jm, uint32_t node, uint32_t shares)
+{
+	struct jm_effect *e = jm_emit(jm, JM_RECALL);
+
+	e->node = node;
+	e->shares = shares;
+	jm->nodes[node].held_up = true;
+	node_update_open(jm, node);
+}
+
+void recall_look(struct jm *jm)
+{
+	uint32_t idle = 0;
+
+	if (!jm->started_ahead || jm->publishing || jm->node_count < 2)
+		return;
+	if (jm->now - jm->recall_checked < RECALL_WAIT) {
+		jm_wake(jm, jm->recall_checked + RECALL_WAIT);
+		return;
+	}
+	jm->recall_checked = jm->now;
+	jm->started_ahead = false;
+	for (uint32_t i = 0; i < jm->node_count; i++)
+		idle += idle_shares(jm, &jm->nodes[i]);
+	for (uint32_t i = 0; i < jm->node_count; i++) {
+		const struct jm_node *n = &jm->nodes[i];
+		uint32_t waiting = recall_waiting(n), shares = DAG_MIN(waiting, DAG_MAX(idle, waiting / 2));
+
+		jm->started_ahead = jm->started_ahead || waiting;
+		if (!waiting || !idle || n->suspect || jm->now - n->moved_at < RECALL_WAIT)
+			continue;
+		ask_back(jm, i, shares);
+		idle -= DAG_MIN(idle, shares);
+	}
+	if (jm->started_ahead)
+		jm_wake(jm, jm->now + RECALL_WAIT);
+}
