@@ -54,7 +54,6 @@ static void free_inputs(struct attempt *a)
 		free(in->sources);
 		free(in->channels);
 	}
-	free(a->inputs);
 	a->inputs = NULL;
 	a->input_count = 0;
 }
@@ -232,7 +231,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 		m->index >= job->stages[m->stage].width || m->group_size > HOST_TASKS_MAX)
 		return NULL;
 	a = base_alloc(sizeof(*a));
-	a->run = base_alloc(sizeof(*a->run));
+	a->run = base_alloc(sizeof(*a->run) + m->n_inputs * sizeof(*a->run->inputs));
 	a->job = job;
 	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
 	a->stage = m->stage;
@@ -252,7 +251,7 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 		a->run->skips[i] =
 			(struct host_skip){m->skips[i]->port, m->skips[i]->producer, m->skips[i]->number};
 	a->input_count = (uint32_t)m->n_inputs;
-	a->inputs = a->input_count ? base_alloc(a->input_count * sizeof(*a->inputs)) : NULL;
+	a->inputs = a->run->inputs;
 	a->same = job->attempts[a->key.vertex];
 	job->attempts[a->key.vertex] = a;
 	job->attempt_count++;

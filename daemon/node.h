@@ -250,6 +250,7 @@ struct attempt_run {
 	char *text, *stderr_tail;
 	uint32_t log_lines;
 	struct excerpt log; /* of those beyond LOG_LINES_MAX */
+	struct input_port inputs[];
 };
 
 struct attempt {
@@ -263,9 +264,10 @@ struct attempt {
 	enum attempt_state state;
 	struct host *host;
 	uint32_t task;
-	uint32_t input_count; /* 0 without `run`, too */
-	struct input_port *inputs;
+	uint32_t input_count;      /* 0 without `run`, too */
+	struct input_port *inputs; /* in `run` */
 	struct live_stream *streams;
+	struct live_stream stream; /* where it is the only one */
 	uint32_t stream_count;
 	struct direct *directs; /* parts of them that go on without us */
 	uint32_t pins;          /* readers and sends that need it to stay */

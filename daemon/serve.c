@@ -24,7 +24,7 @@ void serve_init_streams(struct attempt *a, const uint32_t *readers)
 	const struct stage_spec *spec = a->job->stages[a->stage].spec;
 
 	a->stream_count = spec->stream_count;
-	a->streams = a->stream_count ? base_alloc(a->stream_count * sizeof(*a->streams)) : NULL;
+	a->streams = a->stream_count > 1 ? base_alloc(a->stream_count * sizeof(*a->streams)) : &a->stream;
 	for (uint32_t i = 0; i < a->stream_count; i++) {
 		struct live_stream *s = &a->streams[i];
 
@@ -582,5 +582,6 @@ void serve_fini_streams(struct attempt *a)
 		}
 		free(a->streams[i].parts);
 	}
-	free(a->streams);
+	if (a->streams != &a->stream)
+		free(a->streams);
 }

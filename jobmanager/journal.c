@@ -22,7 +22,7 @@
 #define ROW_BYTES (32u << 10)
 #define RETRY_MS 1000
 #define SPARE_MAX (4u << 20)
-#define GATHER (20 * DAG_MS) /* for a row to be full, where nobody waits for it */
+#define GATHER (100 * DAG_MS) /* for a row to be full, where nobody waits for it */
 #define TABLE_JOB                                                                                            \
 	"CREATE TABLE job(name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID"
 #define TABLE_FACTS "CREATE TABLE facts(seq INTEGER PRIMARY KEY, facts TEXT NOT NULL, sum INTEGER NOT NULL)"

@@ -119,27 +119,16 @@ struct graph_pair {
 };
 
 struct graph_stage {
-	uint32_t id;
 	const char *name;
-	enum graph_stage_kind kind;
-	bool isolate; /* its vertices run in hosts of their own */
 	struct graph_place place;
 
-	uint32_t width;      /* vertices; 0 until known */
 	bool width_given;    /* by the stage's own word */
 	uint64_t width_per;  /* one vertex for so many bytes of the job's inputs that reach it; 0: not said */
 	bool width_by_data;  /* rather of what its producers have stored; `width` is the most */
-	bool open;           /* its vertices are added while the job runs; `width` is the most */
 	uint32_t copies_for; /* a layer of copies for this stage; GRAPH_NONE */
 	uint32_t width_of; /* the stage whose running width it has, itself perhaps; GRAPH_NONE: it is fixed */
-	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */
-
-	uint32_t in_count, out_count;
 	struct graph_stream *streams;
 	uint32_t stream_count;
-	uint32_t first_out, last_out; /* edges that leave it, linked by next_out; GRAPH_NONE */
-	uint32_t like;  /* the first stage whose vertices run as those of this one do, which may be itself */
-	uint32_t depth; /* longest path from an input or source; deeper stages are started first */
 
 	/* GRAPH_PLUGIN */
 	const char *plugin; /* path of the shared object */
@@ -156,14 +145,10 @@ struct graph_stage {
 	const char **files; /* shipped along: paths */
 	uint32_t file_count;
 	dag_instant timeout; /* of an attempt; 0: none */
-	uint64_t memory;     /* bytes; 0: not said */
-	uint32_t cpu_shares; /* sixteenths of a slot; 0: not said */
 	int32_t retries;     /* further attempts after a failure */
 	enum graph_deterministic deterministic;
 	bool no_copies;        /* slow vertices are not run twice */
 	uint32_t skip_records; /* that may go to the quarantine file */
-	struct graph_pair *labels;
-	uint32_t label_count;
 	int32_t *exit_ok;
 	uint32_t exit_ok_count;
 
@@ -174,7 +159,21 @@ struct graph_stage {
 	bool shared;
 	UT_hash_handle hh; /* in graph.by_name */
 
-	/* Last, for most of them are not there, and what the scheduler looks at lies together. */
+	/* What the scheduler looks at lies together; of the ports, most are not there. */
+	uint32_t id;
+	enum graph_stage_kind kind;
+	bool isolate;          /* its vertices run in hosts of their own */
+	bool open;             /* its vertices are added while the job runs; `width` is the most */
+	uint32_t width;        /* vertices; 0 until known */
+	uint32_t first_vertex; /* vertices are numbered through: first_vertex + index */
+	uint32_t depth;        /* longest path from an input or source; deeper stages are started first */
+	uint32_t like; /* the first stage whose vertices run as those of this one do, which may be itself */
+	uint32_t first_out, last_out; /* edges that leave it, linked by next_out; GRAPH_NONE */
+	uint32_t cpu_shares;          /* sixteenths of a slot; 0: not said */
+	uint64_t memory;              /* bytes; 0: not said */
+	struct graph_pair *labels;
+	uint32_t label_count;
+	uint32_t in_count, out_count;
 	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
 };
 
