@@ -205,17 +205,21 @@ def parts(args):
     table("A shuffle of 600 × 600 channels of 2 KiB, from the job's start to its end", values, "µs a channel", 1)
 
 
+def bare(*words):
+    """What a program that a pipe is compared with prints first: GB/s."""
+    return float(subprocess.run([program(words[0]), *words[1:]], check=True, capture_output=True).stdout.split()[0])
+
+
 def pipe(args):
     graph = os.path.join(BENCH, "pipe.yaml")
-    bare = lambda name: float(subprocess.run([program(name), "4GiB"], check=True, capture_output=True).stdout.split()[0])
     with Cluster(args.dir) as cluster:
         values = turns(args.rounds, {
             "dagrun, one node": lambda: figure(graph),
             "dagrun, a fifo: two threads of one host": lambda: figure("--slots", "2", graph, "-p", "cpus=1", "-p", "channel=fifo"),
-            "bare pool of blocks in shared memory, hashed on both sides (bench/pool_pipe.c)": lambda: bare("pool_pipe"),
+            "bare pool of blocks in shared memory, hashed on both sides (bench/pool_pipe.c)": lambda: bare("pool_pipe", "4GiB"),
             "dagrun, two daemons over TCP on loopback": lambda: figure("-n", cluster.endpoint, graph, "-p", "cpus=1"),
-            "bare TCP on loopback, 256 KiB at a time (bench/socket_pipe.c)": lambda: bare("socket_pipe"),
-            "bare ZeroMQ PUSH/PULL over TCP on loopback, 1 MiB messages, no copy (bench/zmq_pipe.c)": lambda: bare("zmq_pipe"),
+            "bare TCP on loopback, 256 KiB at a time (bench/socket_pipe.c)": lambda: bare("socket_pipe", "4GiB"),
+            "bare ZeroMQ PUSH/PULL over TCP on loopback, 1 MiB messages, no copy (bench/zmq_pipe.c)": lambda: bare("zmq_pipe", "4GiB"),
         })
     table("A pipe of 4 GiB between two vertices, hashes on, records of 64 KiB; every byte is read once", values, "GB/s")
     m = [statistics.median(v) for name, v in values.items() if "fifo" not in name]
@@ -228,12 +232,11 @@ def keys(args):
     folder = os.path.join(args.dir, "keys")
     subprocess.run([DAGRUN, "keygen", folder], check=True, stdout=subprocess.DEVNULL)
     words = ["--keys", folder]
-    bare = lambda *how: float(subprocess.run([program("zmq_pipe"), "1GiB", "curve", *how], check=True, capture_output=True).stdout.split()[0])
     with Cluster(args.dir, keys=words) as cluster:
         values = turns(args.rounds, {
             "dagrun, two daemons with keys": lambda: figure("-n", cluster.endpoint, *words, os.path.join(BENCH, "pipe.yaml"), "-p", "cpus=1", "-p", "bytes=1073741824"),
-            "bare ZeroMQ with CURVE, one buffer again and again": bare,
-            "bare ZeroMQ with CURVE, each message filled anew": lambda: bare("made"),
+            "bare ZeroMQ with CURVE, one buffer again and again": lambda: bare("zmq_pipe", "1GiB", "curve"),
+            "bare ZeroMQ with CURVE, each message filled anew": lambda: bare("zmq_pipe", "1GiB", "curve", "made"),
         })
     table("A pipe of 1 GiB between two daemons with keys, over TCP on loopback", values, "GB/s")
     ratios(values, list(values)[0], more_is_better=True)

@@ -87,13 +87,18 @@ static bool is_held_up(const struct host *host)
 	return os_now() - host->tasks[0]->run->started > HELD_UP;
 }
 
+static bool keeps_others_waiting(const struct host *host, const struct job *job)
+{
+	return host->job == job && host->task_count > 1 && host->tasks[1]->ahead && is_held_up(host);
+}
+
 /* Slots are free, and what waits in a host that is held up could use them. */
 bool ahead_take_back(struct job *job)
 {
 	bool any = false;
 
 	for (struct host *h = job->daemon->hosts; h && job->running < job->grant; h = h->next)
-		if (h->job == job && h->task_count > 1 && h->tasks[1]->ahead && is_held_up(h))
+		if (keeps_others_waiting(h, job))
 			any = revoke_waiting(h) || any;
 	return any;
 }
@@ -102,7 +107,7 @@ bool ahead_take_back(struct job *job)
 void ahead_recall(struct job *job, uint32_t shares)
 {
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
-		if (h->job == job && h->task_count > 1 && h->tasks[1]->ahead && is_held_up(h))
+		if (keeps_others_waiting(h, job))
 			revoke_waiting(h);
 	for (size_t i = job->queue_count; i-- > job->queue_first && shares;) {
 		struct attempt *a = job->queue[i];
@@ -110,7 +115,7 @@ void ahead_recall(struct job *job, uint32_t shares)
 		if (a->group || a->follower)
 			continue;
 		shares -= DAG_MIN(shares, a->shares);
-		memmove(job->queue + i, job->queue + i + 1, (--job->queue_count - i) * sizeof(*job->queue));
+		attempt_take_out(job->queue, i, &job->queue_count, a);
 		attempt_fail(a, DAG_ECANCELED, 0, base_strdup("it had not begun, and was given back"));
 	}
 }

@@ -122,8 +122,7 @@ void attempt_free_all(struct job *job)
 	attempt_each(job, free_pinned, NULL);
 }
 
-/* Takes the attempt out of list[first … *count−1], if it is there. */
-static void take_out(struct attempt **list, size_t first, size_t *count, const struct attempt *a)
+void attempt_take_out(struct attempt **list, size_t first, size_t *count, const struct attempt *a)
 {
 	for (size_t i = first; i < *count; i++)
 		if (list[i] == a) {
@@ -143,7 +142,7 @@ void attempt_acknowledge(struct attempt *a)
 	keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->id, a->key.vertex, a->key.number, NULL);
 	if (a->state != ATTEMPT_SEALED)
 		return;
-	take_out(a->job->ended, 0, &a->job->ended_count, a);
+	attempt_take_out(a->job->ended, 0, &a->job->ended_count, a);
 	free_inputs(a);
 	free_run(a);
 }
@@ -157,8 +156,8 @@ void attempt_discard(struct attempt *a)
 	attempt_kill(a);
 	if (a->state == ATTEMPT_QUEUED)
 		chain_unlink(a);
-	take_out(job->queue, job->queue_first, &job->queue_count, a);
-	take_out(job->ended, 0, &job->ended_count, a);
+	attempt_take_out(job->queue, job->queue_first, &job->queue_count, a);
+	attempt_take_out(job->ended, 0, &job->ended_count, a);
 	if (a->state == ATTEMPT_SEALED && !job->ending)
 		keep_note(job->daemon->keep, KEEP_GONE, job->id, a->key.vertex, a->key.number, NULL);
 	a->discarded = true;

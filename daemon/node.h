@@ -304,6 +304,8 @@ void attempt_on_done(struct attempt *a, struct host *host, const struct host_don
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
 void attempt_kill(struct attempt *a);
+/* Takes the attempt out of list[first … *count−1], if it is there. */
+void attempt_take_out(struct attempt **list, size_t first, size_t *count, const struct attempt *a);
 /* A line that the vertex logged. */
 void attempt_log(struct attempt *a, const void *text, size_t len);
 /* The job manager was silent for too long: what runs is killed, and that is told when it is heard again. Idle

@@ -68,7 +68,7 @@ static void check_nodes(const struct jm *jm)
 			   nodes[n].memory_used == jm->nodes[n].memory_used);
 	for (uint32_t n = 0; n < jm->node_count; n++) {
 		const struct jm_node *x = &jm->nodes[n];
-		bool open = x->up && !x->suspect && x->used < node_room(jm, x);
+		bool open = x->up && !x->suspect && x->used < node_room(x, jm->ahead_most);
 
 		DAG_ASSERT(open == (x->open_at > 0) && (!open || jm->open[x->open_at - 1] == n));
 		used += x->used;

@@ -388,16 +388,15 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 		acknowledge(jm, JM_ACK, event);
 		return;
 	}
-	if (event->outcome->error != DAG_ECANCELED)
-		recall_moved(jm, event->node);
+	if (event->outcome->error == DAG_ECANCELED) {
+		recall_returned(jm, event->vertex);
+		return;
+	}
+	recall_moved(jm, event->node);
 	if (v->attempt != event->attempt)
 		copy_promote(jm, event->vertex);
 	if (v->chained) { /* it ended before what it reads did: nobody knows of what */
 		gang_reset(jm, jm->graph->gang_of[event->vertex], true);
-		return;
-	}
-	if (event->outcome->error == DAG_ECANCELED) {
-		recall_returned(jm, event->vertex);
 		return;
 	}
 	if (event->outcome->error)

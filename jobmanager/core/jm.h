@@ -83,7 +83,7 @@ struct jm_record {
 
 /* What an attempt came to. */
 struct jm_outcome {
-	int error; /* 0 or a DAG_E…; DAG_ECANCELED: it had not begun, and was given back */
+	int error; /* 0 or a DAG_E…; DAG_ECANCELED: it was given back, or its daemon ends */
 	int signal;
 	const char *text, *stderr_tail;
 	bool blamed; /* the error came from reading this: */

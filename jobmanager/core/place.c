@@ -141,16 +141,16 @@ static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
 	return true;
 }
 
-uint32_t node_room(const struct jm *jm, const struct jm_node *n)
+uint32_t node_room(const struct jm_node *node, uint32_t ahead)
 {
-	return n->granted * (n->held_up ? 1 : 1 + jm->ahead_most);
+	return node->granted * (node->held_up ? 1 : 1 + ahead);
 }
 
 /* The list of nodes that may have room, so that a step does not look at all of them. */
 void node_update_open(struct jm *jm, uint32_t node)
 {
 	struct jm_node *n = &jm->nodes[node];
-	bool open = n->up && !n->suspect && n->used < node_room(jm, n);
+	bool open = n->up && !n->suspect && n->used < node_room(n, jm->ahead_most);
 	uint32_t last;
 
 	if (open == (n->open_at > 0))
@@ -240,12 +240,9 @@ void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns)
 }
 
 /* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
-static uint32_t room_factor(
-	const struct jm *jm, const struct jm_node *node, const struct graph_stage *stage, uint32_t gang)
+static uint32_t gang_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
 {
-	return node->held_up || jm->graph->gangs[gang].count > 1
-		       ? 1
-		       : 1 + stage_ahead(jm, &jm->stages[stage->id]);
+	return jm->graph->gangs[gang].count > 1 ? 0 : stage_ahead(jm, &jm->stages[stage->id]);
 }
 
 /* A node that fails what others can do gets work only where there is no other. */
@@ -259,13 +256,18 @@ bool is_shunned(const struct jm *jm, const struct jm_node *node)
 	return false;
 }
 
+bool node_takes_work(const struct jm *jm, const struct jm_node *node)
+{
+	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node);
+}
+
 static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang, uint32_t vertex,
 	uint32_t shares, uint64_t memory)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node) &&
-	       has_labels(node, s) && node->used + shares <= node->granted * room_factor(jm, node, s, gang) &&
+	return node_takes_work(jm, node) && has_labels(node, s) &&
+	       node->used + shares <= node_room(node, gang_ahead(jm, s, gang)) &&
 	       (!memory || !node->memory || node->memory_used + memory <= node->memory);
 }
 

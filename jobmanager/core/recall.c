@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Short vertices are started ahead of the slots (room_factor in place.c). Where one of them turns out to be
- * long, those behind it would wait while other nodes have nothing to do: what a node that is held up has not
+ * Short vertices are started ahead of the slots (gang_ahead in place.c). Where one of them turns out to be
+ * long, those behind it would wait while other nodes have nothing to do. What a node that is held up has not
  * begun is asked back: as much as others can run at once, or half of it, since they may have it ahead too. It
  * ends there as cancelled, and is placed anew, uncharged.
  */
@@ -11,9 +11,7 @@
 
 static uint32_t idle_shares(const struct jm *jm, const struct jm_node *n)
 {
-	bool usable = n->up && !n->suspect && jm->now >= n->usable_at && !is_shunned(jm, n);
-
-	return usable && n->used < n->granted ? n->granted - n->used : 0;
+	return node_takes_work(jm, n) && n->used < n->granted ? n->granted - n->used : 0;
 }
 
 uint32_t recall_waiting(const struct jm_node *n)

@@ -360,8 +360,10 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
 /* Which stages are of one kind. */
 void find_kinds(struct jm *jm);
 void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
-/* Shares that all vertices of the node together may ask for. */
-uint32_t node_room(const struct jm *jm, const struct jm_node *node);
+/* Shares that all vertices of the node together may ask for, where so many are started ahead for each that
+ * runs. */
+uint32_t node_room(const struct jm_node *node, uint32_t ahead);
+bool node_takes_work(const struct jm *jm, const struct jm_node *node);
 /* After anything that decides whether the node has room. */
 void node_update_open(struct jm *jm, uint32_t node);
 /* The effect that starts an attempt; group 0 of size 1: in a host of its own. */

@@ -14,12 +14,17 @@ struct attempt *node_find(struct sim_node *n, struct key key)
 	return a;
 }
 
+void node_unqueue(struct sim_node *n, size_t at)
+{
+	n->queue_count--;
+	memmove(n->queue + at, n->queue + at + 1, (n->queue_count - at) * sizeof(*n->queue));
+}
+
 void node_forget(struct sim_node *n, struct attempt *a)
 {
 	for (size_t i = 0; i < n->queue_count; i++)
 		if (n->queue[i] == a) {
-			memmove(n->queue + i, n->queue + i + 1, (n->queue_count - i - 1) * sizeof(*n->queue));
-			n->queue_count--;
+			node_unqueue(n, i);
 			break;
 		}
 	if (a->state == RUNNING)
@@ -330,7 +335,7 @@ void node_run(struct sim *s, uint32_t self)
 			i++;
 			continue;
 		}
-		memmove(n->queue + i, n->queue + i + 1, (--n->queue_count - i) * sizeof(*n->queue));
+		node_unqueue(n, i);
 		start_attempt(s, self, a);
 	}
 }

@@ -169,7 +169,7 @@ static void on_recall(struct sim *s, uint32_t self, uint32_t shares)
 			continue;
 		sim_probe(s, PROBE_given_back);
 		shares -= DAG_MIN(shares, a->shares);
-		memmove(n->queue + i, n->queue + i + 1, (--n->queue_count - i) * sizeof(*n->queue));
+		node_unqueue(n, i);
 		a->state = FAILED;
 		a->error = DAG_ECANCELED;
 		node_tell(s, self, a);

@@ -99,6 +99,7 @@ static inline struct sim_node *node_of(const struct sim *s, uint32_t process)
 /* ---- attempt.c ---- */
 
 struct attempt *node_find(struct sim_node *n, struct key key);
+void node_unqueue(struct sim_node *n, size_t at);
 void node_forget(struct sim_node *n, struct attempt *a);
 /* What it reads, as Done and Inventory say it. */
 uint64_t node_inputs(const struct attempt *a);
