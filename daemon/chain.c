@@ -6,7 +6,7 @@
  */
 #include "node.h"
 
-#define CHAIN_MAX 256u /* attempts that a host has at a time */
+#define CHAIN_MAX 512u /* attempts that a host has at a time */
 
 static struct attempt *find_leader(const struct attempt *a)
 {

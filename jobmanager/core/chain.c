@@ -5,13 +5,14 @@
  * and commit. One that is chained becomes like any other when its producer is committed; where that fails or
  * is made anew, those behind it wait again, uncharged.
  *
- * A chain goes out in pieces. Where nobody else waits for the node, the next piece is started when the one
- * before the last has ended, so that the host need not wait for us either.
+ * A chain goes out in pieces. Where nobody else waits for the node, several are on their way, and for each
+ * that has ended another is started, so that the host need not wait for us either.
  */
 #include "state.h"
 #include "graph/edge.h"
 
-#define CHAIN_PIECE 128 /* vertices that are started together */
+#define CHAIN_PIECE 64 /* vertices that are started together */
+#define CHAIN_PIECES 7 /* on their way at a time */
 
 static bool may_lead(const struct jm *jm, uint32_t vertex)
 {
@@ -68,7 +69,7 @@ void chain_set(struct jm *jm, uint32_t vertex, bool chained)
 	jm->nodes[v->node].chained += chained ? shares : -shares;
 }
 
-void chain_start(struct jm *jm, uint32_t vertex)
+uint32_t chain_start(struct jm *jm, uint32_t vertex)
 {
 	uint32_t first = vertex, node = jm->vertices[vertex].node;
 
@@ -81,7 +82,8 @@ void chain_start(struct jm *jm, uint32_t vertex)
 		chain_set(jm, next, true);
 		vertex = next;
 	}
-	jm->vertices[first].piece_end = vertex + 1;
+	jm->vertices[first].piece_end = vertex == first ? 0 : vertex + 1;
+	return vertex;
 }
 
 /* All that was started on the node runs at once, and nothing else could. */
@@ -92,11 +94,15 @@ static bool runs_at_once(const struct jm *jm, const struct jm_node *node)
 
 void chain_committed(struct jm *jm, uint32_t vertex)
 {
-	uint32_t end = jm->vertices[vertex].piece_end;
+	uint32_t last = vertex, pieces = 0;
 
-	if (end && jm->vertices[end - 1].state == JM_RUNNING && !jm->ended &&
-		runs_at_once(jm, &jm->nodes[jm->vertices[end - 1].node]))
-		chain_start(jm, end - 1);
+	for (uint32_t end; (end = jm->vertices[last].piece_end) && jm->vertices[end - 1].state == JM_RUNNING;
+		last = end - 1)
+		pieces++;
+	if (!pieces || jm->ended || !runs_at_once(jm, &jm->nodes[jm->vertices[last].node]))
+		return;
+	for (; pieces < CHAIN_PIECES; pieces++)
+		last = chain_start(jm, last);
 }
 
 static void reset_chained(struct jm *jm, uint32_t consumer, void *ctx)

@@ -421,8 +421,11 @@ void copy_promote(struct jm *jm, uint32_t vertex);
 void copies_start(struct jm *jm);
 
 /* ---- chain.c ---- */
-/* Starts what follows a vertex that runs, and behind which nothing was started, one behind the other. */
-void chain_start(struct jm *jm, uint32_t vertex);
+/*
+ * Starts the next piece of what follows a vertex that runs, and behind which nothing was started, one behind
+ * the other. Returns the last one of it; the vertex itself where nothing can be started.
+ */
+uint32_t chain_start(struct jm *jm, uint32_t vertex);
 /* A vertex was committed: what was started behind it may be prolonged. */
 void chain_committed(struct jm *jm, uint32_t vertex);
 /* The running vertex is behind its producer, or is not any more. */
