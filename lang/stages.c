@@ -36,6 +36,7 @@ static void scan_ports(
 				port, port, port);
 			continue;
 		}
+		graph_need_ports(l->graph, stage, in ? (uint32_t)port + 1 : 0, in ? 0 : (uint32_t)port + 1);
 		if (in) {
 			stage->in[port].declared = true;
 			stage->in_count = DAG_MAX(stage->in_count, (uint32_t)port + 1);
@@ -144,8 +145,9 @@ static const struct plugin_entry *find_entry(const struct plugin_info *info, con
 	return NULL;
 }
 
-static void take_entry(struct graph_stage *stage, const struct plugin_entry *e)
+static void take_entry(struct loader *l, struct graph_stage *stage, const struct plugin_entry *e)
 {
+	graph_need_ports(l->graph, stage, e->in_count, e->out_count);
 	stage->in_count = e->in_count;
 	stage->out_count = e->out_count;
 	stage->order_blind = e->order_blind;
@@ -195,7 +197,7 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 	stage->plugin = info->path;
 	e = find_entry(info, stage->entry);
 	if (e) {
-		take_entry(stage, e);
+		take_entry(l, stage, e);
 		check_params(l, yaml_get(node, "params"), e);
 		return;
 	}
@@ -368,6 +370,9 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	if (!loader_expect(l, node, YAML_MAP, "a stage"))
 		return;
 	loader_check_keys(l, node, stage_keys, DAG_LENGTH(stage_keys), "a stage");
+	loader_format(l, yaml_get(node, "format"), &format);
+	if (!plugin && !use)
+		stage->format = format;
 	if (!!program + !!sh + !!plugin + !!use != 1)
 		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use",
 			stage->name);
@@ -385,10 +390,6 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 			"params are for plugins; give a program arguments or env");
 	if (!plugin && yaml_get(node, "entry"))
 		loader_error(l, yaml_get(node, "entry"), "entry goes with plugin");
-	loader_format(l, yaml_get(node, "format"), &format);
-	if (!plugin && !use)
-		for (uint32_t p = 0; p < GRAPH_PORTS_MAX; p++)
-			stage->out[p].format = format;
 	load_width(l, yaml_get(node, "width"), stage);
 	load_limits(l, node, stage);
 	load_exit_ok(l, yaml_get(node, "exit_ok"), stage);
@@ -408,10 +409,11 @@ struct graph_stage *loader_add_standard(
 	load_exit_ok(l, NULL, stage);
 	if (l->options->describe && describe(l, node, "std", &info)) {
 		stage->plugin = info->path;
-		take_entry(stage, find_entry(info, entry));
+		take_entry(l, stage, find_entry(info, entry));
 	} else {
 		stage->out_count = 1;
 		stage->in_count = strcmp(entry, "range") ? 1 : 2;
+		graph_need_ports(l->graph, stage, stage->in_count, 1);
 	}
 	return stage;
 }

@@ -25,8 +25,11 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 	for (size_t i = 0; i < graph->edge_count; i++) {
 		struct graph_edge *e = graph->edges[i];
 		struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
-		struct graph_port *port = &to->in[e->to_port];
+		struct graph_port *port;
 
+		graph_need_ports(graph, from, 0, e->from_port + 1);
+		graph_need_ports(graph, to, e->to_port + 1, 0);
+		port = &to->in[e->to_port];
 		if (to->kind == GRAPH_INPUT) {
 			graph_report(diag, e->place, "'%s' is an input of the job and cannot be written to",
 				to->name);
@@ -62,6 +65,7 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 		struct graph_output *o = &graph->outputs[i];
 		struct graph_stage *stage = graph->stages[o->stage];
 
+		graph_need_ports(graph, stage, 0, o->port + 1);
 		if (stage->kind == GRAPH_PROGRAM)
 			stage->out_count = DAG_MAX(stage->out_count, o->port + 1);
 		if (o->port >= stage->out_count)

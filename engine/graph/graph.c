@@ -28,6 +28,30 @@ void graph_destroy(struct graph **graph)
 	*graph = NULL;
 }
 
+static struct graph_port *grow_ports(struct graph *graph, struct graph_port *ports, uint32_t *room,
+	uint32_t count, struct graph_format format)
+{
+	uint32_t more = DAG_MIN(DAG_MAX(count, 2 * *room), (uint32_t)GRAPH_PORTS_MAX);
+	struct graph_port *grown;
+
+	if (count <= *room)
+		return ports;
+	grown = arena_alloc(&graph->arena, more * sizeof(*grown));
+	if (*room)
+		memcpy(grown, ports, *room * sizeof(*grown));
+	for (uint32_t i = *room; i < more; i++)
+		grown[i] = (struct graph_port){.format = format, .edge = GRAPH_NONE};
+	*room = more;
+	return grown;
+}
+
+void graph_need_ports(struct graph *graph, struct graph_stage *stage, uint32_t in, uint32_t out)
+{
+	DAG_ASSERT(in <= GRAPH_PORTS_MAX && out <= GRAPH_PORTS_MAX);
+	stage->in = grow_ports(graph, stage->in, &stage->in_room, in, (struct graph_format){0});
+	stage->out = grow_ports(graph, stage->out, &stage->out_room, out, stage->format);
+}
+
 struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind kind, const char *name)
 {
 	struct graph_stage *stage = arena_alloc(&graph->arena, sizeof(*stage));
@@ -38,10 +62,10 @@ struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind k
 	stage->retries = 5;
 	stage->first_out = stage->last_out = GRAPH_NONE;
 	stage->width_of = stage->copies_for = GRAPH_NONE;
-	for (size_t i = 0; i < GRAPH_PORTS_MAX; i++)
-		stage->in[i].edge = GRAPH_NONE;
-	if (kind == GRAPH_INPUT)
+	if (kind == GRAPH_INPUT) {
 		stage->out_count = 1;
+		graph_need_ports(graph, stage, 0, 1);
+	}
 	*DAG_APPEND(graph->stages, graph->stage_count, graph->stage_cap) = stage;
 	HASH_ADD_KEYPTR(hh, graph->by_name, stage->name, strlen(stage->name), stage);
 	return stage;

@@ -139,6 +139,7 @@ struct graph_stage {
 	/* GRAPH_PROGRAM */
 	const char **argv;
 	uint32_t argc;
+	struct graph_format format; /* of all its outputs */
 	/* both */
 	struct graph_pair *env;
 	uint32_t env_count;
@@ -159,7 +160,7 @@ struct graph_stage {
 	bool shared;
 	UT_hash_handle hh; /* in graph.by_name */
 
-	/* What the scheduler looks at lies together; of the ports, most are not there. */
+	/* What the scheduler looks at lies together. */
 	uint32_t id;
 	enum graph_stage_kind kind;
 	bool isolate;          /* its vertices run in hosts of their own */
@@ -174,7 +175,8 @@ struct graph_stage {
 	struct graph_pair *labels;
 	uint32_t label_count;
 	uint32_t in_count, out_count;
-	struct graph_port in[GRAPH_PORTS_MAX], out[GRAPH_PORTS_MAX];
+	struct graph_port *in, *out;
+	uint32_t in_room, out_room; /* ports that there is memory for */
 };
 
 /*
@@ -250,11 +252,14 @@ struct graph {
 void graph_new(struct graph **ret_graph, const char *name, const char *file);
 void graph_destroy(struct graph **graph);
 
-/* Both return what they added, for the caller to fill in before graph_finish. */
+/* They return what they added, for the caller to fill in before graph_finish. */
 struct graph_stage *graph_add_stage(struct graph *graph, enum graph_stage_kind kind, const char *name);
 struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t from_port, uint32_t to,
 	uint32_t to_port, enum graph_pattern pattern);
 struct graph_output *graph_add_output(struct graph *graph, uint32_t stage, uint32_t port, const char *path);
+/* Memory for so many ports at least: graph_finish has it for those of edges and outputs. The counts are the
+ * caller's. */
+void graph_need_ports(struct graph *graph, struct graph_stage *stage, uint32_t in, uint32_t out);
 struct graph_stage *graph_find_stage(const struct graph *graph, const char *name);
 
 /* Completes and checks the graph. DAG_EINVAL with every error found in *diag. */
