@@ -198,6 +198,7 @@ static void take_ends(struct host *host, uint64_t received)
 	struct attempt *a;
 	bool any = false;
 
+	atomic_store(&host->status->daemon_core, host->cpus ? -1 : os_core());
 	while (host_ring_take(host->status, &host->ring_taken, received, &ended)) {
 		a = find_task(host, ended.task);
 		ended.done.error = ended.done.counter_count = 0;

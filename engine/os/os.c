@@ -54,6 +54,24 @@ void os_be_patient(void)
 		errno = 0; /* it is only a wish */
 }
 
+int os_core(void)
+{
+	return sched_getcpu();
+}
+
+void os_leave_core(int core)
+{
+	cpu_set_t all, others;
+
+	if (core < 0 || core >= CPU_SETSIZE || core != sched_getcpu() ||
+		sched_getaffinity(0, sizeof(all), &all) < 0)
+		return;
+	others = all;
+	CPU_CLR((size_t)core, &others);
+	if (CPU_COUNT(&others) && sched_setaffinity(0, sizeof(others), &others) == 0)
+		sched_setaffinity(0, sizeof(all), &all);
+}
+
 int os_bell_new(void)
 {
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

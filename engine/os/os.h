@@ -13,6 +13,10 @@ uint64_t os_random(void);
 /* A thread of this process that is woken waits for its turn, and pushes nobody off a core. What it starts
  * does so too. Called before it has a second thread. */
 void os_be_patient(void);
+/* The core that this thread runs on. */
+int os_core(void);
+/* Where this thread runs on that core and may run on another, it is moved to one at once. */
+void os_leave_core(int core);
 
 /*
  * A bell: a descriptor (an eventfd) that becomes readable when it is rung, from any thread or process, until

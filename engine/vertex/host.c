@@ -46,12 +46,22 @@ static uint32_t unheard(const struct host *host)
 	return DAG_MIN(host->untold, host_ring_waiting(host->status));
 }
 
+/* The kernel wakes the daemon where it ran last. If that were here, it would wait for us to sleep, though
+ * another core has nothing to do: so we go there first. */
+static void make_way(struct host *host)
+{
+	if (atomic_load(&host->status->core_free))
+		os_leave_core(atomic_load(&host->status->daemon_core));
+}
+
 static void nudge(struct host *host)
 {
 	struct host_msg msg = {.kind = HOST_NUDGE};
 
-	if (unheard(host))
+	if (unheard(host)) {
+		make_way(host);
 		host_send(host, &msg, NULL, 0);
+	}
 	host->untold = 0;
 	host->nudged = os_now();
 }

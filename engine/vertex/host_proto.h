@@ -199,6 +199,8 @@ struct host_status {
 	/* Said by the daemon: what waits for an end here could begin elsewhere; nobody else needs the core,
 	 * so that the host may look for what comes next instead of sleeping. */
 	_Atomic uint32_t slot_free, core_free;
+	/* That the daemon ran on when it looked into the ring last; −1 where the host is bound to its own. */
+	_Atomic int32_t daemon_core;
 	/* Low half: the task that the host began last; high half: the last one that the daemon took back. */
 	_Atomic uint64_t claim;
 	/* Of all that was ever written to the ring, and taken from it: the entry i lies at i %

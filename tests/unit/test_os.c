@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the shells have of the system: writing past the page cache. */
+/* What the shells have of the system: writing past the page cache, leaving a core. */
 #include "unit.h"
 #include "base/prng.h"
 #include "os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 /* Bytes of any length at any place, past the cache and through it in turns, are all there, and nothing else.
@@ -62,9 +63,32 @@ static void test_direct_writes_are_as_others(void **state)
 	free(memory);
 }
 
+/* Wherever a thread goes, it may run where it might before. */
+static void test_a_core_is_left_for_a_moment(void **state)
+{
+	cpu_set_t before, one, after;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (int i = 0; i < 100; i++) {
+		os_leave_core(os_core());
+		os_leave_core(-1);
+		assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+		assert_true(CPU_EQUAL(&before, &after));
+	}
+	CPU_ZERO(&one);
+	CPU_SET((size_t)os_core(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	os_leave_core(os_core());
+	assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+	assert_true(CPU_EQUAL(&one, &after));
+	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_direct_writes_are_as_others)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_direct_writes_are_as_others),
+		cmocka_unit_test(test_a_core_is_left_for_a_moment)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
