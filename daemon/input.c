@@ -28,14 +28,22 @@ static void send_channel(struct attempt *a, struct host_msg *msg, uint32_t port,
 
 static struct input_channel *new_channel(struct attempt *a, uint32_t port, uint32_t producer)
 {
-	struct daemon *d = a->job->daemon;
 	struct input_channel *ch = base_alloc(sizeof(*ch));
 
-	ch->number = ++d->last_fetch;
 	ch->reader = a;
 	ch->port = port;
 	ch->producer = producer;
 	a->inputs[port].channels[producer] = ch;
+	return ch;
+}
+
+/* One whose data comes from elsewhere, and says by this number what it is for. */
+static struct input_channel *new_fetch(struct attempt *a, uint32_t port, uint32_t producer)
+{
+	struct daemon *d = a->job->daemon;
+	struct input_channel *ch = new_channel(a, port, producer);
+
+	ch->number = ++d->last_fetch;
 	HASH_ADD(hh, d->fetches, number, sizeof(ch->number), ch);
 	return ch;
 }
@@ -132,7 +140,7 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	msg.u.channel.raw = 1;
 	msg.u.channel.step = host_consumed_step(SOURCE_WINDOW);
 	send_channel(a, &msg, port, producer, -1);
-	struct input_channel *ch = new_channel(a, port, producer);
+	struct input_channel *ch = new_fetch(a, port, producer);
 
 	ch->source = true;
 	request_source(ch);
@@ -228,7 +236,8 @@ static void free_channel(struct input_channel *ch)
 	stop_reading(ch, a->state != ATTEMPT_SEALED);
 	release_consumed(ch, UINT64_MAX);
 	free(ch->blocks);
-	HASH_DEL(a->job->daemon->fetches, ch);
+	if (ch->number)
+		HASH_DEL(a->job->daemon->fetches, ch);
 	in->channels[ch->producer] = NULL;
 	if (ch->producer_attempt)
 		attempt_unpin(ch->producer_attempt);
@@ -346,7 +355,7 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 		.credit =
 			FETCH_WINDOW / DAG_MIN(DAG_MAX(in->count / FETCHES, 1u), HOST_OPEN_AHEAD / FETCHES)};
 	struct host_msg msg = {0};
-	struct input_channel *ch = new_channel(a, port, producer);
+	struct input_channel *ch = new_fetch(a, port, producer);
 
 	ch->fetching = true;
 	ch->window = open.credit;

@@ -365,13 +365,13 @@ void job_run(struct job *job)
 
 static void on_start(struct job *job, const Dagrun__StartBatch *m)
 {
-	struct arena arena = {0};
+	struct arena *arena = &job->daemon->scratch;
 	Dagrun__Start **starts;
 	size_t n = 0;
 
 	if (m->epoch != job->epoch)
 		return;
-	if (starts_unpack(m, &arena, &starts, &n) < 0)
+	if (starts_unpack(m, arena, &starts, &n) < 0)
 		job_send_ready(job, "a batch of starts makes no sense to this daemon");
 	for (size_t i = 0; i < n; i++) {
 		const Dagrun__Start *s = starts[i];
@@ -384,7 +384,7 @@ static void on_start(struct job *job, const Dagrun__StartBatch *m)
 		if (a && !chain_link(a))
 			job_queue(a);
 	}
-	arena_fini(&arena);
+	arena_reset(arena);
 	job_run(job);
 }
 

@@ -510,6 +510,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(d->data_endpoint);
 	free(d->advertise);
 	free(d->cache);
+	arena_fini(&d->scratch);
 	free(d);
 }
 

@@ -77,6 +77,7 @@ struct daemon {
 	struct host *hosts;
 	bool slot_free, core_free; /* as hosts were told */
 	bool spoken;               /* to a host or by one, in this round of the loop */
+	struct arena scratch;      /* what one message is made of, or into; empty between them */
 	uint32_t cores;
 	uint16_t bound[CPU_SETSIZE]; /* hosts bound to each CPU */
 	struct cgroup *cgroup;       /* that hosts' groups are in; NULL: none */
@@ -477,7 +478,7 @@ struct fetched_block {
 
 struct input_channel {
 	bool is_remote;  /* false; as the owner of a live reader. Must be the first member. */
-	uint64_t number; /* of the fetch */
+	uint64_t number; /* of the fetch; 0: none */
 	struct attempt *reader;
 	uint32_t port, producer;
 	struct attempt *producer_attempt; /* on this node: pinned */

@@ -262,7 +262,9 @@ void host_send_msg(struct host *host, const struct host_msg *msg, const void *ta
 	}
 	host->daemon->spoken = true;
 	if (!host_packet_add(host->packet, msg, tail, tail_len)) {
-		close_packet(host, -1);
+		talk_flush(host);
+		if (host->packet->len)
+			close_packet(host, -1);
 		host_packet_add(host->packet, msg, tail, tail_len);
 	}
 	if (fd >= 0)

@@ -274,15 +274,14 @@ static void send_ended(struct job *job, struct arena *arena, struct attempt **en
 
 void job_flush(struct job *job)
 {
-	struct arena arena = {0};
+	struct arena *arena = &job->daemon->scratch;
 
 	while (job->ended_count && job->manager) {
 		size_t n = DAG_MIN(job->ended_count, (size_t)DONE_BATCH_MAX);
 
-		send_ended(job, &arena, job->ended, n);
-		arena_reset(&arena);
+		send_ended(job, arena, job->ended, n);
+		arena_reset(arena);
 		job->ended_count -= n;
 		memmove(job->ended, job->ended + n, job->ended_count * sizeof(*job->ended));
 	}
-	arena_fini(&arena);
 }

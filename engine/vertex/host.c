@@ -145,25 +145,29 @@ static struct host_stage *new_stage(struct host *host, const void *data, size_t 
 	return stage;
 }
 
-static const struct host_named *find_stage(struct host *host, uint32_t id)
+static const struct host_named *find_stage(const struct host *host, uint32_t id)
 {
-	struct host_named *named;
+	DAG_ASSERT(id < host->stage_room && host->stages[id].stage);
+	return &host->stages[id];
+}
 
-	HASH_FIND(hh, host->stages, &id, sizeof(id), named);
-	DAG_ASSERT(named);
-	return named;
+static struct host_named *name_stage(struct host *host, uint32_t id)
+{
+	size_t room = host->stage_room;
+
+	while (id >= host->stage_room)
+		host->stages = base_grow(host->stages, &host->stage_room, sizeof(*host->stages));
+	memset(host->stages + room, 0, (host->stage_room - room) * sizeof(*host->stages));
+	return &host->stages[id];
 }
 
 static void on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd)
 {
-	struct host_named *named = base_alloc(sizeof(*named));
 	uint32_t id = msg->u.stage.stage, like = msg->u.stage.like, len = msg->u.stage.name_len;
 
-	named->id = id;
-	named->name = base_strndup(tail, len);
-	named->stage = like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
-				  : find_stage(host, like)->stage;
-	HASH_ADD(hh, host->stages, id, sizeof(named->id), named);
+	*name_stage(host, id) = (struct host_named){arena_strndup(&host->names, tail, len),
+		like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
+			   : find_stage(host, like)->stage};
 }
 
 static void dispatch(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)

@@ -45,10 +45,8 @@ struct host_stage {
 
 /* A stage under its own name. */
 struct host_named {
-	uint32_t id;
 	char *name;
-	struct host_stage *stage;
-	UT_hash_handle hh;
+	struct host_stage *stage; /* NULL: the daemon has not told us */
 };
 
 /* The segment that this host writes to: blocks are taken from its end. Guarded by host.lock. */
@@ -80,7 +78,9 @@ struct host {
 	struct host_segment *segments;
 	_Atomic bool has_disk; /* some of them lie on one */
 	struct host_plugin *plugins;
-	struct host_named *stages;
+	struct host_named *stages; /* by their numbers */
+	size_t stage_room;
+	struct arena names;
 	struct host_space space;
 	struct host_start *starts; /* starts[start_first … start_count−1] came and have not begun */
 	size_t start_first, start_count, start_cap;

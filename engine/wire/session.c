@@ -139,10 +139,10 @@ static void free_in(void *arena, void *p)
 	(void)p;
 }
 
-/* The envelope and all in it lie in the arena. */
-static Dagrun__Envelope *unpack(zmq_msg_t *frame, struct arena *arena)
+/* The envelope and all in it last as long as the message is handled. */
+static Dagrun__Envelope *unpack(struct wire_socket *socket, zmq_msg_t *frame)
 {
-	ProtobufCAllocator allocator = {alloc_in, free_in, arena};
+	ProtobufCAllocator allocator = {alloc_in, free_in, wire_socket_arena(socket)};
 
 	if (zmq_msg_size(frame) > WIRE_CONTROL_MAX)
 		return NULL;
@@ -175,12 +175,11 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 
 static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
-	struct arena arena = {0};
-	Dagrun__Envelope *e = count == 1 ? unpack(&frames[0], &arena) : NULL;
+	struct session *s = ctx;
+	Dagrun__Envelope *e = count == 1 ? unpack(s->socket, &frames[0]) : NULL;
 
 	if (e)
-		on_envelope(ctx, e);
-	arena_fini(&arena);
+		on_envelope(s, e);
 }
 
 static void on_dialler_lost(void *ctx)
@@ -304,15 +303,12 @@ static void open_peer(struct session_server *server, zmq_msg_t *identity, const 
 static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct session_server *server = ctx;
-	struct arena arena = {0};
-	Dagrun__Envelope *e = count == 2 ? unpack(&frames[1], &arena) : NULL;
+	Dagrun__Envelope *e = count == 2 ? unpack(server->socket, &frames[1]) : NULL;
 	struct session *s;
 	bool opens;
 
-	if (!e) {
-		arena_fini(&arena);
+	if (!e)
 		return;
-	}
 	s = find_peer(server, &frames[0]);
 	opens = e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && e->seq == 1;
 	if (s && s->link.session != e->session && opens) {
@@ -328,7 +324,6 @@ static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 			send_heartbeat(s);
 		s->handlers->on_message(s->ctx, s, e);
 	}
-	arena_fini(&arena);
 }
 
 int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One prepare, check and idle handle for all sockets of a loop; one poll handle each. */
 #include "socket.h"
+#include "base/arena.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ struct wire_loop {
 	int open_handles;
 	bool in_turn;
 	dag_instant linger;
+	struct arena arena; /* of the message that is being handled */
 };
 
 struct wire_socket {
@@ -70,6 +72,7 @@ static bool receive_one(struct wire_socket *s)
 	}
 	if (count && !too_many)
 		s->on_recv(s->ctx, frames, count);
+	arena_reset(&s->wire->arena);
 	for (size_t i = 0; i < count; i++)
 		zmq_msg_close(&frames[i]);
 	return count > 0;
@@ -158,6 +161,11 @@ void wire_loop_new(struct wire_loop **ret_wire, uv_loop_t *loop)
 	*ret_wire = wire;
 }
 
+struct arena *wire_socket_arena(struct wire_socket *s)
+{
+	return &s->wire->arena;
+}
+
 void wire_loop_linger(struct wire_loop *wire, dag_instant until)
 {
 	wire->linger = until;
@@ -167,8 +175,10 @@ static void on_handle_closed(uv_handle_t *handle)
 {
 	struct wire_loop *wire = handle->data;
 
-	if (--wire->open_handles == 0)
-		free(wire);
+	if (--wire->open_handles)
+		return;
+	arena_fini(&wire->arena);
+	free(wire);
 }
 
 void wire_loop_destroy(struct wire_loop **wire)
