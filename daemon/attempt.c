@@ -139,7 +139,7 @@ void attempt_acknowledge(struct attempt *a)
 		attempt_discard(a);
 		return;
 	}
-	keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->id, a->key.vertex, a->key.number, NULL);
+	keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->kept_as, a->key.vertex, a->key.number, NULL);
 	if (a->state != ATTEMPT_SEALED)
 		return;
 	attempt_take_out(a->job->ended, 0, &a->job->ended_count, a);
@@ -159,7 +159,7 @@ void attempt_discard(struct attempt *a)
 	attempt_take_out(job->queue, job->queue_first, &job->queue_count, a);
 	attempt_take_out(job->ended, 0, &job->ended_count, a);
 	if (a->state == ATTEMPT_SEALED && !job->ending)
-		keep_note(job->daemon->keep, KEEP_GONE, job->id, a->key.vertex, a->key.number, NULL);
+		keep_note(job->daemon->keep, KEEP_GONE, job->kept_as, a->key.vertex, a->key.number, NULL);
 	a->discarded = true;
 	/* A running one is freed when its host has ended. */
 	if (!a->pins && a->state != ATTEMPT_RUNNING)
@@ -490,7 +490,8 @@ void attempt_on_done(
 		return;
 	}
 	serve_sealed(a);
-	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->id, a->key.vertex, a->key.number, &done->index);
+	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->kept_as, a->key.vertex, a->key.number,
+		&done->index);
 	end_attempt(a, ATTEMPT_SEALED);
 }
 

@@ -327,19 +327,9 @@ bool input_give(struct attempt *a, uint32_t port, uint32_t most, struct buffer *
 
 void input_follow(struct attempt *a, struct attempt *from)
 {
-	for (uint32_t p = 0; p < a->input_count; p++) {
-		struct input_port *in = &a->inputs[p];
-		struct input_channel *ch;
-
-		if (in->count != 1 || in->sources || in->channels[0] || in->vertices[0] != from->key.vertex ||
-			in->attempts[0] != from->key.number)
-			continue;
-		ch = new_channel(a, p, 0);
-		ch->producer_attempt = from;
-		ch->followed = true;
-		attempt_pin(from);
-		return;
-	}
+	DAG_ASSERT(!a->run->followed);
+	a->run->followed = from;
+	attempt_pin(from);
 }
 
 static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, const struct job_peer *peer)
@@ -373,8 +363,6 @@ static void open_one(struct attempt *a, uint32_t port, uint32_t producer)
 	struct attempt *from;
 	uint32_t node;
 
-	if (in->channels[producer] && in->channels[producer]->followed)
-		free_channel(in->channels[producer]); /* the host asks all the same */
 	if (in->channels[producer])
 		return;
 	if (in->sources) {
@@ -469,6 +457,10 @@ void input_close_all(struct attempt *a)
 {
 	for (uint32_t p = 0; p < a->input_count; p++)
 		close_port(&a->inputs[p]);
+	if (a->run && a->run->followed) {
+		attempt_unpin(a->run->followed);
+		a->run->followed = NULL;
+	}
 }
 
 /* What a pipe brings is its gang's: the job manager ends it. */

@@ -184,6 +184,7 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	job = base_alloc(sizeof(*job));
 	job->daemon = d;
 	job->id = base_strdup(m->job);
+	job->kept_as = keep_job_number(job->id);
 	job->hosts_hint = m->hosts_hint;
 	job->own_node = UINT32_MAX;
 	/* Not of the id alone: one that has ended under it removes its own when its hosts have gone. */
@@ -226,7 +227,7 @@ void job_destroy(struct job **jobp)
 	job->ended_count = 0;
 	job->ending = true;
 	attempt_each(job, discard, NULL);
-	keep_note(d->keep, KEEP_JOB_GONE, job->id, 0, 0, NULL);
+	keep_note(d->keep, KEEP_JOB_GONE, job->kept_as, 0, 0, NULL);
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;
 	*jobp = NULL;

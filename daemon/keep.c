@@ -19,15 +19,22 @@ struct keep {
 	off_t size;           /* of the file: whole records */
 };
 
+_Static_assert(sizeof(struct keep_record) == 48, "all of it is hashed");
+
 static uint64_t check_of(const struct keep_record *r)
 {
 	return hash_128((const char *)r + sizeof(r->check), sizeof(*r) - sizeof(r->check)).low;
 }
 
+uint64_t keep_job_number(const char *job)
+{
+	return hash_128(job, strlen(job)).low;
+}
+
 /* Records by what they are about. */
 struct known {
 	struct {
-		char job[40];
+		uint64_t job;
 		uint32_t vertex, attempt;
 	} key;
 	struct keep_record record;
@@ -36,9 +43,8 @@ struct known {
 
 static struct known *find(struct known *all, const struct keep_record *r)
 {
-	struct known *k, wanted = {.key = {.vertex = r->vertex, .attempt = r->attempt}};
+	struct known *k, wanted = {.key = {r->job, r->vertex, r->attempt}};
 
-	memcpy(wanted.key.job, r->job, sizeof(r->job));
 	HASH_FIND(hh, all, &wanted.key, sizeof(wanted.key), k);
 	return k;
 }
@@ -55,9 +61,9 @@ static void apply_one(struct known **all, const struct keep_record *r)
 
 	if (r->kind == KEEP_SEALED && !k) {
 		k = base_alloc(sizeof(*k));
+		k->key.job = r->job;
 		k->key.vertex = r->vertex;
 		k->key.attempt = r->attempt;
-		memcpy(k->key.job, r->job, sizeof(r->job));
 		k->record = *r;
 		HASH_ADD(hh, *all, key, sizeof(k->key), k);
 	} else if (r->kind == KEEP_ACKED && k)
@@ -66,7 +72,7 @@ static void apply_one(struct known **all, const struct keep_record *r)
 		forget(all, k);
 	else if (r->kind == KEEP_JOB_GONE)
 		HASH_ITER(hh, *all, k, next)
-			if (!memcmp(k->key.job, r->job, sizeof(r->job)))
+			if (k->key.job == r->job)
 				forget(all, k);
 }
 
@@ -87,7 +93,6 @@ struct keep_record *keep_load(const char *folder, size_t *ret_count)
 
 	free(path);
 	while (f && fread(&r, sizeof(r), 1, f) == 1 && r.check == check_of(&r)) {
-		r.job[sizeof(r.job) - 1] = 0;
 		r.acked = 0;
 		apply(&all, r);
 	}
@@ -128,7 +133,7 @@ static bool join_last(struct keep *k, const struct keep_record *r)
 		return false;
 	last = (struct keep_record *)(k->buffer.data + k->buffer.len) - 1;
 	if (last->kind != r->kind || last->attempt != r->attempt ||
-		last->vertex + last->more + 1 != r->vertex || memcmp(last->job, r->job, sizeof(r->job)))
+		last->vertex + last->more + 1 != r->vertex || last->job != r->job)
 		return false;
 	last->more++;
 	return true;
@@ -187,19 +192,17 @@ void keep_destroy(struct keep **keep)
 	*keep = NULL;
 }
 
-void keep_note(struct keep *keep, enum keep_kind kind, const char *job, uint32_t vertex, uint32_t attempt,
+void keep_note(struct keep *keep, enum keep_kind kind, uint64_t job, uint32_t vertex, uint32_t attempt,
 	const struct block_ref *index)
 {
-	struct keep_record r;
+	struct keep_record r = {.job = job, .vertex = vertex, .attempt = attempt, .kind = (uint16_t)kind};
 
 	if (!keep)
 		return;
-	memset(&r, 0, sizeof(r));
-	r.kind = kind;
-	r.vertex = vertex;
-	r.attempt = attempt;
-	if (index)
-		r.index = *index;
-	memcpy(r.job, job, strnlen(job, sizeof(r.job) - 1));
+	if (index) {
+		r.segment = index->segment;
+		r.offset = index->offset;
+		r.length = index->length;
+	}
 	append(keep, &r);
 }

@@ -12,16 +12,23 @@
 enum keep_kind { KEEP_SEALED = 1, KEEP_ACKED, KEEP_GONE, KEEP_JOB_GONE };
 
 struct keep_record {
-	uint64_t check; /* XXH3 of what follows */
-	uint32_t kind;
+	uint64_t check;  /* XXH3 of what follows */
+	uint64_t job;    /* keep_job_number */
+	uint64_t offset; /* of its index, in the segment: SEALED */
+	uint32_t segment, length;
 	uint32_t vertex, attempt;
-	uint32_t more;  /* vertices behind this one, which are acked or gone with it */
-	uint32_t acked; /* after keep_load */
-	struct block_ref index;
-	char job[40];
+	uint32_t more; /* vertices behind this one, which are acked or gone with it */
+	uint16_t kind;
+	uint16_t acked; /* after keep_load */
 };
 
 struct keep;
+
+uint64_t keep_job_number(const char *job);
+static inline struct block_ref keep_index(const struct keep_record *r)
+{
+	return (struct block_ref){.segment = r->segment, .offset = r->offset, .length = r->length};
+}
 
 /* The sealed attempts of an earlier daemon, in an array that the caller frees; torn records end the file. */
 struct keep_record *keep_load(const char *folder, size_t *ret_count);
@@ -30,7 +37,7 @@ struct keep *keep_new(const char *folder, const struct keep_record *records, siz
 /* Removes the file: the daemon ends, and its spool with it. */
 void keep_destroy(struct keep **keep);
 /* Written by the next keep_flush, which comes before anybody is told of what was sealed. */
-void keep_note(struct keep *keep, enum keep_kind kind, const char *job, uint32_t vertex, uint32_t attempt,
+void keep_note(struct keep *keep, enum keep_kind kind, uint64_t job, uint32_t vertex, uint32_t attempt,
 	const struct block_ref *index);
 void keep_flush(struct keep *keep);
 

@@ -135,6 +135,7 @@ struct job_file {
 struct job {
 	struct daemon *daemon;
 	char *id;
+	uint64_t kept_as; /* keep_job_number */
 	uint32_t epoch;
 	struct session *manager; /* NULL while none is connected */
 	struct arena arena;
@@ -240,6 +241,7 @@ struct attempt_run {
 	struct host_skip *skips; /* bad records, which it does not get to see */
 	uint32_t skip_count, argument_len;
 	unsigned char *argument;
+	struct attempt *followed; /* input_follow: pinned */
 	Dagrun__Record **skipped; /* that it met */
 	size_t skipped_count, skipped_cap;
 	bool at_record; /* it died there: */
@@ -482,7 +484,6 @@ struct input_channel {
 	struct attempt *reader;
 	uint32_t port, producer;
 	struct attempt *producer_attempt; /* on this node: pinned */
-	bool followed;                    /* opened by input_follow: the host was not told */
 	bool live_local, fetching, source;
 	uint64_t window, told; /* fetching: bytes, and those consumed that the mover was told of */
 	bool finished;         /* its END was passed on */

@@ -34,14 +34,14 @@ static void drop_orphan(struct daemon *d, struct orphan *o)
 /* The index and every segment that it names must be there. */
 static bool take_up(struct daemon *d, struct orphan *o)
 {
-	const struct block_ref *at = &o->record.index;
+	struct block_ref at = keep_index(&o->record);
 	struct index_view view;
 	const unsigned char *base;
 
-	if (at->offset % BLOCK_ALIGN || !take_segment(d, o, at->segment, at->offset, at->length))
+	if (at.offset % BLOCK_ALIGN || !take_segment(d, o, at.segment, at.offset, at.length))
 		return false;
 	base = spool_map(d->spool, o->segments[0]);
-	if (!base || index_check(base + at->offset, at->length, &view) < 0)
+	if (!base || index_check(base + at.offset, at.length, &view) < 0)
 		return false;
 	for (uint32_t i = 0; i < view.header->blocks; i++)
 		if (!take_segment(d, o, view.blocks[i].segment, view.blocks[i].offset, view.blocks[i].length))
@@ -74,7 +74,7 @@ void restore_drop(struct daemon *d, const char *job)
 	for (size_t i = 0; i < d->orphan_count;) {
 		struct orphan *o = &d->orphans[i];
 
-		if (job && strcmp(o->record.job, job)) {
+		if (job && o->record.job != keep_job_number(job)) {
 			i++;
 			continue;
 		}
@@ -93,6 +93,7 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 {
 	Dagrun__Start start = DAGRUN__START__INIT;
 	const struct job_stage *stage = NULL;
+	struct block_ref index = keep_index(&o->record);
 	Dagrun__Input **inputs;
 	uint32_t *readers;
 	struct attempt *a;
@@ -117,7 +118,7 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 	start.readers = readers;
 	start.n_readers = stage->spec->stream_count;
 	a = attempt_new(job, &start);
-	if (a && attempt_adopt_segments(a, NULL, &o->record.index) == 0) {
+	if (a && attempt_adopt_segments(a, NULL, &index) == 0) {
 		a->state = ATTEMPT_SEALED;
 		if (o->record.acked)
 			attempt_acknowledge(a);
@@ -136,7 +137,7 @@ void restore_job(struct job *job)
 	for (size_t i = 0; i < d->orphan_count;) {
 		struct orphan *o = &d->orphans[i];
 
-		if (strcmp(o->record.job, job->id)) {
+		if (o->record.job != job->kept_as) {
 			i++;
 			continue;
 		}
