@@ -69,7 +69,7 @@ static bool is_lone(const struct attempt *a)
 	for (uint32_t p = 0; p < a->input_count; p++)
 		if (a->inputs[p].channel == GRAPH_PIPE || a->inputs[p].channel == GRAPH_FIFO)
 			return false;
-	return !a->group && a->job->stages[a->stage].lone;
+	return !a->run->group && a->job->stages[a->stage].lone;
 }
 
 bool ahead_may_follow(const struct attempt *a, const struct attempt *before)
@@ -112,9 +112,9 @@ void ahead_recall(struct job *job, uint32_t shares)
 	for (size_t i = job->queue_count; i-- > job->queue_first && shares;) {
 		struct attempt *a = job->queue[i];
 
-		if (a->group || a->follower)
+		if (a->run->group || a->run->follower)
 			continue;
-		shares -= DAG_MIN(shares, a->shares);
+		shares -= DAG_MIN(shares, a->run->shares);
 		attempt_take_out(job->queue, i, &job->queue_count, a);
 		attempt_fail(a, DAG_ECANCELED, 0, base_strdup("it had not begun, and was given back"));
 	}

@@ -79,9 +79,9 @@ static void free_run(struct attempt *a)
 static void free_attempt(struct attempt *a)
 {
 	serve_fini_streams(a);
-	for (size_t i = 0; i < a->segment_count; i++)
-		spool_unref(a->job->daemon->spool, a->segments[i]);
-	if (a->segments != &a->segment)
+	for (uint32_t i = 0; i < a->segment_count; i++)
+		spool_unref(a->job->daemon->spool, attempt_segment(a, i));
+	if (a->segment_count > 1)
 		free(a->segments);
 	free_inputs(a);
 	free_run(a);
@@ -235,10 +235,10 @@ struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
 	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
 	a->stage = m->stage;
 	a->index = m->index;
-	a->width = m->width ? m->width : job->stages[m->stage].width;
-	a->group = m->group;
-	a->group_size = m->group ? m->group_size : 1;
-	a->shares = m->shares;
+	a->run->width = m->width ? m->width : job->stages[m->stage].width;
+	a->run->group = m->group;
+	a->run->group_size = m->group ? m->group_size : 1;
+	a->run->shares = m->shares;
 	a->run->argument_len = (uint32_t)DAG_MIN(m->argument.len, (size_t)DAG_ARGUMENT_MAX);
 	if (a->run->argument_len) {
 		a->run->argument = base_alloc(a->run->argument_len);
@@ -329,7 +329,7 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 	if (a->state == ATTEMPT_RUNNING && !a->ahead) {
 		struct job_stage *stage = &job->stages[a->stage];
 
-		job->running -= a->shares;
+		job->running -= a->run->shares;
 		a->run->run_ns = state == ATTEMPT_SEALED ? a->run->done.run_ns : os_now() - a->run->started;
 		note_run_time(&stage->run_ns, a->run->run_ns);
 		note_run_time(&job->stages[stage->kind].kind_run_ns, a->run->run_ns);
@@ -391,17 +391,19 @@ static struct spool_segment *find_segment(struct spool *spool, const struct host
 static void add_segment(struct attempt *a, struct spool_segment *segment)
 {
 	uint32_t n = a->segment_count++;
+	struct spool_segment **more = n > 1 ? a->segments : NULL;
 
 	spool_ref(segment);
 	if (n == 0) {
-		a->segments = &a->segment;
-	} else if (n == 1) {
-		a->segments = base_alloc(2 * sizeof(struct spool_segment *));
-		a->segments[0] = a->segment;
-	} else if (!(n & (n - 1))) {
-		a->segments = base_realloc(a->segments, 2ull * n * sizeof(struct spool_segment *));
+		a->segment = segment;
+		return;
 	}
-	a->segments[n] = segment;
+	if (!(n & (n - 1)))
+		more = base_realloc(more, 2ull * n * sizeof(struct spool_segment *));
+	if (n == 1)
+		more[0] = a->segment;
+	more[n] = segment;
+	a->segments = more;
 }
 
 /* The segment is one of the host's, and the attempt has it now. NULL where it is not. */
@@ -409,9 +411,9 @@ static struct spool_segment *adopt(struct attempt *a, const struct host *host, u
 {
 	struct spool_segment *segment;
 
-	for (size_t i = a->segment_count; i-- > 0;)
-		if (a->segments[i]->id == id)
-			return a->segments[i];
+	for (uint32_t i = a->segment_count; i-- > 0;)
+		if (attempt_segment(a, i)->id == id)
+			return attempt_segment(a, i);
 	segment = find_segment(a->job->daemon->spool, host, id);
 	if (segment)
 		add_segment(a, segment);
@@ -424,6 +426,7 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 	struct spool *spool = a->job->daemon->spool;
 	struct spool_segment *segment = find_segment(spool, host, index->segment);
 	const unsigned char *base;
+	struct index_view view;
 
 	if (!segment || index->offset > segment->size || index->length > segment->size - index->offset ||
 		index->offset % BLOCK_ALIGN)
@@ -432,20 +435,19 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 	if (!base)
 		return DAG_ENOTSEALED;
 	a->place = *index;
-	a->index_len = index->length;
-	a->index_copy = base_alloc(index->length + 1u);
+	a->index_copy = base_alloc(DAG_MAX(index->length, 1u));
 	memcpy(a->index_copy, base + index->offset, index->length);
-	if (index_check(a->index_copy, index->length, &a->view) < 0)
+	if (index_check(a->index_copy, index->length, &view) < 0)
 		return DAG_ENOTSEALED;
-	if (a->view.header->streams != a->stream_count)
+	if (view.header->streams != a->stream_count)
 		return DAG_ENOTSEALED;
 	for (uint32_t i = 0; i < a->stream_count; i++)
-		if (a->view.streams[i].parts != a->streams[i].part_count)
+		if (view.streams[i].parts != a->streams[i].part_count)
 			return DAG_ENOTSEALED;
 	add_segment(a, segment);
 	a->stored = index->length;
-	for (uint32_t i = 0; i < a->view.header->blocks; i++) {
-		const struct block_ref *b = &a->view.blocks[i];
+	for (uint32_t i = 0; i < view.header->blocks; i++) {
+		const struct block_ref *b = &view.blocks[i];
 
 		segment = adopt(a, host, b->segment);
 		if (!segment || b->offset < BLOCK_HEADER_SIZE || b->offset > segment->size ||
@@ -511,7 +513,7 @@ struct verification {
 /* Adds a block's records to the hash of its part. */
 static int hash_block(struct verification *v, struct hash_state *state, uint32_t block)
 {
-	const struct block_ref *ref = &v->attempt->view.blocks[block];
+	const struct block_ref *ref = &attempt_view(v->attempt).blocks[block];
 	const unsigned char *records = v->blocks[block];
 	uint32_t len = ref->length;
 
@@ -527,13 +529,13 @@ static int hash_block(struct verification *v, struct hash_state *state, uint32_t
 static void verify(uv_work_t *work)
 {
 	struct verification *v = work->data;
-	const struct index_view *index = &v->attempt->view;
+	const struct index_view index = attempt_view(v->attempt);
 	struct hash_state *state = hash_state_new();
 
-	if (memcmp(v->index, v->attempt->index_copy, v->attempt->index_len))
+	if (memcmp(v->index, v->attempt->index_copy, v->attempt->place.length))
 		v->result = DAG_ECORRUPT;
-	for (uint32_t i = 0; i < index->header->parts && v->result == 0; i++) {
-		const struct index_part *p = &index->parts[i];
+	for (uint32_t i = 0; i < index.header->parts && v->result == 0; i++) {
+		const struct index_part *p = &index.parts[i];
 
 		hash_state_reset(state);
 		for (uint32_t b = 0; b < p->block_count && v->result == 0; b++)
@@ -573,8 +575,8 @@ static void on_verified(uv_work_t *work, int status)
 /* We may have a segment mapped whose file was deleted: then nobody else can read it. */
 static bool has_files(const struct attempt *a)
 {
-	for (size_t i = 0; i < a->segment_count; i++) {
-		int fd = spool_open(a->job->daemon->spool, a->segments[i], false);
+	for (uint32_t i = 0; i < a->segment_count; i++) {
+		int fd = spool_open(a->job->daemon->spool, attempt_segment(a, i), false);
 
 		if (fd < 0)
 			return false;
@@ -587,6 +589,7 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 {
 	struct attempt *a = attempt_find(job, vertex, number);
 	struct verification *v;
+	struct index_view view;
 
 	if (!a || a->state != ATTEMPT_SEALED || a->discarded || trim_has(a) || !has_files(a)) {
 		send_verified(job, vertex, number, DAG_EMISSING);
@@ -596,9 +599,10 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 	v->work.data = v;
 	v->job = job;
 	v->attempt = a;
-	v->blocks = base_alloc((a->view.header->blocks + 1) * sizeof(*v->blocks));
-	for (uint32_t i = 0; i < a->view.header->blocks; i++) {
-		struct spool_segment *s = spool_find(job->daemon->spool, a->view.blocks[i].segment);
+	view = attempt_view(a);
+	v->blocks = base_alloc((view.header->blocks + 1) * sizeof(*v->blocks));
+	for (uint32_t i = 0; i < view.header->blocks; i++) {
+		struct spool_segment *s = spool_find(job->daemon->spool, view.blocks[i].segment);
 		unsigned char *base = s ? spool_map(job->daemon->spool, s) : NULL;
 
 		if (!base) {
@@ -607,9 +611,9 @@ void attempt_verify(struct job *job, uint32_t vertex, uint32_t number)
 			send_verified(job, vertex, number, DAG_EMISSING);
 			return;
 		}
-		v->blocks[i] = base + a->view.blocks[i].offset;
+		v->blocks[i] = base + view.blocks[i].offset;
 	}
-	v->index = spool_map(job->daemon->spool, a->segments[0]) + a->place.offset;
+	v->index = spool_map(job->daemon->spool, attempt_segment(a, 0)) + a->place.offset;
 	attempt_pin(a);
 	uv_queue_work(job->daemon->loop, &v->work, verify, on_verified);
 }

@@ -18,8 +18,9 @@ static struct attempt *find_leader(const struct attempt *a)
 			in->nodes[0] != a->job->own_node)
 			continue;
 		from = attempt_find(a->job, in->vertices[0], in->attempts[0]);
-		if (from && !from->discarded && !from->follower &&
-			(from->state == ATTEMPT_QUEUED || from->state == ATTEMPT_RUNNING))
+		if (from && !from->discarded &&
+			(from->state == ATTEMPT_QUEUED || from->state == ATTEMPT_RUNNING) &&
+			!from->run->follower)
 			return from;
 	}
 	return NULL;
@@ -27,12 +28,12 @@ static struct attempt *find_leader(const struct attempt *a)
 
 bool chain_link(struct attempt *a)
 {
-	struct attempt *from = a->group ? NULL : find_leader(a);
+	struct attempt *from = a->run->group ? NULL : find_leader(a);
 
 	if (!from)
 		return false;
-	a->behind = from;
-	from->follower = a;
+	a->run->behind = from;
+	from->run->follower = a;
 	if (from->host)
 		chain_follow(from);
 	return true;
@@ -40,7 +41,7 @@ bool chain_link(struct attempt *a)
 
 void chain_follow(struct attempt *a)
 {
-	struct attempt *f = a->follower;
+	struct attempt *f = a->run->follower;
 	struct host *host = a->host;
 
 	if (!f || f->state != ATTEMPT_QUEUED || host->job != a->job || host->retiring || host->isolate ||
@@ -52,14 +53,14 @@ void chain_follow(struct attempt *a)
 
 void chain_unlink(struct attempt *a)
 {
-	struct attempt *f = a->follower;
+	struct attempt *f = a->run->follower;
 
-	if (a->behind)
-		a->behind->follower = NULL;
-	a->behind = a->follower = NULL;
+	if (a->run->behind)
+		a->run->behind->run->follower = NULL;
+	a->run->behind = a->run->follower = NULL;
 	if (!f)
 		return;
-	f->behind = NULL;
+	f->run->behind = NULL;
 	if (f->state == ATTEMPT_QUEUED && !f->discarded)
 		job_queue(f);
 	else if (f->state == ATTEMPT_RUNNING && a->state == ATTEMPT_SEALED)

@@ -256,15 +256,15 @@ static int show_sealed(struct attempt *a, uint32_t port, uint32_t producer, stru
 {
 	struct input_port *in = &a->inputs[port];
 	const struct index_part *part = attempt_part(from, in->stream, input_part(in, producer));
+	const struct block_ref *blocks = attempt_view(from).blocks;
 	struct input_channel *ch;
 	uint32_t last = 0;
 	int r = part ? 0 : DAG_EMISSING;
 
-	/* The index lies in the first segment that was adopted. */
 	if (r == 0)
-		r = host_show_segment(a->host, from->segments[0]->id);
+		r = host_show_segment(a->host, attempt_segment(from, 0)->id);
 	for (uint32_t i = 0; r == 0 && i < part->block_count; i++) {
-		uint32_t id = from->view.blocks[part->first_block + i].segment;
+		uint32_t id = blocks[part->first_block + i].segment;
 
 		if (id != last)
 			r = host_show_segment(a->host, id);

@@ -270,7 +270,7 @@ bool job_try_free(struct job *job)
 static void fail_start(struct attempt *a, int error)
 {
 	a->state = ATTEMPT_RUNNING; /* so that its shares are given back */
-	a->job->running += a->shares;
+	a->job->running += a->run->shares;
 	attempt_fail(a, error, 0,
 		error == DAG_ENOEXEC ? base_format("cannot start daghost: %s", strerror(errno))
 				     : base_strdup("the node has no room for another process"));
@@ -284,7 +284,7 @@ void job_begin(struct attempt *a)
 	a->ahead = false;
 	a->run->started = os_now();
 	a->run->deadline = timeout ? a->run->started + timeout : DAG_NEVER;
-	a->job->running += a->shares;
+	a->job->running += a->run->shares;
 }
 
 void job_queue(struct attempt *a)
@@ -302,7 +302,7 @@ void job_requeue(struct attempt *a)
 	a->ahead = false;
 	input_close_all(a); /* what came with its start */
 	a->host = NULL;
-	if (a->behind)
+	if (a->run->behind)
 		return;
 	if (!job->queue_first) {
 		DAG_APPEND(job->queue, job->queue_count, job->queue_cap);
@@ -317,7 +317,7 @@ static bool run_first(struct job *job)
 {
 	struct attempt **group = &job->queue[job->queue_first];
 	struct attempt *first = group[0];
-	size_t n = first->group_size;
+	size_t n = first->run->group_size;
 	uint32_t shares = 0;
 	struct host *host;
 	int r;
@@ -325,7 +325,7 @@ static bool run_first(struct job *job)
 	if (job->queue_count - job->queue_first < n)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		shares += group[i]->shares;
+		shares += group[i]->run->shares;
 	if (job->running + shares > job->grant)
 		return false;
 	job->queue_first += n;

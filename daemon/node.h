@@ -84,7 +84,7 @@ struct daemon {
 	char **dead_groups;          /* of hosts that are gone */
 	size_t dead_group_count, dead_group_cap;
 	struct remote_reader *readers;
-	struct attempt *keepers; /* of pipes' blocks that were read, the oldest first */
+	struct kept *keepers; /* of pipes' blocks that were read, the oldest first */
 	uint64_t kept_bytes, kept_max;
 	struct input_channel *fetches; /* by number */
 	uint64_t last_fetch;
@@ -237,6 +237,9 @@ enum attempt_state { ATTEMPT_QUEUED, ATTEMPT_RUNNING, ATTEMPT_SEALED, ATTEMPT_FA
 
 /* What is of no use any more when the job manager knows that it was sealed. */
 struct attempt_run {
+	uint32_t width, group, group_size, shares;
+	struct attempt *behind,
+		*follower; /* behind: the one that it reads, which has not ended; not in the queue */
 	dag_instant started, deadline, run_ns;
 	struct host_skip *skips; /* bad records, which it does not get to see */
 	uint32_t skip_count, argument_len;
@@ -259,11 +262,9 @@ struct attempt_run {
 struct attempt {
 	struct attempt_key key;
 	struct job *job;
-	struct attempt *same; /* another one of this vertex */
-	struct attempt *behind,
-		*follower;       /* behind: the one that it reads, which has not ended; not in the queue */
+	struct attempt *same;    /* another one of this vertex */
 	struct attempt_run *run; /* NULL: sealed and acknowledged */
-	uint32_t stage, index, width, group, group_size, shares;
+	uint32_t stage, index;
 	enum attempt_state state;
 	struct host *host;
 	uint32_t task;
@@ -275,21 +276,34 @@ struct attempt {
 	struct direct *directs; /* parts of them that go on without us */
 	uint32_t pins;          /* readers and sends that need it to stay */
 	bool discarded, timed_out, lost, acked;
-	bool ahead;       /* RUNNING: its host has another one before it */
-	bool keeps_pipes; /* from their first blocks; then in daemon.keepers */
-	uint64_t kept_bytes, keep_allowed;
-	dag_instant kept_at;
-	struct attempt *prev, *next;
+	bool ahead;        /* RUNNING: its host has another one before it */
+	struct kept *kept; /* its pipes are, from their first blocks; or NULL */
 	/* SEALED: */
-	struct block_ref place; /* of its index */
-	struct index_view view; /* of our own copy: the segment can be written to by its host, and damaged */
-	unsigned char *index_copy;
-	uint32_t index_len;
-	uint32_t segment_count;
-	struct spool_segment **segments; /* that its data lies in, one reference each */
-	struct spool_segment *segment;   /* where it is the only one */
+	struct block_ref place;    /* of its index */
+	unsigned char *index_copy; /* our own copy: the segment can be written to by its host, and damaged */
 	uint64_t stored;
+	uint32_t segment_count; /* that its data lies in, one reference each: */
+	union {
+		struct spool_segment *segment; /* the only one */
+		struct spool_segment **segments;
+	};
 };
+
+static inline struct index_view attempt_view(const struct attempt *a)
+{
+	return index_open(a->index_copy);
+}
+static inline struct dag_hash attempt_hash(const struct attempt *a)
+{
+	const struct index_view view = attempt_view(a);
+
+	return index_hash(&view);
+}
+/* The index lies in the first. */
+static inline struct spool_segment *attempt_segment(const struct attempt *a, uint32_t i)
+{
+	return a->segment_count == 1 ? a->segment : a->segments[i];
+}
 
 uint64_t attempt_inputs(const struct attempt *a);
 /* The segments that its index names must be its host's own (any, for NULL), and every place within them. */

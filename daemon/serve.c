@@ -19,6 +19,23 @@ struct send_pin {
 	struct spool_segment *segment;
 };
 
+/* The blocks of an attempt's pipes that stay, though they were read. */
+struct kept {
+	struct attempt *attempt;
+	uint64_t bytes, allowed;
+	dag_instant at;
+	struct kept *prev, *next;
+};
+
+static void keep_pipes(struct attempt *a)
+{
+	if (a->kept)
+		return;
+	a->kept = base_alloc(sizeof(*a->kept));
+	*a->kept = (struct kept){.attempt = a, .allowed = KEEP_AT_ONCE};
+	DL_APPEND(a->job->daemon->keepers, a->kept);
+}
+
 void serve_init_streams(struct attempt *a, const uint32_t *readers)
 {
 	const struct stage_spec *spec = a->job->stages[a->stage].spec;
@@ -35,11 +52,8 @@ void serve_init_streams(struct attempt *a, const uint32_t *readers)
 		for (uint32_t p = 0; p < s->part_count; p++)
 			live_init(&s->parts[p], readers[i],
 				spec->streams[i].elastic ? UINT64_MAX : host_pipe_window(s->part_count));
-		a->keeps_pipes = true;
+		keep_pipes(a);
 	}
-	a->keep_allowed = KEEP_AT_ONCE;
-	if (a->keeps_pipes)
-		DL_APPEND(a->job->daemon->keepers, a);
 }
 
 /* ---- pipes that are kept from their first block ---- */
@@ -62,11 +76,12 @@ static void let_go(struct attempt *a)
 {
 	struct daemon *d = a->job->daemon;
 
-	if (!a->keeps_pipes)
+	if (!a->kept)
 		return;
-	DL_DELETE(d->keepers, a);
-	a->keeps_pipes = false;
-	d->kept_bytes -= a->kept_bytes;
+	DL_DELETE(d->keepers, a->kept);
+	d->kept_bytes -= a->kept->bytes;
+	free(a->kept);
+	a->kept = NULL;
 	for (uint32_t i = 0; i < a->stream_count; i++)
 		for (uint32_t p = 0; a->streams[i].parts && p < a->streams[i].part_count; p++) {
 			a->streams[i].parts[p].kept = false;
@@ -88,23 +103,24 @@ static void go_direct(struct attempt *a)
 static void keep(struct attempt *a, uint64_t bytes)
 {
 	struct daemon *d = a->job->daemon;
+	struct kept *k = a->kept;
 	dag_instant now;
 
-	if (!a->keeps_pipes)
+	if (!k)
 		return;
 	now = os_now();
-	a->kept_bytes += bytes;
+	k->bytes += bytes;
 	d->kept_bytes += bytes;
-	a->keep_allowed += (uint64_t)((now - a->kept_at) / DAG_MS) * KEEP_EACH_MS;
-	a->keep_allowed = DAG_MIN(a->keep_allowed, (uint64_t)KEEP_AT_ONCE);
-	a->kept_at = now;
-	if (a->keep_allowed < bytes) {
+	k->allowed += (uint64_t)((now - k->at) / DAG_MS) * KEEP_EACH_MS;
+	k->allowed = DAG_MIN(k->allowed, (uint64_t)KEEP_AT_ONCE);
+	k->at = now;
+	if (k->allowed < bytes) {
 		let_go(a);
 		go_direct(a);
-	}
-	a->keep_allowed -= DAG_MIN(bytes, a->keep_allowed);
+	} else
+		k->allowed -= bytes;
 	while (d->keepers && d->kept_bytes > d->kept_max)
-		let_go(d->keepers);
+		let_go(d->keepers->attempt);
 }
 
 static struct live_part *find_live(struct attempt *a, uint32_t stream, uint32_t part)
@@ -116,9 +132,10 @@ static struct live_part *find_live(struct attempt *a, uint32_t stream, uint32_t 
 
 static struct channel_end part_end(const struct attempt *a, uint32_t stream, uint32_t part, bool *ret_checked)
 {
-	const struct index_part *p = index_part(&a->view, stream, part);
+	const struct index_view view = attempt_view(a);
+	const struct index_part *p = index_part(&view, stream, part);
 
-	*ret_checked = !a->view.streams[stream].closed_early;
+	*ret_checked = !view.streams[stream].closed_early;
 	return (struct channel_end){p->records, p->bytes, p->hash};
 }
 
@@ -388,11 +405,12 @@ static void drop_remote(struct daemon *d, struct remote_reader *r, bool failed)
 
 static void pump_sealed(struct remote_reader *r)
 {
-	const struct index_part *p = index_part(&r->attempt->view, r->stream, r->part);
+	const struct index_view view = attempt_view(r->attempt);
+	const struct index_part *p = index_part(&view, r->stream, r->part);
 	struct daemon *d = r->attempt->job->daemon;
 
 	while (r->next < p->block_count && r->sent < r->credit) {
-		send_remote(r, &r->attempt->view.blocks[p->first_block + r->next], r->next);
+		send_remote(r, &view.blocks[p->first_block + r->next], r->next);
 		r->next++;
 	}
 	if (r->next == p->block_count && !r->ended) {
@@ -407,11 +425,12 @@ static void pump_sealed(struct remote_reader *r)
 /* Bytes of the blocks before `seq`, which the reader has already counted against its credit. */
 static uint64_t bytes_before(const struct attempt *a, uint32_t stream, uint32_t part, uint64_t seq)
 {
-	const struct index_part *p = index_part(&a->view, stream, part);
+	const struct index_view view = attempt_view(a);
+	const struct index_part *p = index_part(&view, stream, part);
 	uint64_t bytes = 0;
 
 	for (uint64_t i = 0; i < seq && i < p->block_count; i++)
-		bytes += a->view.blocks[p->first_block + i].length;
+		bytes += view.blocks[p->first_block + i].length;
 	return bytes;
 }
 

@@ -121,7 +121,7 @@ static void note_skipped(struct attempt *a, const struct host_msg *msg, const vo
 /* The record that a plugin was at; programs read ahead, so theirs is not known. */
 void host_note_position(struct host *host, struct attempt *a)
 {
-	if (a->job->stages[a->stage].spec->kind != GRAPH_PLUGIN || a->group_size > 1 ||
+	if (a->job->stages[a->stage].spec->kind != GRAPH_PLUGIN || a->run->group_size > 1 ||
 		!atomic_load(&host->status->reading) || atomic_load(&host->status->vertex) != a->key.vertex)
 		return;
 	a->run->at_record = true;
@@ -365,7 +365,7 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 	tail->len = given->len = 0;
 	msg.u.start.stage = a->stage;
 	msg.u.start.index = a->index;
-	msg.u.start.width = a->width;
+	msg.u.start.width = a->run->width;
 	msg.u.start.attempt = a->key.number;
 	msg.u.start.epoch = host->job->epoch;
 	msg.u.start.vertex = a->key.vertex;
@@ -380,10 +380,10 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 		port.flags = in->channel == GRAPH_PIPE   ? HOST_PORT_LIVE
 			     : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO
 							 : 0;
-		if (a->behind && a->behind->host == host && in->count == 1 && !in->sources &&
-			in->vertices[0] == a->behind->key.vertex) {
+		if (a->run->behind && a->run->behind->host == host && in->count == 1 && !in->sources &&
+			in->vertices[0] == a->run->behind->key.vertex) {
 			port.flags = HOST_PORT_CHAINED;
-			buffer_append(given, &(struct block_ref){.segment = a->behind->task},
+			buffer_append(given, &(struct block_ref){.segment = a->run->behind->task},
 				sizeof(struct block_ref));
 		} else if (in->count && input_give(a, p, room, given)) {
 			port.flags = HOST_PORT_GIVEN;

@@ -49,7 +49,7 @@ static void add_held(struct attempt *a, void *ctx)
 	h->attempt = a->key.number;
 	h->sealed = a->state == ATTEMPT_SEALED;
 	if (h->sealed) {
-		struct dag_hash hash = index_hash(&a->view);
+		struct dag_hash hash = attempt_hash(a);
 
 		h->hash_low = hash.low;
 		h->hash_high = hash.high;
@@ -111,8 +111,9 @@ void job_log(struct job *job, uint32_t vertex, const char *text, size_t len)
 static void put_result(struct arena *arena, Dagrun__Done *m, struct attempt *a, uint32_t port, uint32_t *room)
 {
 	uint32_t stream = a->job->stages[a->stage].result_streams[port];
-	const struct index_part *part = index_part(&a->view, stream, 0);
-	const struct block_ref *block = part ? &a->view.blocks[part->first_block] : NULL;
+	const struct index_view view = attempt_view(a);
+	const struct index_part *part = index_part(&view, stream, 0);
+	const struct block_ref *block = part ? &view.blocks[part->first_block] : NULL;
 	struct spool *spool = a->job->daemon->spool;
 	struct spool_segment *segment;
 	unsigned char *base;
@@ -179,7 +180,7 @@ static void fill_done(struct arena *arena, Dagrun__Done *m, struct attempt *a, u
 		m->at->number = a->run->at.number;
 	}
 	if (a->state == ATTEMPT_SEALED) {
-		struct dag_hash hash = index_hash(&a->view);
+		struct dag_hash hash = attempt_hash(a);
 
 		m->hash_low = hash.low;
 		m->hash_high = hash.high;
@@ -229,7 +230,7 @@ static void init_columns(Dagrun__Sealed *m, struct arena *arena, size_t n)
 static void add_row(Dagrun__Sealed *m, struct attempt *a)
 {
 	const struct host_done *d = &a->run->done;
-	struct dag_hash hash = index_hash(&a->view);
+	struct dag_hash hash = attempt_hash(a);
 	size_t i = m->n_vertices;
 
 	m->vertices[i] = a->key.vertex;

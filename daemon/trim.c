@@ -15,17 +15,19 @@ bool trim_has(const struct attempt *a)
 
 const struct index_part *attempt_part(const struct attempt *a, uint32_t stream, uint32_t part)
 {
-	const struct index_part *p = index_part(&a->view, stream, part);
+	const struct index_view view = attempt_view(a);
+	const struct index_part *p = index_part(&view, stream, part);
 
 	return p && part >= a->streams[stream].trimmed ? p : NULL;
 }
 
 static void trim_part(struct attempt *a, uint32_t stream, uint32_t part)
 {
-	const struct index_part *p = index_part(&a->view, stream, part);
+	const struct index_view view = attempt_view(a);
+	const struct index_part *p = index_part(&view, stream, part);
 
 	for (uint32_t i = 0; i < p->block_count; i++) {
-		const struct block_ref *ref = &a->view.blocks[p->first_block + i];
+		const struct block_ref *ref = &view.blocks[p->first_block + i];
 
 		spool_punch(a->job->daemon->spool, ref->segment, ref->offset, ref->length);
 	}

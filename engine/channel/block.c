@@ -22,19 +22,28 @@ static bool is_within(const struct index_view *v, const struct index_part *p)
 	return p->first_block <= v->header->blocks && p->block_count <= v->header->blocks - p->first_block;
 }
 
-int index_look(const void *data, size_t len, struct index_view *ret_view)
+struct index_view index_open(const void *data)
 {
 	struct index_view v = {.header = data};
-	uint64_t parts = 0;
 
-	if (len < sizeof(*v.header) || v.header->magic != INDEX_MAGIC || v.header->version != BLOCK_VERSION)
-		return DAG_ECORRUPT;
-	/* Each count is below 2^32 and each item at most 40 bytes, so the sum cannot wrap 64 bits. */
-	if (index_size(v.header->streams, v.header->parts, v.header->blocks) != len)
-		return DAG_ECORRUPT;
 	v.streams = (const struct index_stream *)(v.header + 1);
 	v.parts = (const struct index_part *)(v.streams + v.header->streams);
 	v.blocks = (const struct block_ref *)(v.parts + v.header->parts);
+	return v;
+}
+
+int index_look(const void *data, size_t len, struct index_view *ret_view)
+{
+	const struct index_header *header = data;
+	struct index_view v;
+	uint64_t parts = 0;
+
+	if (len < sizeof(*header) || header->magic != INDEX_MAGIC || header->version != BLOCK_VERSION)
+		return DAG_ECORRUPT;
+	/* Each count is below 2^32 and each item at most 40 bytes, so the sum cannot wrap 64 bits. */
+	if (index_size(header->streams, header->parts, header->blocks) != len)
+		return DAG_ECORRUPT;
+	v = index_open(data);
 	for (uint32_t i = 0; i < v.header->streams; i++)
 		parts += v.streams[i].parts;
 	if (parts != v.header->parts)

@@ -93,6 +93,8 @@ struct index_view {
 	const struct block_ref *blocks;
 };
 
+/* Of one that was checked. */
+struct index_view index_open(const void *data);
 /* Checks that `data` is as large as its header says. DAG_ECORRUPT otherwise. */
 int index_look(const void *data, size_t len, struct index_view *ret_view);
 /* And that all its parts name blocks that are there. */
