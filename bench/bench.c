@@ -92,6 +92,31 @@ static int work(struct dag_vertex *v)
 	return n < 0 ? n : dag_write(v, 0, &sum, sizeof(sum));
 }
 
+/* One record: the time, in nanoseconds. */
+static int now(struct dag_vertex *v)
+{
+	uint64_t time = now_ns();
+
+	return dag_write(v, 0, &time, sizeof(time));
+}
+
+/* Nanoseconds since the time that was written before, as text. What `work` adds on the way is nothing. */
+static int since(struct dag_vertex *v)
+{
+	uint64_t time = 0;
+	struct dag_record r;
+	char text[24];
+	int n;
+
+	while ((n = dag_read(v, 0, &r)) > 0)
+		if (r.len == sizeof(time))
+			memcpy(&time, r.data, sizeof(time));
+	if (n < 0)
+		return n;
+	return dag_write(v, 0, text,
+		(size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)(now_ns() - time)));
+}
+
 static int run_burn(struct dag_vertex *v)
 {
 	uint64_t x = burn(dag_index(v), strtoull(dag_param(v, "n"), NULL, 10));
@@ -212,6 +237,8 @@ static int stall(struct dag_vertex *v)
 DAG_PLUGIN(bench, DAG_ENTRY(nothing, DAG_OUT(LINES), "nothing"),
 	DAG_ENTRY(first, DAG_OUT_FIXED(8), "its index"),
 	DAG_ENTRY(work, DAG_IN_FIXED(8), DAG_OUT_FIXED(8), "works for `ns` nanoseconds"),
+	DAG_ENTRY(now, DAG_OUT_FIXED(8), "the time"),
+	DAG_ENTRY(since, DAG_IN_FIXED(8), DAG_OUT(LINES), "nanoseconds since that time"),
 	{"burn", run_burn, 0, {DAG_OUT_FIXED(8)}}, DAG_ENTRY(source, DAG_OUT(LINES), "records of 64 KiB"),
 	DAG_ENTRY(sink, DAG_IN(LINES), DAG_OUT(LINES), "GB/s of what it read"),
 	DAG_ENTRY(records, DAG_OUT_FIXED(64), "`n` records of 64 bytes"),

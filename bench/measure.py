@@ -43,12 +43,13 @@ def program(name):
 
 
 def timed(command, **options):
-    """Seconds of a command; its output goes nowhere."""
-    options.setdefault("stderr", subprocess.DEVNULL)
-    options.setdefault("check", True)
+    """Seconds of a command; its output goes nowhere, but for what one that fails had to say."""
     started = time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options)
-    return time.perf_counter() - started
+    p = subprocess.run(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
+    seconds = time.perf_counter() - started
+    if p.returncode:
+        sys.exit(f"{' '.join(command)} ended with {p.returncode}:\n{p.stderr.decode()}")
+    return seconds
 
 
 def dagrun(*args, **options):
