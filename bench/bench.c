@@ -74,19 +74,28 @@ static int first(struct dag_vertex *v)
 	return dag_write(v, 0, &number, sizeof(number));
 }
 
-/* Reads all that came, works for `ns` nanoseconds, and writes one record, the sum and one more: a vertex of
- * Task Bench. */
-static int work(struct dag_vertex *v)
+/* Adds up all that came. 0, or what a read gave. */
+static int read_sum(struct dag_vertex *v, uint64_t *sum)
 {
-	uint64_t end = now_ns() + strtoull(dag_param(v, "ns"), NULL, 10), sum = 1, number;
 	struct dag_record r;
+	uint64_t number;
 	int n;
 
 	while ((n = dag_read(v, 0, &r)) > 0)
 		if (r.len == sizeof(number)) {
 			memcpy(&number, r.data, sizeof(number));
-			sum += number;
+			*sum += number;
 		}
+	return n;
+}
+
+/* Reads all that came, works for `ns` nanoseconds, and writes one record, the sum and one more: a vertex of
+ * Task Bench. */
+static int work(struct dag_vertex *v)
+{
+	uint64_t end = now_ns() + strtoull(dag_param(v, "ns"), NULL, 10), sum = 1;
+	int n = read_sum(v, &sum);
+
 	while (now_ns() < end)
 		continue;
 	return n < 0 ? n : dag_write(v, 0, &sum, sizeof(sum));
@@ -104,17 +113,11 @@ static int now(struct dag_vertex *v)
 static int since(struct dag_vertex *v)
 {
 	uint64_t time = 0;
-	struct dag_record r;
+	int n = read_sum(v, &time), len;
 	char text[24];
-	int n;
 
-	while ((n = dag_read(v, 0, &r)) > 0)
-		if (r.len == sizeof(time))
-			memcpy(&time, r.data, sizeof(time));
-	if (n < 0)
-		return n;
-	return dag_write(v, 0, text,
-		(size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)(now_ns() - time)));
+	len = snprintf(text, sizeof(text), "%llu", (unsigned long long)(now_ns() - time));
+	return n < 0 ? n : dag_write(v, 0, text, (size_t)len);
 }
 
 static int run_burn(struct dag_vertex *v)

@@ -431,6 +431,7 @@ struct host {
 	uint32_t *stages;      /* sent to it: a flag each */
 	struct excerpt errors; /* of what is written to stderr */
 	uint32_t cpus;         /* that it is bound to; 0: all */
+	int told_core;         /* status.daemon_core */
 	cpu_set_t cpu_set;
 	char *cgroup;    /* NULL: none */
 	uint64_t memory; /* that it is held to */

@@ -191,6 +191,15 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 	}
 }
 
+/* Only where it changed: the host writes beside it for each record. */
+static void tell_core(struct host *host)
+{
+	int core = host->cpus ? -1 : os_core();
+
+	if (core != host->told_core)
+		atomic_store(&host->status->daemon_core, host->told_core = core);
+}
+
 /* Every end that the host had written before it sent the next message. */
 static void take_ends(struct host *host, uint64_t received)
 {
@@ -198,7 +207,7 @@ static void take_ends(struct host *host, uint64_t received)
 	struct attempt *a;
 	bool any = false;
 
-	atomic_store(&host->status->daemon_core, host->cpus ? -1 : os_core());
+	tell_core(host);
 	while (host_ring_take(host->status, &host->ring_taken, received, &ended)) {
 		a = find_task(host, ended.task);
 		ended.done.error = ended.done.counter_count = 0;

@@ -36,11 +36,12 @@ static void scan_ports(
 				port, port, port);
 			continue;
 		}
-		graph_need_ports(l->graph, stage, in ? (uint32_t)port + 1 : 0, in ? 0 : (uint32_t)port + 1);
 		if (in) {
+			graph_need_ports(l->graph, stage, (uint32_t)port + 1, 0);
 			stage->in[port].declared = true;
 			stage->in_count = DAG_MAX(stage->in_count, (uint32_t)port + 1);
 		} else {
+			graph_need_ports(l->graph, stage, 0, (uint32_t)port + 1);
 			stage->out[port].declared = true;
 			stage->out_count = DAG_MAX(stage->out_count, (uint32_t)port + 1);
 		}

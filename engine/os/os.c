@@ -63,7 +63,7 @@ void os_leave_core(int core)
 {
 	cpu_set_t all, others;
 
-	if (core < 0 || core >= CPU_SETSIZE || core != sched_getcpu() ||
+	if (core < 0 || core >= CPU_SETSIZE || core != os_core() ||
 		sched_getaffinity(0, sizeof(all), &all) < 0)
 		return;
 	others = all;
