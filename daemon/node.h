@@ -13,6 +13,7 @@
  *   limits.c    memory, and what vertices leave behind
  *   restore.c   what an earlier daemon had sealed
  *   attempt.c   an attempt from its start to its discard
+ *   verify.c    its data, read again where somebody could not
  *   host.c      host processes
  *   talk.c      what they say and are told
  *   input.c     the channels that attempts here read
@@ -336,6 +337,9 @@ void attempt_close_inputs(struct job *job);
 void attempt_free_all(struct job *job);
 void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
+
+/* ---- verify.c ---- */
+
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
 

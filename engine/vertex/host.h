@@ -108,6 +108,9 @@ void host_look(struct host *host);
 /* Tells other threads of this host that something changed; the caller holds host.lock. */
 void host_changed(struct host *host);
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len);
+/* The daemon has told of it. */
+const struct host_named *host_find_stage(const struct host *host, uint32_t id);
+void host_on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd);
 /* The bytes of a block in a mapped segment; NULL where it does not lie in one. The caller holds host.lock. */
 const unsigned char *host_locate(struct host *host, const struct block_ref *ref);
 /* The block will be read soon: where it lies on a disk, it is fetched from there. Takes host.lock. */

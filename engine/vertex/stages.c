@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a host knows of its job's stages: each has a name of its own; those that are alike share all else. */
+#include "task.h"
+#include "os/os.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void decode_spec(struct host_stage *stage, const void *data, size_t size, int fd)
+{
+	void *mapped = fd < 0 ? NULL : mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (fd >= 0)
+		close(fd);
+	DAG_ASSERT(mapped != MAP_FAILED);
+	DAG_ASSERT(stage_spec_decode(mapped ? mapped : data, size, &stage->arena, &stage->spec) == 0);
+	if (mapped)
+		munmap(mapped, size);
+}
+
+/* A plugin is opened once, however many stages use it. */
+static const struct dag_plugin *find_plugin(struct host *host, const char *path, char **ret_error)
+{
+	struct host_plugin *p = host->plugins;
+	const struct dag_plugin *plugin;
+	void *library;
+
+	while (p && strcmp(p->path, path))
+		p = p->next;
+	if (p)
+		return p->plugin;
+	if (plugin_open(path, &library, &plugin, ret_error) < 0)
+		return NULL;
+	p = base_alloc(sizeof(*p));
+	*p = (struct host_plugin){base_strdup(path), plugin, host->plugins};
+	host->plugins = p;
+	return plugin;
+}
+
+static struct host_stage *new_stage(struct host *host, const void *data, size_t size, int fd)
+{
+	struct host_stage *stage = base_alloc(sizeof(*stage));
+	const struct dag_plugin *plugin;
+
+	decode_spec(stage, data, size, fd);
+	plugin = stage->spec.kind == GRAPH_PLUGIN ? find_plugin(host, stage->spec.plugin, &stage->error)
+						  : NULL;
+	for (uint32_t i = 0; plugin && i < plugin->entry_count && !stage->entry; i++)
+		if (!strcmp(plugin_entry(plugin, i)->name, stage->spec.entry))
+			stage->entry = plugin_entry(plugin, i);
+	if (plugin && !stage->entry)
+		stage->error =
+			base_format("plugin %s has no entry '%s'", stage->spec.plugin, stage->spec.entry);
+	if (stage->spec.kind == GRAPH_PROGRAM && stage->spec.argc && !strchr(stage->spec.argv[0], '/'))
+		stage->found = os_find_program(stage->spec.argv[0]);
+	return stage;
+}
+
+const struct host_named *host_find_stage(const struct host *host, uint32_t id)
+{
+	DAG_ASSERT(id < host->stage_room && host->stages[id].stage);
+	return &host->stages[id];
+}
+
+static struct host_named *name_stage(struct host *host, uint32_t id)
+{
+	size_t room = host->stage_room;
+
+	while (id >= host->stage_room)
+		host->stages = base_grow(host->stages, &host->stage_room, sizeof(*host->stages));
+	memset(host->stages + room, 0, (host->stage_room - room) * sizeof(*host->stages));
+	return &host->stages[id];
+}
+
+void host_on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd)
+{
+	uint32_t id = msg->u.stage.stage, like = msg->u.stage.like, len = msg->u.stage.name_len;
+
+	*name_stage(host, id) = (struct host_named){arena_strndup(&host->names, tail, len),
+		like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
+			   : host_find_stage(host, like)->stage};
+}
