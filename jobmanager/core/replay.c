@@ -26,12 +26,13 @@ static int replay_started(struct jm *jm, unsigned vertex, unsigned attempt)
 	const struct graph_gang *g = &jm->graph->gangs[jm->graph->gang_of[vertex]];
 
 	for (uint32_t i = 0; i < g->count; i++) {
-		struct jm_vertex *v = &jm->vertices[jm->graph->gang_members[g->first + i]];
+		uint32_t member = jm->graph->gang_members[g->first + i];
+		struct jm_vertex *v = &jm->vertices[member];
 
 		if (v->state == JM_DONE || attempt <= v->highest)
 			return DAG_EFORMAT;
 		v->attempt = v->highest = attempt;
-		jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
+		jm->stages[jm->graph->vertex_stage[member]].attempts++;
 	}
 	return 0;
 }

@@ -147,6 +147,21 @@ outputs: {b: {file: x.txt}}
     check(b"exit code 4" in case.dagrun("resume", job_id(case), rc=1).stderr, "resume of a failed one")
 
 
+@test
+def jobs_counts_the_attempts_of_each_stage_of_a_gang(case):
+    case.write("g.yaml", """
+stages:
+  a: {sh: "seq 10", width: 4}
+  b: {sh: "sort -n"}
+flow: [{from: a, to: b, pattern: ">>", channel: pipe}]
+outputs: {b: {file: x.txt}}
+""")
+    case.dagrun("run", "g.yaml")
+    text = case.dagrun("jobs", job_id(case)).stdout.decode()
+    lines = [line.split()[:5] for line in text.splitlines()]
+    check(["a", "4", "4", "4", "0"] in lines and ["b", "1", "1", "1", "0"] in lines, text)
+
+
 VERIFIED = """
 inputs: {t: {files: text.txt, split: 64KiB}}
 stages:
