@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sourced by demo.sh and test.sh: installs what is missing (Debian, apt), $more too, and builds into build/.
-packages="meson ninja-build pkg-config gcc libc6-dev libzmq3-dev libczmq-dev libuv1-dev libyaml-dev libsqlite3-dev
+packages="meson ninja-build pkg-config gcc libc6-dev libzmq3-dev libczmq-dev libuv1-dev libgcrypt20-dev libyaml-dev libsqlite3-dev
 libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev liblz4-dev libzstd-dev libpcre2-dev uthash-dev $more"
 missing=
 for p in $packages; do

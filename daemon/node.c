@@ -419,8 +419,8 @@ static int listen_on(struct daemon *d, const struct daemon_config *c, struct dag
 	if (r < 0)
 		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", c->listen, zmq_strerror(errno));
 	if (r == 0) {
-		r = data_new(d->loop, d->keys, data_listen, false, on_data_event, d, &d->server,
-			&d->data_endpoint);
+		r = data_new(d->loop, d->keys, data_listen, d->keys && !d->embedded, on_data_event, d,
+			&d->server, &d->data_endpoint);
 		if (r == 0)
 			r = data_new(d->loop, d->keys, NULL, !d->embedded, on_data_event, d, &d->data, NULL);
 		if (r < 0)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define DATA_TICK_MS 500
+#define ANSWERS_IN_MAX 1024 /* bytes that the answers' socket takes: more than a handshake's */
 
 static void bell_init(struct bell *bell, uv_loop_t *loop, void *data)
 {
@@ -103,6 +104,23 @@ static void on_events(uv_poll_t *poll, int status, int events)
 
 /* ---- sending ---- */
 
+static void add_frame(zmq_msg_t *frames, size_t *n, const void *bytes, size_t len)
+{
+	zmq_msg_init_size(&frames[*n], len);
+	memcpy(zmq_msg_data(&frames[(*n)++]), bytes, len);
+}
+
+/* Where the answers to a request shall go. */
+static void add_address(zmq_msg_t *frames, size_t *n, const struct data_peer *self)
+{
+	unsigned char *address;
+
+	zmq_msg_init_size(&frames[*n], FRAMES_NAME_LEN + SEAL_KEY_LEN);
+	address = zmq_msg_data(&frames[(*n)++]);
+	memcpy(address, self->identity, FRAMES_NAME_LEN);
+	memcpy(address + FRAMES_NAME_LEN, self->key, SEAL_KEY_LEN);
+}
+
 void data_flush(struct data *d, zmq_msg_t *more, size_t count)
 {
 	struct outbox *o = &d->outbox;
@@ -111,25 +129,28 @@ void data_flush(struct data *d, zmq_msg_t *more, size_t count)
 
 	if (!o->frame.len)
 		return;
-	if (o->socket == d->router) {
-		zmq_msg_init_size(&frames[n], o->peer.identity_len);
-		memcpy(zmq_msg_data(&frames[n++]), o->peer.identity, o->peer.identity_len);
+	if (o->socket == d->answers)
+		add_frame(frames, &n, o->peer.identity, o->peer.identity_len);
+	if (o->socket == d->answers && d->seal) {
+		frames_seal(d->seal, o->peer.key, &o->frame, more, count, &frames[n]);
+		n += 1 + count;
+	} else {
+		add_frame(frames, &n, o->frame.data, o->frame.len);
+		for (size_t i = 0; i < count; i++) {
+			zmq_msg_init(&frames[n]);
+			zmq_msg_move(&frames[n++], &more[i]);
+		}
 	}
-	zmq_msg_init_size(&frames[n], o->frame.len);
-	memcpy(zmq_msg_data(&frames[n++]), o->frame.data, o->frame.len);
-	for (size_t i = 0; i < count; i++) {
-		zmq_msg_init(&frames[n]);
-		zmq_msg_move(&frames[n++], &more[i]);
-	}
+	if (o->socket != d->answers && o->peer.identity_len)
+		add_address(frames, &n, &o->peer);
 	o->frame.len = 0;
 	wire_socket_send(o->socket, frames, n);
 }
 
 static bool goes_to(const struct outbox *o, const struct wire_socket *socket, const struct data_peer *peer)
 {
-	return o->socket == socket &&
-	       (!peer || (o->peer.identity_len == peer->identity_len &&
-				 !memcmp(o->peer.identity, peer->identity, peer->identity_len)));
+	return o->socket == socket && o->peer.identity_len == peer->identity_len &&
+	       !memcmp(o->peer.identity, peer->identity, peer->identity_len);
 }
 
 void data_put(struct data *d, struct wire_socket *socket, const struct data_peer *peer, const Dagrun__Data *m)
@@ -139,8 +160,7 @@ void data_put(struct data *d, struct wire_socket *socket, const struct data_peer
 	if (!goes_to(o, socket, peer) || o->frame.len > FRAMES_LEN_MAX / 2)
 		data_flush(d, NULL, 0);
 	o->socket = socket;
-	if (peer)
-		o->peer = *peer;
+	o->peer = *peer;
 	frames_add(&o->frame, m);
 }
 
@@ -187,7 +207,7 @@ static void send_block(struct data *d, const struct command *c)
 		m.header = (ProtobufCBinaryData){sizeof(header), (uint8_t *)&header};
 		m.payload = (ProtobufCBinaryData){header.length, (uint8_t *)c->bytes};
 	}
-	data_put(d, d->router, &c->peer, &m);
+	data_put(d, d->answers, &c->peer, &m);
 	if (header.length <= FRAMES_LITTLE) {
 		data_post_event(d, &(struct data_event){.kind = DATA_SENT, .pin = c->pin});
 		return;
@@ -213,7 +233,7 @@ static void send_end(struct data *d, const struct command *c)
 	m.hash_low = c->end.hash.low;
 	m.hash_high = c->end.hash.high;
 	m.checked = c->checked;
-	data_put(d, d->router, &c->peer, &m);
+	data_put(d, d->answers, &c->peer, &m);
 }
 
 static void send_error(struct data *d, const struct command *c)
@@ -224,7 +244,7 @@ static void send_error(struct data *d, const struct command *c)
 	m.channel = c->peer.channel;
 	m.error = c->error;
 	m.text = c->text ? c->text : "";
-	data_put(d, d->router, &c->peer, &m);
+	data_put(d, d->answers, &c->peer, &m);
 }
 
 /* ---- serving ---- */
@@ -257,19 +277,48 @@ static void on_request(struct data *d, const struct data_peer *peer, const Dagru
 	}
 }
 
+/* Whom to answer: under the name that the connection has, or as the message says. */
+static bool find_peer(const struct data *d, zmq_msg_t *frames, size_t count, struct data_peer *ret)
+{
+	zmq_msg_t *from = d->seal ? &frames[count - 1] : &frames[0];
+	size_t key_len = d->seal ? SEAL_KEY_LEN : 0, len = zmq_msg_size(from) - key_len;
+	const unsigned char *bytes = zmq_msg_data(from);
+
+	if (count != (d->seal ? 3 : 2) || len > sizeof(ret->identity) || (d->seal && len != FRAMES_NAME_LEN))
+		return false;
+	*ret = (struct data_peer){.identity_len = (uint32_t)len};
+	memcpy(ret->identity, bytes, len);
+	memcpy(ret->key, bytes + len, key_len);
+	return true;
+}
+
 static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
-	struct data_peer peer = {.identity_len = (uint32_t)zmq_msg_size(&frames[0])};
+	struct data_peer peer;
 	Dagrun__Data *m;
 	size_t at = 0;
 
-	if (count != 2 || zmq_msg_size(&frames[0]) > sizeof(peer.identity))
+	if (!find_peer(ctx, frames, count, &peer))
 		return;
-	memcpy(peer.identity, zmq_msg_data(&frames[0]), peer.identity_len);
 	while ((m = frames_next(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), &at))) {
 		on_request(ctx, &peer, m);
 		dagrun__data__free_unpacked(m, NULL);
 	}
+}
+
+/* Whoever it is: what is answered, only who drew the key can read. */
+static void on_hello(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct data *d = ctx;
+	zmq_msg_t back[2];
+
+	if (count != 2 || zmq_msg_size(&frames[1]))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		zmq_msg_init(&back[i]);
+		zmq_msg_move(&back[i], &frames[i]);
+	}
+	wire_socket_send(d->answers, back, count);
 }
 
 /* ---- the loop ---- */
@@ -278,6 +327,8 @@ static void close_sockets(struct data *d)
 {
 	data_flush(d, NULL, 0);
 	data_read_close(d);
+	if (d->answers != d->router)
+		wire_socket_destroy(&d->answers);
 	wire_socket_destroy(&d->router);
 	wire_loop_destroy(&d->wire);
 }
@@ -314,6 +365,7 @@ static void unref(struct data *d)
 	free(d->events.items);
 	buffer_fini(&d->outbox.frame);
 	hash_state_destroy(&d->before);
+	seal_destroy(&d->seal);
 	if (d->commands.bell.fd >= 0)
 		close(d->commands.bell.fd);
 	close(d->events.bell.fd);
@@ -405,6 +457,36 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
+/* A second socket, for answers that are sealed, on any port of the address; the endpoint names both. */
+static int listen_for_answers(struct data *d, char **endpoint)
+{
+	char *any = base_format("%.*s:*", (int)(strrchr(*endpoint, ':') - *endpoint), *endpoint), *own, *both;
+	int r;
+
+	d->answers = wire_socket_new(d->wire, ZMQ_ROUTER, NULL, true, false, NULL, 0, on_hello, d);
+	wire_socket_limit(d->answers, ANSWERS_IN_MAX);
+	r = wire_socket_bind(d->answers, any, &own);
+	free(any);
+	if (r < 0)
+		return r;
+	both = base_format("%s+%s", *endpoint, strrchr(own, ':') + 1);
+	free(own);
+	free(*endpoint);
+	*endpoint = both;
+	return 0;
+}
+
+static int listen_at(struct data *d, const char *endpoint, char **ret_endpoint)
+{
+	int r;
+
+	d->router = wire_socket_new(
+		d->wire, ZMQ_ROUTER, d->local ? NULL : d->keys, true, true, NULL, 0, on_router_message, d);
+	d->answers = d->router;
+	r = wire_socket_bind(d->router, endpoint, ret_endpoint);
+	return r == 0 && d->seal ? listen_for_answers(d, ret_endpoint) : r;
+}
+
 int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded,
 	data_event_fn *on_event, void *ctx, struct data **ret_data, char **ret_endpoint)
 {
@@ -440,11 +522,10 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 	uv_timer_start(&d->tick, on_tick, DATA_TICK_MS, DATA_TICK_MS);
 	wire_loop_new(&d->wire, d->loop);
 	d->local = endpoint && wire_is_inproc(endpoint);
-	if (endpoint) {
-		d->router = wire_socket_new(d->wire, ZMQ_ROUTER, d->local ? NULL : keys, true, true, NULL, 0,
-			on_router_message, d);
-		r = wire_socket_bind(d->router, endpoint, ret_endpoint);
-	}
+	if (keys && !d->local)
+		seal_new(&d->seal);
+	if (endpoint)
+		r = listen_at(d, endpoint, ret_endpoint);
 	if (threaded)
 		DAG_ASSERT(pthread_create(&d->thread, NULL, run_thread, d) == 0);
 	if (r < 0) {

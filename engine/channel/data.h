@@ -5,19 +5,22 @@
  * Blocks between nodes: the bulk mover. A daemon serves on its own loop, since to send a block is to hand a
  * pointer to ZeroMQ; it reads in a thread of its own, so that copying and hashing, and a disk that is full of
  * work, never delay a heartbeat. A job manager, and a daemon that is embedded in one, read on their own loop.
+ * With keys, requests go over CURVE and answers over a connection of their own, sealed (frames.h).
  * It decides nothing: what is sent is said by its owner, what arrives is told to it, both through queues, so
  * that the owner cannot tell the difference.
  *
  * All functions are the owner's thread's. on_event is called in the owner's loop.
  */
 #include "block.h"
+#include "wire/seal.h"
 #include "wire/socket.h"
 
 struct data;
 
-/* Who asked: a peer's connection and its own number for the channel. */
+/* Who asked: where its answers go, the key to seal them with, and its own number for the channel. */
 struct data_peer {
-	unsigned char identity[64];
+	unsigned char identity[32];
+	unsigned char key[SEAL_KEY_LEN]; /* zeros where nothing is sealed */
 	uint32_t identity_len;
 	uint64_t channel;
 };

@@ -76,15 +76,19 @@ struct waiting {
 /* What goes to one peer in its next message. */
 struct outbox {
 	struct wire_socket *socket;
-	struct data_peer peer; /* where that is the ROUTER */
+	struct data_peer peer; /* where that is the ROUTER; else who asks, where the answers are sealed */
 	struct buffer frame;
 };
 
+/* A node that is read from. */
 struct dealer {
 	struct data *data;
 	char *endpoint;
 	bool local;
 	struct wire_socket *socket;
+	struct wire_socket *answers; /* where they are sealed; else they come over `socket` */
+	struct data_peer self;       /* then: what the node names us, and the key */
+	bool reached;                /* answers would come; before that nothing is asked for */
 	UT_hash_handle hh;
 };
 
@@ -119,6 +123,9 @@ struct data {
 	void *ctx;
 	struct wire_loop *wire;
 	struct wire_socket *router;
+	struct wire_socket
+		*answers;  /* to whom `router` heard: itself, or where they are sealed one of its own */
+	struct seal *seal; /* NULL: without keys */
 	struct dealer *dealers;
 	struct reading *readings;
 	struct outbox outbox;

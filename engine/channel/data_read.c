@@ -45,7 +45,7 @@ static void send_request(struct data *d, struct reading *r, Dagrun__DataKind kin
 		m.live = r->open.live;
 		m.seq = r->fetch.next;
 	}
-	data_put(d, r->dealer->socket, NULL, &m);
+	data_put(d, r->dealer->socket, &r->dealer->self, &m);
 }
 
 static struct reading *find_reading(struct data *d, uint64_t channel)
@@ -162,7 +162,7 @@ static void on_block(struct data *d, struct reading *r, const Dagrun__Data *m, z
 {
 	struct arrived a;
 	unsigned char *room = NULL;
-	bool whole = frames_block(m, more, &a);
+	bool whole = frames_block(m, more, r->dealer->answers ? SEAL_TAG_LEN : 0, &a);
 
 	if (whole && m->seq == r->fetch.next) {
 		if (!d->lends && !d->waiting_count)
@@ -223,15 +223,13 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 	data_post_event(d, &event);
 }
 
-static void on_dealer_message(void *ctx, zmq_msg_t *frames, size_t count)
+/* `more`: the two frames that followed, or NULL. */
+static void on_answers(struct data *d, const void *first, size_t len, zmq_msg_t *more)
 {
-	struct dealer *dealer = ctx;
-	struct data *d = dealer->data;
-	zmq_msg_t *more = count == 3 ? &frames[1] : NULL;
 	Dagrun__Data *m;
 	size_t at = 0;
 
-	while ((m = frames_next(zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]), &at))) {
+	while ((m = frames_next(first, len, &at))) {
 		struct reading *r = find_reading(d, m->channel);
 
 		if (r && m->kind == DAGRUN__DATA_KIND__BLOCK)
@@ -243,6 +241,43 @@ static void on_dealer_message(void *ctx, zmq_msg_t *frames, size_t count)
 		dagrun__data__free_unpacked(m, NULL);
 	}
 	data_flush(d, NULL, 0);
+}
+
+static void on_dealer_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct dealer *dealer = ctx;
+
+	if (!dealer->answers)
+		on_answers(dealer->data, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]),
+			count == 3 ? &frames[1] : NULL);
+}
+
+/* What was to be read before that is asked for now. */
+static void on_reached(struct dealer *dealer)
+{
+	struct data *d = dealer->data;
+	struct reading *r, *next;
+
+	if (dealer->reached)
+		return;
+	dealer->reached = true;
+	HASH_ITER(hh, d->readings, r, next)
+		if (r->dealer == dealer)
+			send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
+	data_flush(d, NULL, 0);
+}
+
+/* Of what is not sealed with our key, or was damaged, nothing is believed: the silence asks again. */
+static void on_sealed_message(void *ctx, zmq_msg_t *frames, size_t count)
+{
+	struct dealer *dealer = ctx;
+	const void *first;
+	size_t len;
+
+	if (count == 1 && !zmq_msg_size(&frames[0]))
+		on_reached(dealer);
+	else if (frames_open(dealer->data->seal, dealer->self.key, frames, count, &first, &len))
+		on_answers(dealer->data, first, len, count == 3 ? &frames[1] : NULL);
 }
 
 /* False where it must wait longer. */
@@ -298,6 +333,49 @@ void data_read_give(struct data *d, const struct command *c)
 	}
 }
 
+static void say_hello(struct dealer *dealer)
+{
+	zmq_msg_t nothing;
+
+	zmq_msg_init(&nothing);
+	wire_socket_send(dealer->answers, &nothing, 1);
+}
+
+static void dial_answers(struct dealer *dealer, const char *endpoint)
+{
+	struct data_peer *self = &dealer->self;
+
+	self->identity_len = FRAMES_NAME_LEN;
+	seal_draw(self->identity, FRAMES_NAME_LEN);
+	self->identity[0] |= 1; /* names that begin with a zero are ZeroMQ's own */
+	seal_draw(self->key, SEAL_KEY_LEN);
+	dealer->answers = wire_socket_new(dealer->data->wire, ZMQ_DEALER, NULL, false, true, self->identity,
+		FRAMES_NAME_LEN, on_sealed_message, dealer);
+	wire_socket_connect(dealer->answers, endpoint);
+	say_hello(dealer);
+}
+
+/* The endpoint is the requests', with the answers' port behind a '+' where those are sealed. */
+static void dial(struct dealer *dealer)
+{
+	struct data *d = dealer->data;
+	const char *endpoint = dealer->endpoint, *plus = strchr(endpoint, '+'),
+		   *port = strrchr(endpoint, ':');
+	char *requests = base_format("%.*s", plus ? (int)(plus - endpoint) : (int)strlen(endpoint), endpoint);
+
+	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false, true,
+		NULL, 0, on_dealer_message, dealer);
+	wire_socket_connect(dealer->socket, requests);
+	free(requests);
+	dealer->reached = !plus || !port || !d->seal;
+	if (!dealer->reached) {
+		char *answers = base_format("%.*s:%s", (int)(port - endpoint), endpoint, plus + 1);
+
+		dial_answers(dealer, answers);
+		free(answers);
+	}
+}
+
 static struct dealer *find_dealer(struct data *d, const char *endpoint)
 {
 	struct dealer *dealer;
@@ -309,9 +387,7 @@ static struct dealer *find_dealer(struct data *d, const char *endpoint)
 	dealer->data = d;
 	dealer->endpoint = base_strdup(endpoint);
 	dealer->local = wire_is_inproc(endpoint);
-	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false, true,
-		NULL, 0, on_dealer_message, dealer);
-	wire_socket_connect(dealer->socket, endpoint);
+	dial(dealer);
 	HASH_ADD_KEYPTR(hh, d->dealers, dealer->endpoint, strlen(dealer->endpoint), dealer);
 	return dealer;
 }
@@ -325,12 +401,18 @@ void data_read_start(struct data *d, const struct command *c)
 	r->dealer = find_dealer(d, c->text);
 	fetch_init(&r->fetch, c->open.credit, c->open.live, os_now());
 	HASH_ADD(hh, d->readings, channel, sizeof(r->channel), r);
-	send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
+	if (r->dealer->reached)
+		send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 }
 
 void data_read_tick(struct data *d)
 {
+	struct dealer *dealer, *next_dealer;
 	struct reading *r, *next;
+
+	HASH_ITER(hh, d->dealers, dealer, next_dealer)
+		if (!dealer->reached)
+			say_hello(dealer);
 
 	HASH_ITER(hh, d->readings, r, next)
 		switch (fetch_tick(&r->fetch, os_now())) {
@@ -373,6 +455,8 @@ void data_read_close(struct data *d)
 	HASH_ITER(hh, d->dealers, dealer, next_dealer) {
 		HASH_DEL(d->dealers, dealer);
 		wire_socket_destroy(&dealer->socket);
+		wire_socket_destroy(&dealer->answers);
+		explicit_bzero(&dealer->self, sizeof(dealer->self));
 		free(dealer->endpoint);
 		free(dealer);
 	}

@@ -253,6 +253,11 @@ void wire_socket_destroy(struct wire_socket **socket)
 	*socket = NULL;
 }
 
+void wire_socket_limit(struct wire_socket *s, int64_t bytes)
+{
+	DAG_ASSERT(zmq_setsockopt(s->socket, ZMQ_MAXMSGSIZE, &bytes, sizeof(bytes)) == 0);
+}
+
 int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_endpoint)
 {
 	char real[256];

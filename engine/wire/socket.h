@@ -34,6 +34,8 @@ struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const stru
 	bool listens, bool blocks, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
 	void *ctx);
 void wire_socket_destroy(struct wire_socket **socket);
+/* Who sends a frame of more bytes is cut off. Before it binds. */
+void wire_socket_limit(struct wire_socket *socket, int64_t bytes);
 /* Memory while a message is handled: it is empty again for the next one. */
 struct arena *wire_socket_arena(struct wire_socket *socket);
 /* Binds; *ret_endpoint is the real one, with the port that a '*' became; caller frees. DAG_EIO with errno. */

@@ -102,6 +102,51 @@ def keys_and_inputs_that_only_the_submitter_has(case):
         machines.close()
 
 
+LISTENER = """import signal, socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+s.bind(("eth0", 0))
+seen = found = 0
+def end(*args):
+    print(seen, found)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("listening", flush=True)
+while True:
+    packet = s.recv(1 << 17)
+    seen += len(packet)
+    found += packet.count(sys.argv[1].encode())
+"""
+
+
+@test
+def nobody_reads_along(case):
+    """A pipe from machine to machine, and its result to the submitter: who listens on the wire hears them and finds no word."""
+    size = 500_000 * len("nobody-shall-know\n")
+    machines = Machines(3)
+    try:
+        cluster(case, machines, 3)
+        case.write("g.yaml", f"""
+stages:
+  write: {{sh: "yes nobody-shall-know | head -c {size}", cpus: 2}}
+  copy: {{sh: cat, cpus: 2}}
+flow: [{{from: write, to: copy, channel: pipe}}]
+outputs: {{copy: {{file: out.txt}}}}
+""")
+        p = case.start(sys.executable, "-c", LISTENER, "nobody-shall-know", prefix=machines.inside(1))
+        check(p.stdout.readline() == b"listening\n", "the listener does not listen")
+        r = run(case, machines, "g.yaml")
+        out, err = r.communicate(timeout=60 * SLOW)
+        check(r.returncode == 0, err.decode())
+        check(case.read("out.txt") == b"nobody-shall-know\n" * 500_000, "the output differs")
+        p.terminate()
+        seen, found = map(int, p.communicate(timeout=10)[0].split())
+        check(seen > size and not found, f"of {seen} bytes {found} words could be read")
+        case.stop()
+    finally:
+        machines.close()
+
+
 @test
 def F21_a_link_goes_down(case):
     machines = Machines(4)

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	Dagrun__Data *m;
 
 	while ((m = frames_next(data, size, &at))) {
-		if (frames_block(m, NULL, &block) && block.header.length)
+		if (frames_block(m, NULL, 0, &block) && block.header.length)
 			block.header.checksum ^=
 				hash_64(block.payload, block.header.length); /* all can be read */
 		dagrun__data__free_unpacked(m, NULL);
