@@ -5,9 +5,9 @@
  * Blocks between nodes: the bulk mover. A daemon serves on its own loop, since to send a block is to hand a
  * pointer to ZeroMQ; it reads in a thread of its own, so that copying and hashing, and a disk that is full of
  * work, never delay a heartbeat. A job manager, and a daemon that is embedded in one, read on their own loop.
- * With keys, requests go over CURVE and answers over a connection of their own, sealed (frames.h).
- * It decides nothing: what is sent is said by its owner, what arrives is told to it, both through queues, so
- * that the owner cannot tell the difference.
+ * With keys, requests go over CURVE and answers over a connection of their own, sealed (frames.h), which is
+ * to read what is sent: then the daemon serves in a thread too. It decides nothing: what is sent is said by
+ * its owner, what arrives is told to it, both through queues, so that the owner cannot tell the difference.
  *
  * All functions are the owner's thread's. on_event is called in the owner's loop.
  */
