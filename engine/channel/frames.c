@@ -49,7 +49,7 @@ void frames_keep(struct arrived *a, zmq_msg_t *ret)
 	memcpy(zmq_msg_data(ret), a->payload, a->header.length);
 }
 
-/* The nonce is random but for its last byte, to which seal.c adds each frame's place. */
+/* A nonce of its own for each message; seal.c tells its frames apart. */
 void frames_seal(struct seal *seal, const unsigned char *key, const struct buffer *first, zmq_msg_t *more,
 	size_t count, zmq_msg_t *ret)
 {

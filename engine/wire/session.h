@@ -12,8 +12,8 @@
 
 #include <uthash.h>
 
-#define WIRE_VERSION_MIN 4
-#define WIRE_VERSION_MAX 4
+#define WIRE_VERSION_MIN 5
+#define WIRE_VERSION_MAX 5
 
 struct session;
 
