@@ -11,6 +11,7 @@
 
 enum keep_kind { KEEP_SEALED = 1, KEEP_ACKED, KEEP_GONE, KEEP_JOB_GONE };
 
+/* As tests/chaos reads it too. */
 struct keep_record {
 	uint64_t check;  /* XXH3 of what follows */
 	uint64_t job;    /* keep_job_number */

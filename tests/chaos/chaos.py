@@ -18,6 +18,7 @@ import tempfile
 import time
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KEEP_RECORD = struct.Struct("<16xQII12xH2x")  # of daemon/keep.h: where an index lies, and the record's kind
 KINDS = ["kill-daemon", "stop-daemon", "partition", "one-way", "cut", "kill-manager", "kill-nameserver", "fill-disk", "damage", "delete"]
 JOB = """
 name: chaos
@@ -47,6 +48,7 @@ class Chaos:
         self.tag = f"dc{os.getpid() % 10000}"
         self.env = dict(os.environ, XDG_STATE_HOME=os.path.join(self.dir, "state"))
         self.did = collections.Counter()
+        self.tried = collections.Counter()
         self.number = 0
         self.begin = time.time()
         self.log_file = open(args.log or os.path.join(self.dir, "log"), "w")
@@ -135,7 +137,15 @@ class Chaos:
         if kind not in ("cut", "kill-manager", "kill-nameserver", "damage", "delete") and len(well) * 2 <= self.args.nodes:
             return  # more than a half must be well
         i = self.draw.choice(well) if well else 0
+        self.tried[kind] += 1
         getattr(self, kind.replace("-", "_"))(i)
+
+    def never_done(self):
+        """A kind that is wanted and cannot be done would be tried for ever, and seem to be tested."""
+        for kind in self.args.least:
+            if self.tried[kind] > 50 and not self.did[kind]:
+                return f"no {kind} could be done in {self.tried[kind]} tries"
+        return None
 
     def note(self, kind, i, text=""):
         self.did[kind] += 1
@@ -213,8 +223,8 @@ class Chaos:
         try:
             with open(f"{self.dir}/spool{i}/sealed", "rb") as f:
                 records = f.read()
-            for at in range(0, len(records) - 87, 88):
-                kind, segment, offset, length = struct.unpack_from("<8xI12xI4xQI", records, at)
+            for at in range(0, len(records) - KEEP_RECORD.size + 1, KEEP_RECORD.size):
+                offset, segment, length, kind = KEEP_RECORD.unpack_from(records, at)
                 path = where(segment)
                 if kind != 1 or not path:
                     continue
@@ -401,7 +411,7 @@ class Chaos:
             self.start_daemon(i)
         number, wrong = 0, None
         while not wrong and (not number or not self.is_over()):
-            wrong = self.run_job(number)
+            wrong = self.run_job(number) or self.never_done()
             number += not wrong
             self.number = number
         self.heal_all()
