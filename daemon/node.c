@@ -370,25 +370,16 @@ static char *make_id(void)
 	return base_format("%s-%d", name, (int)getpid());
 }
 
-/* The address of the control endpoint with any port. */
-static char *any_port(const char *endpoint)
-{
-	const char *colon = strrchr(endpoint, ':');
-
-	return base_format("%.*s:*", (int)(colon - endpoint), endpoint);
-}
-
 /* The real data endpoint as others dial it: the host that is advertised, with the data port. */
 static void advertise_data(struct daemon *d)
 {
-	const char *port = strrchr(d->data_endpoint, ':'), *host_end;
+	char *dialled;
 
 	if (!d->advertise || strncmp(d->data_endpoint, "tcp:", 4))
 		return;
-	host_end = strrchr(d->advertise, ':');
-	port = base_format("%.*s%s", (int)(host_end - d->advertise), d->advertise, port);
+	dialled = wire_with_port(d->advertise, strrchr(d->data_endpoint, ':') + 1);
 	free(d->data_endpoint);
-	d->data_endpoint = (char *)port;
+	d->data_endpoint = dialled;
 }
 
 /* An advertised endpoint without a port, or with *, gets the one that was bound. */
@@ -411,7 +402,7 @@ static void complete_advertise(struct daemon *d)
 
 static int listen_on(struct daemon *d, const struct daemon_config *c, struct dag_diag *diag)
 {
-	char *data_listen = c->data_listen ? base_strdup(c->data_listen) : any_port(c->listen);
+	char *data_listen = c->data_listen ? base_strdup(c->data_listen) : wire_with_port(c->listen, "*");
 	int r;
 
 	r = session_listen(d->wire, d->keys, c->listen, d->id, DAGRUN__ROLE__DAEMON, d->incarnation,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef CHANNEL_DATA_INTERNAL_H
 #define CHANNEL_DATA_INTERNAL_H
-/* Inside of the mover: data.c has the queues, the loop and serving; data_read.c the channels that are read.
- */
+/* Inside of the mover: data.c has the queues and the loop; data_serve.c what is sent; data_read.c the
+ * channels that are read. */
 #include "channel/core/fetch.h"
 #include "data.h"
 #include "frames.h"
@@ -140,11 +140,23 @@ struct data {
 
 /* Tells the owner. Takes over event->text. */
 void data_post_event(struct data *d, const struct data_event *event);
-/* Puts it into the outbox; `peer` where the socket is the ROUTER. */
+/* One more block that ZeroMQ has. */
+void data_count_sending(struct data *d);
+void data_unref(struct data *d);
+
+/* data_serve.c */
+
+/* Puts it into the outbox; `peer`: to whom it goes, where the socket is the ROUTER, or who asks. */
 void data_put(
 	struct data *d, struct wire_socket *socket, const struct data_peer *peer, const Dagrun__Data *m);
 /* Sends what is in the outbox, with `count` more frames. */
 void data_flush(struct data *d, zmq_msg_t *more, size_t count);
+
+int data_serve_at(struct data *d, const char *endpoint, char **ret_endpoint);
+void data_serve_block(struct data *d, const struct command *c);
+void data_serve_end(struct data *d, const struct command *c);
+void data_serve_error(struct data *d, const struct command *c);
+void data_serve_close(struct data *d);
 
 /* data_read.c */
 void data_read_start(struct data *d, const struct command *c);

@@ -346,11 +346,11 @@ static void dial_answers(struct dealer *dealer, const char *endpoint)
 	struct data_peer *self = &dealer->self;
 
 	self->identity_len = FRAMES_NAME_LEN;
-	seal_draw(self->identity, FRAMES_NAME_LEN);
+	os_draw(self->identity, FRAMES_NAME_LEN);
 	self->identity[0] |= 1; /* names that begin with a zero are ZeroMQ's own */
-	seal_draw(self->key, SEAL_KEY_LEN);
-	dealer->answers = wire_socket_new(dealer->data->wire, ZMQ_DEALER, NULL, false, true, self->identity,
-		FRAMES_NAME_LEN, on_sealed_message, dealer);
+	os_draw(self->key, SEAL_KEY_LEN);
+	dealer->answers = wire_socket_new(dealer->data->wire, ZMQ_DEALER, NULL, false, WIRE_BLOCK_MAX,
+		self->identity, FRAMES_NAME_LEN, on_sealed_message, dealer);
 	wire_socket_connect(dealer->answers, endpoint);
 	say_hello(dealer);
 }
@@ -359,17 +359,16 @@ static void dial_answers(struct dealer *dealer, const char *endpoint)
 static void dial(struct dealer *dealer)
 {
 	struct data *d = dealer->data;
-	const char *endpoint = dealer->endpoint, *plus = strchr(endpoint, '+'),
-		   *port = strrchr(endpoint, ':');
-	char *requests = base_format("%.*s", plus ? (int)(plus - endpoint) : (int)strlen(endpoint), endpoint);
+	const char *endpoint = dealer->endpoint, *plus = strchr(endpoint, '+');
+	char *requests = base_strndup(endpoint, strcspn(endpoint, "+"));
 
-	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false, true,
-		NULL, 0, on_dealer_message, dealer);
+	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false,
+		WIRE_BLOCK_MAX, NULL, 0, on_dealer_message, dealer);
 	wire_socket_connect(dealer->socket, requests);
 	free(requests);
-	dealer->reached = !plus || !port || !d->seal;
+	dealer->reached = !plus || !d->seal;
 	if (!dealer->reached) {
-		char *answers = base_format("%.*s:%s", (int)(port - endpoint), endpoint, plus + 1);
+		char *answers = wire_with_port(endpoint, plus + 1);
 
 		dial_answers(dealer, answers);
 		free(answers);

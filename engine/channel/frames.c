@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "frames.h"
+#include "os/os.h"
+#include "wire/socket.h"
 
 void frames_add(struct buffer *frame, const Dagrun__Data *m)
 {
@@ -45,8 +47,7 @@ void frames_keep(struct arrived *a, zmq_msg_t *ret)
 		zmq_msg_move(ret, a->message);
 		return;
 	}
-	zmq_msg_init_size(ret, a->header.length);
-	memcpy(zmq_msg_data(ret), a->payload, a->header.length);
+	wire_frame(ret, a->payload, a->header.length);
 }
 
 /* A nonce of its own for each message; seal.c tells its frames apart. */
@@ -57,7 +58,7 @@ void frames_seal(struct seal *seal, const unsigned char *key, const struct buffe
 
 	zmq_msg_init_size(&ret[0], SEAL_NONCE_LEN + first->len + SEAL_TAG_LEN);
 	nonce = zmq_msg_data(&ret[0]);
-	seal_draw(nonce, SEAL_NONCE_LEN);
+	os_draw(nonce, SEAL_NONCE_LEN);
 	seal_begin(seal, key, nonce);
 	seal_close(seal, 0, first->data, first->len, nonce + SEAL_NONCE_LEN);
 	for (size_t i = 0; i < count; i++) {

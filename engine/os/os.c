@@ -38,11 +38,16 @@ dag_instant os_boottime(void)
 	return read_clock(CLOCK_BOOTTIME);
 }
 
+void os_draw(void *bytes, size_t len)
+{
+	DAG_ASSERT(getrandom(bytes, len, 0) == (ssize_t)len);
+}
+
 uint64_t os_random(void)
 {
 	uint64_t n;
 
-	DAG_ASSERT(getrandom(&n, sizeof(n), 0) == sizeof(n));
+	os_draw(&n, sizeof(n));
 	return n;
 }
 

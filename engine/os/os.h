@@ -9,6 +9,8 @@
 dag_instant os_now(void);      /* CLOCK_MONOTONIC */
 dag_instant os_boottime(void); /* CLOCK_BOOTTIME: counts suspend, for leases */
 uint64_t os_random(void);
+/* Random bytes that nobody can guess; 256 at most. */
+void os_draw(void *bytes, size_t len);
 
 /* A thread of this process that is woken waits for its turn, and pushes nobody off a core. What it starts
  * does so too. Called before it has a second thread. */

@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define WIRE_BLOCK_MAX                                                                                       \
-	(1100ll << 20) /* a block of one record of 1 GiB; control frames have a limit of their own */
 #define SELF_TEST_MS 5000
 
 void *wire_context(void)
@@ -31,10 +29,8 @@ static void set_int(void *socket, int option, int value)
 	DAG_ASSERT(zmq_setsockopt(socket, option, &value, sizeof(value)) == 0);
 }
 
-void wire_socket_options(void *socket, const struct wire_keys *keys, bool listens, bool blocks)
+void wire_socket_options(void *socket, const struct wire_keys *keys, bool listens, int64_t frame_max)
 {
-	int64_t frame_max = blocks ? WIRE_BLOCK_MAX : WIRE_CONTROL_MAX;
-
 	set_int(socket, ZMQ_LINGER, 0);
 	set_int(socket, ZMQ_SNDHWM, 0); /* bounded by acknowledgements and credit, which drop nothing */
 	set_int(socket, ZMQ_RCVHWM, 0);
@@ -62,6 +58,14 @@ bool wire_is_local(const char *endpoint)
 {
 	return wire_is_inproc(endpoint) || !strncmp(endpoint, "ipc://", 6) ||
 	       !strncmp(endpoint, "tcp://127.", 10) || !strncmp(endpoint, "tcp://localhost:", 16);
+}
+
+char *wire_with_port(const char *endpoint, const char *port)
+{
+	const char *colon = strrchr(endpoint, ':');
+
+	return base_format(
+		"%.*s:%s", colon ? (int)(colon - endpoint) : (int)strlen(endpoint), endpoint, port);
 }
 
 int keys_generate(const char *folder, struct dag_diag *diag)
@@ -169,7 +173,7 @@ static int try_handshake(
 	char *watch = base_format("inproc://dagrun.self-test.%p.%s", socket, public);
 	int result = -1;
 
-	wire_socket_options(socket, server, false, false);
+	wire_socket_options(socket, server, false, WIRE_CONTROL_MAX);
 	zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, public, KEYS_TEXT_LEN);
 	zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret, KEYS_TEXT_LEN);
 	zmq_socket_monitor(socket, watch,
@@ -205,7 +209,7 @@ int keys_self_test(const struct wire_keys *keys, struct dag_diag *diag)
 	size_t len = sizeof(endpoint);
 	int r = DAG_EPERM;
 
-	wire_socket_options(listener, keys, true, false);
+	wire_socket_options(listener, keys, true, WIRE_CONTROL_MAX);
 	if (zmq_bind(listener, "tcp://127.0.0.1:*") < 0 ||
 		zmq_getsockopt(listener, ZMQ_LAST_ENDPOINT, endpoint, &len) < 0 ||
 		zmq_curve_keypair(public, secret) < 0)

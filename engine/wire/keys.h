@@ -10,8 +10,9 @@
  */
 #include "base/diag.h"
 
-#define WIRE_CONTROL_MAX (16 << 20) /* bytes of a control frame; a job's description is the largest */
-#define KEYS_TEXT_LEN 41            /* Z85, with its NUL */
+#define WIRE_CONTROL_MAX (16 << 20)   /* bytes of a control frame; a job's description is the largest */
+#define WIRE_BLOCK_MAX (1100ll << 20) /* of a data frame: a block of one record of 1 GiB */
+#define KEYS_TEXT_LEN 41              /* Z85, with its NUL */
 
 struct wire_keys {
 	char public[KEYS_TEXT_LEN], secret[KEYS_TEXT_LEN];
@@ -32,11 +33,13 @@ int keys_self_test(const struct wire_keys *keys, struct dag_diag *diag);
 
 /* The process's ZeroMQ context: czmq's, so that its handler sees our sockets. */
 void *wire_context(void);
-/* Sets the options that every socket of ours has, and the keys. `listens`: as the CURVE server; `blocks`:
- * frames may be blocks. */
-void wire_socket_options(void *socket, const struct wire_keys *keys, bool listens, bool blocks);
+/* Sets the options that every socket of ours has, and the keys. `listens`: as the CURVE server; who sends a
+ * frame of more than `frame_max` bytes is cut off. */
+void wire_socket_options(void *socket, const struct wire_keys *keys, bool listens, int64_t frame_max);
 /* True for inproc, ipc and loopback addresses, which need no keys. */
 bool wire_is_local(const char *endpoint);
+/* The endpoint's address with another port, or "*" for any; caller frees. */
+char *wire_with_port(const char *endpoint, const char *port);
 
 /* Within this process: nothing to encrypt, and nothing is damaged on its way. */
 static inline bool wire_is_inproc(const char *endpoint)

@@ -6,7 +6,6 @@
 #include "seal.h"
 
 #include <gcrypt.h>
-#include <sys/random.h>
 
 #define BLOCK_LEN 16u
 #define GCM_NONCE_LEN 12u
@@ -50,11 +49,6 @@ void seal_destroy(struct seal **seal)
 	explicit_bzero(s, sizeof(*s));
 	free(s);
 	*seal = NULL;
-}
-
-void seal_draw(void *bytes, size_t len)
-{
-	DAG_ASSERT(getrandom(bytes, len, 0) == (ssize_t)len);
 }
 
 static void encrypt_block(struct seal *s, unsigned char *block)

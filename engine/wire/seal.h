@@ -18,8 +18,6 @@ struct seal;
 void seal_new(struct seal **ret_seal);
 void seal_destroy(struct seal **seal);
 
-/* Random bytes for keys, names and nonces. */
-void seal_draw(void *bytes, size_t len);
 /* The message that the next frames are of. */
 void seal_begin(
 	struct seal *seal, const unsigned char key[SEAL_KEY_LEN], const unsigned char nonce[SEAL_NONCE_LEN]);

@@ -43,8 +43,7 @@ static void send_bytes(struct session *s, const unsigned char *data, size_t len)
 
 	memcpy(copy, data, len);
 	if (s->server) {
-		zmq_msg_init_size(&frames[n], s->identity_len);
-		memcpy(zmq_msg_data(&frames[n++]), s->identity, s->identity_len);
+		wire_frame(&frames[n++], s->identity, s->identity_len);
 	}
 	zmq_msg_init_data(&frames[n++], copy, len, free_bytes, NULL);
 	wire_socket_send(s->socket, frames, n);
@@ -200,8 +199,8 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	link_init(&s->link, os_random(), os_now());
 	s->handlers = handlers;
 	s->ctx = ctx;
-	s->socket = wire_socket_new(wire, ZMQ_DEALER, wire_is_inproc(endpoint) ? NULL : keys, false, false,
-		identity, DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
+	s->socket = wire_socket_new(wire, ZMQ_DEALER, wire_is_inproc(endpoint) ? NULL : keys, false,
+		WIRE_CONTROL_MAX, identity, DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
 	free(identity);
 	if (handlers->on_disconnected && !strncmp(endpoint, "tcp:", 4))
 		wire_socket_watch(s->socket, on_dialler_lost);
@@ -339,7 +338,7 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 	server->role = role;
 	server->incarnation = incarnation;
 	server->socket = wire_socket_new(wire, ZMQ_ROUTER, wire_is_inproc(endpoint) ? NULL : keys, true,
-		false, NULL, 0, on_server_message, server);
+		WIRE_CONTROL_MAX, NULL, 0, on_server_message, server);
 	r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
 	if (r < 0) {
 		session_server_destroy(&server);

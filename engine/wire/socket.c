@@ -218,14 +218,14 @@ static struct wire_socket *wrap(
 }
 
 struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys,
-	bool listens, bool blocks, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
+	bool listens, int64_t frame_max, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
 	void *ctx)
 {
 	void *socket = zmq_socket(wire_context(), type);
 	int one = 1;
 
 	DAG_ASSERT(socket);
-	wire_socket_options(socket, keys, listens, blocks);
+	wire_socket_options(socket, keys, listens, frame_max);
 	if (type == ZMQ_ROUTER) {
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
 		/* A peer that reconnects comes back under its id before the old connection is known to be
@@ -253,9 +253,10 @@ void wire_socket_destroy(struct wire_socket **socket)
 	*socket = NULL;
 }
 
-void wire_socket_limit(struct wire_socket *s, int64_t bytes)
+void wire_frame(zmq_msg_t *frame, const void *bytes, size_t len)
 {
-	DAG_ASSERT(zmq_setsockopt(s->socket, ZMQ_MAXMSGSIZE, &bytes, sizeof(bytes)) == 0);
+	zmq_msg_init_size(frame, len);
+	memcpy(zmq_msg_data(frame), bytes, len);
 }
 
 int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_endpoint)

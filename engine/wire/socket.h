@@ -29,18 +29,19 @@ void wire_loop_destroy(struct wire_loop **wire);
  * expected. */
 void wire_loop_linger(struct wire_loop *wire, dag_instant until);
 
-/* type: ZMQ_ROUTER or ZMQ_DEALER. identity: of a DEALER, NULL for one that ZeroMQ makes up. */
+/* type: ZMQ_ROUTER or ZMQ_DEALER. keys, listens, frame_max: as for wire_socket_options. identity: of a
+ * DEALER, NULL for one that ZeroMQ makes up. */
 struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const struct wire_keys *keys,
-	bool listens, bool blocks, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
+	bool listens, int64_t frame_max, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
 	void *ctx);
 void wire_socket_destroy(struct wire_socket **socket);
-/* Who sends a frame of more bytes is cut off. Before it binds. */
-void wire_socket_limit(struct wire_socket *socket, int64_t bytes);
 /* Memory while a message is handled: it is empty again for the next one. */
 struct arena *wire_socket_arena(struct wire_socket *socket);
 /* Binds; *ret_endpoint is the real one, with the port that a '*' became; caller frees. DAG_EIO with errno. */
 int wire_socket_bind(struct wire_socket *socket, const char *endpoint, char **ret_endpoint);
 int wire_socket_connect(struct wire_socket *socket, const char *endpoint);
+/* A frame that holds a copy of the bytes. */
+void wire_frame(zmq_msg_t *frame, const void *bytes, size_t len);
 /* Calls on_lost when the connection of a DEALER breaks. */
 void wire_socket_watch(struct wire_socket *socket, wire_lost_fn *on_lost);
 /*

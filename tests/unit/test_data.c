@@ -1,27 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mover of blocks between nodes. */
+#include "cluster_keys.h"
 #include "loop.h"
 #include "channel/data.h"
 #include "channel/frames.h"
-#include "os/os.h"
-
-/* A cluster's keys, for the length of a test. */
-static struct wire_keys *make_keys(char folder[static 64])
-{
-	struct wire_keys *keys = NULL;
-	struct dag_diag diag = {0};
-
-	unit_folder(folder);
-	assert_int_equal(keys_generate(folder, &diag), 0);
-	assert_int_equal(keys_load(folder, &keys, &diag), 0);
-	return keys;
-}
-
-static void drop_keys(struct wire_keys **keys, const char *folder)
-{
-	keys_destroy(keys);
-	os_remove_tree(folder);
-}
 
 /* ---- large blocks ---- */
 
@@ -177,15 +159,12 @@ static void say(struct damaging *m, const zmq_msg_t *peer, Dagrun__DataKind kind
 	zmq_msg_init(&frames[0]);
 	zmq_msg_copy(&frames[0], (zmq_msg_t *)peer);
 	frames_add(&frame, &d);
-	zmq_msg_init_size(&frames[1], frame.len);
-	memcpy(zmq_msg_data(&frames[1]), frame.data, frame.len);
+	wire_frame(&frames[1], frame.data, frame.len);
 	buffer_fini(&frame);
 	if (kind == DAGRUN__DATA_KIND__BLOCK) {
 		h.checksum = checksum_of(m, seq);
-		zmq_msg_init_size(&frames[2], sizeof(h));
-		memcpy(zmq_msg_data(&frames[2]), &h, sizeof(h));
-		zmq_msg_init_size(&frames[3], sizeof(m->payload[0]));
-		memcpy(zmq_msg_data(&frames[3]), m->payload[seq], sizeof(m->payload[0]));
+		wire_frame(&frames[2], &h, sizeof(h));
+		wire_frame(&frames[3], m->payload[seq], sizeof(m->payload[0]));
 		if (seq == 1 && m->asked <= m->damage)
 			((unsigned char *)zmq_msg_data(&frames[3]))[77777] ^= 4;
 	}
@@ -236,7 +215,7 @@ static void damage(struct damaging *m)
 	for (size_t b = 0; b < DAMAGE_BLOCKS; b++)
 		for (size_t i = 0; i < sizeof(m->payload[b]); i++)
 			m->payload[b][i] = (unsigned char)(i * 7 ^ i >> 8 ^ b);
-	m->router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_asked, m);
+	m->router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, WIRE_BLOCK_MAX, NULL, 0, on_asked, m);
 	assert_int_equal(wire_socket_bind(m->router, "tcp://127.0.0.1:*", &endpoint), 0);
 	assert_int_equal(data_new(&loop, NULL, NULL, true, on_mended, m, &m->client, NULL), 0);
 	data_fetch(m->client, 1, endpoint, &open);
@@ -449,136 +428,6 @@ static void test_many_channels_with_keys(void **state)
 	drop_keys(&keys, folder);
 }
 
-/* ---- sealed answers ---- */
-
-#define FORGERIES 5u
-
-/* A node with the cluster's keys, and one that pretends to be it where the answers come from. */
-struct forging {
-	struct data *client;
-	struct wire_keys *keys;
-	struct wire_socket *router, *answers;
-	struct seal *seal;
-	unsigned char name[FRAMES_NAME_LEN], key[SEAL_KEY_LEN];
-	unsigned char room[300000];
-	int got;
-};
-
-static void put_text(zmq_msg_t *frame, const void *bytes, size_t len)
-{
-	zmq_msg_init_size(frame, len);
-	memcpy(zmq_msg_data(frame), bytes, len);
-}
-
-/* A block full of `byte`, and the end. forgery: 0: sealed as agreed; 1: not at all; 2: with another key; 3 to
- * FORGERIES: damaged in its first, second or third frame. */
-static void answer(struct forging *f, unsigned char byte, unsigned forgery)
-{
-	static unsigned char payload[100000];
-	struct block_header h = {
-		.version = BLOCK_VERSION, .kind = BLOCK_DATA, .length = sizeof(payload), .records = 1};
-	Dagrun__Data end = DAGRUN__DATA__INIT, block = DAGRUN__DATA__INIT;
-	unsigned char other[SEAL_KEY_LEN] = "another";
-	struct buffer first = {0};
-	zmq_msg_t frames[4], more[2];
-
-	memset(payload, byte, sizeof(payload));
-	h.checksum = hash_64(payload, sizeof(payload));
-	block.kind = DAGRUN__DATA_KIND__BLOCK;
-	end.kind = DAGRUN__DATA_KIND__END;
-	block.channel = end.channel = end.blocks = 1;
-	frames_add(&first, &block);
-	put_text(&more[0], &h, sizeof(h));
-	put_text(&more[1], payload, sizeof(payload));
-	put_text(&frames[0], f->name, sizeof(f->name));
-	if (forgery == 1) {
-		put_text(&frames[1], first.data, first.len);
-		memcpy(&frames[2], more, sizeof(more));
-	} else {
-		frames_seal(f->seal, forgery == 2 ? other : f->key, &first, more, 2, &frames[1]);
-	}
-	if (forgery > 2)
-		((unsigned char *)zmq_msg_data(
-			&frames[forgery - 2]))[zmq_msg_size(&frames[forgery - 2]) / 2] ^= 1;
-	assert_int_equal(wire_socket_send(f->answers, frames, 4), 0);
-	first.len = 0;
-	if (!forgery) {
-		frames_add(&first, &end);
-		put_text(&frames[0], f->name, sizeof(f->name));
-		frames_seal(f->seal, f->key, &first, NULL, 0, &frames[1]);
-		assert_int_equal(wire_socket_send(f->answers, frames, 2), 0);
-	}
-	buffer_fini(&first);
-}
-
-static void on_greeted(void *ctx, zmq_msg_t *frames, size_t count)
-{
-	struct forging *f = ctx;
-	zmq_msg_t back[2];
-
-	assert_true(count == 2 && zmq_msg_size(&frames[1]) == 0);
-	put_text(&back[0], zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]));
-	zmq_msg_init(&back[1]);
-	assert_int_equal(wire_socket_send(f->answers, back, 2), 0);
-}
-
-static void on_asked_with_keys(void *ctx, zmq_msg_t *frames, size_t count)
-{
-	struct forging *f = ctx;
-	unsigned char *address = zmq_msg_data(&frames[2]);
-
-	assert_true(count == 3 && zmq_msg_size(&frames[2]) == FRAMES_NAME_LEN + SEAL_KEY_LEN);
-	memcpy(f->name, address, sizeof(f->name));
-	memcpy(f->key, address + sizeof(f->name), sizeof(f->key));
-	for (unsigned forgery = 1; forgery <= FORGERIES; forgery++)
-		answer(f, 'x', forgery);
-	answer(f, 'o', 0);
-}
-
-static void on_sealed_data(void *ctx, const struct data_event *e)
-{
-	struct forging *f = ctx;
-
-	assert_int_not_equal(e->kind, DATA_FAILED);
-	if (e->kind == DATA_NEED_SEGMENT)
-		data_give_segment(f->client, 1, f->room, sizeof(f->room));
-	if (e->kind == DATA_BLOCK) {
-		assert_int_equal(f->room[e->ref.offset], 'o');
-		assert_int_equal(f->room[e->ref.offset + e->ref.length - 1], 'o');
-		f->got++;
-	}
-	if (e->kind == DATA_END)
-		uv_stop(&loop);
-}
-
-static void test_mover_believes_only_what_is_sealed(void **state)
-{
-	static struct forging f;
-	struct data_open open = {.job = "j", .credit = 1 << 30};
-	char *requests, *answers, *endpoint, folder[64];
-
-	(void)state;
-	f.keys = make_keys(folder);
-	seal_new(&f.seal);
-	f.router = wire_socket_new(wire, ZMQ_ROUTER, f.keys, true, true, NULL, 0, on_asked_with_keys, &f);
-	f.answers = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, true, NULL, 0, on_greeted, &f);
-	assert_int_equal(wire_socket_bind(f.router, "tcp://127.0.0.1:*", &requests), 0);
-	assert_int_equal(wire_socket_bind(f.answers, "tcp://127.0.0.1:*", &answers), 0);
-	endpoint = base_format("%s+%s", requests, strrchr(answers, ':') + 1);
-	assert_int_equal(data_new(&loop, f.keys, NULL, true, on_sealed_data, &f, &f.client, NULL), 0);
-	data_fetch(f.client, 1, endpoint, &open);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_int_equal(f.got, 1);
-	data_destroy(&f.client);
-	wire_socket_destroy(&f.router);
-	wire_socket_destroy(&f.answers);
-	seal_destroy(&f.seal);
-	drop_keys(&f.keys, folder);
-	free(requests);
-	free(answers);
-	free(endpoint);
-}
-
 /* ---- frames ---- */
 
 static void test_frames_of_several_and_cut_short(void **state)
@@ -610,38 +459,6 @@ static void test_frames_of_several_and_cut_short(void **state)
 	buffer_fini(&frame);
 }
 
-/* A nonce that is used twice would give the key away. */
-static void test_frames_are_sealed_differently_each_time(void **state)
-{
-	unsigned char key[SEAL_KEY_LEN] = "k";
-	struct buffer first = {0};
-	zmq_msg_t sealed[2][2], more;
-	struct seal *seal;
-
-	(void)state;
-	seal_new(&seal);
-	buffer_append(&first, "the same", 8);
-	for (size_t i = 0; i < 2; i++) {
-		put_text(&more, "again", 5);
-		frames_seal(seal, key, &first, &more, 1, sealed[i]);
-	}
-	for (size_t frame = 0; frame < 2; frame++)
-		assert_memory_not_equal(zmq_msg_data(&sealed[0][frame]), zmq_msg_data(&sealed[1][frame]), 5);
-	for (size_t i = 0; i < 2; i++) {
-		const void *text;
-		size_t len;
-
-		assert_true(frames_open(seal, key, sealed[i], 2, &text, &len));
-		assert_int_equal(len, 8);
-		assert_memory_equal(text, "the same", 8);
-		assert_memory_equal(zmq_msg_data(&sealed[i][1]), "again", 5);
-		zmq_msg_close(&sealed[i][0]);
-		zmq_msg_close(&sealed[i][1]);
-	}
-	buffer_fini(&first);
-	seal_destroy(&seal);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_mover_in_a_thread), T(test_mover_on_the_loop),
@@ -649,9 +466,7 @@ int main(void)
 		T(test_mover_gives_up_what_is_always_damaged), T(test_mover_compares_the_whole),
 		T(test_many_channels_in_a_thread), T(test_many_channels_on_the_loop),
 		T(test_many_channels_lent), T(test_many_channels_with_keys),
-		T(test_mover_believes_only_what_is_sealed),
-		cmocka_unit_test(test_frames_of_several_and_cut_short),
-		cmocka_unit_test(test_frames_are_sealed_differently_each_time)};
+		cmocka_unit_test(test_frames_of_several_and_cut_short)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,8 +29,7 @@ static void send_number(struct wire_socket *s, int n)
 {
 	zmq_msg_t m;
 
-	zmq_msg_init_size(&m, sizeof(n));
-	memcpy(zmq_msg_data(&m), &n, sizeof(n));
+	wire_frame(&m, &n, sizeof(n));
 	assert_int_equal(wire_socket_send(s, &m, 1), 0);
 }
 
@@ -70,8 +69,8 @@ static void test_no_edge_is_missed(void **state)
 	char *endpoint;
 
 	(void)state;
-	x.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, false, NULL, 0, on_router, &x);
-	x.dealer = wire_socket_new(wire, ZMQ_DEALER, NULL, false, false, NULL, 0, on_dealer, &x);
+	x.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, WIRE_CONTROL_MAX, NULL, 0, on_router, &x);
+	x.dealer = wire_socket_new(wire, ZMQ_DEALER, NULL, false, WIRE_CONTROL_MAX, NULL, 0, on_dealer, &x);
 	assert_int_equal(wire_socket_bind(x.router, "tcp://127.0.0.1:*", &endpoint), 0);
 	assert_int_equal(wire_socket_connect(x.dealer, endpoint), 0);
 	send_number(x.dealer, x.sent++);

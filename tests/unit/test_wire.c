@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starts as columns: what comes out is what went in, in its order, and columns that do not fit are refused.
- * What is sealed, and what of it cannot be opened. */
+ */
 #include "unit.h"
-#include "base/buffer.h"
-#include "wire/seal.h"
 #include "wire/starts.h"
 
 enum { STARTS = 40, ROUNDS = 200 };
@@ -190,80 +188,10 @@ static void test_columns_that_do_not_fit_are_refused(void **state)
 	arena_fini(&arena);
 }
 
-/* The two of c2sp.org/XAES-256-GCM, whose keys make CMAC's subkey differently; the second has more data to
- * authenticate there, so that its tag is another one. */
-static void test_seal_is_the_standard_one(void **state)
-{
-	static const unsigned char nonce[] = "ABCDEFGHIJKLMNOPQRSTUVWX", text[] = "XAES-256-GCM";
-	static const struct {
-		unsigned char key;
-		const char *sealed;
-	} cases[] = {{1, "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"},
-		{3, "986ec1832593df5443a17943"}};
-	struct seal *seal;
-
-	(void)state;
-	seal_new(&seal);
-	for (size_t i = 0; i < DAG_LENGTH(cases); i++) {
-		unsigned char key[SEAL_KEY_LEN], sealed[sizeof(text) - 1 + SEAL_TAG_LEN];
-		struct buffer hex = {0};
-
-		memset(key, cases[i].key, sizeof(key));
-		seal_begin(seal, key, nonce);
-		seal_close(seal, 0, text, sizeof(text) - 1, sealed);
-		buffer_hex(&hex, sealed, sizeof(sealed));
-		assert_memory_equal(hex.data, cases[i].sealed, strlen(cases[i].sealed));
-		buffer_fini(&hex);
-		assert_true(seal_open(seal, 0, sealed, sizeof(sealed), sealed));
-		assert_memory_equal(sealed, text, sizeof(text) - 1);
-	}
-	seal_destroy(&seal);
-}
-
-static void test_seal_is_broken_by_each_change(void **state)
-{
-	unsigned char key[SEAL_KEY_LEN], other[SEAL_KEY_LEN], nonce[SEAL_NONCE_LEN];
-	unsigned char text[100], sealed[sizeof(text) + SEAL_TAG_LEN], out[sizeof(text)];
-	struct seal *seal;
-
-	(void)state;
-	seal_new(&seal);
-	seal_draw(key, sizeof(key));
-	seal_draw(nonce, sizeof(nonce));
-	memset(text, 'a', sizeof(text));
-	memcpy(other, key, sizeof(key));
-	other[SEAL_KEY_LEN - 1] ^= 1;
-	seal_begin(seal, key, nonce);
-	seal_close(seal, 2, text, sizeof(text), sealed);
-	assert_memory_not_equal(sealed, text, sizeof(text));
-	for (size_t i = 0; i < sizeof(sealed) * 8; i++) {
-		sealed[i / 8] ^= (unsigned char)(1 << i % 8);
-		assert_false(seal_open(seal, 2, sealed, sizeof(sealed), out));
-		sealed[i / 8] ^= (unsigned char)(1 << i % 8);
-	}
-	for (size_t len = 0; len < sizeof(sealed); len++)
-		assert_false(seal_open(seal, 2, sealed, len, out));
-	assert_false(seal_open(seal, 1, sealed, sizeof(sealed), out)); /* its place */
-	seal_begin(seal, other, nonce);
-	assert_false(seal_open(seal, 2, sealed, sizeof(sealed), out));
-	for (size_t i = 0; i < sizeof(nonce); i++) {
-		nonce[i] ^= 1;
-		seal_begin(seal, key, nonce);
-		assert_false(seal_open(seal, 2, sealed, sizeof(sealed), out));
-		nonce[i] ^= 1;
-	}
-	seal_begin(seal, key, nonce);
-	assert_true(seal_open(seal, 2, sealed, sizeof(sealed), out));
-	assert_memory_equal(out, text, sizeof(text));
-	seal_destroy(&seal);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_starts_come_out_as_they_went_in),
-		cmocka_unit_test(test_columns_that_do_not_fit_are_refused),
-		cmocka_unit_test(test_seal_is_the_standard_one),
-		cmocka_unit_test(test_seal_is_broken_by_each_change)};
+		cmocka_unit_test(test_columns_that_do_not_fit_are_refused)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
