@@ -187,8 +187,10 @@ int main(int argc, char **argv)
 	struct wire_keys *keys = NULL;
 	struct dag_diag diag = {0};
 	char *own = NULL;
-	int r = options_parse("dagd", &command, argc, argv, on_option, &s);
+	int r;
 
+	startup_standard_descriptors();
+	r = options_parse("dagd", &command, argc, argv, on_option, &s);
 	if (r < 0)
 		return EXIT_USAGE;
 	if (s.help) {

@@ -78,8 +78,10 @@ int main(int argc, char **argv)
 	struct settings s = {.listen = "tcp://127.0.0.1:7700"};
 	struct wire_keys *keys = NULL;
 	struct dag_diag diag = {0};
-	int r = options_parse("dagns", &command, argc, argv, on_option, &s);
+	int r;
 
+	startup_standard_descriptors();
+	r = options_parse("dagns", &command, argc, argv, on_option, &s);
 	if (r < 0)
 		return EXIT_USAGE;
 	if (s.help) {

@@ -2,6 +2,8 @@
 /* Limits and signals of our programs. */
 #include "startup.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +14,16 @@ static void on_abort(int signal)
 {
 	(void)signal;
 	_exit(EXIT_BUG);
+}
+
+void startup_standard_descriptors(void)
+{
+	/* The lowest that is free is what open gives. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+			open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			_exit(EXIT_BUG); /* there is no system to run on */
+	errno = 0;
 }
 
 int startup(const char *program, size_t descriptors_needed)

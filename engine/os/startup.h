@@ -16,4 +16,11 @@
  */
 int startup(const char *program, size_t descriptors_needed);
 
+/*
+ * First of all in main: where descriptor 0, 1 or 2 is closed, something stands there from now on, so that no
+ * socket or file gets its number. To read the one or to write to the other two is still an error: stdin that
+ * is closed is not an empty one, and what is written to a closed stdout is not there.
+ */
+void startup_standard_descriptors(void);
+
 #endif

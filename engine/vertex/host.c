@@ -5,6 +5,7 @@
  */
 #include "task.h"
 #include "os/os.h"
+#include "os/startup.h"
 #include "os/strays.h"
 
 #include <errno.h>
@@ -493,6 +494,7 @@ int main(int argc, char **argv)
 	struct host_msg ready = {.kind = HOST_READY};
 	struct rlimit no_core = {0, 0};
 
+	startup_standard_descriptors();
 	if (argc == 3 && !strcmp(argv[1], "--describe"))
 		return plugin_describe(argv[2]);
 	if (argc != 2 || strcmp(argv[1], "--serve")) {

@@ -72,6 +72,7 @@ int main(int argc, char **argv)
 {
 	const char *names[DAG_LENGTH(commands)], *nearest;
 
+	startup_standard_descriptors();
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		print_help();
 		return argc < 2 ? EXIT_USAGE : 0;

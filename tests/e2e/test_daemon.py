@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon and what it is given: descriptors, folders, limits, names; and vertices and peers that mean it ill."""
+import glob
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *
+
+ONE = 'stages: {a: {program: [echo, hi]}}\noutputs: {a: {file: o.txt}}\n'
+
+
+@test
+def standard_descriptors_that_are_closed(case):
+    case.write("g.yaml", ONE)
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        for at in ([], ["--slots", "1"]):
+            r = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", program("dagrun"), "run", "-q", *at, "g.yaml"], env=case.env, cwd=case.dir,
+                               capture_output=True, timeout=60)
+            check(r.returncode == 0 and case.read("o.txt") == b"hi\n", f"{closed}: {r.returncode} {r.stderr}")
+            os.unlink(case.path("o.txt"))
+    # What cannot be read or written is not taken for empty, or for done.
+    case.write("in.yaml", "inputs: {i: {files: '-'}}\nstages: {a: {program: [cat]}}\nflow: [i >> a]\noutputs: {a: {file: o.txt}}\n")
+    r = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", program("dagrun"), "run", "in.yaml"], env=case.env, cwd=case.dir, capture_output=True)
+    check(r.returncode not in (0, 70), f"a closed stdin was taken for an empty one: {r.returncode} {r.stderr}")
+    # Daemons too: the first descriptors that they open must not be taken for these.
+    ns = case.start("sh", "-c", 'exec "$@" <&- >&-', "sh", program("dagns"), "--listen", "tcp://127.0.0.1:*")
+    endpoint = ns.stderr.readline().decode().split()[3]
+    case.start("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program("dagd"), "-n", endpoint, "--node", f"n0-{os.getpid()}", "--spool", case.path("spool"))
+    case.wait_for(lambda: b" up " in case.dagrun("nodes", "-n", endpoint, rc=None).stdout, "the daemon to register")
+    case.dagrun("run", "-n", endpoint, "g.yaml")
+    check(case.read("o.txt") == b"hi\n", "its output")
+
+
+if __name__ == "__main__":
+    main()
