@@ -22,7 +22,7 @@ def start(case, n, nameserver=None, graph=GRAPH, prefix=()):
 
 
 def end(p, rc=0, timeout=60):
-    out, err = p.communicate(timeout=timeout * SLOW)
+    out, err = p.communicate(timeout=patience(timeout))
     check(p.returncode == rc, f"exit code {p.returncode}: {err.decode()[-2000:]}")
     return out.decode(), err.decode()
 

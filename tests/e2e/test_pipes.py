@@ -66,7 +66,7 @@ def start(case, *words):
 
 
 def finish(case, p):
-    out, err = p.communicate(timeout=60 * SLOW)
+    out, err = p.communicate(timeout=patience(60))
     check(p.returncode == 0, err)
     check(out == case.shell("md5sum < t.txt"), "the bytes differ")
     return err
@@ -135,7 +135,7 @@ def killed_reader(case):
 def reader_that_has_enough(case):
     p = start(case, "-p", "last=" + prepare(case).replace("cat)", "true)"))
     case.write("go", "")
-    out, err = p.communicate(timeout=60 * SLOW)
+    out, err = p.communicate(timeout=patience(60))
     check(p.returncode == 0, err)
     check(out == case.shell("head -c 30000000 t.txt | md5sum"), "the bytes differ")
 

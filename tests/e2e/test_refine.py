@@ -146,7 +146,7 @@ def grouped_vertices_of_a_killed_daemon_run_again(case):
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "tree.yaml")
     case.wait_for(lambda: case.read("ran").count(b"\n") >= 12, "twelve vertices")
     kill(cluster.daemons[1])
-    err = p.communicate(timeout=60 * SLOW)[1]
+    err = p.communicate(timeout=patience(60))[1]
     check(p.returncode == 0 and case.read("out.txt") == expected(case), err)
     found = groups(facts(case))
     check(all(len(sum(g, [])) == len(set(sum(g, []))) for g in found.values()), found)

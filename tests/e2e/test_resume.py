@@ -125,7 +125,7 @@ def F12_killed_at_random_again_and_again(case):
         p.kill()
         p.wait()
         p = case.start(program("dagrun"), "resume", job_id(case))
-    err = p.communicate(timeout=60 * SLOW)[1]
+    err = p.communicate(timeout=patience(60))[1]
     check(p.returncode == 0, err)
     check_result(case)
 
@@ -236,7 +236,7 @@ def F14_two_job_managers(case):
     case.wait_for(lambda: case.read("ran").count(b"\n") >= 2, "vertices")
     r = case.dagrun("resume", job_id(case), rc=3)
     check(b"is running already" in r.stderr, r.stderr)
-    finish = p.communicate(timeout=60 * SLOW)
+    finish = p.communicate(timeout=patience(60))
     check(p.returncode == 0, finish)
 
 
@@ -261,7 +261,7 @@ def F14_a_copy_of_the_journal(case):
     subprocess.run(["cp", "-r", case.state, other], check=True)
     r = case.dagrun("resume", job_id(case), env=dict(case.env, XDG_STATE_HOME=other))
     check(r.stdout == case.read("text.txt"), "the bytes differ")
-    out, err = p.communicate(timeout=60 * SLOW)
+    out, err = p.communicate(timeout=patience(60))
     check(p.returncode == 1 and b"another job manager runs this job now" in err and not out, err)
 
 
@@ -278,13 +278,13 @@ def F14_the_earlier_one_ends_the_job_nowhere(case):
     last.send_signal(signal.SIGSTOP)
     hosts = case.hosts(last.pid)
     r = case.start(program("dagrun"), "resume", job_id(case), env=dict(case.env, XDG_STATE_HOME=other))
-    err = p.communicate(timeout=60 * SLOW)[1]
+    err = p.communicate(timeout=patience(60))[1]
     check(p.returncode == 1 and b"another job manager runs this job now" in err, err)
     ran = case.read("ran").count(b"\n")
     last.send_signal(signal.SIGCONT)
     case.wait_for(lambda: case.read("ran").count(b"\n") > ran + 6, "vertices of the later job manager")
     check(set(hosts) <= set(case.hosts(last.pid)), "hosts were killed")
-    out, err = r.communicate(timeout=60 * SLOW)
+    out, err = r.communicate(timeout=patience(60))
     check(r.returncode == 0 and out == case.read("text.txt"), err)
 
 
@@ -421,7 +421,7 @@ def check_parts(case):
 def parts_are_given_back_when_what_came_of_them_is_on_disk(case):
     _, p = start_parts(case)
     case.write("go", "")
-    err = p.communicate(timeout=60 * SLOW)[1]
+    err = p.communicate(timeout=patience(60))[1]
     check(p.returncode == 0, err)
     check(b"runs again" not in err, err)
     check_parts(case)
