@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "os/os.h"
 #include "os/spawn.h"
+#include "version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #define DESCRIBE_BYTES_MAX (1u << 20)
 #define DESCRIBE_MS 10000
 #define ENTRIES_MAX 256
+#define STANDARD_PLUGIN "std"
 
 struct known_plugin {
 	struct known_plugin *next;
@@ -64,38 +66,58 @@ static bool is_file(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* A word with a slash is a path; another is looked for, with .so behind it unless it is there. */
-static const char *find(struct plugins *p, const char *word, const char *folder)
+/* The i-th folder that a plugin is looked for in: beside the graph, --plugin-path, and those that come with
+ * dagrun. NULL behind the last. */
+static char *folder_to_search(const struct plugins *p, size_t i, const char *folder)
 {
-	const char *dot = strrchr(word, '.'), *suffix = dot && !strcmp(dot, ".so") ? "" : ".so";
-	static const char *const beside[] = {
-		"graphs", "engine/vertices", "../lib/dagrun", "../lib/x86_64-linux-gnu/dagrun"};
-	char *path;
+	static const char *const own[] = {"graphs", "engine/vertices", DAGRUN_PLUGINS_FROM_BIN};
 
-	if (strchr(word, '/')) {
+	if (i == 0)
+		return base_strdup(folder);
+	if (--i < p->extra_count)
+		return base_strdup(p->extra[i]);
+	i -= p->extra_count;
+	if (i >= DAG_LENGTH(own))
+		return NULL;
+	return *own[i] == '/' ? base_strdup(own[i]) : base_format("%s/%s", p->program_folder, own[i]);
+}
+
+/* A word with a slash is a path; another is looked for, with .so behind it unless it is there. Where it is
+ * not, ret_error says where it was looked for. */
+static const char *find(struct plugins *p, const char *word, const char *folder, char **ret_error)
+{
+	const char *dot = strrchr(word, '.'), *suffix = dot && !strcmp(dot, ".so") ? "" : ".so", *kept = NULL;
+	char *path = NULL, *absolute, *in;
+	struct buffer tried = {0};
+
+	if (strchr(word, '/'))
 		path = base_format("%s%s", word, is_file(word) ? "" : suffix);
-		goto found;
+	for (size_t i = 0; !path && (in = folder_to_search(p, i, folder)); i++) {
+		path = base_format("%s/%s%s", in, word, suffix);
+		if (!is_file(path)) {
+			buffer_format(&tried, "%s%s", tried.len ? ", " : "", *in ? in : ".");
+			free(path);
+			path = NULL;
+		}
+		free(in);
 	}
-	path = base_format("%s/%s%s", folder, word, suffix);
-	for (size_t i = 0; !is_file(path) && i < p->extra_count; i++) {
-		free(path);
-		path = base_format("%s/%s%s", p->extra[i], word, suffix);
-	}
-	for (size_t i = 0; !is_file(path) && i < DAG_LENGTH(beside); i++) {
-		free(path);
-		path = base_format("%s/%s/%s%s", p->program_folder, beside[i], word, suffix);
-	}
-found:
-	if (is_file(path)) {
-		char *absolute = os_absolute_path(path);
-		const char *kept = arena_strdup(&p->arena, absolute);
-
+	if (path && is_file(path)) {
+		absolute = os_absolute_path(path);
+		kept = arena_strdup(&p->arena, absolute);
 		free(absolute);
-		free(path);
-		return kept;
+	} else if (path) {
+		*ret_error = base_format("there is no plugin %s", path);
+	} else {
+		bool ours = !strcmp(word, STANDARD_PLUGIN);
+
+		*ret_error = base_format("there %s%s%s: looked for %s%s in %.*s",
+			ours ? "are no standard vertices" : "is no plugin '", ours ? "" : word,
+			ours ? " (is dagrun installed whole?)" : "'", word, suffix, (int)tried.len,
+			(const char *)tried.data);
 	}
+	buffer_fini(&tried);
 	free(path);
-	return NULL;
+	return kept;
 }
 
 /* Runs the host and keeps what it prints; it gets ten seconds, since a plugin's constructors are users' code.
@@ -212,14 +234,9 @@ int plugins_describe(void *ctx, const char *word, const char *folder, const stru
 		*ret_info = &k->info;
 		return 0;
 	}
-	path = find(p, word, folder);
-	if (!path) {
-		*ret_error = base_format("there is no plugin '%s': looked for %s%s beside the graph, in "
-					 "--plugin-path and in dagrun's own "
-					 "folders",
-			word, word, strstr(word, ".so") ? "" : ".so");
+	path = find(p, word, folder, ret_error);
+	if (!path)
 		return DAG_EMISSING;
-	}
 	for (k = p->known; k; k = k->next)
 		if (!strcmp(k->info.path, path)) {
 			*ret_info = &k->info;

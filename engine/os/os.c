@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Thin wrappers over the system. */
 #include "os.h"
+#include "version.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -190,6 +191,17 @@ int os_sync_path(const char *path)
 	return r;
 }
 
+#ifdef DAG_COVERAGE
+void __gcov_dump(void);
+void __gcov_reset(void);
+
+void os_write_coverage(void)
+{
+	__gcov_dump();
+	__gcov_reset();
+}
+#endif
+
 static char *folder_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -197,18 +209,33 @@ static char *folder_of(const char *path)
 	return slash ? base_strndup(path, (size_t)(slash - path)) : base_strdup(".");
 }
 
-/* Where our library lies, with the programs beside it, or else where PATH has those. */
+static bool has_host(const char *folder)
+{
+	char *host = base_format("%s/daghost", folder);
+	bool found = access(host, X_OK) == 0;
+
+	free(host);
+	return found;
+}
+
+/* Where the programs lie that belong to our library: beside it in a build, in their folder where both are
+ * installed, else where PATH has them. */
 static char *library_folder(const char *path)
 {
-	char *folder = folder_of(path), *host = base_format("%s/daghost", folder), *found = NULL;
+	char *beside = folder_of(path), *installed = NULL, *found = NULL, *folder = NULL;
 
-	if (access(host, X_OK) < 0)
-		found = os_find_program("daghost");
-	free(host);
-	if (!found)
-		return folder;
-	free(folder);
-	folder = folder_of(found);
+	if (has_host(beside))
+		return beside;
+	installed = *DAGRUN_BIN_FROM_LIB == '/' ? base_strdup(DAGRUN_BIN_FROM_LIB)
+						: base_format("%s/%s", beside, DAGRUN_BIN_FROM_LIB);
+	if (has_host(installed)) {
+		free(beside);
+		return installed;
+	}
+	found = os_find_program("daghost");
+	folder = found ? folder_of(found) : base_strdup(beside);
+	free(beside);
+	free(installed);
 	free(found);
 	return folder;
 }

@@ -62,6 +62,15 @@ bool os_is_on_disk(int fd);
 bool os_is_network_fs(const char *path);
 /* The own address from which a tcp:// endpoint is reached; NULL where it cannot be told. Caller frees. */
 char *os_address_towards(const char *endpoint);
+/* In a build that measures coverage: writes down what was counted so far, since a host may be killed at any
+ * moment. Else nothing. */
+#ifdef DAG_COVERAGE
+void os_write_coverage(void);
+#else
+static inline void os_write_coverage(void)
+{
+}
+#endif
 /* Bytes of memory of this machine. */
 uint64_t os_memory(void);
 int os_cores(void);

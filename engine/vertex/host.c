@@ -404,6 +404,7 @@ static void *run_task(void *arg)
 	/* The output first, then the inputs: a reader that is done must find its producers still committed to
 	 * it. */
 	reader_close_all(v, r != 0);
+	os_write_coverage();
 	send_done(v, r, &index, began);
 	return NULL;
 }

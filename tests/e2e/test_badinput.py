@@ -157,7 +157,7 @@ def F88_hostile_files(case):
 def bad_plugins(case):
     case.write("x.so", "no shared object")
     bad(case, "stages: {a: {plugin: ./x.so, entry: e}}\n", "is not a shared object")
-    bad(case, "stages: {a: {plugin: nope, entry: e}}\n", "there is no plugin 'nope'")
+    bad(case, "stages: {a: {plugin: nope, entry: e}}\n", "there is no plugin 'nope': looked for nope.so in ")
     bad(case, "stages: {a: {plugin: std, entry: cta}}\n", "has no entry 'cta'", "did you mean 'cat'")
     case.write("p.c", "#include <dagrun/vertex.h>\nstatic int e(struct dag_vertex *v) { (void)v; return 0; }\n"
                "static const struct dag_entry x[] = {DAG_ENTRY(e)};\n"
