@@ -72,6 +72,7 @@ static int make_file(struct program *prog, uint32_t port, const char *path)
 				       : task_fail(prog->v, DAG_EIO,
 						 base_format("cannot make %s: %s", path, strerror(errno)));
 	pump_in(&p);
+	close(fd);
 	return prog->v->error;
 }
 

@@ -120,7 +120,7 @@ static ssize_t fill_from_program(void *ctx, void *buf, size_t n)
 	struct pollfd poll_fd = {p->fd, POLLIN, 0};
 	ssize_t got;
 
-	if (poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 && writer_flush_live(p->v) < 0)
+	if (poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 && writer_flush_port(p->v, p->port) < 0)
 		return 0;
 	do
 		got = read(p->fd, buf, n);

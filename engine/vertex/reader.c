@@ -271,21 +271,42 @@ uint64_t dag_skip(struct dag_vertex *v, uint32_t port, uint64_t bytes)
 	return file ? source_skip(file, bytes) : 0;
 }
 
-/* True where a read of the channel would not wait. */
+/* True where a read of the channel would not wait; the caller holds host.lock. */
 static bool channel_ready(struct dag_vertex *v, struct in_channel *ch)
 {
 	struct queued_block block;
+
+	return ch->at != ch->end ||
+	       (ch->state == CHANNEL_OPEN &&
+		       (ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
+			       ch->queue_first < ch->queue_count || pipe_look(v, ch, &block) ||
+			       (ch->source && source_has_record(ch->source))));
+}
+
+static bool look_ready(struct dag_vertex *v, struct in_channel *ch)
+{
 	bool ready;
 
 	if (ch->at != ch->end)
 		return true;
 	pthread_mutex_lock(&v->host->lock);
-	ready = ch->state == CHANNEL_OPEN &&
-		(ch->kind != HOST_CHANNEL_LIVE || ch->ended || ch->error ||
-			ch->queue_first < ch->queue_count || pipe_look(v, ch, &block) ||
-			(ch->source && source_has_record(ch->source)));
+	ready = channel_ready(v, ch);
 	pthread_mutex_unlock(&v->host->lock);
 	return ready;
+}
+
+/* Waits, unless one of the port's channels can be read: what was flushed since they were looked at may have
+ * brought in the last that ever comes. */
+static void wait_any(struct dag_vertex *v, struct in_port *p)
+{
+	bool ready = false;
+
+	pthread_mutex_lock(&v->host->lock);
+	for (uint32_t i = 0; i < p->producers && !ready; i++)
+		ready = channel_ready(v, &p->channels[i]);
+	if (!ready)
+		host_wait(v->host);
+	pthread_mutex_unlock(&v->host->lock);
 }
 
 int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
@@ -297,6 +318,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 	p = &v->in[port];
 	while (!p->closed) {
 		uint32_t left = 0;
+		int flushed;
 
 		for (uint32_t i = 0; i < p->producers; i++) {
 			uint32_t producer = (p->any + i) % p->producers;
@@ -308,7 +330,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 			/* Sealed channels are opened a few at a time, live ones all at the start. */
 			if (left++ < HOST_OPEN_AHEAD)
 				reader_open_range(v, port, producer, producer + 1);
-			if (!channel_ready(v, ch))
+			if (!look_ready(v, ch))
 				continue;
 			n = reader_next(v, port, producer, r);
 			if (n != 0) {
@@ -319,11 +341,10 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		}
 		if (!left)
 			return 0;
-		if (writer_flush_live(v) < 0)
-			return 0;
-		pthread_mutex_lock(&v->host->lock);
-		host_wait(v->host);
-		pthread_mutex_unlock(&v->host->lock);
+		flushed = writer_flush_live(v);
+		if (flushed < 0)
+			return flushed;
+		wait_any(v, p);
 	}
 	return 0;
 }

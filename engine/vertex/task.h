@@ -142,6 +142,7 @@ struct dag_vertex {
 	uint32_t port_stream_count[GRAPH_PORTS_MAX];
 	struct buffer reserved[GRAPH_PORTS_MAX];
 	bool reserved_in_place[GRAPH_PORTS_MAX];
+	size_t reserved_len[GRAPH_PORTS_MAX]; /* bytes that may be committed */
 
 	int error; /* the first that was met, for DONE */
 	char *error_text;
@@ -202,8 +203,11 @@ void reader_push_block(struct in_channel *ch, struct queued_block block);
 
 /* writer.c */
 void writer_init(struct dag_vertex *v);
-/* Makes what was written to live channels readable, before this thread waits or ends. */
+/* Makes what was written to live channels readable, before this thread waits or ends: it must be the only
+ * one that writes. */
 int writer_flush_live(struct dag_vertex *v);
+/* Of one port alone: the other ports of a program are written by other threads. */
+int writer_flush_port(struct dag_vertex *v, uint32_t port);
 /* Flushes everything and writes the index; *ret_index says where it lies. */
 int writer_seal(struct dag_vertex *v, struct block_ref *ret_index);
 /* True where the vertex has outputs that anybody reads, and all those readers have gone. */

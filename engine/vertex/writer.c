@@ -239,9 +239,11 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	return r == DAG_ECLOSED ? 0 : r;
 }
 
-int writer_flush_live(struct dag_vertex *v)
+int writer_flush_port(struct dag_vertex *v, uint32_t port)
 {
-	for (uint32_t i = 0; i < v->stream_count; i++) {
+	for (uint32_t k = 0; k < v->port_stream_count[port]; k++) {
+		uint32_t i = v->port_streams[port][k];
+
 		if (!is_live(&v->streams[i]) && !is_fifo(&v->streams[i]))
 			continue;
 		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
@@ -252,6 +254,15 @@ int writer_flush_live(struct dag_vertex *v)
 		}
 	}
 	return 0;
+}
+
+int writer_flush_live(struct dag_vertex *v)
+{
+	int r = 0;
+
+	for (uint32_t port = 0; port < v->stage->spec.out_count && r == 0; port++)
+		r = writer_flush_port(v, port);
+	return r;
 }
 
 /* ---- readers that go, and credit that comes; the caller holds host.lock ---- */
@@ -461,9 +472,11 @@ int dag_reserve(struct dag_vertex *v, uint32_t port, size_t len, void **ret_data
 			base_format("no reservation of %zu bytes on output port %u", len, port));
 	s = plain_stream(v, port);
 	v->reserved_in_place[port] = s && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
+	v->reserved_len[port] = 0;
 	if (!v->reserved_in_place[port]) {
 		v->reserved[port].len = 0;
 		*ret_data = buffer_extend(&v->reserved[port], len);
+		v->reserved_len[port] = len;
 		return 0;
 	}
 	if (port_closed(v, port))
@@ -478,6 +491,7 @@ int dag_reserve(struct dag_vertex *v, uint32_t port, size_t len, void **ret_data
 			return r;
 	}
 	*ret_data = p->at + 4;
+	v->reserved_len[port] = len;
 	return 0;
 }
 
@@ -488,13 +502,19 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
 
 	if (port >= v->stage->spec.out_count)
 		return task_fail(v, DAG_EINVAL, base_format("output port %u does not exist", port));
+	if (len_used > v->reserved_len[port])
+		return task_fail(v, DAG_EINVAL,
+			base_format("a commit of %zu bytes on port %u, of which %zu were reserved", len_used,
+				port, v->reserved_len[port]));
 	if (!v->reserved_in_place[port])
 		return dag_write(v, port, v->reserved[port].data, len_used);
 	p = &v->streams[v->port_streams[port][0]].parts[0];
+	/* Something else was written to the port since. */
 	if (!p->at || (size_t)(p->end - p->at) < len_used + 4)
 		return task_fail(v, DAG_EINVAL,
-			base_format("a commit of %zu bytes on port %u, which is more than was reserved",
-				len_used, port));
+			base_format("a commit of %zu bytes on port %u: what was reserved is gone", len_used,
+				port));
+	v->reserved_len[port] = 0;
 	memcpy(p->at, &len, 4);
 	p->at += len_used + 4;
 	p->block_records++;
