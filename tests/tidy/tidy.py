@@ -34,6 +34,7 @@ EXTRA = {"engine/channel": ["engine/channel/core"]}
 PURE_BANNED = r"\b(time|clock_gettime|gettimeofday|getrandom|rand|random|open|fopen|socket|pthread_create|getenv)\s*\("
 BANNED = r"\b(strcpy|strcat|sprintf|gets|system|popen|fork|atoi|strtok|alloca)\s*\("
 FILE_LINES_MAX = 650
+FORMAT_VERSION = " version 14."  # Debian 12's
 
 
 def sources(*folders, ends=(".c", ".h")):
@@ -127,6 +128,13 @@ def check_plugin_from_cpp():
                 yield f"{compiler}: {r.stderr.splitlines()[0]}"
 
 
+def formats():
+    """True if there is a clang-format that breaks lines as the one does that the sources were formatted with."""
+    if not shutil.which("clang-format"):
+        return False
+    return FORMAT_VERSION in subprocess.run(["clang-format", "--version"], capture_output=True, text=True).stdout
+
+
 def check_format():
     files = [p for p in sources("engine", "lang", "jobmanager", "daemon", "nameserver", "tests", "bench", "graphs")]
     r = subprocess.run(["clang-format", "--dry-run", *files], cwd=ROOT, capture_output=True, text=True)
@@ -141,8 +149,8 @@ CHECKS = [check_layers, check_pure, check_banned, check_sizes, check_spdx, check
 print(f"1..{len(CHECKS)}")
 failed = 0
 for number, function in enumerate(CHECKS, 1):
-    if function is check_format and not shutil.which("clang-format"):
-        print(f"ok {number} - check_format # SKIP clang-format is not installed")
+    if function is check_format and not formats():
+        print(f"ok {number} - check_format # SKIP there is no clang-format{FORMAT_VERSION.rstrip('.')}: others break lines elsewhere")
         continue
     errors = list(function())
     print(f"{'not ok' if errors else 'ok'} {number} - {function.__name__}")
