@@ -38,13 +38,6 @@ static char *folder_of(const char *path)
 	return slash == path ? base_strdup("/") : base_strndup(path, (size_t)(slash - path));
 }
 
-static char *path_of_vertex(const char *pattern, uint32_t index)
-{
-	const char *at = strstr(pattern, "{index}");
-
-	return base_format("%.*s%u%s", (int)(at - pattern), pattern, index, at + strlen("{index}"));
-}
-
 /* Makes a folder with all above it, and notes which are new, the outermost first. */
 static int make_folder(struct manager *m, const char *path, struct dag_diag *diag)
 {
@@ -76,7 +69,7 @@ static int make_folder(struct manager *m, const char *path, struct dag_diag *dia
 static const char *job_of(const struct output *o, const char *name)
 {
 	const char *base = strrchr(o->spec->path, '/') + 1,
-		   *index = o->spec->per_vertex ? strstr(base, "{index}") : NULL;
+		   *index = o->spec->per_vertex ? o->spec->path + o->spec->index_at : NULL;
 	size_t len = index ? (size_t)(index - base) : strlen(base);
 
 	if (*name++ != '.' || strncmp(name, base, len))
@@ -287,8 +280,7 @@ static int prepare_output(struct manager *m, struct output *o, struct dag_diag *
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < o->file_count; i++)
-		o->files[i].path =
-			o->spec->per_vertex ? path_of_vertex(o->spec->path, i) : base_strdup(o->spec->path);
+		o->files[i].path = graph_output_path(o->spec, i);
 	if (stat(o->files[0].path, &st) == 0 && !S_ISREG(st.st_mode)) {
 		dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
 			"the output '%s' exists and is not a regular file", o->files[0].path);

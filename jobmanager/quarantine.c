@@ -25,7 +25,8 @@ void quarantine_destroy(struct manager *m)
 static char *path_of(const struct manager *m)
 {
 	for (size_t i = 0; i < m->graph->output_count; i++) {
-		const char *path = m->graph->outputs[i].path, *index = strstr(path, "{index}");
+		const struct graph_output *o = &m->graph->outputs[i];
+		const char *path = o->path, *index = o->per_vertex ? path + o->index_at : NULL;
 
 		if (!strcmp(path, "-"))
 			continue;

@@ -365,6 +365,7 @@ static void load_output(struct loader *l, const struct yaml_node *node)
 	struct flow flow = {0};
 	struct graph_output *output;
 	const char *path = NULL;
+	uint32_t index_at = GRAPH_NONE;
 	char *error = NULL;
 	bool shared;
 	int column;
@@ -381,7 +382,7 @@ static void load_output(struct loader *l, const struct yaml_node *node)
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "an output");
 	loader_bool(l, yaml_get(node, "shared"), "shared", &shared);
 	if (yaml_get(node, "file"))
-		path = loader_path(l, yaml_get(node, "file"), "file");
+		path = loader_output_path(l, yaml_get(node, "file"), "the path of an output", &index_at);
 	else
 		loader_error(l, node->key, "output '%s' has no file", node->key->text);
 	if (!stage || !path)
@@ -393,6 +394,8 @@ static void load_output(struct loader *l, const struct yaml_node *node)
 	output = graph_add_output(l->graph, stage->id,
 		flow.ends[0].out_port == FLOW_PORT_NEXT ? 0 : flow.ends[0].out_port, path);
 	output->place = loader_place(l, node->key);
+	output->index_at = index_at;
+	output->per_vertex = index_at != GRAPH_NONE;
 out:
 	free(error);
 	flow_fini(&flow);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scalars of the graph file: parameters, paths, numbers, words, each with its error in one place. */
+/* Numbers, sizes, formats and keys of the graph file, each with its error in one place. */
 #include "loader.h"
-#include "base/buffer.h"
 #include "base/size.h"
 
 #include <ctype.h>
@@ -51,105 +50,6 @@ void loader_check_keys(
 		else
 			loader_error(l, e->key, "unknown key '%s' in %s", e->key->text, what);
 	}
-}
-
-static const struct loader_param *find_param(const struct loader *l, const char *name, size_t len)
-{
-	for (size_t i = 0; i < l->param_count; i++)
-		if (strlen(l->params[i].name) == len && !memcmp(l->params[i].name, name, len))
-			return &l->params[i];
-	return NULL;
-}
-
-static void unknown_param(struct loader *l, const struct yaml_node *node, const char *name, size_t len)
-{
-	const char **names = base_alloc((l->param_count + 1) * sizeof(*names));
-	char *word = base_strndup(name, len);
-	const char *nearest;
-
-	for (size_t i = 0; i < l->param_count; i++)
-		names[i] = l->params[i].name;
-	nearest = dag_nearest(word, names, l->param_count);
-	loader_error(l, node, "unknown parameter ${%s}%s%s%s; to mean the text itself write $${%s}", word,
-		nearest ? "; did you mean ${" : "", nearest ? nearest : "", nearest ? "}" : "", word);
-	free(word);
-	free(names);
-}
-
-/* Puts parameters into text. *ret_leading is the parameter that the text starts with, or NULL. */
-static const char *substitute(
-	struct loader *l, const struct yaml_node *node, const struct loader_param **ret_leading)
-{
-	struct buffer b = {0};
-	const char *result = NULL;
-	bool ok = true;
-
-	*ret_leading = NULL;
-	for (const char *c = node->text; *c;) {
-		const char *end;
-		const struct loader_param *param;
-
-		if (!strncmp(c, "$${", 3)) {
-			buffer_append(&b, "${", 2);
-			c += 3;
-			continue;
-		}
-		if (strncmp(c, "${", 2)) {
-			buffer_append(&b, c++, 1);
-			continue;
-		}
-		end = strchr(c, '}');
-		if (!end) {
-			loader_error(l, node, "'${' without its '}'");
-			ok = false;
-			break;
-		}
-		param = find_param(l, c + 2, (size_t)(end - c - 2));
-		if (!param) {
-			unknown_param(l, node, c + 2, (size_t)(end - c - 2));
-			ok = false;
-		} else if (param->value) {
-			buffer_append(&b, param->value, strlen(param->value));
-			if (c == node->text)
-				*ret_leading = param;
-		} else {
-			ok = false; /* missing: reported once, at its declaration */
-		}
-		c = end + 1;
-	}
-	if (ok)
-		result = arena_strndup(&l->graph->arena, b.data ? (char *)b.data : "", b.len);
-	buffer_fini(&b);
-	return result;
-}
-
-const char *loader_text(struct loader *l, const struct yaml_node *node, const char *what)
-{
-	const struct loader_param *leading;
-
-	if (!loader_expect(l, node, YAML_SCALAR, what))
-		return NULL;
-	return substitute(l, node, &leading);
-}
-
-const char *loader_path(struct loader *l, const struct yaml_node *node, const char *what)
-{
-	const struct loader_param *leading;
-	const char *text;
-
-	if (!loader_expect(l, node, YAML_SCALAR, what))
-		return NULL;
-	text = substitute(l, node, &leading);
-	if (!text)
-		return NULL;
-	if (!*text) {
-		loader_error(l, node, "%s is empty", what);
-		return NULL;
-	}
-	if (*text == '/' || !strcmp(text, "-"))
-		return text;
-	return arena_format(
-		&l->graph->arena, "%s/%s", leading && leading->from_command_line ? l->cwd : l->folder, text);
 }
 
 bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min,
@@ -241,8 +141,8 @@ bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_
 	return false;
 }
 
-bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *what, struct graph_pair **ret,
-	uint32_t *ret_count)
+bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *what, bool words,
+	struct graph_pair **ret, uint32_t *ret_count)
 {
 	struct graph_pair *pairs;
 	uint32_t n = 0;
@@ -253,7 +153,8 @@ bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *wh
 		return false;
 	pairs = arena_alloc(&l->graph->arena, (node->count + 1) * sizeof(*pairs));
 	for (const struct yaml_node *e = node->child; e; e = e->next) {
-		const char *value = loader_text(l, e, e->key->text);
+		const char *value =
+			words ? loader_words(l, e, e->key->text) : loader_text(l, e, e->key->text);
 
 		if (!value)
 			return false;

@@ -32,8 +32,13 @@ void loader_check_keys(
 
 /* The scalar with its parameters put in; NULL after reporting. Lives as long as the graph. */
 const char *loader_text(struct loader *l, const struct yaml_node *node, const char *what);
-/* The same as a path, made absolute: beside the graph file, or the working folder where -p gave its start. */
+/* The same with words in braces, as graph/words.h has them. */
+const char *loader_words(struct loader *l, const struct yaml_node *node, const char *what);
+/* As a path, made absolute: beside the graph file, or the working folder where -p gave its start. */
 const char *loader_path(struct loader *l, const struct yaml_node *node, const char *what);
+/* The path of an output; *ret_index_at is where its {index} begins, or GRAPH_NONE. */
+const char *loader_output_path(
+	struct loader *l, const struct yaml_node *node, const char *what, uint32_t *ret_index_at);
 /* Each returns false after reporting; *ret stays as it was then. A missing node (NULL) is true and no change.
  */
 bool loader_number(struct loader *l, const struct yaml_node *node, const char *what, uint64_t min,
@@ -41,9 +46,9 @@ bool loader_number(struct loader *l, const struct yaml_node *node, const char *w
 bool loader_bytes(struct loader *l, const struct yaml_node *node, const char *what, uint64_t *ret);
 bool loader_bool(struct loader *l, const struct yaml_node *node, const char *what, bool *ret);
 bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_format *ret);
-/* A map of text to text. */
-bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *what, struct graph_pair **ret,
-	uint32_t *ret_count);
+/* A map of text to text; `words`: with words in braces. */
+bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *what, bool words,
+	struct graph_pair **ret, uint32_t *ret_count);
 /* A name of a stage or input: letters, digits, '_' and '-', not starting with a digit. */
 bool loader_name(struct loader *l, const struct yaml_node *node, const char *what);
 

@@ -2,6 +2,7 @@
 /* The `stages` section: what runs, as which program or entry, within which limits. */
 #include "loader.h"
 #include "base/size.h"
+#include "graph/words.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,38 +13,21 @@ static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "us
 	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "duplicates",
 	"exit_ok", "env", "files", "params", "format"};
 
-/* Marks the ports that an argument names: {in.N}, {in.N.*}, {in.N:file}, {out.N}. */
-static void scan_ports(
-	struct loader *l, const struct yaml_node *node, const char *text, struct graph_stage *stage)
+/* Marks the ports that a text names. */
+static void note_ports(struct loader *l, const char *text, struct graph_stage *stage)
 {
-	for (const char *c = text; (c = strchr(c, '{')); c++) {
-		bool in = !strncmp(c, "{in.", 4), out = !strncmp(c, "{out.", 5);
-		const char *digits = c + (in ? 4 : 5);
-		char *end;
-		unsigned long port;
+	struct word w;
 
-		if ((!in && !out) || !isdigit((unsigned char)*digits))
-			continue;
-		port = strtoul(digits, &end, 10);
-		if (port >= GRAPH_PORTS_MAX) {
-			loader_error(l, node, "port %lu: a stage has at most %u ports a side", port,
-				GRAPH_PORTS_MAX);
-			continue;
-		}
-		if (in && strncmp(end, "}", 1) && strncmp(end, ".*}", 3) && strncmp(end, ":file}", 6)) {
-			loader_error(l, node,
-				"'%.12s' is not understood; write {in.%lu}, {in.%lu.*} or {in.%lu:file}", c,
-				port, port, port);
-			continue;
-		}
-		if (in) {
-			graph_need_ports(l->graph, stage, (uint32_t)port + 1, 0);
-			stage->in[port].declared = true;
-			stage->in_count = DAG_MAX(stage->in_count, (uint32_t)port + 1);
-		} else {
-			graph_need_ports(l->graph, stage, 0, (uint32_t)port + 1);
-			stage->out[port].declared = true;
-			stage->out_count = DAG_MAX(stage->out_count, (uint32_t)port + 1);
+	while (*text) {
+		text += words_next(text, &w);
+		if (w.kind == WORD_IN) {
+			graph_need_ports(l->graph, stage, w.port + 1, 0);
+			stage->in[w.port].declared = true;
+			stage->in_count = DAG_MAX(stage->in_count, w.port + 1);
+		} else if (w.kind == WORD_OUT) {
+			graph_need_ports(l->graph, stage, 0, w.port + 1);
+			stage->out[w.port].declared = true;
+			stage->out_count = DAG_MAX(stage->out_count, w.port + 1);
 		}
 	}
 }
@@ -60,17 +44,19 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 	}
 	stage->argv = arena_alloc(&l->graph->arena, (node->count + 1) * sizeof(*stage->argv));
 	for (const struct yaml_node *n = node->child; n; n = n->next) {
-		const char *text = loader_text(l, n, "an argument of program");
+		const char *text = loader_words(l, n, "an argument of program");
 
 		if (!text)
 			return;
-		scan_ports(l, n, text, stage);
+		note_ports(l, text, stage);
 		stage->argv[stage->argc++] = text;
 	}
-	if (!strchr(stage->argv[0], '/'))
+	if (!strpbrk(stage->argv[0], "/$"))
 		return;
 	stage->argv[0] = loader_path(l, node->child, "program");
-	if (!stage->argv[0] || stat(stage->argv[0], &st) < 0)
+	if (!stage->argv[0])
+		return;
+	if (stat(stage->argv[0], &st) < 0)
 		loader_error(l, node->child, "cannot read program '%s': %s", stage->argv[0], strerror(errno));
 	else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
 		loader_error(l, node->child, "program '%s' is not an executable file", stage->argv[0]);
@@ -78,11 +64,11 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 
 static void load_sh(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
-	const char *text = loader_text(l, node, "sh");
+	const char *text = loader_words(l, node, "sh");
 
 	if (!text)
 		return;
-	scan_ports(l, node, text, stage);
+	note_ports(l, text, stage);
 	stage->argv = arena_alloc(&l->graph->arena, 3 * sizeof(*stage->argv));
 	stage->argv[0] = "/bin/sh";
 	stage->argv[1] = "-c";
@@ -348,7 +334,7 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 		loader_error(l, timeout, "timeout must be a time such as 30s or 5m, not '%s'", text);
 	loader_bytes(l, yaml_get(node, "memory"), "memory", &stage->memory);
 	load_cpus(l, yaml_get(node, "cpus"), stage);
-	loader_pairs(l, yaml_get(node, "labels"), "labels", &stage->labels, &stage->label_count);
+	loader_pairs(l, yaml_get(node, "labels"), "labels", false, &stage->labels, &stage->label_count);
 	loader_number(l, yaml_get(node, "retries"), "retries", 0, 1000, &retries);
 	stage->retries = (int32_t)retries;
 	loader_bool(l, yaml_get(node, "isolate"), "isolate", &stage->isolate);
@@ -395,8 +381,10 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	load_limits(l, node, stage);
 	load_exit_ok(l, yaml_get(node, "exit_ok"), stage);
 	load_files(l, yaml_get(node, "files"), stage);
-	loader_pairs(l, yaml_get(node, "env"), "env", &stage->env, &stage->env_count);
-	loader_pairs(l, yaml_get(node, "params"), "params", &stage->params, &stage->param_count);
+	loader_pairs(l, yaml_get(node, "env"), "env", true, &stage->env, &stage->env_count);
+	for (uint32_t i = 0; i < stage->env_count; i++)
+		note_ports(l, stage->env[i].value, stage);
+	loader_pairs(l, yaml_get(node, "params"), "params", false, &stage->params, &stage->param_count);
 }
 
 struct graph_stage *loader_add_standard(

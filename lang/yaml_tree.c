@@ -18,6 +18,9 @@ struct tree_parser {
 	struct level stack[YAML_DEPTH_MAX];
 	size_t depth;
 	struct yaml_node *root;
+	const char *end;  /* of the file's text */
+	const char *line; /* where in it line `line_number` begins; only ever goes on */
+	size_t line_number;
 };
 
 static int fail(struct tree_parser *p, yaml_mark_t mark, const char *text)
@@ -112,6 +115,26 @@ static struct yaml_node *new_node(
 	return node;
 }
 
+/* The blanks before the first line of a literal text, whose `|` is on line `number` (from 0). */
+static uint16_t find_indent(struct tree_parser *p, size_t number)
+{
+	const char *c, *first;
+
+	while (p->line_number <= number && p->line < p->end) {
+		const char *lf = memchr(p->line, '\n', (size_t)(p->end - p->line));
+
+		p->line = lf ? lf + 1 : p->end;
+		p->line_number++;
+	}
+	c = p->line;
+	while (c < p->end && *c == '\n')
+		c++;
+	first = c;
+	while (c < p->end && *c == ' ')
+		c++;
+	return (uint16_t)DAG_MIN(c - first, UINT16_MAX);
+}
+
 static int on_scalar(struct tree_parser *p, const yaml_event_t *event)
 {
 	const void *text = event->data.scalar.value;
@@ -122,6 +145,8 @@ static int on_scalar(struct tree_parser *p, const yaml_event_t *event)
 		return fail(p, event->start_mark, "text with a NUL byte in it");
 	node = new_node(p, YAML_SCALAR, event->start_mark, text, len);
 	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	if (event->data.scalar.style == YAML_LITERAL_SCALAR_STYLE)
+		node->indent = find_indent(p, event->start_mark.line);
 	return attach(p, node, event->start_mark);
 }
 
@@ -179,7 +204,7 @@ static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len,
 	struct yaml_node **ret_root, struct dag_diag *diag)
 {
-	struct tree_parser p = {.arena = arena, .file = file, .diag = diag};
+	struct tree_parser p = {.arena = arena, .file = file, .diag = diag, .line = text, .end = text + len};
 	yaml_parser_t parser;
 	int r;
 

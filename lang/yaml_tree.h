@@ -23,7 +23,8 @@ struct yaml_node {
 	int line, column;        /* from 1 */
 	uint8_t kind;            /* enum yaml_kind */
 	bool plain;              /* SCALAR: not quoted, so that `null` and `~` mean nothing */
-	char text[];             /* SCALAR: without a NUL inside; else empty */
+	uint16_t indent; /* SCALAR behind a `|`: blanks before its first line, which is the next; else 0 */
+	char text[];     /* SCALAR: without a NUL inside; else empty */
 };
 
 /* Parses one document. *ret_root is NULL for an empty one. DAG_EINVAL with the place in *diag. */

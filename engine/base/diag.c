@@ -2,6 +2,24 @@
 /* Collects messages for people, and finds the known word that was probably meant. */
 #include "diag.h"
 
+/* What was said of a place is not said of it again: several parts of a loader may look at the same word. */
+static void drop_repeated(struct dag_diag *diag)
+{
+	struct dag_message *last = &diag->items[diag->count - 1];
+
+	for (size_t i = 0; last->file && last->line && i + 1 < diag->count; i++) {
+		const struct dag_message *m = &diag->items[i];
+
+		if (m->line != last->line || m->column != last->column || strcmp(m->text, last->text) ||
+			!m->file || strcmp(m->file, last->file))
+			continue;
+		free(last->file);
+		free(last->text);
+		diag->count--;
+		return;
+	}
+}
+
 void dag_diag_add(struct dag_diag *diag, const char *file, int line, int column, const char *format, ...)
 {
 	struct dag_message *m;
@@ -22,6 +40,7 @@ void dag_diag_add(struct dag_diag *diag, const char *file, int line, int column,
 	for (char *c = m->text; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = *c == '\n' ? ' ' : '?';
+	drop_repeated(diag);
 }
 
 void dag_diag_fini(struct dag_diag *diag)
@@ -77,7 +96,8 @@ const char *dag_nearest(const char *word, const char *const *names, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		size_t d = edit_distance(word, names[i]);
 
-		if (d < best_distance) {
+		/* Where nothing of either remains, they are not alike: 'b' and 't'. */
+		if (d < best_distance && d < DAG_MAX(strlen(word), strlen(names[i]))) {
 			best_distance = d;
 			best = names[i];
 		}

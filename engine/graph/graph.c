@@ -99,12 +99,24 @@ struct graph_edge *graph_add_edge(struct graph *graph, uint32_t from, uint32_t f
 struct graph_output *graph_add_output(struct graph *graph, uint32_t stage, uint32_t port, const char *path)
 {
 	struct graph_output *output = DAG_APPEND(graph->outputs, graph->output_count, graph->output_cap);
+	const char *index = strstr(path, "{index}");
 
 	output->stage = stage;
 	output->port = port;
 	output->path = arena_strdup(&graph->arena, path);
-	output->per_vertex = strstr(path, "{index}") != NULL;
+	output->per_vertex = index != NULL;
+	output->index_at = index ? (uint32_t)(index - path) : GRAPH_NONE;
 	return output;
+}
+
+char *graph_output_path(const struct graph_output *output, uint32_t index)
+{
+	const char *path = output->path;
+
+	if (!output->per_vertex)
+		return base_strdup(path);
+	return base_format(
+		"%.*s%u%s", (int)output->index_at, path, index, path + output->index_at + strlen("{index}"));
 }
 
 struct graph_stage *graph_find_stage(const struct graph *graph, const char *name)

@@ -217,9 +217,10 @@ struct graph_edge {
 /* What the job leaves behind: the records of one output port of a stage, in a file or a file a vertex. */
 struct graph_output {
 	uint32_t stage, port;
-	const char *path; /* absolute, perhaps with {index}; "-" is stdout */
-	bool per_vertex;  /* the path has {index} */
-	uint32_t stream;  /* of the stage */
+	const char *path;  /* absolute, perhaps with {index}; "-" is stdout */
+	uint32_t index_at; /* where in it {index} stands, in the name of the file; GRAPH_NONE */
+	bool per_vertex;   /* the path has {index} */
+	uint32_t stream;   /* of the stage */
 	struct graph_place place;
 };
 
@@ -260,6 +261,8 @@ struct graph_output *graph_add_output(struct graph *graph, uint32_t stage, uint3
 /* Memory for so many ports at least: graph_finish has it for those of edges and outputs. The counts are the
  * caller's. */
 void graph_need_ports(struct graph *graph, struct graph_stage *stage, uint32_t in, uint32_t out);
+/* The file that vertex `index` writes, allocated. */
+char *graph_output_path(const struct graph_output *output, uint32_t index);
 struct graph_stage *graph_find_stage(const struct graph *graph, const char *name);
 
 /* Completes and checks the graph. DAG_EINVAL with every error found in *diag. */

@@ -5,6 +5,7 @@
  * another port.
  */
 #include "pump.h"
+#include "graph/words.h"
 #include "os/spawn.h"
 #include "os/strays.h"
 
@@ -76,47 +77,14 @@ static int make_file(struct program *prog, uint32_t port, const char *path)
 	return prog->v->error;
 }
 
-struct placeholder {
-	bool in, out, each, file, index, width;
-	uint32_t port;
-	size_t len; /* of its text */
-};
-
-static bool parse_placeholder(const char *text, struct placeholder *ret)
-{
-	struct placeholder p = {0};
-	int len = 0;
-
-	if (sscanf(text, "{in.%u%n", &p.port, &len) == 1 && len) {
-		p.in = true;
-		p.each = !strncmp(text + len, ".*}", 3);
-		p.file = !strncmp(text + len, ":file}", 6);
-		p.len = (size_t)len + (p.each ? 3 : p.file ? 6 : 1);
-	} else if (sscanf(text, "{out.%u%n", &p.port, &len) == 1 && len) {
-		p.out = true;
-		p.len = (size_t)len + 1;
-	} else if (!strncmp(text, "{index}", 7) || !strncmp(text, "{width}", 7)) {
-		p.index = text[1] == 'i';
-		p.width = !p.index;
-		p.len = 7;
-	} else {
-		return false;
-	}
-	if (text[p.len - 1] != '}' || p.port >= GRAPH_PORTS_MAX)
-		return false;
-	*ret = p;
-	return true;
-}
-
-/* The text that stands for a placeholder is added to b; for `each` the paths, with blanks between. */
-static int expand_port(
-	struct program *prog, const struct placeholder *ph, uint32_t producer, struct buffer *b)
+/* The text that stands for a port is added to b. */
+static int expand_port(struct program *prog, const struct word *ph, uint32_t producer, struct buffer *b)
 {
 	const char *scratch = prog->v->scratch;
 	char *path;
 	int r;
 
-	if (ph->out) {
+	if (ph->kind == WORD_OUT) {
 		prog->out_named[ph->port] = true;
 		path = base_format("%s/out.%u", scratch, ph->port);
 		buffer_format(b, "%s", path);
@@ -142,38 +110,54 @@ static void add_arg(struct program *prog, const char *data, size_t len)
 	*DAG_APPEND(prog->argv, prog->argc, prog->argv_cap) = base_strndup(data ? data : "", len);
 }
 
+/* A word within a text; for `each` its paths, with blanks between. */
+static int expand_word(struct program *prog, const struct word *w, struct buffer *b)
+{
+	uint32_t count = w->each ? prog->v->in[w->port].producers : 1;
+	int r = 0;
+
+	if (w->kind == WORD_TEXT)
+		buffer_append(b, w->text, w->len);
+	else if (w->kind == WORD_INDEX || w->kind == WORD_WIDTH)
+		buffer_format(b, "%u", w->kind == WORD_INDEX ? prog->v->index : prog->v->width);
+	else
+		for (uint32_t i = 0; i < count && r == 0; i++) {
+			if (i)
+				buffer_append(b, " ", 1);
+			r = expand_port(prog, w, i, b);
+		}
+	return r;
+}
+
+static int expand_text(struct program *prog, const char *text, struct buffer *b)
+{
+	struct word w;
+	int r = 0;
+
+	while (*text && r == 0) {
+		text += words_next(text, &w);
+		r = expand_word(prog, &w, b);
+	}
+	return r;
+}
+
 static int expand_arg(struct program *prog, const char *arg)
 {
 	struct buffer b = {0};
-	struct placeholder ph;
+	struct word w;
 	int r = 0;
 
 	/* A whole argument that is {in.N.*} becomes one argument a producer. */
-	if (parse_placeholder(arg, &ph) && ph.each && !arg[ph.len]) {
-		for (uint32_t i = 0; i < prog->v->in[ph.port].producers && r == 0; i++) {
+	if (*arg && !arg[words_next(arg, &w)] && w.each) {
+		for (uint32_t i = 0; i < prog->v->in[w.port].producers && r == 0; i++) {
 			b.len = 0;
-			r = expand_port(prog, &ph, i, &b);
+			r = expand_port(prog, &w, i, &b);
 			add_arg(prog, (char *)b.data, b.len);
 		}
 		buffer_fini(&b);
 		return r;
 	}
-	while (*arg && r == 0) {
-		if (*arg != '{' || !parse_placeholder(arg, &ph)) {
-			buffer_append(&b, arg++, 1);
-			continue;
-		}
-		arg += ph.len;
-		if (ph.index || ph.width)
-			buffer_format(&b, "%u", ph.index ? prog->v->index : prog->v->width);
-		else
-			for (uint32_t i = 0; i < (ph.each ? prog->v->in[ph.port].producers : 1) && r == 0;
-				i++) {
-				if (i)
-					buffer_append(&b, " ", 1);
-				r = expand_port(prog, &ph, i, &b);
-			}
-	}
+	r = expand_text(prog, arg, &b);
 	add_arg(prog, (char *)b.data, b.len);
 	buffer_fini(&b);
 	return r;
@@ -200,11 +184,12 @@ static void add_env(struct program *prog, const char *name, const char *format, 
 	free(value);
 }
 
-static void make_environment(struct program *prog)
+static int make_environment(struct program *prog)
 {
 	const struct dag_vertex *v = prog->v;
 	const struct stage_spec *spec = &v->stage->spec;
 	const char *path = getenv("PATH");
+	int r = 0;
 
 	add_env(prog, "PATH", "%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
 	add_env(prog, "LC_ALL", "C");
@@ -218,9 +203,15 @@ static void make_environment(struct program *prog)
 	add_env(prog, "DAGRUN_ATTEMPT", "%u", v->attempt);
 	if (v->argument_len)
 		add_env(prog, "DAGRUN_ARGUMENT", "%s", v->argument);
-	for (uint32_t i = 0; i < spec->env_count; i++)
-		add_env(prog, spec->env[i].name, "%s", spec->env[i].value);
+	for (uint32_t i = 0; i < spec->env_count && r == 0; i++) {
+		struct buffer b = {0};
+
+		r = expand_text(prog, spec->env[i].value, &b);
+		add_env(prog, spec->env[i].name, "%.*s", (int)b.len, b.data ? (char *)b.data : "");
+		buffer_fini(&b);
+	}
 	*DAG_APPEND(prog->env, prog->env_count, prog->env_cap) = NULL;
+	return r;
 }
 
 static int link_files(struct program *prog)
@@ -397,7 +388,8 @@ int program_run(struct dag_vertex *v)
 	for (uint32_t i = 0; i < spec->argc && r == 0; i++)
 		r = expand_arg(&prog, spec->argv[i]);
 	*DAG_APPEND(prog.argv, prog.argc, prog.argv_cap) = NULL;
-	make_environment(&prog);
+	if (r == 0)
+		r = make_environment(&prog);
 	if (r == 0)
 		r = make_pipes(&prog);
 	if (r == 0)
