@@ -144,6 +144,21 @@ void attempt_acknowledge(struct attempt *a)
 	free_run(a);
 }
 
+/* A group runs whole or not at all: what is left of it in the queue would wait for ever. */
+static void fail_rest_of_group(struct attempt *a)
+{
+	struct job *job = a->job;
+
+	for (size_t i = job->queue_first; i < job->queue_count; i++) {
+		struct attempt *other = job->queue[i];
+
+		if (other == a || other->run->group != a->run->group)
+			continue;
+		attempt_take_out(job->queue, i--, &job->queue_count, other);
+		attempt_fail(other, DAG_ELOST, 0, base_strdup("a member of its group was taken back"));
+	}
+}
+
 void attempt_discard(struct attempt *a)
 {
 	struct job *job = a->job;
@@ -154,6 +169,8 @@ void attempt_discard(struct attempt *a)
 	if (a->state == ATTEMPT_QUEUED)
 		chain_unlink(a);
 	attempt_take_out(job->queue, job->queue_first, &job->queue_count, a);
+	if (a->state == ATTEMPT_QUEUED && a->run->group && !job->ending)
+		fail_rest_of_group(a);
 	attempt_take_out(job->ended, 0, &job->ended_count, a);
 	if (a->state == ATTEMPT_SEALED && !job->ending)
 		keep_note(job->daemon->keep, KEEP_GONE, job->kept_as, a->key.vertex, a->key.number, NULL);
@@ -161,107 +178,6 @@ void attempt_discard(struct attempt *a)
 	/* A running one is freed when its host has ended. */
 	if (!a->pins && a->state != ATTEMPT_RUNNING)
 		free_attempt(a);
-}
-
-/* ---- from a Start ---- */
-
-/* Each value as often as parts are read of its producer. */
-static uint32_t *spread(uint32_t *to, const uint32_t *from, size_t n, uint32_t times)
-{
-	for (size_t i = 0, at = 0; i < n; i++)
-		for (uint32_t k = 0; k < times; k++)
-			to[at++] = from[i];
-	return to;
-}
-
-static void copy_sources(struct input_port *in, const Dagrun__Input *m)
-{
-	in->sources = base_alloc((in->count + 1) * sizeof(*in->sources));
-	for (uint32_t i = 0; i < in->count; i++) {
-		const Dagrun__Source *s = m->sources[i];
-
-		in->sources[i] = (struct attempt_source){base_strdup(s->path), s->size, s->inode, s->offset,
-			s->length, s->mtime_ns, s->shared};
-	}
-}
-
-/*
- * Where several parts are read of each producer, each is a channel: the producers are named as often. What is
- * known of each channel lies in one block of memory.
- */
-static bool copy_input(struct input_port *in, const Dagrun__Input *m)
-{
-	uint32_t *numbers;
-
-	in->joined = m->joined;
-	in->parts = DAG_MAX(m->parts, 1u);
-	if (!m->joined)
-		return true;
-	if (m->n_vertices > GRAPH_VERTICES_MAX || (uint64_t)m->n_vertices * in->parts > GRAPH_VERTICES_MAX)
-		return false;
-	if (m->n_sources ? m->n_sources != m->n_vertices || in->parts > 1
-			 : m->n_attempts != m->n_vertices || m->n_nodes != m->n_vertices)
-		return false;
-	in->count = (uint32_t)m->n_vertices * in->parts;
-	in->stream = m->stream;
-	in->part = m->part;
-	in->channel = (enum graph_channel)m->channel;
-	in->channels = base_alloc((in->count + 1) * (sizeof(*in->channels) + 3 * sizeof(*numbers)));
-	numbers = (uint32_t *)(in->channels + in->count);
-	in->vertices = spread(numbers, m->vertices, m->n_vertices, in->parts);
-	if (m->n_sources) {
-		copy_sources(in, m);
-		return true;
-	}
-	in->attempts = spread(numbers + in->count, m->attempts, m->n_vertices, in->parts);
-	in->nodes = spread(numbers + 2ull * in->count, m->nodes, m->n_vertices, in->parts);
-	return true;
-}
-
-struct attempt *attempt_new(struct job *job, const Dagrun__Start *m)
-{
-	struct attempt *a;
-	bool ok = true;
-
-	if (m->stage >= job->stage_count || m->n_inputs != job->stages[m->stage].spec->in_count ||
-		m->index >= job->stages[m->stage].width || m->group_size > HOST_TASKS_MAX)
-		return NULL;
-	a = base_alloc(sizeof(*a));
-	a->run = base_alloc(sizeof(*a->run) + m->n_inputs * sizeof(*a->run->inputs));
-	a->job = job;
-	a->key = (struct attempt_key){job->stages[m->stage].first_vertex + m->index, m->attempt};
-	a->stage = m->stage;
-	a->index = m->index;
-	a->run->width = m->width ? m->width : job->stages[m->stage].width;
-	a->run->group = m->group;
-	a->run->group_size = m->group ? m->group_size : 1;
-	a->run->shares = m->shares;
-	a->run->argument_len = (uint32_t)DAG_MIN(m->argument.len, (size_t)DAG_ARGUMENT_MAX);
-	if (a->run->argument_len) {
-		a->run->argument = base_alloc(a->run->argument_len);
-		memcpy(a->run->argument, m->argument.data, a->run->argument_len);
-	}
-	a->run->skip_count = (uint32_t)DAG_MIN(m->n_skips, (size_t)HOST_SKIPS_MAX);
-	a->run->skips = a->run->skip_count ? base_alloc(a->run->skip_count * sizeof(*a->run->skips)) : NULL;
-	for (uint32_t i = 0; i < a->run->skip_count; i++)
-		a->run->skips[i] =
-			(struct host_skip){m->skips[i]->port, m->skips[i]->producer, m->skips[i]->number};
-	a->input_count = (uint32_t)m->n_inputs;
-	a->inputs = a->run->inputs;
-	a->same = job->attempts[a->key.vertex];
-	job->attempts[a->key.vertex] = a;
-	job->attempt_count++;
-	for (uint32_t p = 0; p < a->input_count && ok; p++)
-		ok = copy_input(&a->inputs[p], m->inputs[p]);
-	if (!ok || m->n_readers != job->stages[m->stage].spec->stream_count) {
-		free_attempt(a);
-		return NULL;
-	}
-	serve_init_streams(a, m->readers);
-	for (uint32_t p = 0; p < a->input_count; p++)
-		for (uint32_t i = 0; a->inputs[p].nodes && i < a->inputs[p].count; i++)
-			a->inputs[p].nodes[i] = job_peer_of(job, a->inputs[p].nodes[i]);
-	return a;
 }
 
 /* What it reads, as the job manager compares it after a restart. */

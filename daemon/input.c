@@ -153,9 +153,14 @@ static struct spool_segment *stash_room(struct daemon *d, uint64_t size)
 			spool_unref(d->spool, d->stash);
 		d->stash = NULL;
 		d->stash_used = 0;
-		if (spool_take(d->spool, DAG_MAX(size, 4ull << 20), &d->stash) < 0 ||
-			!spool_map(d->spool, d->stash))
+		if (spool_take(d->spool, DAG_MAX(size, 4ull << 20), &d->stash) < 0) {
+			d->stash = NULL;
 			return NULL;
+		}
+		if (!spool_map(d->spool, d->stash)) {
+			spool_unref(d->spool, d->stash);
+			d->stash = NULL;
+		}
 	}
 	return d->stash;
 }
@@ -167,16 +172,38 @@ static void keep_block(struct input_channel *ch, struct spool_segment *segment, 
 	*DAG_APPEND(ch->blocks, ch->count, ch->cap) = (struct fetched_block){segment, ch->bytes};
 }
 
-void input_on_source(struct daemon *d, const Dagrun__SourceData *m)
+void input_ask_again(struct job *job)
 {
+	struct input_channel *ch, *next;
+
+	HASH_ITER(hh, job->daemon->fetches, ch, next) {
+		if (!ch->source || ch->reader->job != job)
+			continue;
+		ch->outstanding = 0;
+		ch->position = ch->bytes;
+		request_source(ch);
+	}
+}
+
+void input_on_source(struct job *job, const Dagrun__SourceData *m)
+{
+	struct daemon *d = job->daemon;
 	uint64_t number = m->channel, size = block_room(m->data.len);
 	struct input_channel *ch;
 	struct spool_segment *segment;
 	struct block_ref ref;
 
 	HASH_FIND(hh, d->fetches, &number, sizeof(number), ch);
-	if (!ch || !ch->source || ch->source_last)
+	if (!ch || !ch->source || ch->source_last || ch->reader->job != job)
 		return;
+	/* They come in their order. What goes beyond was asked for by nobody: the reader must not wait. */
+	if (!m->error && (m->position != ch->bytes || m->data.len > SOURCE_REQUEST ||
+				 (m->data.len < SOURCE_REQUEST && !m->last))) {
+		ch->source_last = true;
+		input_push_error(ch->reader, ch->port, ch->producer, DAG_EPROTO,
+			"the submitting machine sent other bytes of an input than were asked for");
+		return;
+	}
 	ch->outstanding -= DAG_MIN(ch->outstanding, (uint64_t)SOURCE_REQUEST);
 	if (m->error) {
 		ch->source_last = true;
@@ -188,6 +215,7 @@ void input_on_source(struct daemon *d, const Dagrun__SourceData *m)
 		if (!segment) {
 			input_push_error(
 				ch->reader, ch->port, ch->producer, DAG_ENOSPC, "the node's spool is full");
+			ch->source_last = true;
 			return;
 		}
 		memcpy(segment->base + d->stash_used, m->data.data, m->data.len);

@@ -2,7 +2,6 @@
 /* A job on this node: the files that are shipped for it, and the queue of what is to run. */
 #include "node.h"
 #include "os/os.h"
-#include "wire/starts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +11,10 @@
 #include <unistd.h>
 
 #define HOSTS_AHEAD_MAX 64u
+#define HASHED_AT_ONCE (256u << 10)
+#define JOB_NAME_MAX 39u
+#define FILES_MAX 16384u /* shipped for a job */
+#define PEERS_MAX 100000u
 
 struct job *job_find(struct daemon *d, const char *id)
 {
@@ -30,22 +33,56 @@ static bool good_name(const char *name, size_t max)
 	return n && n <= max && !name[n] && name[0] != '.';
 }
 
+/* Whether the descriptor has its bytes, by their hash. */
+static bool is_file(const struct job_file *f, int fd)
+{
+	struct hash_state *state = hash_state_new();
+	unsigned char *chunk = base_alloc(HASHED_AT_ONCE);
+	char hex[HASH_HEX_LEN + 1];
+	uint64_t at = 0;
+	ssize_t n;
+
+	while (at <= f->size && (n = pread(fd, chunk, HASHED_AT_ONCE, (off_t)at)) > 0) {
+		hash_state_update(state, chunk, (size_t)n);
+		at += (uint64_t)n;
+	}
+	hash_hex(hash_state_digest(state), hex);
+	hash_state_destroy(&state);
+	free(chunk);
+	return at == f->size && !strcmp(hex, f->hash);
+}
+
+/* In the cache, and what its name says: a folder on a disk is no proof. */
+static bool is_cached(const struct job_file *f)
+{
+	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->size && is_file(f, fd);
+	close(fd);
+	return ok;
+}
+
 const char *job_add_file(struct job *job, const Dagrun__File *m)
 {
 	struct job_file *f;
-	struct stat st;
 
 	if (!good_name(m->hash, HASH_HEX_LEN))
 		return NULL;
 	for (size_t i = 0; i < job->file_count; i++)
 		if (!strcmp(job->files[i].hash, m->hash))
 			return job->files[i].path;
+	if (job->file_count == FILES_MAX)
+		return NULL;
 	f = DAG_APPEND(job->files, job->file_count, job->file_cap);
 	f->hash = arena_strdup(&job->arena, m->hash);
 	f->path = arena_format(&job->arena, "%s/%s", job->daemon->cache, m->hash);
 	f->size = m->size;
 	f->fd = -1;
-	f->there = stat(f->path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size;
+	f->there = is_cached(f);
 	return f->path;
 }
 
@@ -77,60 +114,57 @@ static struct job_file *find_file(struct job *job, const char *hash)
 	return NULL;
 }
 
-/* What came must be what was asked for: the content is its name. */
-static bool verify_file(const struct job_file *f)
+/* Puts a piece of it into the file. NULL, or what is wrong, allocated. */
+static char *keep_chunk(struct job *job, struct job_file *f, const Dagrun__FileChunk *m)
 {
-	char hex[HASH_HEX_LEN + 1];
-	struct stat st;
-	void *data;
-	bool ok;
+	int error;
 
-	if (fstat(f->fd, &st) < 0 || (uint64_t)st.st_size != f->size)
-		return false;
-	data = f->size ? mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, f->fd, 0) : "";
-	if (data == MAP_FAILED)
-		return false;
-	hash_hex(hash_128(data, f->size), hex);
-	ok = !strcmp(hex, f->hash);
-	if (f->size)
-		munmap(data, f->size);
-	return ok;
+	if (*m->error)
+		return base_strdup(m->error);
+	if (m->offset > f->size || m->data.len > f->size - m->offset)
+		return base_format("of the shipped file %s comes more than its %llu bytes", f->hash,
+			(unsigned long long)f->size);
+	if (f->fd < 0) {
+		f->temporary = arena_format(&job->arena, "%s.%s.%d", f->path, job->id, (int)getpid());
+		f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0700);
+	}
+	error = f->fd < 0 ? errno : os_write_at(f->fd, m->data.data, m->data.len, m->offset);
+	if (error)
+		return base_format(
+			"cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(error));
+	if (!m->last)
+		return NULL;
+	/* What came must be what was asked for: the content is its name. */
+	if (!is_file(f, f->fd))
+		return base_format("the shipped file %s does not have its hash", f->hash);
+	if (rename(f->temporary, f->path) < 0)
+		return base_format(
+			"cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(errno));
+	f->there = true;
+	return NULL;
 }
 
 static void on_file_chunk(struct job *job, const Dagrun__FileChunk *m)
 {
 	struct job_file *f = find_file(job, m->hash);
-	bool ok = true;
+	char *wrong = f ? keep_chunk(job, f, m) : NULL;
+	bool all = true;
 
-	if (!f)
+	if (!f || (!wrong && !f->there))
 		return;
-	if (*m->error) {
-		job_send_ready(job, m->error);
-		return;
+	if (wrong) {
+		job_send_ready(job, wrong);
+		free(wrong);
 	}
-	if (f->fd < 0) {
-		f->temporary = arena_format(&job->arena, "%s.%s.%d", f->path, job->id, (int)getpid());
-		f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
-	}
-	ok = f->fd >= 0 && pwrite(f->fd, m->data.data, m->data.len, (off_t)m->offset) == (ssize_t)m->data.len;
-	if (ok && !m->last)
-		return;
-	ok = ok && verify_file(f) && rename(f->temporary, f->path) == 0;
-	if (!ok) {
-		char *text = base_format(
-			"cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(errno));
-
-		job_send_ready(job, text);
-		free(text);
-		unlink(f->temporary);
-	}
-	if (f->fd >= 0)
+	if (f->fd >= 0) {
 		close(f->fd);
+		if (!f->there)
+			unlink(f->temporary);
+	}
 	f->fd = -1;
-	f->there = ok;
 	for (size_t i = 0; i < job->file_count; i++)
-		ok = ok && job->files[i].there;
-	if (ok)
+		all = all && job->files[i].there;
+	if (all)
 		ask_files(job);
 }
 
@@ -164,14 +198,15 @@ static int by_id(const struct job *a, const struct job *b)
 void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 {
 	struct job *job = job_find(d, m->job);
-	bool ok = good_name(m->job, 39);
 
 	if (job && m->epoch < job->epoch) {
 		send_fenced(s, job->epoch); /* an older run of the job manager */
 		return;
 	}
 	if (job) {
-		if (job->manager && job->manager != s && m->epoch > job->epoch)
+		bool other = job->manager != s;
+
+		if (job->manager && other && m->epoch > job->epoch)
 			send_fenced(job->manager, m->epoch);
 		take_manager(job, s, m->epoch);
 		job->want = job->least = job->grant = 0;
@@ -179,6 +214,12 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 			job_tell_all(job);
 		else
 			ask_files(job);
+		if (other)
+			input_ask_again(job);
+		return;
+	}
+	if (!good_name(m->job, JOB_NAME_MAX)) {
+		daemon_send_ready(d, s, "its name is none that a job can have");
 		return;
 	}
 	job = base_alloc(sizeof(*job));
@@ -192,12 +233,15 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	HASH_ADD_KEYPTR(hh, d->jobs, job->id, strlen(job->id), job);
 	HASH_SORT(d->jobs, by_id); /* every node gives gangs their slots in the same order */
 	take_manager(job, s, m->epoch);
-	ok = ok && stages_take(job, m);
-	job->attempts = base_alloc((job->vertex_count + 1ull) * sizeof(struct attempt *));
-	if (ok)
+	if (stages_take(job, m)) {
+		job->attempts = base_alloc((job->vertex_count + 1ull) * sizeof(struct attempt *));
 		ask_files(job);
-	else
-		job_send_ready(job, "the job's description makes no sense to this daemon");
+		return;
+	}
+	/* Nothing of it stays: whoever opens it again describes it anew. */
+	job->vertex_count = 0;
+	job_send_ready(job, "the job's description makes no sense to this daemon");
+	job_destroy(&job);
 }
 
 static void discard(struct attempt *a, void *ctx)
@@ -312,42 +356,67 @@ void job_requeue(struct attempt *a)
 		job->queue[--job->queue_first] = a;
 }
 
+/* Of the group that begins at the front, whose members follow each other. */
+static size_t count_members(const struct job *job)
+{
+	struct attempt *const *group = &job->queue[job->queue_first];
+	size_t most = DAG_MIN(job->queue_count - job->queue_first, (size_t)group[0]->run->group_size), n = 1;
+
+	while (n < most && group[n]->run->group == group[0]->run->group)
+		n++;
+	return n;
+}
+
+/* Not in the queue any more. A failure may change that one: the group is the caller's own. */
+static void fail_group(struct attempt **group, size_t n, int error, const char *text)
+{
+	for (size_t i = 0; i < n; i++)
+		attempt_fail(group[i], error, 0, base_strdup(text));
+}
+
+static void begin_group(struct job *job, struct attempt **group, size_t n)
+{
+	struct host *host;
+	int r = host_get(job, job->stages[group[0]->stage].isolate, &host);
+
+	for (size_t i = 0; i < n; i++)
+		if (r < 0)
+			fail_start(group[i], r);
+		else
+			job_begin(group[i]);
+	if (r < 0)
+		return;
+	r = host_run(host, group, n);
+	if (r < 0)
+		fail_group(group, n, r, "the host cannot be reached");
+	for (size_t i = 0; i < n && r == 0; i++)
+		serve_started(group[i]);
+}
+
 /* Starts the first of the queue, with its group. False where it must wait. */
 static bool run_first(struct job *job)
 {
-	struct attempt **group = &job->queue[job->queue_first];
-	struct attempt *first = group[0];
-	size_t n = first->run->group_size;
-	uint32_t shares = 0;
-	struct host *host;
-	int r;
+	struct attempt *group[HOST_TASKS_MAX];
+	size_t n = count_members(job), size = job->queue[job->queue_first]->run->group_size;
+	bool cut_off = n < job->queue_count - job->queue_first; /* something else follows */
+	uint64_t shares = 0;
 
-	if (job->queue_count - job->queue_first < n)
+	if (n < size && !cut_off)
 		return false;
+	memcpy(group, &job->queue[job->queue_first], n * sizeof(*group));
 	for (size_t i = 0; i < n; i++)
 		shares += group[i]->run->shares;
-	if (job->running + shares > job->grant)
+	if (n == size && shares <= job->daemon->slots * (uint64_t)GRAPH_CPU_SHARES &&
+		job->running + shares > job->grant)
 		return false;
 	job->queue_first += n;
-	r = host_get(job, job->stages[first->stage].isolate, &host);
-	for (size_t i = 0; i < n; i++) {
-		struct attempt *a = group[i];
-
-		if (r < 0) {
-			fail_start(a, r);
-			continue;
-		}
-		job_begin(a);
-	}
-	if (r < 0)
-		return true;
-	r = host_run(host, group, n);
-	for (size_t i = 0; i < n; i++) {
-		if (r < 0)
-			attempt_fail(group[i], r, 0, base_strdup("the host cannot be reached"));
-		else
-			serve_started(group[i]);
-	}
+	if (n < size)
+		fail_group(group, n, DAG_EPROTO, "this daemon cannot take its start: its group is not whole");
+	else if (shares > job->daemon->slots * (uint64_t)GRAPH_CPU_SHARES)
+		fail_group(group, n, DAG_EPROTO,
+			"this daemon cannot take its start: it needs more slots than the node has");
+	else
+		begin_group(job, group, n);
 	return true;
 }
 
@@ -364,31 +433,6 @@ void job_run(struct job *job)
 		job->queue_first = job->queue_count = 0;
 }
 
-static void on_start(struct job *job, const Dagrun__StartBatch *m)
-{
-	struct arena *arena = &job->daemon->scratch;
-	Dagrun__Start **starts;
-	size_t n = 0;
-
-	if (m->epoch != job->epoch)
-		return;
-	if (starts_unpack(m, arena, &starts, &n) < 0)
-		job_send_ready(job, "a batch of starts makes no sense to this daemon");
-	for (size_t i = 0; i < n; i++) {
-		const Dagrun__Start *s = starts[i];
-		struct attempt *a;
-
-		if (s->stage < job->stage_count &&
-			attempt_find(job, job->stages[s->stage].first_vertex + s->index, s->attempt))
-			continue;
-		a = attempt_new(job, s);
-		if (a && !chain_link(a))
-			job_queue(a);
-	}
-	arena_reset(arena);
-	job_run(job);
-}
-
 uint32_t job_peer_of(const struct job *job, uint32_t node)
 {
 	return node < job->number_count ? job->numbers[node] : UINT32_MAX;
@@ -401,14 +445,16 @@ static void on_peers(struct job *job, const Dagrun__Peers *m)
 		const Dagrun__Peer *p = m->peers[i];
 		uint32_t ours = 0;
 
-		if (p->node > 100000)
-			continue;
+		if (p->node > PEERS_MAX)
+			continue; /* who reads from there is told that it is not known */
 		while (ours < job->peer_count && strcmp(job->peers[ours].id, p->id))
 			ours++;
 		if (p->gone) {
 			input_peer_gone(job, ours);
 			continue;
 		}
+		if (ours > PEERS_MAX)
+			continue;
 		if (ours == job->peer_count)
 			DAG_APPEND(job->peers, job->peer_count, job->peer_cap)->id = base_strdup(p->id);
 		free(job->peers[ours].data);
@@ -459,7 +505,7 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 		on_peers(job, e->peers);
 		break;
 	case DAGRUN__ENVELOPE__BODY_START:
-		on_start(job, e->start);
+		start_batch(job, e->start);
 		break;
 	case DAGRUN__ENVELOPE__BODY_ACK_DONE:
 		on_each(job, e->ack_done, attempt_acknowledge);
@@ -477,7 +523,7 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 		attempt_verify(job, e->verify->vertex, e->verify->attempt);
 		break;
 	case DAGRUN__ENVELOPE__BODY_SOURCE_DATA:
-		input_on_source(job->daemon, e->source_data);
+		input_on_source(job, e->source_data);
 		break;
 	default:
 		break;

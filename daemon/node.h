@@ -12,7 +12,8 @@
  *   tell.c      what its job manager is told
  *   limits.c    memory, and what vertices leave behind
  *   restore.c   what an earlier daemon had sealed
- *   attempt.c   an attempt from its start to its discard
+ *   start.c     attempts from their job manager's starts
+ *   attempt.c   an attempt from there to its discard
  *   verify.c    its data, read again where somebody could not
  *   host.c      host processes
  *   talk.c      what they say and are told
@@ -163,6 +164,7 @@ struct job {
 	dag_instant last_heard;
 	bool lease_over;                /* nothing is started until the job manager is heard again */
 	struct waiting_reader *waiting; /* for attempts that have not started yet */
+	uint32_t waiting_count;         /* of those on other nodes */
 	struct job *next_ended;
 	UT_hash_handle hh;
 };
@@ -314,8 +316,6 @@ struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
 void attempt_each(struct job *job, void (*f)(struct attempt *a, void *ctx), void *ctx);
 /* The job manager has what a failed attempt had to say; a sealed one stays until its discard. */
 void attempt_acknowledge(struct attempt *a);
-/* From a Start message; NULL where it makes no sense. */
-struct attempt *attempt_new(struct job *job, const Dagrun__Start *start);
 /* Its host said DONE, and does not know it any more. The attempt may be gone after this. */
 void attempt_on_done(struct attempt *a, struct host *host, const struct host_done *done, const char *tail,
 	size_t tail_len);
@@ -337,6 +337,14 @@ void attempt_close_inputs(struct job *job);
 void attempt_free_all(struct job *job);
 void attempt_pin(struct attempt *a);
 void attempt_unpin(struct attempt *a);
+
+/* ---- start.c ---- */
+
+/* False where its job has no such vertex here: nothing else may be done with it. */
+bool start_names_a_vertex(const struct job *job, const Dagrun__Start *start);
+/* QUEUED, in no queue. *ret_fault: NULL, or why it can only be failed or discarded. */
+struct attempt *attempt_new(struct job *job, const Dagrun__Start *start, const char **ret_fault);
+void start_batch(struct job *job, const Dagrun__StartBatch *m);
 
 /* ---- verify.c ---- */
 
@@ -381,6 +389,7 @@ bool ahead_put(struct host *host, struct attempt *a);
 /* ---- tell.c ---- */
 
 /* error: NULL, or why this node cannot take the job. */
+void daemon_send_ready(struct daemon *d, struct session *s, const char *error);
 void job_send_ready(struct job *job, const char *error);
 /* To a job manager that has opened the job: what is here, and what has ended and was not acknowledged. */
 void job_tell_all(struct job *job);
@@ -529,7 +538,9 @@ void input_close(struct attempt *a, uint32_t port, uint32_t producer);
 void input_close_all(struct attempt *a);
 void input_peer_gone(struct job *job, uint32_t peer); /* what is being fetched from there has failed */
 void input_on_data(struct daemon *d, const struct data_event *event);
-void input_on_source(struct daemon *d, const Dagrun__SourceData *m);
+void input_on_source(struct job *job, const Dagrun__SourceData *m);
+/* Another job manager, or the same one anew: what the last one was asked for will not come. */
+void input_ask_again(struct job *job);
 void input_segment_wanted(struct daemon *d, uint64_t bytes);
 /* For serve.c: a live block, or the end, for a reader on this node. */
 void input_push_block(struct input_channel *ch, const struct block_ref *ref);

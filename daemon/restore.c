@@ -96,6 +96,7 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 	struct block_ref index = keep_index(&o->record);
 	Dagrun__Input **inputs;
 	uint32_t *readers;
+	const char *fault;
 	struct attempt *a;
 
 	for (uint32_t i = 0; i < job->stage_count && !stage; i++)
@@ -117,12 +118,12 @@ static void restore_attempt(struct job *job, const struct orphan *o)
 	readers = base_alloc((stage->spec->stream_count + 1) * sizeof(*readers));
 	start.readers = readers;
 	start.n_readers = stage->spec->stream_count;
-	a = attempt_new(job, &start);
-	if (a && attempt_adopt_segments(a, NULL, &index) == 0) {
+	a = attempt_new(job, &start, &fault);
+	if (!fault && attempt_adopt_segments(a, NULL, &index) == 0) {
 		a->state = ATTEMPT_SEALED;
 		if (o->record.acked)
 			attempt_acknowledge(a);
-	} else if (a)
+	} else
 		attempt_discard(a);
 	for (size_t i = 0; i < start.n_inputs; i++)
 		free(inputs[i]);

@@ -9,6 +9,7 @@
 
 #include <utlist.h>
 
+#define WAITING_MAX 65536u      /* readers on other nodes, of attempts that have not come here */
 #define KEEP_AT_ONCE (8u << 20) /* of a pipe's blocks that were read */
 #define KEEP_EACH_MS (64u << 10)
 
@@ -434,6 +435,15 @@ static uint64_t bytes_before(const struct attempt *a, uint32_t stream, uint32_t 
 	return bytes;
 }
 
+/* Sealed, and from the block on that is asked for. */
+static bool has_part(const struct attempt *a, const struct data_open *open)
+{
+	const struct index_part *part =
+		a->state == ATTEMPT_SEALED ? attempt_part(a, open->stream, open->part) : NULL;
+
+	return part && open->seq <= part->block_count;
+}
+
 static void attach_remote(
 	struct daemon *d, struct attempt *a, const struct data_peer *peer, const struct data_open *open)
 {
@@ -441,6 +451,16 @@ static void attach_remote(
 	struct remote_reader *r;
 
 	HASH_FIND(hh, d->readers, peer, sizeof(*peer), r);
+	if (r && (r->attempt != a || r->stream != open->stream || r->part != open->part)) {
+		drop_remote(d, r, true); /* a channel is one part's: this is another one now */
+		r = NULL;
+	}
+	if (!lp && !has_part(a, open)) {
+		if (r)
+			drop_remote(d, r, true);
+		data_send_error(d->server, peer, DAG_EMISSING, "there is no such part any more");
+		return;
+	}
 	if (!r) {
 		r = base_alloc(sizeof(*r));
 		r->is_remote = true;
@@ -456,11 +476,6 @@ static void attach_remote(
 	r->ended = false;
 	r->next = open->seq;
 	if (!lp) {
-		if (!attempt_part(a, open->stream, open->part)) {
-			data_send_error(d->server, peer, DAG_EMISSING, "there is no such part any more");
-			drop_remote(d, r, true);
-			return;
-		}
 		r->sent = bytes_before(a, open->stream, open->part, open->seq);
 		pump_sealed(r);
 		return;
@@ -487,10 +502,12 @@ static void on_opened(struct daemon *d, const struct data_event *event)
 	if (a && (a->state == ATTEMPT_SEALED || (event->open.live && a->state != ATTEMPT_FAILED)) &&
 		!a->discarded)
 		attach_remote(d, a, &event->peer, &event->open);
-	else if (job && !a && event->open.live) {
+	else if (job && !a && event->open.live && event->open.vertex < job->vertex_count &&
+		 job->waiting_count < WAITING_MAX) {
 		for (struct waiting_reader *w = job->waiting; w; w = w->next)
 			if (w->remote && !memcmp(&w->peer, &event->peer, sizeof(w->peer)))
 				return;
+		job->waiting_count++;
 		add_waiting(job, (struct waiting_reader){.key = {event->open.vertex, event->open.attempt},
 					 .remote = true,
 					 .peer = event->peer,
@@ -519,6 +536,7 @@ void serve_started(struct attempt *a)
 		struct waiting_reader *w = mine;
 
 		mine = w->next;
+		job->waiting_count -= w->remote;
 		if (w->remote)
 			attach_remote(job->daemon, a, &w->peer, &w->open);
 		else

@@ -39,7 +39,9 @@ static bool copy_streams(struct arena *arena, struct stage_spec *s, const Dagrun
 	for (size_t i = 0; i < m->n_streams; i++) {
 		const Dagrun__Stream *t = m->streams[i];
 
-		if (!t->parts || t->parts > GRAPH_PARTS_MAX || t->codec > GRAPH_CODEC_ZSTD)
+		if (!t->parts || t->parts > GRAPH_PARTS_MAX || t->port >= s->out_count ||
+			t->partition > GRAPH_BY_PART || t->channel > GRAPH_FIFO ||
+			t->codec > GRAPH_CODEC_ZSTD)
 			return false;
 		s->streams[i] = (struct graph_stream){t->port, t->parts,
 			{(enum graph_partition_kind)t->partition, t->key, (char)t->delimiter},
@@ -86,7 +88,8 @@ static struct stage_spec *copy_spec(struct job *job, const Dagrun__Stage *m)
 	for (size_t i = 0; i < m->n_exit_ok; i++)
 		s->exit_ok[i] = m->exit_ok[i];
 	if (!copy_ports(s, m) || !copy_streams(arena, s, m) || !copy_files(job, s, m) ||
-		(s->kind == GRAPH_PLUGIN && (!s->plugin || !s->entry)))
+		(s->kind == GRAPH_PLUGIN && (!s->plugin || !s->entry)) ||
+		(s->kind == GRAPH_PROGRAM && !s->argc) || s->kind > GRAPH_PROGRAM)
 		return NULL;
 	return s;
 }

@@ -7,18 +7,22 @@
 #define RESULT_BYTES_MAX 4096u         /* of an output that a client will probably ask for */
 #define RESULTS_BYTES_MAX (128u << 10) /* of those that go out together */
 
-void job_send_ready(struct job *job, const char *error)
+void daemon_send_ready(struct daemon *d, struct session *s, const char *error)
 {
 	Dagrun__JobReady m = DAGRUN__JOB_READY__INIT;
 	SESSION_ENVELOPE(e, JOB_READY);
 
-	if (!job->manager)
-		return;
-	m.node = job->daemon->id;
-	m.slots = job->daemon->slots * GRAPH_CPU_SHARES;
+	m.node = d->id;
+	m.slots = d->slots * GRAPH_CPU_SHARES;
 	m.error = (char *)(error ? error : "");
 	e.job_ready = &m;
-	session_send(job->manager, &e);
+	session_send(s, &e);
+}
+
+void job_send_ready(struct job *job, const char *error)
+{
+	if (job->manager)
+		daemon_send_ready(job->daemon, job->manager, error);
 }
 
 struct inventory {

@@ -127,6 +127,37 @@ static void mark_elastic(struct graph *graph, const uint64_t *channels, struct d
 	}
 }
 
+/* What fifos join runs in one process. */
+static void check_fifo_groups(const struct graph *graph, struct dag_diag *diag)
+{
+	uint32_t n = graph->vertex_count, *parent = base_alloc((n + 1) * sizeof(*parent)),
+		 *counts = base_alloc((n + 1) * sizeof(*counts));
+
+	for (uint32_t v = 0; v < n; v++)
+		parent[v] = v;
+	for (size_t i = 0; i < graph->edge_count; i++)
+		if (graph->edges[i]->channel == GRAPH_FIFO)
+			unite_edge(graph, graph->edges[i], parent);
+	for (uint32_t v = 0; v < n; v++)
+		counts[find_root(parent, v)]++;
+	for (size_t i = 0; i < graph->edge_count; i++) {
+		const struct graph_edge *e = graph->edges[i];
+		uint32_t *count = &counts[find_root(parent, graph->stages[e->to]->first_vertex)];
+
+		if (e->channel != GRAPH_FIFO || *count <= GRAPH_FIFO_GROUP_MAX)
+			continue;
+		graph_report(diag, e->place,
+			"the fifo from '%s' to '%s' joins %u vertices, and one process runs at most %u; use "
+			"a "
+			"pipe",
+			graph->stages[e->from]->name, graph->stages[e->to]->name, *count,
+			GRAPH_FIFO_GROUP_MAX);
+		*count = 0; /* once is enough */
+	}
+	free(parent);
+	free(counts);
+}
+
 /* A gang's file edges must not lead from one member to another: the reader would wait for its own start. */
 static void check_inner_files(const struct graph *graph, struct dag_diag *diag)
 {
@@ -268,6 +299,7 @@ void graph_finish_gangs(struct graph *graph, struct dag_diag *diag)
 	if (graph->gang_count == graph->vertex_count)
 		return;
 	errors = diag->count;
+	check_fifo_groups(graph, diag);
 	check_inner_files(graph, diag);
 	if (diag->count == errors)
 		check_order(graph, diag);

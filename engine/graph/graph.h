@@ -23,6 +23,7 @@
 #define GRAPH_VERTICES_MAX 20000000u /* vertices a graph */
 #define GRAPH_PARTS_MAX 65536u       /* consumers that one partitioned edge feeds */
 #define GRAPH_PORTS_MAX DAG_PORTS_MAX
+#define GRAPH_FIFO_GROUP_MAX 1024u    /* vertices that fifos join, which are threads of one process */
 #define GRAPH_RUNNING_WIDTH_MAX 1024u /* of a stage whose width is decided by data while the job runs */
 #define GRAPH_OPEN_MOST 65536u        /* vertices that an open stage may get, if nothing else is said */
 #define GRAPH_GROUP_LEAST 16u         /* producers of one group: Dryad's defaults */

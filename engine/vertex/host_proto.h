@@ -14,6 +14,7 @@
  * use.
  */
 #include "channel/block.h"
+#include "graph/graph.h"
 
 #include <stdatomic.h>
 
@@ -26,7 +27,7 @@
 #define HOST_BLOCKS_MAX (HOST_TAIL_MAX / sizeof(struct block_ref))
 #define HOST_OPEN_AHEAD 256u /* producers of a port that are asked for before they are read */
 #define HOST_GIVEN_MAX 16u   /* producers of a vertex */
-#define HOST_TASKS_MAX 64u   /* vertices of one fifo group */
+#define HOST_TASKS_MAX GRAPH_FIFO_GROUP_MAX
 #define HOST_RING_SIZE 256u
 #define HOST_WINDOW_MIN (4ull << 20)
 #define HOST_PIPE_BLOCKS 16u /* that a direct pipe has */

@@ -35,5 +35,20 @@ def standard_descriptors_that_are_closed(case):
     check(case.read("o.txt") == b"hi\n", "its output")
 
 
+@test
+def a_fifo_group_of_a_hundred(case):
+    graph = """
+stages: {a: {sh: "seq 5000"}, b: {program: [cat], width: 100}}
+flow: [{from: a, to: b, channel: fifo, pattern: ">>", partition: {by: round-robin}}]
+outputs: {b: {file: "-"}}
+"""
+    case.write("g.yaml", graph)
+    lines = case.dagrun("run", "-q", "--slots", "8", "g.yaml").stdout.split()
+    check(sorted(map(int, lines)) == list(range(1, 5001)), f"{len(lines)} lines")
+    cluster = Cluster(case, nodes=1, slots=8)
+    check(sorted(cluster.run("g.yaml").stdout.split()) == sorted(lines), "on a cluster")
+    bad(case, graph.replace("width: 100", "width: 1024"), "g.yaml:3", "'a'", "1025 vertices", "1024", "pipe")
+
+
 if __name__ == "__main__":
     main()
