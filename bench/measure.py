@@ -18,6 +18,8 @@ PLUGINS = os.path.join(BUILD, "bench")
 BENCH = os.path.join(ROOT, "bench")
 PEERS = os.path.join(ROOT, "build-peers", "bin", "python")
 LINES = []
+# Figures without keys go on being of what they were: on loopback dagrun would use the user's own.
+os.environ["DAGRUN_KEYS"] = "none"
 
 
 def say(line=""):

@@ -5,19 +5,34 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "os/startup.h"
+#include "wire/cluster.h"
 #include "wire/session.h"
+#include "version.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum option { NAMESERVER, LISTEN, ADVERTISE, SLOTS, SPOOL, MEMORY, RACK, LABEL, NODE, CGROUP, KEYS, HELP };
+enum option {
+	NAMESERVER,
+	LISTEN,
+	ADVERTISE,
+	SLOTS,
+	SPOOL,
+	MEMORY,
+	RACK,
+	LABEL,
+	NODE,
+	CGROUP,
+	KEYS,
+	VERSION,
+	HELP
+};
 
 static const struct option_spec options[] = {
-	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT",
-		"the cluster's name server, such as tcp://10.0.0.1:7700"},
+	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", CLUSTER_NAMESERVER_HELP},
 	[LISTEN] = {"listen", 'l', "ENDPOINT",
-		"where to listen (default: any port of loopback; tcp://ADDRESS:* with keys)"},
+		"HOST[:PORT] to listen at (default: any port of the address that leads to the name server)"},
 	[ADVERTISE] = {"advertise", 'a', "ENDPOINT",
 		"what others dial (default: the address that leads to the name server)"},
 	[SLOTS] = {"slots", 's', "N", "vertices that run at a time (default: the cores that it may use)"},
@@ -32,7 +47,8 @@ static const struct option_spec options[] = {
 		"a control group (version 2) for its vertices, whose limits the kernel then keeps; 'own': "
 		"the "
 		"daemon's"},
-	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys (see dagrun keygen); needed off loopback"},
+	[KEYS] = {"keys", 'k', "DIR", CLUSTER_KEYS_HELP},
+	[VERSION] = {"version", 'V', NULL, "prints the version"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
 static const struct command_spec command = {"dagd", "",
@@ -41,11 +57,12 @@ static const struct command_spec command = {"dagd", "",
 
 struct settings {
 	struct daemon_config config;
-	const char *keys;
+	struct cluster cluster;
+	const char *nameserver, *listen, *advertise, *keys;
 	char *spool;
 	struct graph_pair labels[64];
 	uint64_t slots, memory;
-	bool help;
+	bool help, version;
 };
 
 static int bad(const char *what, const char *value)
@@ -63,13 +80,13 @@ static int on_option(void *ctx, size_t option, const char *value)
 
 	switch ((enum option)option) {
 	case NAMESERVER:
-		s->config.nameserver = value;
+		s->nameserver = value;
 		return 0;
 	case LISTEN:
-		s->config.listen = value;
+		s->listen = value;
 		return 0;
 	case ADVERTISE:
-		s->config.advertise = value;
+		s->advertise = value;
 		return 0;
 	case SLOTS:
 		return size_parse_number(value, &s->slots) < 0 || !s->slots || s->slots > 4096
@@ -100,6 +117,9 @@ static int on_option(void *ctx, size_t option, const char *value)
 		return 0;
 	case KEYS:
 		s->keys = value;
+		return 0;
+	case VERSION:
+		s->version = true;
 		return 0;
 	case HELP:
 		s->help = true;
@@ -176,17 +196,94 @@ static int complete(struct settings *s)
 		c->spool = s->spool;
 		free(state);
 	}
-	if (!c->listen)
-		c->listen = "tcp://127.0.0.1:*";
 	return 0;
+}
+
+/* ---- where ---- */
+
+/* Our host as seen from the name server's; waits until its name is known and a way leads there. */
+static char *own_host(const char *nameserver)
+{
+	char *own = endpoint_own_host(nameserver);
+
+	if (!own)
+		fprintf(stderr,
+			"dagd: no address of this machine leads to the name server at %s (is its name known, "
+			"and the network up?); trying on\n",
+			nameserver);
+	while (!own) {
+		sleep(1);
+		own = endpoint_own_host(nameserver);
+	}
+	return own;
+}
+
+static int bad_endpoint(const char *option, char *text)
+{
+	fprintf(stderr, "dagd: --%s %s\n", option, text);
+	free(text);
+	return EXIT_USAGE;
+}
+
+/* What others dial, where that is not what is bound. */
+static int find_advertised(struct settings *s)
+{
+	char *own, *text, *endpoint;
+
+	if (s->advertise) {
+		if (endpoint_parse(s->advertise, "*", true, &endpoint, &text) < 0)
+			return bad_endpoint("advertise", text);
+		s->config.advertise = endpoint;
+	} else if (endpoint_is_any(s->config.listen)) {
+		own = own_host(s->config.nameserver);
+		s->config.advertise = base_format("tcp://%s:*", own);
+		free(own);
+	}
+	return 0;
+}
+
+/* Where to listen and what opens it; the exit code, 0 for success. */
+static int find_endpoints(struct settings *s, struct dag_diag *diag)
+{
+	char *own, *text, *endpoint;
+	int r = cluster_find(&s->cluster, s->nameserver, s->keys, diag);
+
+	if (r < 0)
+		return r == DAG_EINVAL ? EXIT_USAGE : 1;
+	s->config.nameserver = s->cluster.nameserver;
+	s->config.keys = s->cluster.keys;
+	if (!s->config.nameserver) {
+		fprintf(stderr,
+			"dagd: --nameserver HOST:PORT is needed, or $DAGRUN_NAMESERVER; see 'dagd --help'\n");
+		return EXIT_USAGE;
+	}
+	if (s->listen) {
+		if (endpoint_parse(s->listen, "*", true, &endpoint, &text) < 0)
+			return bad_endpoint("listen", text);
+		r = endpoint_to_bind(endpoint, (char **)&s->config.listen, &text);
+		free(endpoint);
+		if (r < 0)
+			return bad_endpoint("listen", text);
+	} else {
+		own = own_host(s->config.nameserver);
+		s->config.listen = base_format("tcp://%s:*", own);
+		free(own);
+	}
+	if (!wire_is_local(s->config.listen) &&
+		(!s->cluster.keys_said || !strcmp(s->cluster.keys_said, CLUSTER_NONE))) {
+		fprintf(stderr,
+			"dagd: %s can be reached from other machines: that needs --keys DIR (make them with: "
+			"dagrun keygen DIR)\n",
+			s->config.listen);
+		return EXIT_USAGE;
+	}
+	return find_advertised(s);
 }
 
 int main(int argc, char **argv)
 {
 	static struct settings s;
-	struct wire_keys *keys = NULL;
 	struct dag_diag diag = {0};
-	char *own = NULL;
 	int r;
 
 	startup_standard_descriptors();
@@ -197,45 +294,30 @@ int main(int argc, char **argv)
 		options_help("dagd", &command);
 		return 0;
 	}
-	if (r < argc || !s.config.nameserver) {
-		if (r < argc)
-			fprintf(stderr, "dagd: unexpected '%s'; see 'dagd --help'\n", argv[r]);
-		else
-			fprintf(stderr, "dagd: --nameserver ENDPOINT is needed; see 'dagd --help'\n");
+	if (s.version) {
+		printf("dagd " DAGRUN_VERSION "\n");
+		return 0;
+	}
+	if (r < argc) {
+		fprintf(stderr, "dagd: unexpected '%s'; see 'dagd --help'\n", argv[r]);
 		return EXIT_USAGE;
 	}
 	if (startup("dagd", 256) < 0)
 		return 1;
 	os_be_patient();
-	/* Off loopback the address that leads to the name server is what others can dial, unless something
-	 * else was said. */
-	if (!wire_is_local(s.config.nameserver) && !s.config.listen && s.keys) {
-		own = os_address_towards(s.config.nameserver);
-		if (own)
-			s.config.listen = base_format("tcp://%s:*", own);
+	r = find_endpoints(&s, &diag);
+	if (r) {
+		os_tell(&diag, "dagd", NULL, NULL);
+		return r;
 	}
 	if (complete(&s) < 0)
 		return 1;
-	if (!wire_is_local(s.config.listen) && !s.keys) {
-		fprintf(stderr,
-			"dagd: %s can be reached from other machines: that needs --keys DIR (make them with: "
-			"dagrun keygen DIR)\n",
-			s.config.listen);
-		return EXIT_USAGE;
-	}
-	if (!s.config.advertise && (!strncmp(s.config.listen, "tcp://*:", 8) ||
-					   !strncmp(s.config.listen, "tcp://0.0.0.0:", 14))) {
-		own = own ? own : os_address_towards(s.config.nameserver);
-		if (own)
-			s.config.advertise = base_format("tcp://%s:*", own);
-	}
-	r = s.keys ? keys_load(s.keys, &keys, &diag) : 0;
-	if (r == 0 && keys)
-		r = keys_self_test(keys, &diag);
-	s.config.keys = keys;
+	r = s.cluster.keys ? keys_guard(s.cluster.keys, &diag) : 0;
+	if (r == 0 && s.cluster.keys)
+		r = keys_self_test(s.cluster.keys, &diag);
 	if (r == 0)
 		r = serve(&s, &diag);
 	os_tell(&diag, "dagd", NULL, NULL);
-	keys_destroy(&keys);
+	cluster_fini(&s.cluster);
 	return r < 0 ? 1 : 0;
 }

@@ -5,6 +5,7 @@
 #include "origin.h"
 #include "os/os.h"
 #include "results.h"
+#include "wire/cluster.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@ struct dag_job {
 	struct manager_config config;
 	struct origin origin;
 	struct load load;
-	struct wire_keys *keys;
+	struct cluster cluster;
 	bool begun;
 	uv_timer_t poll;
 	bool polled;
@@ -33,28 +34,24 @@ static int load(struct dag_job *job, const struct dag_job_options *o, struct dag
 		}
 		origin_add(&job->origin, "param ", i, o->params[i]);
 	}
-	origin_add(&job->origin, "nameserver", 0, o->nameserver);
-	origin_add(&job->origin, "keys", 0, o->keys);
+	origin_add(&job->origin, "nameserver", 0, job->cluster.nameserver);
+	origin_add(&job->origin, "keys", 0, job->cluster.keys_said);
 	job->load.path = o->graph;
 	return load_graph(&job->load, diag);
 }
 
 static int begin(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
 {
-	int r = load(job, o, diag);
+	int r = cluster_find(&job->cluster, o->nameserver, o->keys, diag);
 
-	if (r == 0 && o->keys)
-		r = keys_load(o->keys, &job->keys, diag) < 0 ? DAG_EPERM : 0;
+	if (r < 0)
+		return DAG_EPERM;
+	r = load(job, o, diag);
 	if (r < 0)
 		return r;
-	if (o->nameserver && !wire_is_local(o->nameserver) && !job->keys) {
-		dag_diag_add(diag, NULL, 0, 0, "the name server at %s is on another machine: that needs keys",
-			o->nameserver);
-		return DAG_EPERM;
-	}
 	job->config.graph = job->load.graph;
-	job->config.nameserver = o->nameserver;
-	job->config.keys = job->keys;
+	job->config.nameserver = job->cluster.nameserver;
+	job->config.keys = job->cluster.keys;
 	job->config.slots = o->slots;
 	job->config.host_program = job->load.host_program;
 	job->config.quiet = job->config.client = true;
@@ -285,7 +282,7 @@ void dag_job_destroy(struct dag_job **jobp)
 		manager_end(&job->manager);
 	origin_fini(&job->origin);
 	load_fini(&job->load);
-	keys_destroy(&job->keys);
+	cluster_fini(&job->cluster);
 	free(job);
 	*jobp = NULL;
 }

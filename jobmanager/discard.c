@@ -2,6 +2,7 @@
 /* Tells every daemon of a cluster that a job is over. */
 #include "manager.h"
 #include "os/os.h"
+#include "wire/cluster.h"
 #include "wire/session.h"
 
 #define PATIENCE (4 * DAG_SECOND)
@@ -110,10 +111,11 @@ int manager_discard(const char *nameserver, const char *keys, const char *job)
 	Dagrun__Watch watch = DAGRUN__WATCH__INIT;
 	SESSION_ENVELOPE(e, WATCH);
 
-	if (keys && keys_load(keys, &d.keys, &diag) < 0) {
+	if (cluster_find_keys(keys, nameserver, &d.keys, &diag) < 0) {
 		dag_diag_fini(&diag);
 		return DAG_EUNREACHABLE;
 	}
+	dag_diag_fini(&diag);
 	uv_loop_init(&d.loop);
 	wire_loop_new(&d.wire, &d.loop);
 	uv_timer_init(&d.loop, &d.tick);

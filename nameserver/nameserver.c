@@ -5,6 +5,8 @@
 #include "os/os.h"
 #include "wire/session.h"
 
+#include <errno.h>
+
 #define TICK_MS 250
 #define NODES_A_MESSAGE 1000u
 
@@ -181,7 +183,7 @@ int nameserver_new(uv_loop_t *loop, struct wire_loop *wire, const char *listen, 
 		&handlers, ns, &ns->server, ret_endpoint);
 
 	if (r < 0) {
-		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", listen, zmq_strerror(zmq_errno()));
+		dag_diag_add(diag, NULL, 0, 0, "cannot listen on %s: %s", listen, zmq_strerror(errno));
 		free(ns);
 		return r;
 	}

@@ -322,34 +322,6 @@ bool os_is_network_fs(const char *path)
 	return false;
 }
 
-char *os_address_towards(const char *endpoint)
-{
-	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM}, *found;
-	const char *host = strncmp(endpoint, "tcp://", 6) ? NULL : endpoint + 6,
-		   *colon = host ? strrchr(host, ':') : NULL;
-	struct sockaddr_in own;
-	socklen_t len = sizeof(own);
-	char text[INET_ADDRSTRLEN], *name, *result = NULL;
-	int fd;
-
-	if (!colon)
-		return NULL;
-	name = base_strndup(host, (size_t)(colon - host));
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && getaddrinfo(name, colon + 1, &hints, &found) == 0) {
-		/* Connecting a datagram socket sends nothing; it only chooses the way. */
-		if (connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-			getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
-			inet_ntop(AF_INET, &own.sin_addr, text, sizeof(text)))
-			result = base_strdup(text);
-		freeaddrinfo(found);
-	}
-	if (fd >= 0)
-		close(fd);
-	free(name);
-	return result;
-}
-
 uint64_t os_memory(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);

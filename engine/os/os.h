@@ -60,8 +60,6 @@ void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *c
 bool os_is_on_disk(int fd);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */
 bool os_is_network_fs(const char *path);
-/* The own address from which a tcp:// endpoint is reached; NULL where it cannot be told. Caller frees. */
-char *os_address_towards(const char *endpoint);
 /* In a build that measures coverage: writes down what was counted so far, since a host may be killed at any
  * moment. Else nothing. */
 #ifdef DAG_COVERAGE

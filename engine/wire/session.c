@@ -4,6 +4,8 @@
 #include "base/arena.h"
 #include "os/os.h"
 
+#include <errno.h>
+
 struct session {
 	struct session_server *server; /* NULL: a dialler */
 	struct wire_socket *socket;
@@ -341,7 +343,10 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 		WIRE_CONTROL_MAX, NULL, 0, on_server_message, server);
 	r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
 	if (r < 0) {
+		int error = errno;
+
 		session_server_destroy(&server);
+		errno = error;
 		return r;
 	}
 	*ret_server = server;

@@ -259,12 +259,21 @@ void wire_frame(zmq_msg_t *frame, const void *bytes, size_t len)
 	memcpy(zmq_msg_data(frame), bytes, len);
 }
 
+/* ZeroMQ looks a name up in one family only. */
+static void set_family(void *socket, bool six)
+{
+	int on = six;
+
+	zmq_setsockopt(socket, ZMQ_IPV6, &on, sizeof(on));
+}
+
 int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_endpoint)
 {
 	char real[256];
 	size_t len = sizeof(real);
 
 	s->awake = true;
+	set_family(s->socket, endpoint_is_ipv6(endpoint));
 	if (zmq_bind(s->socket, endpoint) < 0)
 		return DAG_EIO;
 	if (zmq_getsockopt(s->socket, ZMQ_LAST_ENDPOINT, real, &len) < 0)
@@ -276,6 +285,7 @@ int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_end
 int wire_socket_connect(struct wire_socket *s, const char *endpoint)
 {
 	s->awake = true;
+	set_family(s->socket, endpoint_is_ipv6(endpoint));
 	return zmq_connect(s->socket, endpoint) < 0 ? DAG_EIO : 0;
 }
 

@@ -28,6 +28,9 @@ int cli_graph_option(struct load *g, size_t option, const char *value);
 /* Loads the graph; the exit code, 0 for success. Errors go to stderr, all of them. read_stdin: an input "-"
  * is read now. */
 int cli_graph_load(struct load *g, bool read_stdin);
+struct cluster;
+/* cluster_find for a command: the exit code, 0 for success. Errors go to stderr; warnings, unless quiet. */
+int cli_cluster_find(struct cluster *c, const char *nameserver, const char *keys, bool quiet);
 /* The one operand of the command, or a message and NULL. */
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first);
 void cli_print(struct dag_diag *diag);

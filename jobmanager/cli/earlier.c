@@ -2,6 +2,7 @@
 /* What a job was started with, taken from its journal: for those who run it, or a part of it, again. */
 #include "cli.h"
 #include "os/os.h"
+#include "wire/cluster.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,8 +67,10 @@ int cli_earlier_load(struct cli_earlier *e, const char *id, const struct journal
 	}
 	r = cli_graph_load(&e->graph, true);
 	e->config.nameserver = journal_meta(saved, "nameserver");
-	if (r == 0 && journal_meta(saved, "keys")) {
-		r = keys_load(journal_meta(saved, "keys"), &e->keys, &diag) < 0 ? EXIT_UNREACHABLE : 0;
+	if (r == 0 && e->config.nameserver) {
+		r = cluster_find_keys(journal_meta(saved, "keys"), e->config.nameserver, &e->keys, &diag) < 0
+			    ? EXIT_UNREACHABLE
+			    : 0;
 		cli_print(&diag);
 	}
 	e->config.keys = e->keys;

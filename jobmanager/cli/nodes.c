@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "base/size.h"
 #include "os/os.h"
+#include "wire/cluster.h"
 #include "wire/session.h"
 
 #include <jansson.h>
@@ -13,8 +14,8 @@
 enum option { NAMESERVER, KEYS, JSON, HELP };
 
 static const struct option_spec options[] = {
-	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", "the name server, such as tcp://10.0.0.1:7700"},
-	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys"},
+	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT", CLUSTER_NAMESERVER_HELP},
+	[KEYS] = {"keys", 'k', "DIR", CLUSTER_KEYS_HELP},
 	[JSON] = {"json", 'j', NULL, "prints JSON"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
@@ -120,7 +121,7 @@ static void on_tick(uv_timer_t *tick)
 		uv_stop(&q->loop);
 }
 
-static int ask(struct query *q, const struct wire_keys *keys)
+static int ask(struct query *q, const struct cluster *c)
 {
 	static const struct session_handlers handlers = {.on_message = on_message, .on_refused = on_refused};
 	Dagrun__Watch watch = DAGRUN__WATCH__INIT;
@@ -131,7 +132,7 @@ static int ask(struct query *q, const struct wire_keys *keys)
 	wire_loop_new(&wire, &q->loop);
 	q->started = os_now();
 	q->session = session_dial(
-		wire, keys, q->nameserver, "nodes", DAGRUN__ROLE__MANAGER, os_random(), &handlers, q);
+		wire, c->keys, c->nameserver, "nodes", DAGRUN__ROLE__MANAGER, os_random(), &handlers, q);
 	if (q->session) {
 		e.watch = &watch;
 		session_send(q->session, &e);
@@ -148,16 +149,15 @@ static int ask(struct query *q, const struct wire_keys *keys)
 		;
 	uv_loop_close(&q->loop);
 	if (!q->answered)
-		fprintf(stderr, "dagrun: the name server at %s does not answer%s\n", q->nameserver,
-			keys ? "; do its keys and these belong together?" : "");
+		fprintf(stderr, "dagrun: the name server at %s does not answer%s\n", c->nameserver,
+			c->keys ? "; do its keys and these belong together?" : "");
 	return q->answered ? 0 : EXIT_UNREACHABLE;
 }
 
 static int run(int argc, char **argv)
 {
 	static struct query q;
-	struct wire_keys *keys = NULL;
-	struct dag_diag diag = {0};
+	struct cluster cluster = {0};
 	int r = options_parse("dagrun nodes", &cli_nodes.spec, argc, argv, on_option, &q);
 
 	if (r < 0)
@@ -166,25 +166,22 @@ static int run(int argc, char **argv)
 		options_help("dagrun nodes", &cli_nodes.spec);
 		return 0;
 	}
-	if (!q.nameserver || r < argc) {
-		fprintf(stderr, "dagrun: nodes needs --nameserver ENDPOINT and nothing else; see 'dagrun "
-				"nodes --help'\n");
-		return EXIT_USAGE;
-	}
-	if (!wire_is_local(q.nameserver) && !q.keys) {
-		fprintf(stderr,
-			"dagrun: the name server at %s is on another machine: that needs --keys DIR\n",
-			q.nameserver);
+	if (r < argc) {
+		fprintf(stderr, "dagrun: unexpected '%s'; see 'dagrun nodes --help'\n", argv[r]);
 		return EXIT_USAGE;
 	}
 	if (startup("dagrun", 64) < 0)
 		return 1;
-	if (q.keys && keys_load(q.keys, &keys, &diag) < 0) {
-		cli_print(&diag);
-		return EXIT_UNREACHABLE;
+	r = cli_cluster_find(&cluster, q.nameserver, q.keys, false);
+	if (r == 0 && !cluster.nameserver) {
+		fprintf(stderr,
+			"dagrun: nodes needs --nameserver HOST:PORT, or $DAGRUN_NAMESERVER; see 'dagrun "
+			"nodes --help'\n");
+		r = EXIT_USAGE;
 	}
-	r = ask(&q, keys);
-	keys_destroy(&keys);
+	if (r == 0)
+		r = ask(&q, &cluster);
+	cluster_fini(&cluster);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "jobmanager/origin.h"
 #include "os/os.h"
+#include "wire/cluster.h"
 
 #include <stdio.h>
 
@@ -14,8 +15,10 @@ static const struct option_spec options[] = {
 	[SLOTS] = {"slots", 's', "N",
 		"vertices that run at a time, without a name server (default: the cores that it may use)"},
 	[NAMESERVER] = {"nameserver", 'n', "ENDPOINT",
-		"runs on the cluster of this name server, such as tcp://10.0.0.1:7700"},
-	[KEYS] = {"keys", 'k', "DIR", "the cluster's keys"},
+		"runs on the cluster of this name server, HOST:PORT (default: $DAGRUN_NAMESERVER; port "
+		"7700); "
+		"'none': on this machine"},
+	[KEYS] = {"keys", 'k', "DIR", CLUSTER_KEYS_HELP},
 	[DRY_RUN] = {"dry-run", 0, NULL, "prints the plan and runs nothing"},
 	[QUIET] = {"quiet", 'q', NULL, "no progress and no summary on stderr"},
 	[HELP] = {"help", 'h', NULL, "this text"},
@@ -24,7 +27,8 @@ static const struct option_spec options[] = {
 struct settings {
 	struct load graph;
 	struct manager_config config;
-	const char *keys;
+	const char *nameserver, *keys;
+	struct cluster cluster;
 	bool dry_run, help;
 };
 
@@ -42,7 +46,7 @@ static int on_option(void *ctx, size_t option, const char *value)
 		s->config.slots = (uint32_t)n;
 		return 0;
 	case NAMESERVER:
-		s->config.nameserver = value;
+		s->nameserver = value;
 		return 0;
 	case KEYS:
 		s->keys = value;
@@ -114,8 +118,8 @@ static void note_origin(const struct settings *s, struct origin *origin)
 	}
 	for (size_t i = 0; i < s->graph.plugin_path_count; i++)
 		origin_add(origin, "plugin-path ", i, s->graph.plugin_paths[i]);
-	origin_add(origin, "nameserver", 0, s->config.nameserver);
-	origin_add(origin, "keys", 0, s->keys);
+	origin_add(origin, "nameserver", 0, s->cluster.nameserver);
+	origin_add(origin, "keys", 0, s->cluster.keys_said);
 	origin_add(origin, "stdin", 0, s->graph.stdin_path);
 }
 
@@ -141,9 +145,7 @@ static void say_unfinished(const struct settings *s)
 
 static int run_graph(struct settings *s)
 {
-	struct wire_keys *keys = NULL;
 	struct origin origin = {0};
-	struct dag_diag diag = {0};
 	int r = check_open(s->graph.graph);
 
 	if (r)
@@ -155,17 +157,6 @@ static int run_graph(struct settings *s)
 		if (r)
 			return r;
 	}
-	if (s->keys && s->config.nameserver) {
-		r = keys_load(s->keys, &keys, &diag);
-		if (r == 0)
-			r = keys_self_test(keys, &diag);
-		cli_print(&diag);
-		if (r < 0) {
-			keys_destroy(&keys);
-			return EXIT_UNREACHABLE;
-		}
-	}
-	s->config.keys = keys;
 	note_origin(s, &origin);
 	s->config.meta = origin.items;
 	s->config.meta_count = origin.count;
@@ -173,7 +164,6 @@ static int run_graph(struct settings *s)
 	s->config.host_program = s->graph.host_program;
 	say_unfinished(s);
 	r = manager_run(&s->config);
-	keys_destroy(&keys);
 	origin_fini(&origin);
 	return r;
 }
@@ -192,14 +182,13 @@ static int run(int argc, char **argv)
 	s.graph.path = cli_operand(&cli_run, argc, argv, r);
 	if (!s.graph.path)
 		return EXIT_USAGE;
-	if (s.config.nameserver && !wire_is_local(s.config.nameserver) && !s.keys) {
-		fprintf(stderr,
-			"dagrun: the name server at %s is on another machine: that needs --keys DIR\n",
-			s.config.nameserver);
-		return EXIT_USAGE;
-	}
 	if (startup("dagrun", 128) < 0)
 		return 1;
+	r = s.dry_run ? 0 : cli_cluster_find(&s.cluster, s.nameserver, s.keys, s.config.quiet);
+	if (r)
+		return r;
+	s.config.nameserver = s.cluster.nameserver;
+	s.config.keys = s.cluster.keys;
 	r = cli_graph_load(&s.graph, !s.dry_run);
 	if (r == 0 && s.dry_run)
 		cli_print_plan(s.graph.graph);
@@ -208,6 +197,7 @@ static int run(int argc, char **argv)
 	if (s.graph.stdin_path) /* the job has ended, or never began */
 		unlink(s.graph.stdin_path);
 	load_fini(&s.graph);
+	cluster_fini(&s.cluster);
 	return r;
 }
 

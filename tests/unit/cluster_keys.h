@@ -14,6 +14,7 @@ static struct wire_keys *make_keys(char folder[static 64])
 	unit_folder(folder);
 	assert_int_equal(keys_generate(folder, &diag), 0);
 	assert_int_equal(keys_load(folder, &keys, &diag), 0);
+	assert_int_equal(keys_guard(keys, &diag), 0);
 	return keys;
 }
 

@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starts as columns: what comes out is what went in, in its order, and columns that do not fit are refused.
+/*
+ * Starts as columns: what comes out is what went in, in its order, and columns that do not fit are refused.
+ * Endpoints as people write them, and the keys that a user has without asking.
  */
 #include "unit.h"
+#include "os/os.h"
+#include "wire/cluster.h"
 #include "wire/starts.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { STARTS = 40, ROUNDS = 200 };
 
@@ -188,10 +196,211 @@ static void test_columns_that_do_not_fit_are_refused(void **state)
 	arena_fini(&arena);
 }
 
+/* ---- endpoints ---- */
+
+static void check_endpoint(const char *written, bool listens, const char *whole)
+{
+	char *endpoint = NULL, *text = NULL;
+	int r = endpoint_parse(written, "7700", listens, &endpoint, &text);
+
+	if (whole ? !endpoint || strcmp(endpoint, whole) != 0 : !text)
+		fail_msg("'%s' became %s, not %s (%s)", written, endpoint ? endpoint : "nothing",
+			whole ? whole : "an error", text ? text : "no text");
+	assert_int_equal(r, whole ? 0 : DAG_EINVAL);
+	free(endpoint);
+	free(text);
+}
+
+static void test_endpoints_that_people_write(void **state)
+{
+	static const char *const wrong[] = {"", ":", "tcp://", "tcp://:7700", "host:", "host:0", "host:99999",
+		"host:65536", "host:77x", "host:-1", "host: 77", "1.2.3.4.5", "256.1.1.1", "10.0.0", "a b",
+		"a/b", "[::1", "[::1]x", "[::1]:", "[1.2.3.4]:5", "[g::1]:7", "http://host:80",
+		"ipc:///tmp/x", "*:7700", "host:*", "a:b:c", "user@host"};
+
+	(void)state;
+	check_endpoint("tcp://10.0.0.1:7700", false, "tcp://10.0.0.1:7700");
+	check_endpoint("10.0.0.1", false, "tcp://10.0.0.1:7700");
+	check_endpoint("tcp://10.0.0.1", false, "tcp://10.0.0.1:7700");
+	check_endpoint("some-host.example:1", false, "tcp://some-host.example:1");
+	check_endpoint("localhost:65535", false, "tcp://localhost:65535");
+	check_endpoint("::1", false, "tcp://[::1]:7700");
+	check_endpoint("[::1]", false, "tcp://[::1]:7700");
+	check_endpoint("tcp://[fe80::1%eth0]:80", false, "tcp://[fe80::1%eth0]:80");
+	check_endpoint("*", true, "tcp://*:7700");
+	check_endpoint("127.0.0.1:*", true, "tcp://127.0.0.1:*");
+	check_endpoint("[::]:0", true, "tcp://[::]:*");
+	for (size_t i = 0; i < DAG_LENGTH(wrong); i++)
+		check_endpoint(wrong[i], false, NULL);
+	check_endpoint("*:99999", true, NULL);
+}
+
+static void test_what_is_on_this_machine(void **state)
+{
+	(void)state;
+	assert_true(wire_is_local("tcp://127.0.0.1:1") && wire_is_local("inproc://x"));
+	assert_true(wire_is_local("tcp://127.1.2.3:*") && wire_is_local("tcp://[::1]:7700"));
+	assert_true(wire_is_local("tcp://localhost:7700"));
+	assert_false(wire_is_local("tcp://0.0.0.0:1") || wire_is_local("tcp://10.0.0.1:1"));
+	assert_false(wire_is_local("tcp://*:1") || wire_is_local("tcp://[::]:1"));
+	assert_false(wire_is_local("tcp://127.0.0.1.example.invalid:1"));
+	assert_true(endpoint_is_any("tcp://*:1") && endpoint_is_any("tcp://[::]:1"));
+	assert_true(endpoint_is_ipv6("tcp://[::1]:1") && !endpoint_is_ipv6("tcp://127.0.0.1:1"));
+	assert_true(endpoint_is_named("tcp://localhost:1") && !endpoint_is_named("tcp://[::1]:1"));
+}
+
+static void test_names_are_bound_by_address(void **state)
+{
+	char *bound = NULL, *text = NULL;
+
+	(void)state;
+	assert_int_equal(endpoint_to_bind("tcp://localhost:7700", &bound, &text), 0);
+	assert_true(!strcmp(bound, "tcp://127.0.0.1:7700") || !strcmp(bound, "tcp://[::1]:7700"));
+	free(bound);
+	assert_int_equal(endpoint_to_bind("tcp://no.such.host.invalid:7700", &bound, &text), DAG_EINVAL);
+	assert_non_null(strstr(text, "is not known"));
+	free(text);
+}
+
+/* ---- the user's own keys ---- */
+
+static struct wire_keys *load_own(void)
+{
+	struct wire_keys *keys = NULL;
+	struct dag_diag diag = {0};
+
+	assert_int_equal(keys_load_own(&keys, &diag), 0);
+	assert_int_equal(diag.count, 0);
+	return keys;
+}
+
+/* Processes that need them at the same moment have the same. */
+static void test_own_keys_are_made_once(void **state)
+{
+	enum { PROCESSES = 8 };
+	char folder[64], public[PROCESSES][KEYS_TEXT_LEN];
+	int go[2], tell[2];
+	struct stat st;
+	char *path;
+
+	(void)state;
+	unit_folder(folder);
+	setenv("XDG_STATE_HOME", folder, 1);
+	assert_int_equal(pipe(go), 0);
+	assert_int_equal(pipe(tell), 0);
+	for (int i = 0; i < PROCESSES; i++)
+		if (!fork()) {
+			struct wire_keys *keys;
+			char c;
+
+			close(go[1]);
+			if (read(go[0], &c, 1) == 0) {
+				keys = load_own();
+				_exit(write(tell[1], keys->public, KEYS_TEXT_LEN) != KEYS_TEXT_LEN);
+			}
+			_exit(1);
+		}
+	close(go[0]);
+	close(go[1]); /* all begin */
+	for (int i = 0; i < PROCESSES; i++) {
+		int status;
+
+		assert_int_equal(read(tell[0], public[i], KEYS_TEXT_LEN), KEYS_TEXT_LEN);
+		assert_true(wait(&status) > 0 && status == 0);
+		assert_string_equal(public[i], public[0]);
+	}
+	close(tell[0]);
+	close(tell[1]);
+	path = base_format("%s/dagrun/keys", folder);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	free(path);
+	path = base_format("%s/dagrun/keys/cluster.key_secret", folder);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	free(path);
+	unsetenv("XDG_STATE_HOME");
+	os_remove_tree(folder);
+}
+
+/* A folder that another could have made, or can read, is not believed. */
+static void test_own_keys_are_nobody_elses(void **state)
+{
+	struct wire_keys *keys = NULL;
+	struct dag_diag diag = {0};
+	char folder[64], *path, *elsewhere;
+
+	(void)state;
+	unit_folder(folder);
+	setenv("XDG_STATE_HOME", folder, 1);
+	path = base_format("%s/dagrun/keys", folder);
+	elsewhere = base_format("%s/elsewhere", folder);
+	keys = load_own();
+	keys_destroy(&keys);
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_int_equal(keys_load_own(&keys, &diag), DAG_EPERM);
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(rename(path, elsewhere), 0);
+	assert_int_equal(symlink(elsewhere, path), 0);
+	assert_int_equal(keys_load_own(&keys, &diag), DAG_EPERM);
+	if (!geteuid()) {
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(rename(elsewhere, path), 0);
+		assert_int_equal(chown(path, 12345, 12345), 0);
+		assert_int_equal(keys_load_own(&keys, &diag), DAG_EPERM);
+	}
+	dag_diag_fini(&diag);
+	free(path);
+	free(elsewhere);
+	unsetenv("XDG_STATE_HOME");
+	os_remove_tree(folder);
+}
+
+/* What an option says goes before what the environment says. */
+static void test_options_and_environment(void **state)
+{
+	struct dag_diag diag = {0};
+	struct cluster c;
+	char folder[64];
+
+	(void)state;
+	unit_folder(folder);
+	setenv("XDG_STATE_HOME", folder, 1);
+	assert_int_equal(cluster_find(&c, NULL, NULL, &diag), 0);
+	assert_true(!c.nameserver && !c.keys);
+	setenv("DAGRUN_NAMESERVER", "localhost", 1);
+	assert_int_equal(cluster_find(&c, NULL, NULL, &diag), 0);
+	assert_string_equal(c.nameserver, "tcp://localhost:7700");
+	assert_true(c.keys && !c.keys_said && !diag.count);
+	cluster_fini(&c);
+	assert_int_equal(cluster_find(&c, "none", NULL, &diag), 0);
+	assert_true(!c.nameserver && !c.keys);
+	setenv("DAGRUN_KEYS", "none", 1);
+	assert_int_equal(cluster_find(&c, "127.0.0.1:1", NULL, &diag), 0);
+	assert_true(!c.keys && diag.count == 1); /* it warns */
+	cluster_fini(&c);
+	dag_diag_fini(&diag);
+	assert_int_equal(cluster_find(&c, NULL, "/nowhere", &diag), DAG_EPERM);
+	assert_int_equal(cluster_find(&c, "10.0.0.1", NULL, &diag), DAG_EINVAL);
+	unsetenv("DAGRUN_KEYS");
+	assert_int_equal(cluster_find(&c, "10.0.0.1", NULL, &diag), DAG_EINVAL);
+	assert_int_equal(cluster_find(&c, "10.0.0.1:99999", NULL, &diag), DAG_EINVAL);
+	dag_diag_fini(&diag);
+	unsetenv("DAGRUN_NAMESERVER");
+	unsetenv("XDG_STATE_HOME");
+	os_remove_tree(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_starts_come_out_as_they_went_in),
-		cmocka_unit_test(test_columns_that_do_not_fit_are_refused)};
+		cmocka_unit_test(test_columns_that_do_not_fit_are_refused),
+		cmocka_unit_test(test_endpoints_that_people_write),
+		cmocka_unit_test(test_what_is_on_this_machine),
+		cmocka_unit_test(test_names_are_bound_by_address),
+		cmocka_unit_test(test_own_keys_are_made_once),
+		cmocka_unit_test(test_own_keys_are_nobody_elses),
+		cmocka_unit_test(test_options_and_environment)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,9 +32,14 @@ struct dag_job_options {
 	size_t size;               /* of this struct, as the program knows it */
 	const char *graph;         /* path of the graph file */
 	const char *const *params; /* "NAME=VALUE" each, then NULL; or NULL */
-	const char *nameserver;    /* such as tcp://10.0.0.1:7700; NULL: all runs on this machine */
-	const char *keys;          /* folder of the cluster's keys; NULL: none, on this machine */
-	uint32_t slots;            /* without a name server: vertices at a time; 0: one a core */
+	/* Such as 10.0.0.1:7700; NULL: as the variable DAGRUN_NAMESERVER says, and where that is not set, or
+	 * "none", all runs on this machine. */
+	const char *nameserver;
+	/* Folder of the cluster's keys, or "none"; NULL: as DAGRUN_KEYS says, else the user's own on
+	 * loopback.
+	 */
+	const char *keys;
+	uint32_t slots; /* without a name server: vertices at a time; 0: one a core */
 	/* Gets each line for people: errors of the graph file, what runs again and why. NULL: stderr. */
 	void (*say)(void *ctx, const char *line);
 	void *ctx;
