@@ -19,6 +19,7 @@ int load_graph(struct load *load, struct dag_diag *diag)
 	struct graph_file_options options = {.params = load->params,
 		.param_count = load->param_count,
 		.describe = plugins_describe,
+		.check = plugins_check,
 		.stdin_path = load->stdin_path};
 	char *folder;
 

@@ -11,11 +11,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DESCRIBE_BYTES_MAX (1u << 20)
+#define SAID_BYTES_MAX (16u << 20)
 #define DESCRIBE_MS 10000
 #define ENTRIES_MAX 256
 #define STANDARD_PLUGIN "std"
@@ -120,11 +121,13 @@ static const char *find(struct plugins *p, const char *word, const char *folder,
 	return kept;
 }
 
-/* Runs the host and keeps what it prints; it gets ten seconds, since a plugin's constructors are users' code.
- */
-static int run_describe(struct plugins *p, const char *path, struct buffer *out, char **ret_error)
+/* Runs the host, which reads stdin (or nothing: −1), and keeps what it prints; it gets ten seconds, since a
+ * plugin's constructors are users' code. */
+static int run_host(struct plugins *p, const char *option, const char *path, int stdin_fd, struct buffer *out,
+	char **ret_error)
 {
-	char *argv[] = {p->host_program, "--describe", (char *)path, NULL}, *env[] = {"LC_ALL=C", NULL, NULL};
+	char *argv[] = {p->host_program, (char *)option, (char *)path, NULL},
+	     *env[] = {"LC_ALL=C", NULL, NULL};
 	char *asan = getenv("ASAN_OPTIONS") ? base_format("ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS")) : NULL;
 	struct spawn spawn = {.path = p->host_program, .argv = argv, .env = env, .fd_count = 3};
 	int fds[2], pidfd, r;
@@ -135,7 +138,7 @@ static int run_describe(struct plugins *p, const char *path, struct buffer *out,
 	env[1] = asan;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return DAG_EIO;
-	spawn.fds[0] = -1;
+	spawn.fds[0] = stdin_fd;
 	spawn.fds[1] = fds[1];
 	spawn.fds[2] = 2;
 	r = spawn_process(&spawn, &pid, &pidfd);
@@ -148,7 +151,7 @@ static int run_describe(struct plugins *p, const char *path, struct buffer *out,
 	}
 	close(pidfd);
 	poll_fd = (struct pollfd){fds[0], POLLIN, 0};
-	while (out->len < DESCRIBE_BYTES_MAX && poll(&poll_fd, 1, DESCRIBE_MS) > 0) {
+	while (out->len < SAID_BYTES_MAX && poll(&poll_fd, 1, DESCRIBE_MS) > 0) {
 		char *room = buffer_extend(out, 4096);
 		ssize_t n = read(fds[0], room, 4096);
 
@@ -205,6 +208,8 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 				(enum dag_param_kind)strtoul(rest, NULL, 10)};
 		} else if (e && rest && !strcmp(line, "help")) {
 			e->help = arena_strdup(&p->arena, rest);
+		} else if (e && !strcmp(line, "check")) {
+			e->checked = true;
 		} else if (!strcmp(line, "end")) {
 			ended = true;
 		}
@@ -217,6 +222,74 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 	*ret_error = base_format(
 		"plugin %s cannot be described: its code ended the process that loaded it", info->path);
 	return DAG_EINVAL;
+}
+
+static void put_text(struct buffer *b, const char *text)
+{
+	buffer_append(b, text, strlen(text) + 1);
+}
+
+/* What daghost --check reads, in memory; −1 where there is no room. */
+static int put_questions(const struct plugin_check *checks, size_t count)
+{
+	struct buffer asked = {0};
+	int fd = memfd_create("checks", MFD_CLOEXEC);
+	bool ok = fd >= 0;
+	char number[16];
+
+	for (size_t i = 0; i < count; i++) {
+		snprintf(number, sizeof(number), "%u", checks[i].param_count);
+		put_text(&asked, checks[i].entry);
+		put_text(&asked, number);
+		for (uint32_t j = 0; j < checks[i].param_count; j++) {
+			put_text(&asked, checks[i].params[j].name);
+			put_text(&asked, checks[i].params[j].value);
+		}
+	}
+	for (size_t at = 0; ok && at < asked.len;) {
+		ssize_t n = write(fd, asked.data + at, asked.len - at);
+
+		ok = n > 0;
+		at += (size_t)(n > 0 ? n : 0);
+	}
+	buffer_fini(&asked);
+	if (ok && lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int plugins_check(void *ctx, const char *path, struct plugin_check *checks, size_t count, char **ret_error)
+{
+	struct plugins *p = ctx;
+	struct buffer out = {0};
+	int fd = put_questions(checks, count), r;
+	char *next;
+
+	if (fd < 0) {
+		*ret_error = base_format("cannot ask plugin %s about parameters: %s", path, strerror(errno));
+		return DAG_EIO;
+	}
+	r = run_host(p, "--check", path, fd, &out, ret_error);
+	close(fd);
+	next = r == 0 ? (char *)out.data : NULL;
+	for (size_t i = 0; i < count && r == 0; i++) {
+		char *line = next, *end = strchr(line, '\n');
+
+		if (!end) {
+			checks[i].error =
+				base_format("the check of '%s' in plugin %s ended the process that ran it",
+					checks[i].entry, path);
+			break;
+		}
+		*end = 0;
+		next = end + 1;
+		if (strcmp(line, "ok"))
+			checks[i].error = base_strdup(line);
+	}
+	buffer_fini(&out);
+	return r;
 }
 
 int plugins_describe(void *ctx, const char *word, const char *folder, const struct plugin_info **ret_info,
@@ -246,7 +319,7 @@ int plugins_describe(void *ctx, const char *word, const char *folder, const stru
 	k->info.path = path;
 	k->word = arena_strdup(&p->arena, word);
 	k->folder = arena_strdup(&p->arena, folder);
-	r = run_describe(p, path, &out, ret_error);
+	r = run_host(p, "--describe", path, -1, &out, ret_error);
 	if (r == 0)
 		r = parse(p, (char *)out.data, &k->info, ret_error);
 	buffer_fini(&out);

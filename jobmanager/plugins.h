@@ -13,5 +13,7 @@ void plugins_destroy(struct plugins **plugins);
 /* A graph_file_options.describe; ctx is the struct plugins. */
 int plugins_describe(void *ctx, const char *plugin, const char *folder, const struct plugin_info **ret_info,
 	char **ret_error);
+/* A graph_file_options.check; ctx is the struct plugins. */
+int plugins_check(void *ctx, const char *path, struct plugin_check *checks, size_t count, char **ret_error);
 
 #endif

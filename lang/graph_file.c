@@ -70,6 +70,7 @@ static void load_root(struct loader *l, const struct yaml_node *root)
 	loader_stages(l, root);
 	loader_flow(l, root);
 	loader_outputs(l, root);
+	loader_ask_plugins(l);
 }
 
 static const char *default_name(struct arena *arena, const char *path)
@@ -119,6 +120,7 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 		r = DAG_EINVAL;
 	arena_fini(&scratch);
 	free(l.params);
+	free(l.checks);
 	if (r < 0)
 		graph_destroy(&l.graph);
 	else

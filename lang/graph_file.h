@@ -24,12 +24,21 @@ struct plugin_entry {
 	struct graph_format in[DAG_PORTS_MAX], out[DAG_PORTS_MAX];
 	uint32_t in_count, out_count;
 	bool order_blind;
+	bool checked; /* it looks at its parameters itself */
 };
 
 struct plugin_info {
 	const char *path; /* absolute */
 	const struct plugin_entry *entries;
 	uint32_t entry_count;
+};
+
+/* A stage's parameters, for the entry's own check; error: what is wrong, allocated, or NULL. */
+struct plugin_check {
+	const char *entry;
+	const struct graph_pair *params;
+	uint32_t param_count;
+	char *error;
 };
 
 struct graph_file_param {
@@ -47,7 +56,10 @@ struct graph_file_options {
 	 */
 	int (*describe)(void *ctx, const char *plugin, const char *folder,
 		const struct plugin_info **ret_info, char **ret_error);
-	void *describe_ctx;
+	/* Asks the plugin at `path` about them all. On failure *ret_error says why, allocated. */
+	int (*check)(
+		void *ctx, const char *path, struct plugin_check *checks, size_t count, char **ret_error);
+	void *describe_ctx; /* of both */
 };
 
 /* Parses and finishes. DAG_EINVAL with the errors in *diag; DAG_EIO where the file itself cannot be read. */

@@ -10,6 +10,12 @@ struct loader_param {
 	bool from_command_line;
 };
 
+/* Parameters that the stage's entry is to look at, and where they stand. */
+struct loader_check {
+	const struct yaml_node *params;
+	struct graph_stage *stage;
+};
+
 struct loader {
 	struct graph *graph;
 	const struct graph_file_options *options;
@@ -19,6 +25,8 @@ struct loader {
 	const char *cwd;
 	struct loader_param *params;
 	size_t param_count, param_cap;
+	struct loader_check *checks;
+	size_t check_count, check_cap;
 };
 
 struct graph_place loader_place(const struct loader *l, const struct yaml_node *node);
@@ -61,6 +69,8 @@ struct graph_stage *loader_add_standard(
 /* Its parameters; where `node` is given they are checked, and stand in it under their names. */
 void loader_set_params(struct loader *l, const struct yaml_node *node, struct graph_stage *stage,
 	struct graph_pair *params, uint32_t count);
+/* Asks the plugins about the parameters of all stages in l->checks. */
+void loader_ask_plugins(struct loader *l);
 /* Returns the edge that leads where `e` led. */
 struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e);
 void loader_flow(struct loader *l, const struct yaml_node *root);

@@ -8,7 +8,7 @@
 
 /* How the records of an edge are ordered: what a range partition says, and the standard vertices understand.
  */
-static const char *const key_words[] = {"key", "delimiter", "from", "to", "type", "order"};
+static const char *const key_words[] = {"key", "delimiter", "from", "to", "type", "order", "invalid"};
 
 /* "TO:WHAT", which no stage of the file can be called; another edge into the same stage counts on. */
 static struct graph_stage *add_helper(struct loader *l, const struct yaml_node *node,
@@ -39,13 +39,16 @@ static struct graph_edge *join(struct loader *l, const struct graph_edge *like, 
 /* a >> b by range: a >= sample >> sort, a >= range, sort >> range by all, range >> b by part. */
 static struct graph_edge *load_range(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
 {
-	static const char *const keys[] = {"by", "sample", "key", "delimiter", "from", "to", "type", "order"};
+	static const char *const keys[] = {
+		"by", "sample", "key", "delimiter", "from", "to", "type", "order", "invalid"};
 	const struct yaml_node *n = yaml_get(node, "sample");
 	struct graph_pair *params = arena_alloc(&l->graph->arena, DAG_LENGTH(key_words) * sizeof(*params)),
+			  *ordered = arena_alloc(
+				  &l->graph->arena, (DAG_LENGTH(key_words) + 1) * sizeof(*ordered)),
 			  *drawn = arena_alloc(&l->graph->arena, 2 * sizeof(*drawn));
 	struct graph_stage *sample, *bounds, *range;
 	struct graph_edge *last, *all;
-	uint32_t count = 0;
+	uint32_t count = 0, ordered_count = 0;
 	uint64_t number;
 
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "partition");
@@ -62,7 +65,12 @@ static struct graph_edge *load_range(struct loader *l, const struct yaml_node *n
 	bounds = add_helper(l, node, e, "bounds", "sort");
 	range = add_helper(l, node, e, "range", "range");
 	loader_set_params(l, NULL, sample, drawn, 2);
-	loader_set_params(l, NULL, bounds, params, count);
+	/* What is no number in the sample is met again by `range`, which names it by its place among all. */
+	for (uint32_t i = 0; i < count; i++)
+		if (strcmp(params[i].name, "invalid"))
+			ordered[ordered_count++] = params[i];
+	ordered[ordered_count++] = (struct graph_pair){"invalid", "zero"};
+	loader_set_params(l, NULL, bounds, ordered, ordered_count);
 	loader_set_params(l, node, range, params, count);
 	bounds->width = 1;
 	bounds->width_given = true;
@@ -115,10 +123,11 @@ static void load_key(struct loader *l, const struct yaml_node *node, struct grap
 		loader_error(l, key, "key goes with {by: hash} and {by: range}");
 	else if (key && loader_number(l, key, "key", 1, 1u << 20, &field))
 		ret->key = (uint32_t)field;
-	if (text && strlen(text) != 1)
-		loader_error(l, delimiter, "delimiter must be one byte");
+	if (text && strlen(text) != 1 && strcmp(text, "tab"))
+		loader_error(l, delimiter, "delimiter: '%s' has %zu bytes; it is one byte, or 'tab'", text,
+			strlen(text));
 	else if (text)
-		ret->delimiter = *text;
+		ret->delimiter = text[1] ? '\t' : *text;
 }
 
 struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e)

@@ -100,8 +100,9 @@ static bool fits(const struct plugin_param *p, const char *value)
 }
 
 /* What a stage says to an entry that declares what it knows. */
-static void check_params(struct loader *l, const struct yaml_node *params, const struct plugin_entry *e)
+static bool check_params(struct loader *l, const struct yaml_node *params, const struct plugin_entry *e)
 {
+	size_t errors = l->diag->count + l->diag->dropped;
 	char *names[PLUGIN_PARAMS_MAX];
 
 	for (uint32_t i = 0; i < e->param_count; i++)
@@ -122,6 +123,7 @@ static void check_params(struct loader *l, const struct yaml_node *params, const
 	}
 	for (uint32_t i = 0; i < e->param_count; i++)
 		free(names[i]);
+	return l->diag->count + l->diag->dropped == errors;
 }
 
 static const struct plugin_entry *find_entry(const struct plugin_info *info, const char *name)
@@ -161,7 +163,7 @@ static bool describe(
 static void load_plugin(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	const struct yaml_node *use = yaml_get(node, "use"), *plugin = use ? use : yaml_get(node, "plugin"),
-			       *entry = use ? use : yaml_get(node, "entry");
+			       *entry = use ? use : yaml_get(node, "entry"), *params;
 	const char *word = use ? "std" : loader_text(l, plugin, "plugin");
 	const struct plugin_info *info;
 	const struct plugin_entry *e;
@@ -185,7 +187,10 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 	e = find_entry(info, stage->entry);
 	if (e) {
 		take_entry(l, stage, e);
-		check_params(l, yaml_get(node, "params"), e);
+		params = yaml_get(node, "params");
+		if (check_params(l, params, e) && e->checked)
+			*DAG_APPEND(l->checks, l->check_count, l->check_cap) =
+				(struct loader_check){params ? params : node, stage};
 		return;
 	}
 	names = base_alloc((info->entry_count + 1) * sizeof(*names));
@@ -418,6 +423,8 @@ void loader_set_params(struct loader *l, const struct yaml_node *node, struct gr
 	if (!node || !l->options->describe || !describe(l, node, "std", &info))
 		return;
 	e = find_entry(info, stage->entry);
+	if (e->checked && l->diag->count + l->diag->dropped == 0)
+		*DAG_APPEND(l->checks, l->check_count, l->check_cap) = (struct loader_check){node, stage};
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t j = 0; params[i].value && j < e->param_count; j++)
 			if (!strncmp(e->params[j].text, params[i].name, strlen(params[i].name)) &&

@@ -498,6 +498,8 @@ int main(int argc, char **argv)
 	startup_standard_descriptors();
 	if (argc == 3 && !strcmp(argv[1], "--describe"))
 		return plugin_describe(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "--check"))
+		return plugin_check(argv[2]);
 	if (argc != 2 || strcmp(argv[1], "--serve")) {
 		fprintf(stderr, "daghost runs vertices for dagd and dagrun, which start it; it has no use of "
 				"its own\n"

@@ -141,6 +141,11 @@ struct dag_vertex *host_find_task(struct host *host, uint32_t id);
 int plugin_open(const char *path, void **ret_library, const struct dag_plugin **ret_plugin, char **ret_error);
 const struct dag_entry *plugin_entry(const struct dag_plugin *plugin, uint32_t i);
 int plugin_describe(const char *path);
+/*
+ * What the entries themselves find wrong with parameters. Asked on stdin, as texts that NULs end: an entry,
+ * how many parameters, and their names and values; answered by a line each, "ok" or what is wrong.
+ */
+int plugin_check(const char *path);
 
 /* program.c: runs a program vertex; the code for DONE. */
 int program_run(struct dag_vertex *v);

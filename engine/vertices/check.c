@@ -68,14 +68,20 @@ int check(struct dag_vertex *v)
 	int n;
 
 	while ((n = dag_read(v, 0, &r)) > 0) {
-		struct span key = key_of(&k, &r);
-		int c = t.records ? key_compare(&k, last, key_prefix(&k, last), key, key_prefix(&k, key))
-				  : -1;
+		struct key key;
+		int c;
+
+		n = key_read(&k, &r, &key);
+		if (n < 0)
+			break;
+		if (!n)
+			continue;
+		c = t.records ? key_compare(&k, (struct key){last, key_prefix(&k, last)}, key) : -1;
 
 		t.unordered += c > 0;
 		t.repeated += c == 0;
 		add(&t, &r);
-		if (!remember(&last, &cap, key)) {
+		if (!remember(&last, &cap, key.text)) {
 			n = dag_fail(v, "out of memory");
 			break;
 		}

@@ -1,32 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* By key: the first record of each, their number, the sum of a number in them. Keys come out as they first
  * came in. */
+#include "number.h"
 #include "std.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
 
+/* Before the record's key is looked for: 1; 0: the record is skipped; or an error. */
+typedef int take_fn(struct dag_vertex *v, const struct dag_record *r, void *ctx);
 typedef int each_fn(
 	struct dag_vertex *v, struct table_entry *e, bool is_new, const struct dag_record *r, void *ctx);
 
-/* Calls `each` for every record of port 0 with the entry of its key. */
-static int group(struct dag_vertex *v, struct table *t, each_fn *each, void *ctx)
+/* Calls `each` for every record of port 0 with the entry of its key, unless `take` skips it. */
+static int group(const struct key_spec *k, struct table *t, take_fn *take, each_fn *each, void *ctx)
 {
-	struct key_spec k = key_spec_read(v);
 	struct dag_record batch[BATCH];
-	int n, r = 0;
+	struct namer namer = {0};
+	struct span name;
+	int n = 0, r = 0;
 
-	while (r >= 0 && (n = dag_read_batch(v, 0, batch, BATCH)) != 0) {
-		if (n < 0)
-			return n;
+	while (r >= 0 && (n = dag_read_batch(k->v, 0, batch, BATCH)) > 0)
 		for (int i = 0; i < n && r >= 0; i++) {
+			struct table_entry *e;
 			bool is_new;
-			struct table_entry *e = table_at(t, key_of(&k, &batch[i]), &is_new);
 
-			r = e ? each(v, e, is_new, &batch[i], ctx) : dag_fail(v, "out of memory");
+			r = take ? take(k->v, &batch[i], ctx) : 1;
+			if (r > 0)
+				r = key_read_name(k, &batch[i], &namer, &name);
+			if (r <= 0)
+				continue;
+			e = table_at(t, name, &is_new);
+			r = e ? each(k->v, e, is_new, &batch[i], ctx) : dag_fail(k->v, "out of memory");
 		}
-	}
-	return r;
+	free(namer.text);
+	return r < 0 ? r : n;
 }
 
 static int pass_first(
@@ -39,8 +47,9 @@ static int pass_first(
 
 int distinct(struct dag_vertex *v)
 {
+	struct key_spec k = key_spec_read(v);
 	struct table t = {0};
-	int r = group(v, &t, pass_first, NULL);
+	int r = group(&k, &t, NULL, pass_first, NULL);
 
 	table_fini(&t);
 	return r;
@@ -59,8 +68,9 @@ static int add_one(
 
 int count(struct dag_vertex *v)
 {
+	struct key_spec k = key_spec_read(v);
 	struct table t = {0};
-	int r = group(v, &t, add_one, NULL);
+	int r = group(&k, &t, NULL, add_one, NULL);
 
 	for (uint32_t i = 0; i < t.entry_count && r >= 0; i++) {
 		char text[32];
@@ -72,36 +82,101 @@ int count(struct dag_vertex *v)
 	return r;
 }
 
+/* ---- sums ---- */
+
 struct addend {
+	enum key_type type; /* of what is added */
+	enum key_invalid invalid;
 	uint32_t field;
 	char delimiter;
+	/* what the record at hand adds */
+	struct number number;
+	long double general;
 };
+
+/* 1; 0: the record is skipped; or an error. */
+static int take_value(struct dag_vertex *v, const struct dag_record *r, void *ctx)
+{
+	struct addend *a = ctx;
+	struct span text = a->field ? key_field(r->data, r->len, a->field, a->delimiter)
+				    : (struct span){r->data, r->len};
+	bool ok = a->type == KEY_GENERAL ? general_parse(text.data, text.len, &a->general)
+					 : number_parse(text.data, text.len, &a->number);
+
+	return ok ? 1 : key_refuse(v, a->invalid, a->type, r, "value", a->field, text);
+}
 
 static int add_value(
 	struct dag_vertex *v, struct table_entry *e, bool is_new, const struct dag_record *r, void *ctx)
 {
 	const struct addend *a = ctx;
+	struct total total;
 
-	(void)v;
 	(void)is_new;
-	e->u.sum += key_number(a->field ? key_field(r->data, r->len, a->field, a->delimiter)
-					: (struct span){r->data, r->len});
+	(void)r;
+	if (a->type == KEY_GENERAL) {
+		if (!e->u.general && !(e->u.general = calloc(1, sizeof(*e->u.general))))
+			return dag_fail(v, "out of memory");
+		*e->u.general += a->general;
+		return 0;
+	}
+	total = (struct total){.u.small = e->u.count, .scale = e->aux};
+	if (e->aux == TOTAL_IS_WIDE)
+		total.u.wide = e->u.wide;
+	if (!total_add(&total, &a->number))
+		return dag_fail(v, "out of memory");
+	e->aux = total.scale;
+	if (total.scale == TOTAL_IS_WIDE)
+		e->u.wide = total.u.wide;
+	else
+		e->u.count = total.u.small;
 	return 0;
+}
+
+static int write_general(struct dag_vertex *v, const struct table_entry *e)
+{
+	char text[GENERAL_TEXT_LEN];
+	int len = snprintf(text, sizeof(text), "%.*Lg", LDBL_DIG, *e->u.general + 0.0L);
+
+	return dag_write_kv(v, 0, e->key.data, e->key.len, text, (size_t)len);
+}
+
+static int write_total(struct dag_vertex *v, const struct table_entry *e)
+{
+	struct total total = {.u.small = e->u.count, .scale = e->aux};
+	char *text;
+	int r;
+
+	if (e->aux == TOTAL_IS_WIDE)
+		total.u.wide = e->u.wide;
+	text = total_text(&total);
+	r = text ? dag_write_kv(v, 0, e->key.data, e->key.len, text, strlen(text))
+		 : dag_fail(v, "out of memory");
+	free(text);
+	return r;
 }
 
 int sum(struct dag_vertex *v)
 {
-	struct addend a = {(uint32_t)std_number(v, "value", 0), key_spec_read(v).delimiter};
+	struct key_spec k = key_spec_read(v);
+	struct addend a = {.type = key_type_read(v, KEY_NUMBER),
+		.invalid = k.invalid,
+		.field = (uint32_t)std_number(v, "value", 0),
+		.delimiter = k.delimiter};
 	struct table t = {0};
-	int r = group(v, &t, add_value, &a);
+	int r;
 
-	for (uint32_t i = 0; i < t.entry_count && r >= 0; i++) {
-		double x = t.entries[i].u.sum;
-		char text[64];
-		int len = fabs(x) < 9e15 && x == floor(x) ? snprintf(text, sizeof(text), "%.0f", x + 0.0)
-							  : snprintf(text, sizeof(text), "%.15g", x);
+	k.type = KEY_TEXT;
+	r = group(&k, &t, take_value, add_value, &a);
+	for (uint32_t i = 0; i < t.entry_count; i++) {
+		const struct table_entry *e = &t.entries[i];
 
-		r = dag_write_kv(v, 0, t.entries[i].key.data, t.entries[i].key.len, text, (size_t)len);
+		if (r >= 0)
+			r = a.type == KEY_GENERAL ? write_general(v, e) : write_total(v, e);
+		if (a.type == KEY_GENERAL)
+			free(e->u.general);
+		else if (e->aux == TOTAL_IS_WIDE)
+			free(e->u.wide);
 	}
 	table_fini(&t);
 	return r;

@@ -39,9 +39,9 @@ static int compare(const struct key_spec *k, const struct item *a, const struct 
 {
 	if (a->prefix != b->prefix)
 		return a->prefix < b->prefix ? -1 : 1;
-	if (k->number || depth == ONLY)
+	if (depth == ONLY || key_is_whole(k, a->prefix))
 		return 0;
-	return key_compare_rest(k, item_key(a->record), item_key(b->record), depth + 8);
+	return key_compare_rest(k, item_key(a->record), item_key(b->record), a->prefix, depth + 8);
 }
 
 static void sort_items(
@@ -112,9 +112,9 @@ static void sort_rest(
 {
 	bool more;
 
-	if (k->number)
+	if (key_is_whole(k, items[0].prefix))
 		return;
-	if (n <= INSERTION || level == LEVELS_MAX) {
+	if (k->type != KEY_TEXT || n <= INSERTION || level == LEVELS_MAX) {
 		sort_items(k, items, spare, n, depth);
 		return;
 	}
@@ -171,8 +171,11 @@ static void sort_span(
 
 bool items_sort(const struct key_spec *k, struct item *items, size_t n)
 {
-	struct item *spare = malloc((n + 1) * sizeof(*spare));
+	struct item *spare;
 
+	if (n < 2)
+		return true;
+	spare = malloc((n + 1) * sizeof(*spare));
 	if (!spare)
 		return false;
 	sort_span(k, items, spare, n, 0, 0);

@@ -63,10 +63,10 @@ int join_write(struct joiner *j, struct span key, const struct dag_record *left,
 /* ---- by hash ---- */
 
 /* table: key → u.first, aux: the chain's last */
-static bool hash_right(struct joiner *j, struct table *table, const struct dag_record *r)
+static bool hash_right(struct joiner *j, struct table *table, const struct dag_record *r, struct span key)
 {
 	bool is_new;
-	struct table_entry *e = table_at(table, key_of(&j->right_key, r), &is_new);
+	struct table_entry *e = table_at(table, key, &is_new);
 	uint32_t number;
 
 	if (!e || j->kind >= JOIN_SEMI)
@@ -83,19 +83,27 @@ static bool hash_right(struct joiner *j, struct table *table, const struct dag_r
 static int join_hash(struct joiner *j, struct table *table)
 {
 	struct dag_record batch[BATCH];
+	struct span key;
 	int n, r = 0;
 
 	while ((n = dag_read_batch(j->v, 1, batch, BATCH)) > 0)
-		for (int i = 0; i < n; i++)
-			if (!hash_right(j, table, &batch[i]))
+		for (int i = 0; i < n; i++) {
+			r = key_read_name(&j->right_key, &batch[i], &j->namer, &key);
+			if (r < 0)
+				return r;
+			if (r && !hash_right(j, table, &batch[i], key))
 				return dag_fail(j->v, "out of memory");
+		}
 	if (n < 0)
 		return n;
 	while (r >= 0 && (n = dag_read_batch(j->v, 0, batch, BATCH)) > 0)
 		for (int i = 0; i < n && r >= 0; i++) {
-			struct span key = key_of(&j->left_key, &batch[i]);
-			const struct table_entry *e = table_find(table, key);
+			const struct table_entry *e;
 
+			r = key_read_name(&j->left_key, &batch[i], &j->namer, &key);
+			if (r <= 0)
+				continue;
+			e = table_find(table, key);
 			r = join_write(j, key, &batch[i], e != NULL, e ? e->u.first : 0);
 		}
 	return r < 0 ? r : n;
@@ -118,5 +126,6 @@ int join(struct dag_vertex *v)
 	store_clear(&j.store);
 	free(j.rights);
 	free(j.line);
+	free(j.namer.text);
 	return r;
 }

@@ -13,22 +13,22 @@ struct side {
 
 static int compare(const struct key_spec *k, struct span a, struct span b)
 {
-	return key_compare(k, a, key_prefix(k, a), b, key_prefix(k, b));
+	return key_compare(k, (struct key){a, key_prefix(k, a)}, (struct key){b, key_prefix(k, b)});
 }
 
 static bool remember(struct side *s)
 {
-	if (s->at->key.len > s->last_cap) {
-		char *last = realloc(s->last, s->at->key.len * 2);
+	if (s->at->key.text.len > s->last_cap) {
+		char *last = realloc(s->last, s->at->key.text.len * 2);
 
 		if (!last)
 			return false;
 		s->last = last;
-		s->last_cap = s->at->key.len * 2;
+		s->last_cap = s->at->key.text.len * 2;
 	}
-	if (s->at->key.len)
-		memcpy(s->last, s->at->key.data, s->at->key.len);
-	s->last_len = s->at->key.len;
+	if (s->at->key.text.len)
+		memcpy(s->last, s->at->key.text.data, s->at->key.text.len);
+	s->last_len = s->at->key.text.len;
 	return true;
 }
 
@@ -41,7 +41,7 @@ static int step(struct side *s)
 	n = merger_next(&s->m, &s->at);
 	if (n <= 0)
 		s->at = NULL;
-	else if (s->records++ && compare(&s->m.key, (struct span){s->last, s->last_len}, s->at->key) > 0)
+	else if (s->records++ && compare(&s->m.key, (struct span){s->last, s->last_len}, s->at->key.text) > 0)
 		return dag_fail(s->m.v,
 			"the %s side of the join is not sorted by its key: record %llu comes before the one "
 			"that it follows; sort it first, or use method: hash",
@@ -57,7 +57,7 @@ static int hold(struct joiner *j, struct side *right, struct span key)
 	store_rewind(&j->store);
 	j->count = 0;
 	while (n > 0 && right->at) {
-		int c = compare(&j->left_key, right->at->key, key);
+		int c = compare(&j->left_key, right->at->key.text, key);
 
 		if (c > 0)
 			break;
@@ -80,14 +80,17 @@ static int run(struct joiner *j, struct side *left, struct side *right)
 	int n = step(right);
 
 	while (n >= 0 && (n = step(left)) > 0) {
-		struct span key = left->at->key;
+		struct span key = left->at->key.text, name;
 
 		/* The same key as the one before has the same partners. */
 		if (!held || compare(&j->left_key, (struct span){left->last, left->last_len}, key))
 			n = hold(j, right, key);
 		held = true;
+		name = key_name(&j->left_key, key, &j->namer);
+		if (n >= 0 && !name.data && j->left_key.type != KEY_TEXT)
+			n = dag_fail(j->v, "out of memory");
 		if (n >= 0)
-			n = join_write(j, key, &left->at->r, j->count > 0, j->count > 0);
+			n = join_write(j, name, &left->at->r, j->count > 0, j->count > 0);
 	}
 	return n;
 }

@@ -10,19 +10,21 @@ struct source {
 /* The next record of the producer; 1, 0 at its end, or an error. */
 static int take(struct merger *m, struct source *s)
 {
-	int n = dag_read_from(m->v, m->port, s->producer, &s->k.r);
+	for (;;) {
+		int n = dag_read_from(m->v, m->port, s->producer, &s->k.r), read;
 
-	if (n > 0) {
-		s->k.key = key_of(&m->key, &s->k.r);
-		s->k.prefix = key_prefix(&m->key, s->k.key);
+		if (n <= 0)
+			return n;
+		read = key_read(&m->key, &s->k.r, &s->k.key);
+		if (read)
+			return read;
 	}
-	return n;
 }
 
 /* Equal keys keep the producers' order. */
 static bool before(const struct key_spec *k, const struct source *a, const struct source *b)
 {
-	int c = key_compare(k, a->k.key, a->k.prefix, b->k.key, b->k.prefix);
+	int c = key_compare(k, a->k.key, b->k.key);
 
 	return c ? c < 0 : a->producer < b->producer;
 }

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Some records of all: the first, the greatest, drawn ones, those that match; some fields of each. */
-#define PCRE2_CODE_UNIT_WIDTH 8
+/* Some records of all: the first, the greatest, drawn ones. */
 #include "std.h"
 
-#include <pcre2.h>
-
-#define FIELDS_MAX 64
+#define CHOSEN_FIRST 64
 #define PLACES 64u /* a disk that must move its head finds them sooner than it reads 64 MiB */
 #define PIECE_MIN (64u << 10)
 
@@ -31,8 +28,8 @@ struct chosen {
 	char *record, *key;
 	size_t record_len, key_len;
 	bool has_key;
-	struct span by;
-	uint64_t prefix, number; /* number: as it came */
+	struct key by;
+	uint64_t number; /* as it came */
 };
 
 static void free_chosen(struct chosen *c)
@@ -62,10 +59,8 @@ static int write_chosen(struct dag_vertex *v, struct chosen *items, size_t n, in
 	return r;
 }
 
-static bool copy_chosen(const struct key_spec *k, const struct dag_record *r, struct chosen *ret)
+static bool copy_chosen(const struct dag_record *r, struct chosen *ret)
 {
-	struct dag_record mine;
-
 	*ret = (struct chosen){.record = malloc(r->len + 1),
 		.key = malloc(r->key_len + 1),
 		.record_len = r->len,
@@ -77,16 +72,13 @@ static bool copy_chosen(const struct key_spec *k, const struct dag_record *r, st
 	}
 	memcpy(ret->record, r->len ? r->data : "", r->len);
 	memcpy(ret->key, r->key_len ? r->key : "", r->key_len);
-	mine = record_of(ret);
-	ret->by = key_of(k, &mine);
-	ret->prefix = key_prefix(k, ret->by);
 	return true;
 }
 
 /* Whether a comes after b in what is written. */
 static bool is_after(const struct key_spec *k, const struct chosen *a, const struct chosen *b)
 {
-	int c = key_compare(k, a->by, a->prefix, b->by, b->prefix);
+	int c = key_compare(k, a->by, b->by);
 
 	return c ? c > 0 : a->number > b->number;
 }
@@ -120,30 +112,72 @@ static void lift(const struct key_spec *k, struct chosen *heap, size_t at)
 	}
 }
 
-static int choose(
-	struct dag_vertex *v, const struct key_spec *k, struct chosen *heap, size_t most, size_t *ret_n)
+/* Where a key of r lies in its copy. */
+static struct key key_in_copy(
+	const struct key_spec *k, const struct dag_record *r, const struct chosen *copy, struct key key)
 {
+	bool by_data = k->field || !r->key;
+
+	key.text.data =
+		by_data ? copy->record + (key.text.data - r->data) : copy->key + (key.text.data - r->key);
+	return key;
+}
+
+/* n of at most `most`, in memory that grows with them. */
+struct chosen_heap {
+	struct chosen *items;
+	size_t n, cap, most;
+};
+
+static bool grow_heap(struct chosen_heap *h)
+{
+	size_t cap = h->cap ? 2 * h->cap : CHOSEN_FIRST;
+	struct chosen *grown;
+
+	if (h->n < h->cap)
+		return true;
+	grown = realloc(h->items, cap * sizeof(*grown));
+	if (!grown)
+		return false;
+	h->items = grown;
+	h->cap = cap;
+	return true;
+}
+
+static bool take_chosen(const struct key_spec *k, struct chosen_heap *h, const struct dag_record *r,
+	struct key key, uint64_t number)
+{
+	struct chosen c;
+
+	if (!grow_heap(h) || !copy_chosen(r, &c))
+		return false;
+	c.by = key_in_copy(k, r, &c, key);
+	c.number = number;
+	if (h->n < h->most) {
+		h->items[h->n] = c;
+		lift(k, h->items, h->n++);
+		return true;
+	}
+	free_chosen(&h->items[0]);
+	h->items[0] = c;
+	sift(k, h->items, h->n, 0);
+	return true;
+}
+
+static int choose(struct dag_vertex *v, const struct key_spec *k, struct chosen_heap *h)
+{
+	struct chosen c = {0};
 	struct dag_record r;
 	int got;
 
-	for (uint64_t number = 0; (got = dag_read(v, 0, &r)) > 0; number++) {
-		struct chosen c = {.number = number};
-
-		c.by = key_of(k, &r);
-		c.prefix = key_prefix(k, c.by);
-		if (*ret_n == most && (!most || is_after(k, &c, &heap[0])))
+	for (; (got = dag_read(v, 0, &r)) > 0; c.number++) {
+		got = key_read(k, &r, &c.by);
+		if (got < 0)
+			return got;
+		if (!got || !h->most || (h->n == h->most && is_after(k, &c, &h->items[0])))
 			continue;
-		if (!copy_chosen(k, &r, &c))
+		if (!take_chosen(k, h, &r, c.by, c.number))
 			return dag_fail(v, "out of memory");
-		c.number = number;
-		if (*ret_n < most) {
-			heap[*ret_n] = c;
-			lift(k, heap, (*ret_n)++);
-			continue;
-		}
-		free_chosen(&heap[0]);
-		heap[0] = c;
-		sift(k, heap, *ret_n, 0);
 	}
 	return got;
 }
@@ -151,19 +185,20 @@ static int choose(
 int top(struct dag_vertex *v)
 {
 	struct key_spec k = key_spec_read(v);
-	size_t most = (size_t)std_number(v, "n", 10), n = 0, left;
-	struct chosen *heap = calloc(most + 1, sizeof(*heap));
-	int r = heap ? choose(v, &k, heap, most, &n) : dag_fail(v, "out of memory");
+	struct chosen_heap h = {.most = (size_t)std_number(v, "n", 10)};
+	int r;
 
-	for (left = n; left > 1; left--) { /* the heap's last to the end: heap sort */
-		struct chosen t = heap[0];
+	k.descending = !std_is(v, "order", "asc");
+	r = choose(v, &k, &h);
+	for (size_t left = h.n; left > 1; left--) { /* the heap's last to the end: heap sort */
+		struct chosen t = h.items[0];
 
-		heap[0] = heap[left - 1];
-		heap[left - 1] = t;
-		sift(&k, heap, left - 1, 0);
+		h.items[0] = h.items[left - 1];
+		h.items[left - 1] = t;
+		sift(&k, h.items, left - 1, 0);
 	}
-	r = write_chosen(v, heap, n, r);
-	free(heap);
+	r = write_chosen(v, h.items, h.n, r);
+	free(h.items);
 	return r;
 }
 
@@ -187,7 +222,6 @@ static int by_number(const void *a, const void *b)
 
 static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, size_t *ret_n)
 {
-	struct key_spec whole = {0};
 	uint64_t seed = dag_seed(v), number = 0;
 	struct dag_record r;
 	int got;
@@ -199,7 +233,7 @@ static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, s
 			continue;
 		if (at < *ret_n)
 			free_chosen(&kept[at]);
-		if (!copy_chosen(&whole, &r, &kept[at]))
+		if (!copy_chosen(&r, &kept[at]))
 			return dag_fail(v, "out of memory");
 		kept[at].number = number;
 		*ret_n += at == *ret_n;
@@ -248,87 +282,4 @@ int sample(struct dag_vertex *v)
 	r = write_chosen(v, kept, n, r);
 	free(kept);
 	return r;
-}
-
-/* ---- fields and patterns ---- */
-
-int cut(struct dag_vertex *v)
-{
-	const char *text = dag_param(v, "fields");
-	char delimiter = key_spec_read(v).delimiter, *end, *line = NULL;
-	uint32_t fields[FIELDS_MAX], n = 0;
-	struct dag_record r;
-	size_t cap = 0;
-	int got;
-
-	for (const char *at = text ? text : "1"; *at && n < FIELDS_MAX; at = *end == ',' ? end + 1 : end) {
-		unsigned long field = strtoul(at, &end, 10);
-
-		if (end == at || !field || (*end && *end != ','))
-			return dag_fail(v, "fields: '%s' is not a list of field numbers such as 3,1", text);
-		fields[n++] = (uint32_t)field;
-	}
-	while ((got = dag_read(v, 0, &r)) > 0) {
-		size_t len = 0;
-
-		if ((r.len + 1) * n > cap) {
-			char *bigger = realloc(line, (r.len + 1) * n * 2);
-
-			if (!bigger) {
-				free(line);
-				return dag_fail(v, "out of memory");
-			}
-			line = bigger;
-			cap = (r.len + 1) * n * 2;
-		}
-		for (uint32_t i = 0; i < n; i++) {
-			struct span f = key_field(r.data, r.len, fields[i], delimiter);
-
-			if (i)
-				line[len++] = delimiter ? delimiter : ' ';
-			memcpy(line + len, f.data, f.len);
-			len += f.len;
-		}
-		got = dag_write(v, 0, line, len);
-		if (got < 0)
-			break;
-	}
-	free(line);
-	return got;
-}
-
-int grep(struct dag_vertex *v)
-{
-	const char *pattern = dag_param(v, "pattern");
-	bool invert = std_is(v, "invert", "true");
-	pcre2_code *code;
-	pcre2_match_data *match;
-	struct dag_record r;
-	PCRE2_SIZE at;
-	int error, got;
-
-	code = pcre2_compile(
-		(PCRE2_SPTR)(pattern ? pattern : ""), PCRE2_ZERO_TERMINATED, 0, &error, &at, NULL);
-	if (!code) {
-		PCRE2_UCHAR text[128];
-
-		pcre2_get_error_message(error, text, sizeof(text));
-		return dag_fail(v, "pattern '%s', at %zu: %s", pattern, (size_t)at, (char *)text);
-	}
-	pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
-	match = pcre2_match_data_create_from_pattern(code, NULL);
-	while ((got = dag_read(v, 0, &r)) > 0) {
-		int found = pcre2_match(code, (PCRE2_SPTR)r.data, r.len, 0, 0, match, NULL);
-
-		if (found < PCRE2_ERROR_NOMATCH) {
-			got = dag_fail(
-				v, "pattern '%s' fails on a line, with PCRE2's error %d", pattern, found);
-			break;
-		}
-		if ((found >= 0) != invert && (got = std_pass(v, 0, &r)) < 0)
-			break;
-	}
-	pcre2_match_data_free(match);
-	pcre2_code_free(code);
-	return got;
 }

@@ -5,35 +5,33 @@
  */
 #include "std.h"
 
-struct bound {
-	struct span key;
-	uint64_t prefix;
-};
-
 struct bounds {
 	struct store store;
-	struct bound *sample, *items; /* items: one fewer than parts */
-	uint64_t *prefixes;           /* of the items, close together */
+	struct key *sample, *items; /* items: one fewer than parts */
+	uint64_t *prefixes;         /* of the items, close together */
 	uint32_t sample_count, cap, count;
 };
 
-static int compare(const struct key_spec *k, const struct bound *a, const struct bound *b)
-{
-	return key_compare(k, a->key, a->prefix, b->key, b->prefix);
-}
-
 static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bounds *b)
 {
+	struct key_spec lenient = *k;
 	struct dag_record r;
 	int got;
 
+	lenient.invalid = INVALID_ZERO;
 	while ((got = dag_read(v, 1, &r)) > 0) {
-		struct span key = key_of(k, &r);
-		char *copy = store_copy(&b->store, key.data, key.len);
+		struct key key;
+		char *copy;
+
+		/* What is no number is met again among the records. */
+		got = key_read(&lenient, &r, &key);
+		if (got < 0)
+			return got;
+		copy = store_copy(&b->store, key.text.data, key.text.len);
 
 		if (b->sample_count == b->cap) {
 			uint32_t cap = b->cap ? b->cap * 2 : 1024;
-			struct bound *sample = realloc(b->sample, cap * sizeof(*sample));
+			struct key *sample = realloc(b->sample, cap * sizeof(*sample));
 
 			if (!sample)
 				return dag_fail(v, "out of memory");
@@ -42,9 +40,9 @@ static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bo
 		}
 		if (!copy)
 			return dag_fail(v, "out of memory");
-		b->sample[b->sample_count] = (struct bound){{copy, key.len}, key_prefix(k, key)};
+		b->sample[b->sample_count] = (struct key){{copy, key.text.len}, key.prefix};
 		if (b->sample_count &&
-			compare(k, &b->sample[b->sample_count - 1], &b->sample[b->sample_count]) > 0)
+			key_compare(k, b->sample[b->sample_count - 1], b->sample[b->sample_count]) > 0)
 			return dag_fail(v, "the sample on input port 1 is not sorted by the same key");
 		b->sample_count++;
 	}
@@ -77,9 +75,8 @@ static uint32_t count_below(const uint64_t *sorted, uint32_t n, uint64_t x)
 }
 
 /* The number of bounds that are not after the key. */
-static uint32_t part_of(const struct key_spec *k, const struct bounds *b, struct span key)
+static uint32_t part_of(const struct key_spec *k, const struct bounds *b, struct key at)
 {
-	struct bound at = {key, key_prefix(k, key)};
 	uint32_t low = count_below(b->prefixes, b->count, at.prefix), high = b->count;
 
 	if (low == high || b->prefixes[low] != at.prefix)
@@ -88,7 +85,7 @@ static uint32_t part_of(const struct key_spec *k, const struct bounds *b, struct
 	while (low < high) {
 		uint32_t mid = (low + high) / 2;
 
-		if (compare(k, &b->items[mid], &at) <= 0)
+		if (key_compare(k, b->items[mid], at) <= 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -108,8 +105,13 @@ static int route(struct dag_vertex *v, const struct key_spec *k, struct bounds *
 	while (r >= 0 && (n = dag_read_batch(v, 0, batch, BATCH)) > 0)
 		for (int i = 0; i < n && r >= 0; i++) {
 			const struct dag_record *x = &batch[i];
-			uint32_t part = part_of(k, b, key_of(k, x));
+			struct key key;
+			uint32_t part;
 
+			r = key_read(k, x, &key);
+			if (r <= 0)
+				continue;
+			part = part_of(k, b, key);
 			r = x->key ? dag_write_part_kv(v, 0, part, x->key, x->key_len, x->data, x->len)
 				   : dag_write_part(v, 0, part, x->data, x->len);
 		}

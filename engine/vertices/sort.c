@@ -27,13 +27,13 @@ static int sort_kept(struct sorter *s)
 	return items_sort(&s->key, s->items, s->count) ? 0 : dag_fail(s->v, "out of memory");
 }
 
-static bool keep(struct sorter *s, const struct dag_record *r)
+static bool keep(struct sorter *s, const struct dag_record *r, const struct key *key)
 {
-	struct span key = key_of(&s->key, r);
+	struct span by = key->text;
 	bool by_data = s->key.field || !r->key;
 	struct kept k = {r->key ? (uint32_t)r->key_len + 1 : 0, (uint32_t)r->len,
-		(uint32_t)(by_data ? r->key_len + (size_t)(key.data - r->data) : (size_t)(key.data - r->key)),
-		(uint32_t)key.len};
+		(uint32_t)(by_data ? r->key_len + (size_t)(by.data - r->data) : (size_t)(by.data - r->key)),
+		(uint32_t)by.len};
 	char *at;
 
 	if (s->count == s->cap) {
@@ -48,7 +48,7 @@ static bool keep(struct sorter *s, const struct dag_record *r)
 	at = store_reserve(&s->store, (item_size(&k) + 7) & ~(size_t)7);
 	if (!at)
 		return false;
-	s->items[s->count++] = (struct item){key_prefix(&s->key, key), at};
+	s->items[s->count++] = (struct item){key->prefix, at};
 	memcpy(at, &k, sizeof(k));
 	if (r->key_len)
 		memcpy(at + sizeof(k), r->key, r->key_len);
@@ -102,12 +102,17 @@ static int spill(struct sorter *s)
 static int read_all(struct sorter *s)
 {
 	struct dag_record batch[BATCH];
+	struct key key;
 	int n, r;
 
 	while ((n = dag_read_batch(s->v, 0, batch, BATCH)) > 0) {
-		for (int i = 0; i < n; i++)
-			if (!keep(s, &batch[i]))
+		for (int i = 0; i < n; i++) {
+			r = key_read(&s->key, &batch[i], &key);
+			if (r < 0)
+				return r;
+			if (r && !keep(s, &batch[i], &key))
 				return dag_fail(s->v, "out of memory");
+		}
 		if (s->store.bytes + s->cap * sizeof(*s->items) + s->count * sizeof(*s->items) > s->memory &&
 			(r = spill(s)) < 0)
 			return r;
@@ -121,8 +126,7 @@ struct run {
 	FILE *file;
 	char *buffer; /* struct kept: its next record */
 	size_t cap;
-	struct span key;
-	uint64_t prefix;
+	struct key key;
 };
 
 /* 1: the run's next record; 0: its end; negative: damage. */
@@ -145,15 +149,15 @@ static int next_of_run(const struct sorter *s, struct run *run)
 	memcpy(run->buffer, &k, sizeof(k));
 	if (fread_unlocked(run->buffer + sizeof(k), 1, size - sizeof(k), run->file) != size - sizeof(k))
 		return DAG_EIO;
-	run->key = item_key(run->buffer);
-	run->prefix = key_prefix(&s->key, run->key);
+	run->key.text = item_key(run->buffer);
+	run->key.prefix = key_prefix(&s->key, run->key.text);
 	return 1;
 }
 
 /* Equal records keep the order of the runs, which is that of the input. */
 static bool is_before(const struct sorter *s, const struct run *runs, uint32_t a, uint32_t b)
 {
-	int c = key_compare(&s->key, runs[a].key, runs[a].prefix, runs[b].key, runs[b].prefix);
+	int c = key_compare(&s->key, runs[a].key, runs[b].key);
 
 	return c ? c < 0 : a < b;
 }

@@ -101,41 +101,59 @@ static int tee(struct dag_vertex *v)
 	return n;
 }
 
-#define KEY_PARAMS                                                                                           \
+static int split_check(struct dag_vertex *v)
+{
+	return std_number(v, "n", 1) ? 0 : dag_fail(v, "n: 0: a run has at least one record");
+}
+
+#define FIELD_PARAMS                                                                                         \
 	DAG_PARAM_NUMBER(                                                                                    \
 		"key=0: the field of the key, from 1; 0: a key-value record's key, else the whole record"),  \
-		DAG_PARAM("delimiter=: between fields, one character or 'tab'; nothing: runs of blanks, as " \
+		DAG_PARAM("delimiter=: between fields, one byte or 'tab'; nothing: runs of blanks, as "      \
 			  "in awk"),                                                                         \
 		DAG_PARAM_NUMBER(                                                                            \
 			"from=0: the first byte of the field or record that counts, from 1; 0: its first"),  \
-		DAG_PARAM_NUMBER("to=0: the last byte that counts; 0: its last"),                            \
-		DAG_PARAM("type=text|number: how keys order"),                                               \
-		DAG_PARAM("order=asc|desc: which comes first")
+		DAG_PARAM_NUMBER("to=0: the last byte that counts; 0: its last")
+#define INVALID_PARAM                                                                                        \
+	DAG_PARAM("invalid=error|skip|zero: what becomes of a record that has no number where one is "       \
+		  "wanted")
+#define KEY_PARAMS                                                                                           \
+	FIELD_PARAMS,                                                                                        \
+		DAG_PARAM("type=text|number|general: what keys are; number: as sort -n takes it, general: "  \
+			  "as sort -g does"),                                                                \
+		INVALID_PARAM
+#define ORDER_PARAM DAG_PARAM("order=asc|desc: which comes first")
 
 DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
 	DAG_ENTRY(partition, DAG_IN(ANY), DAG_OUT(ANY),
 		"the records as they are, for edges that partition them"),
 	DAG_ENTRY(tee, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY), "every record to both outputs"),
-	DAG_ENTRY(split, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000000: records of a run"),
+	DAG_ENTRY_CHECKED(split, split_check, DAG_IN(ANY), DAG_OUT(ANY),
+		DAG_PARAM_NUMBER("n=1000000: records of a run"),
 		"runs of records to one part (`by: part`) after the other"),
-	DAG_ENTRY(check, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(check, key_check, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, ORDER_PARAM,
 		"how many records and bytes, the sum of their hashes, and how many are out of order"),
-	DAG_ENTRY(sort, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(sort, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, ORDER_PARAM,
 		DAG_PARAM_SIZE("memory=256MiB: for records; what is more goes to the scratch folder"),
 		"all records in the order of their keys; equal ones as they came"),
-	DAG_ENTRY(merge, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(merge, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, ORDER_PARAM,
 		"inputs that are each sorted, merged into one that is"),
-	DAG_ENTRY(range, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(range, key_check, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, ORDER_PARAM,
 		"records of port 0 to the part (`by: part`) in whose range they fall; port 1 is a sorted "
 		"sample"),
-	DAG_ENTRY(distinct, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, "the first record of each key"),
-	DAG_ENTRY(count, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, "(key, how many records have it)"),
-	DAG_ENTRY(sum, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(
+		distinct, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, "the first record of each key"),
+	DAG_ENTRY_CHECKED(
+		count, key_check, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, "(key, how many records have it)"),
+	DAG_ENTRY_CHECKED(sum, key_check, DAG_IN(ANY), DAG_OUT(KV), FIELD_PARAMS, INVALID_PARAM,
+		DAG_PARAM("type=number|general: what is added; number: as sort -n takes it, general: as sort "
+			  "-g does"),
 		DAG_PARAM_NUMBER("value=0: the field that is added; 0: a key-value record's value"),
 		"(key, the sum of a number in its records)"),
-	DAG_ENTRY(top, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, DAG_PARAM_NUMBER("n=10: so many"),
-		"the first n records in the order of their keys"),
-	DAG_ENTRY(join, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(top, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+		DAG_PARAM("order=desc|asc: which comes first"), DAG_PARAM_NUMBER("n=10: so many"),
+		"the n records with the largest keys, the largest first; with order: asc the smallest"),
+	DAG_ENTRY_CHECKED(join, key_check, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, ORDER_PARAM,
 		DAG_PARAM_NUMBER("right=: the field of the right side's key, or 0, as for `key`; nothing: as "
 				 "on the left"),
 		DAG_PARAM("kind=inner|left|semi|anti: which records of the left side are written"),
@@ -147,11 +165,11 @@ DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after
 		DAG_PARAM("by=record|place: draws among all records, or reads a large file only at some "
 			  "places, which are drawn"),
 		"n records drawn at random, the same ones each time"),
-	DAG_ENTRY(cut, DAG_IN(LINES), DAG_OUT(LINES), DAG_PARAM("fields=1: their numbers, such as 3,1"),
-		DAG_PARAM("delimiter=: between fields, one character or 'tab'; nothing: runs of blanks, "
-			  "written as "
-			  "one blank"),
+	DAG_ENTRY_CHECKED(cut, cut_check, DAG_IN(LINES), DAG_OUT(LINES),
+		DAG_PARAM("fields=1: their numbers, such as 3,1"),
+		DAG_PARAM("delimiter=: between fields, one byte or 'tab'; nothing: runs of blanks, written "
+			  "as one blank"),
 		"some fields of each line, in the order given"),
-	DAG_ENTRY(grep, DAG_IN(LINES), DAG_OUT(LINES),
+	DAG_ENTRY_CHECKED(grep, grep_check, DAG_IN(LINES), DAG_OUT(LINES),
 		DAG_PARAM("pattern=: a Perl-compatible regular expression"),
 		DAG_PARAM("invert=false|true: the lines that do not match"), "lines that match"));

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH 256 /* records that are read at once */
+#define BATCH 256            /* records that are read at once */
+#define FIELD_MAX (1u << 20) /* as in the word `partition` of an edge */
 
 /* ---- the entries ---- */
 int sort(struct dag_vertex *v);
@@ -24,6 +25,11 @@ int head(struct dag_vertex *v);
 int sample(struct dag_vertex *v);
 int cut(struct dag_vertex *v);
 int grep(struct dag_vertex *v);
+/* What is wrong with their parameters, when the graph is loaded. */
+int cut_check(struct dag_vertex *v);
+int grep_check(struct dag_vertex *v);
+int key_check(struct dag_vertex *v);
+int std_check_delimiter(struct dag_vertex *v);
 
 /* Writes a record as it was read. */
 int std_pass(struct dag_vertex *v, uint32_t port, const struct dag_record *r);
@@ -33,11 +39,18 @@ bool std_is(struct dag_vertex *v, const char *name, const char *value);
 
 /* ---- keys.c ---- */
 
+enum key_type { KEY_TEXT, KEY_NUMBER, KEY_GENERAL };
+/* What becomes of a record whose key is no number. */
+enum key_invalid { INVALID_ERROR, INVALID_SKIP, INVALID_ZERO };
+
 struct key_spec {
+	struct dag_vertex *v;
 	uint32_t field;    /* from 1; 0: the key of a key-value record, else the whole */
 	char delimiter;    /* 0: runs of blanks */
 	uint32_t from, to; /* its bytes, from 1; 0: all before, or behind */
-	bool number, descending;
+	enum key_type type;
+	enum key_invalid invalid;
+	bool descending;
 };
 
 struct span {
@@ -45,29 +58,57 @@ struct span {
 	size_t len;
 };
 
-/* From the parameters key, delimiter, from, to, type, order. */
+/* From the parameters key, delimiter, from, to, type, invalid, order. */
 struct key_spec key_spec_read(struct dag_vertex *v);
+/* 0: runs of blanks */
+char std_delimiter(struct dag_vertex *v);
+enum key_type key_type_read(struct dag_vertex *v, enum key_type otherwise);
+enum key_invalid key_invalid_read(struct dag_vertex *v);
+/*
+ * What becomes of a record whose text, in the field that the parameter `word` names, is no number: 0 where it
+ * is skipped, 1 where it counts as 0; else the vertex fails with a sentence that names it.
+ */
+int key_refuse(struct dag_vertex *v, enum key_invalid invalid, enum key_type type, const struct dag_record *r,
+	const char *word, uint32_t field, struct span text);
 struct span key_field(const char *data, size_t len, uint32_t field, char delimiter);
 struct span key_of(const struct key_spec *k, const struct dag_record *r);
+/* What a record is ordered by; of one that counts as 0 the text is empty. */
+struct key {
+	struct span text;
+	uint64_t prefix;
+};
+
+/* 1; 0: the record is to be skipped; or an error. */
+int key_read(const struct key_spec *k, const struct dag_record *r, struct key *ret);
 /* All but its first n bytes. */
 struct span key_skip(struct span key, size_t n);
 /* A number that orders as the key does, in the spec's order, as far as 64 bits go. */
 uint64_t key_prefix(const struct key_spec *k, struct span key);
-/* Of keys that are no numbers, and the same in their first `known` bytes, or zeros where one has ended
- * before. */
-int key_compare_rest(const struct key_spec *k, struct span a, struct span b, size_t known);
+/* Of keys with the same prefix: of texts, that of `known` bytes from some place on, up to which they are the
+ * same. */
+int key_compare_rest(const struct key_spec *k, struct span a, struct span b, uint64_t prefix, size_t known);
+/* Keys with this prefix are equal: no more of them is to be compared. */
+bool key_is_whole(const struct key_spec *k, uint64_t prefix);
 /* < 0, 0, > 0 in the spec's order; where prefixes differ they decide. */
-int key_compare(const struct key_spec *k, struct span a, uint64_t a_prefix, struct span b, uint64_t b_prefix);
-/* The number at the beginning of the text; 0 where there is none. */
-double key_number(struct span text);
+int key_compare(const struct key_spec *k, struct key a, struct key b);
+/* Room for names of keys; all zero at first. */
+struct namer {
+	char *text;
+	size_t cap;
+};
+/* The bytes that all equal keys have in common: the text, or the one way to write the number. Lives until the
+ * next call; data is NULL where there is no memory. */
+struct span key_name(const struct key_spec *k, struct span text, struct namer *n);
+/* That of the record's key: 1; 0: the record is to be skipped; or an error. */
+int key_read_name(
+	const struct key_spec *k, const struct dag_record *r, struct namer *namer, struct span *ret);
 
 /* ---- merge.c ---- */
 
 /* A record with its key. */
 struct keyed {
 	struct dag_record r;
-	struct span key;
-	uint64_t prefix;
+	struct key key;
 };
 
 /* The producers of a port, each sorted, as one: v, port and key are the caller's, the rest is zero. */
@@ -105,6 +146,7 @@ struct right {
 struct joiner {
 	struct dag_vertex *v;
 	struct key_spec left_key, right_key;
+	struct namer namer;
 	enum join_kind kind;
 	struct store store;
 	struct right *rights;
@@ -115,8 +157,8 @@ struct joiner {
 
 /* Keeps a record of the right side: its number + 1, or 0 where there is no memory. */
 uint32_t join_keep(struct joiner *j, const struct dag_record *r);
-/* Writes what a record of the left side comes to: `first` is the chain of its partners; has: there are any.
- */
+/* Writes what a record of the left side comes to, with its key's name: `first` is the chain of its partners;
+ * has: there are any. */
 int join_write(struct joiner *j, struct span key, const struct dag_record *left, bool has, uint32_t first);
 /* join_merge.c: both sides are sorted; of the right one, the records of one key are held. */
 int join_merge(struct joiner *j);
@@ -137,8 +179,9 @@ struct table_entry {
 	struct span key;
 	uint64_t hash;
 	union {
-		int64_t count;
-		double sum;
+		int64_t count;     /* or a small sum: times 10^-aux */
+		struct wide *wide; /* a sum whose aux is TOTAL_IS_WIDE */
+		long double *general;
 		uint32_t first; /* + 1 */
 	} u;
 	uint32_t aux;

@@ -170,6 +170,12 @@ struct dag_entry {
 	int (*run)(struct dag_vertex *v);
 	uint32_t flags;                               /* enum dag_entry_flags */
 	struct dag_decl decls[DAG_PORTS_MAX * 2 + 2]; /* in any order; all zero after the last */
+	/*
+	 * What is wrong with the stage's parameters, asked when a graph is loaded: 0, or what dag_fail
+	 * returns. It may call dag_param and dag_fail alone. NULL: nothing beyond what is declared. Plugins
+	 * that were built before there was this are taken as they are.
+	 */
+	int (*check)(struct dag_vertex *v);
 };
 
 struct dag_plugin {
@@ -214,13 +220,18 @@ struct dag_plugin {
 		text_, DAG_PORT_PARAM, DAG_PARAM_IS_SIZE, 0                                                  \
 	}
 
-/* DAG_ENTRY(function, ports…, "what it does"); DAG_ENTRY_FLAGS(function, flags, ports…, "what it does") */
+/* DAG_ENTRY(function, ports…, "what it does"); DAG_ENTRY_FLAGS(function, flags, ports…, "what it does");
+ * DAG_ENTRY_CHECKED(function, check, ports…, "what it does") */
 #define DAG_ENTRY(function_, ...)                                                                            \
 	{                                                                                                    \
 #function_, function_, 0,                                                                    \
 		{                                                                                            \
 			__VA_ARGS__                                                                          \
 		}                                                                                            \
+	}
+#define DAG_ENTRY_CHECKED(function_, check_, ...)                                                            \
+	{                                                                                                    \
+#function_, function_, 0, {__VA_ARGS__ }, check_                                             \
 	}
 #define DAG_ENTRY_FLAGS(function_, flags_, ...)                                                              \
 	{                                                                                                    \
