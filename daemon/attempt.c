@@ -207,7 +207,7 @@ uint64_t attempt_inputs(const struct attempt *a)
 void attempt_log(struct attempt *a, const void *text, size_t len)
 {
 	if (a->run->log_lines++ < LOG_LINES_MAX) {
-		job_log(a->job, a->key.vertex, text, len);
+		job_log(a->job, a->key.vertex, text, len, 0);
 		return;
 	}
 	if (!a->run->log.tail_max)
@@ -223,7 +223,7 @@ static void log_rest(struct attempt *a)
 			  : NULL;
 
 	if (line)
-		job_log(a->job, a->key.vertex, line, strlen(line));
+		job_log(a->job, a->key.vertex, line, strlen(line), 0);
 	free(rest);
 	free(line);
 	excerpt_fini(&a->run->log);

@@ -189,7 +189,7 @@ void job_queue(struct attempt *a);
 void job_requeue(struct attempt *a);
 /* Sends what has ended since. */
 void job_flush(struct job *job);
-void job_log(struct job *job, uint32_t vertex, const char *text, size_t len);
+void job_log(struct job *job, uint32_t vertex, const char *text, size_t len, uint32_t note);
 /* The path of a shipped file; noted as needed where it is not in the cache. NULL for a name that is none. */
 const char *job_add_file(struct job *job, const Dagrun__File *m);
 

@@ -182,7 +182,10 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 		note_skipped(a, msg, tail, tail_len);
 		break;
 	case HOST_LOG:
-		attempt_log(a, tail, tail_len);
+		if (msg->u.log.note)
+			job_log(a->job, a->key.vertex, tail, tail_len, msg->u.log.note);
+		else
+			attempt_log(a, tail, tail_len);
 		break;
 	case HOST_DONE:
 		on_done(host, a, &msg->u.done, tail, tail_len);

@@ -96,7 +96,7 @@ void job_tell_all(struct job *job)
 	attempt_each(job, tell_again, job);
 }
 
-void job_log(struct job *job, uint32_t vertex, const char *text, size_t len)
+void job_log(struct job *job, uint32_t vertex, const char *text, size_t len, uint32_t note)
 {
 	Dagrun__LogLine m = DAGRUN__LOG_LINE__INIT;
 	SESSION_ENVELOPE(e, LOG_LINE);
@@ -105,6 +105,7 @@ void job_log(struct job *job, uint32_t vertex, const char *text, size_t len)
 		return;
 	m.vertex = vertex;
 	m.text = base_strndup(text, len);
+	m.note = note;
 	e.log_line = &m;
 	session_send(job->manager, &e);
 	free(m.text);

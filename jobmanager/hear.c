@@ -151,6 +151,32 @@ static void on_inventory(struct node *node, const Dagrun__Inventory *m)
 	}
 }
 
+/* What vertices of a stage find alike is said once. */
+static bool is_said(struct manager *m, uint32_t stage, uint32_t note)
+{
+	uint32_t bit = 1u << note % 32;
+
+	if (!note)
+		return false;
+	if (!m->noted)
+		m->noted = base_alloc(m->graph->stage_count * sizeof(*m->noted));
+	if (m->noted[stage] & bit)
+		return true;
+	m->noted[stage] |= bit;
+	return false;
+}
+
+static void hear_line(struct manager *m, const Dagrun__LogLine *line)
+{
+	const struct graph_stage *stage;
+
+	if (line->vertex >= m->graph->vertex_count)
+		return;
+	stage = m->graph->stages[m->graph->vertex_stage[line->vertex]];
+	if (!is_said(m, stage->id, line->note))
+		progress_say(m, "%s[%u]: %s", stage->name, graph_index(m->graph, line->vertex), line->text);
+}
+
 void nodes_hear(void *ctx, struct session *s, const Dagrun__Envelope *e)
 {
 	struct node *node = ctx;
@@ -204,12 +230,7 @@ void nodes_hear(void *ctx, struct session *s, const Dagrun__Envelope *e)
 		node->bytes_read = e->progress->bytes_read;
 		break;
 	case DAGRUN__ENVELOPE__BODY_LOG_LINE:
-		if (e->log_line->vertex < m->graph->vertex_count) {
-			uint32_t v = e->log_line->vertex;
-
-			progress_say(m, "%s[%u]: %s", m->graph->stages[m->graph->vertex_stage[v]]->name,
-				graph_index(m->graph, v), e->log_line->text);
-		}
+		hear_line(m, e->log_line);
 		break;
 	default:
 		break;

@@ -455,6 +455,7 @@ void manager_end(struct manager *m)
 		free(m->deferred[i].text);
 	free(m->deferred);
 	free(m->counters);
+	free(m->noted);
 	quarantine_destroy(m);
 	for (size_t i = 0; i < m->meta_count; i++) {
 		free((char *)m->meta[i].name);

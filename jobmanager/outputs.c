@@ -87,14 +87,22 @@ int output_put_records(
 	/* Its lengths take more than what parts records in a file. */
 	unsigned char *out = buffer_extend(to, (size_t)(end - at));
 
+	if (format.kind == DAG_FORMAT_BYTES) {
+		base_copy(out, at, (size_t)(end - at));
+		return 0;
+	}
 	to->len -= (size_t)(end - at);
 	while (at < end) {
 		uint32_t lens[2] = {0, 0};
 		size_t head = kv ? 8 : 4, key_len, len;
+		bool unended;
 
 		if ((size_t)(end - at) < head)
 			return DAG_ECORRUPT;
 		memcpy(lens, at, head);
+		unended = !kv && (lens[0] & RECORD_UNENDED);
+		if (unended)
+			lens[0] &= ~RECORD_UNENDED;
 		key_len = kv ? lens[0] : 0;
 		len = kv ? lens[1] : lens[0];
 		if (key_len + len > (size_t)(end - at) - head)
@@ -110,7 +118,7 @@ int output_put_records(
 		}
 		base_copy(out, at + key_len, len);
 		out += len;
-		if (text)
+		if (text && !unended)
 			*out++ = '\n';
 		at += key_len + len;
 	}

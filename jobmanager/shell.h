@@ -139,6 +139,7 @@ struct manager {
 	size_t early_bytes;
 	struct outputs_state *outputs_state;
 	struct source_file *sources;
+	uint32_t *noted; /* of each stage: bits of the notes that were said of it; NULL: none yet */
 	struct counter *counters;
 	size_t counter_count, counter_cap;
 	struct progress *progress;

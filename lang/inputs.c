@@ -86,6 +86,7 @@ static void split_files(
 	struct graph_format format = stage->out[0].format;
 	uint64_t total = 0, at = 0;
 
+	stage->split = split > 0;
 	if (split && format.kind == DAG_FORMAT_BYTES) {
 		loader_error(l, node, "bytes are never split: leave out 'split' of input '%s'", stage->name);
 		return;
@@ -135,6 +136,7 @@ static void load_input(struct loader *l, const struct yaml_node *node)
 		return;
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "an input");
 	loader_bool(l, yaml_get(node, "shared"), "shared", &stage->shared);
+	stage->format_said = yaml_get(node, "format") != NULL;
 	loader_format(l, yaml_get(node, "format"), &stage->out[0].format);
 	loader_bytes(l, yaml_get(node, "split"), "split", &split);
 	if (!files) {

@@ -140,6 +140,7 @@ static void take_entry(struct loader *l, struct graph_stage *stage, const struct
 	stage->in_count = e->in_count;
 	stage->out_count = e->out_count;
 	stage->order_blind = e->order_blind;
+	stage->passes_bytes = e->passes_bytes;
 	for (uint32_t p = 0; p < e->in_count; p++) {
 		stage->in[p].format = e->in[p];
 		stage->in[p].declared = true;
@@ -363,8 +364,10 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 		return;
 	loader_check_keys(l, node, stage_keys, DAG_LENGTH(stage_keys), "a stage");
 	loader_format(l, yaml_get(node, "format"), &format);
-	if (!plugin && !use)
+	if (!plugin && !use) {
 		stage->format = format;
+		stage->format_said = yaml_get(node, "format") != NULL;
+	}
 	if (!!program + !!sh + !!plugin + !!use != 1)
 		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use",
 			stage->name);

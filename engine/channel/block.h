@@ -4,10 +4,12 @@
 /*
  * How records lie in blocks, blocks in segments, and the index that an attempt writes at its seal.
  *
- *   block     header of 64 bytes, then whole records; starts at a multiple of 64
- *   record    u32 length, bytes; key-value: u32 key length, u32 value length, key, value
- *   index     struct index_header, a struct index_stream each, a struct index_part each part of each stream,
- *             then struct block_ref for all blocks
+ *   block     header of 64 bytes, then whole records; starts at a multiple of 64. Of the format bytes there
+ * is nothing but the bytes, cut anywhere, and no records are counted: so the hash of a part is that of the
+ * bytes, whenever they came record    u32 length, bytes; key-value: u32 key length, u32 value length, key,
+ * value. The length of a line has RECORD_UNENDED where it was the last that was written, without a line feed
+ * behind it index     struct index_header, a struct index_stream each, a struct index_part each part of each
+ * stream, then struct block_ref for all blocks
  *
  * All numbers are little-endian, as every processor here is. An index is written by a process that runs
  * users' code, so index_check believes nothing of it.
@@ -21,6 +23,7 @@
 #define BLOCK_SIZE_MIN 4096u
 #define BLOCK_SIZE_MAX (1u << 20)
 #define RECORD_LEN_MAX (1u << 30)
+#define RECORD_UNENDED (1u << 31)
 #define BLOCK_LEN_MAX (RECORD_LEN_MAX + 8u)
 
 /* What a block of so many bytes takes up in its segment: the next begins on a line of its own. */

@@ -37,10 +37,21 @@ struct graph_place {
 	int line, column;
 };
 
+/*
+ * AS_WRITTEN: nobody said that these are lines, but somebody needs records. Who needs none still gets the
+ * very bytes that were written: a last line without its LF stays one.
+ */
+#define GRAPH_AS_WRITTEN 1u
+
 struct graph_format {
 	enum dag_format_kind kind;
-	uint32_t size; /* FIXED: bytes a record */
+	uint32_t size; /* FIXED: bytes a record; LINES: GRAPH_AS_WRITTEN, or 0 */
 };
+
+static inline bool graph_is_as_written(struct graph_format format)
+{
+	return format.kind == DAG_FORMAT_LINES && format.size == GRAPH_AS_WRITTEN;
+}
 
 enum graph_stage_kind { GRAPH_INPUT, GRAPH_PLUGIN, GRAPH_PROGRAM };
 /*
@@ -124,6 +135,7 @@ struct graph_stage {
 	struct graph_place place;
 
 	bool width_given;    /* by the stage's own word */
+	bool format_said;    /* so is the format of its outputs; else it follows from who reads them */
 	uint64_t width_per;  /* one vertex for so many bytes of the job's inputs that reach it; 0: not said */
 	bool width_by_data;  /* rather of what its producers have stored; `width` is the most */
 	uint32_t copies_for; /* a layer of copies for this stage; GRAPH_NONE */
@@ -135,12 +147,14 @@ struct graph_stage {
 	const char *plugin; /* path of the shared object */
 	const char *entry;
 	bool order_blind;
+	bool passes_bytes;  /* chunks of bytes do as well as records, */
+	bool needs_records; /* but its neighbours need those */
 	struct graph_pair *params;
 	uint32_t param_count;
 	/* GRAPH_PROGRAM */
 	const char **argv;
 	uint32_t argc;
-	struct graph_format format; /* of all its outputs */
+	struct graph_format format; /* of all its outputs, where it is said */
 	/* both */
 	struct graph_pair *env;
 	uint32_t env_count;
@@ -158,6 +172,7 @@ struct graph_stage {
 	struct graph_file *input_files;
 	uint32_t input_file_count;
 	struct graph_split *splits; /* width of them */
+	bool split;                 /* files are cut at their records */
 	bool shared;
 	UT_hash_handle hh; /* in graph.by_name */
 

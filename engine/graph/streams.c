@@ -6,8 +6,9 @@
 static void check_format(const struct graph *graph, const struct graph_edge *e, struct dag_diag *diag)
 {
 	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
-	struct graph_format written = from->out[e->from_port].format;
+	struct graph_format written = graph_edge_format(graph, e);
 	struct graph_format *read = &graph->stages[e->to]->in[e->to_port].format;
+	bool unsaid = from->kind != GRAPH_PLUGIN && !from->format_said;
 	char a[32], b[32];
 
 	if (read->kind == DAG_FORMAT_ANY || to->kind == GRAPH_PROGRAM) {
@@ -15,29 +16,22 @@ static void check_format(const struct graph *graph, const struct graph_edge *e, 
 		return;
 	}
 	if (written.kind != read->kind || (written.kind == DAG_FORMAT_FIXED && written.size != read->size))
-		graph_report(diag, e->place, "'%s' writes %s, but port %u of '%s' reads %s", from->name,
-			graph_format_name(written, a), e->to_port, to->name, graph_format_name(*read, b));
-}
-
-/* How many parts the pattern asks for, before the partition word is looked at. */
-static uint32_t wanted_parts(const struct graph_edge *e)
-{
-	if (e->pattern == GRAPH_BIPARTITE)
-		return e->to_width;
-	if (e->pattern == GRAPH_POINTWISE && e->to_width > e->from_width)
-		return e->to_width / e->from_width;
-	return 1;
+		graph_report(diag, e->place, "'%s' writes %s, but port %u of '%s' reads %s%s%s", from->name,
+			graph_format_name(written, a), e->to_port, to->name, graph_format_name(*read, b),
+			unsaid ? "; say what it writes by a format at " : "", unsaid ? from->name : "");
 }
 
 static void settle_partition(const struct graph *graph, struct graph_edge *e, struct dag_diag *diag)
 {
 	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
 	struct graph_format format = from->out[e->from_port].format;
-	uint32_t parts = wanted_parts(e);
+	uint32_t parts = graph_wanted_parts(e);
 
 	e->parts = parts;
 	if (parts == 1) {
-		if (e->partition.kind != GRAPH_BY_PART)
+		/* Said, it stays another stream than that of the bytes as they were written. */
+		if (e->partition.kind == GRAPH_BY_DEFAULT || e->partition.kind == GRAPH_BY_ALL ||
+			(e->partition.kind != GRAPH_BY_PART && !graph_is_as_written(format)))
 			e->partition = (struct graph_partition){GRAPH_BY_ALL, 0, 0};
 		return;
 	}
@@ -122,6 +116,7 @@ static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_di
 
 void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag)
 {
+	graph_finish_formats(graph);
 	for (size_t i = 0; i < graph->stage_count; i++) {
 		struct graph_stage *s = graph->stages[order[i]];
 

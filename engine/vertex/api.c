@@ -17,6 +17,37 @@ int task_fail(struct dag_vertex *v, int error, char *text)
 	return error;
 }
 
+int task_fail_long(struct dag_vertex *v, const char *what, uint32_t port, uint64_t number)
+{
+	return task_fail(v, DAG_ELIMIT,
+		base_format("record %llu of %s port %u is longer than 1 GiB (%u bytes), the most that a "
+			    "record may "
+			    "have: a line feed is missing, or the data is no text; format: bytes has no such "
+			    "limit",
+			(unsigned long long)number, what, port, RECORD_LEN_MAX));
+}
+
+void task_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)
+{
+	struct host_msg msg = {.kind = HOST_LOG, .task = v->task, .u.log.note = kind};
+	va_list args;
+	uint32_t *noted, said;
+	char *text;
+
+	pthread_mutex_lock(&v->host->lock);
+	noted = &v->host->stages[v->stage_number].noted;
+	said = *noted & 1u << kind;
+	*noted |= 1u << kind;
+	pthread_mutex_unlock(&v->host->lock);
+	if (said)
+		return;
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	host_send(v->host, &msg, text, DAG_MIN(strlen(text), (size_t)1024));
+	free(text);
+}
+
 int dag_fail(struct dag_vertex *v, const char *format, ...)
 {
 	va_list args;

@@ -53,12 +53,16 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 		if (ch->raw) {
 			ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
 			ch->source = source_new(format, reader_fill, &ch->raw_reader);
+			if (graph_is_as_written(format))
+				source_watch(ch->source);
 		}
 		return;
 	case HOST_CHANNEL_SOURCE:
 		ch->file_size = msg->u.channel.size;
 		ch->file_mtime_ns = msg->u.channel.mtime_ns;
 		ch->source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);
+		if (graph_is_as_written(format))
+			source_watch(ch->source);
 		return;
 	case HOST_CHANNEL_ERROR:
 		fail_channel(ch, msg->u.channel.error, base_strndup(tail, tail_len));

@@ -308,6 +308,8 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	v->host = host;
 	v->stage = stage;
 	v->stage_name = named->name;
+	v->stage_number = start->msg.u.start.stage;
+	v->passes_bytes = stage->entry && (stage->entry->flags & DAG_PASSES_BYTES);
 	v->task = start->msg.task;
 	v->vertex = start->msg.u.start.vertex;
 	v->index = start->msg.u.start.index;

@@ -47,6 +47,7 @@ struct host_stage {
 struct host_named {
 	char *name;
 	struct host_stage *stage; /* NULL: the daemon has not told us */
+	uint32_t noted;           /* bits of enum host_note that were said. Guarded by host.lock. */
 };
 
 /* The segment that this host writes to: blocks are taken from its end. Guarded by host.lock. */

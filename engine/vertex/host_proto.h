@@ -72,6 +72,9 @@ enum host_channel_kind { HOST_CHANNEL_SEALED, HOST_CHANNEL_LIVE, HOST_CHANNEL_SO
  */
 enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2, HOST_PORT_GIVEN = 4, HOST_PORT_CHAINED = 8 };
 
+/* What a host says of a vertex, once a stage. */
+enum host_note { HOST_NOTE_NONE, HOST_NOTE_NO_TEXT };
+
 struct host_port {
 	uint32_t producers;
 	uint32_t flags;        /* enum host_port_flags */
@@ -178,6 +181,9 @@ struct host_msg {
 			uint32_t is_bell; /* the descriptor: of the other host; else of a struct host_pipe */
 		} pipe;
 		struct host_done done;
+		struct {
+			uint32_t note; /* enum host_note; 0: what the vertex itself says */
+		} log;
 		struct {
 			uint32_t version;
 		} ready;

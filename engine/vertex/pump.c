@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #define PUMP_BUFFER (128u << 10)
-#define PUMP_FLUSH_MS 20 /* a slow program's records become readable at least this often */
-#define PUMP_END_MS 250  /* between a program's closing of its stdin and its end, where that is why */
+#define PUMP_WHOLE (32u << 10) /* bytes that are written from where they lie */
+#define PUMP_ROOM 4096u        /* least bytes of a block that a program's are read to */
+#define PUMP_FLUSH_MS 20       /* a slow program's records become readable at least this often */
+#define PUMP_END_MS 250        /* between a program's closing of its stdin and its end, where that is why */
 
 static int write_all(int fd, const char *data, size_t len)
 {
@@ -42,14 +44,15 @@ static int check_text(struct dag_vertex *v, uint32_t port, const struct dag_reco
 			(unsigned long long)r->number, port));
 }
 
-static void put_record(struct buffer *b, enum dag_format_kind format, const struct dag_record *r)
+static void put_record(
+	struct buffer *b, enum dag_format_kind format, const struct dag_record *r, bool unended)
 {
 	if (format == DAG_FORMAT_KV) {
 		buffer_append(b, r->key, r->key_len);
 		buffer_append(b, "\t", 1);
 	}
 	buffer_append(b, r->data, r->len);
-	if (format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES)
+	if (format == DAG_FORMAT_KV || (format == DAG_FORMAT_LINES && !unended))
 		buffer_append(b, "\n", 1);
 }
 
@@ -91,7 +94,8 @@ static void stop_feeding(struct pump *p)
 
 void pump_in(struct pump *p)
 {
-	enum dag_format_kind format = p->v->in[p->port].format.kind;
+	const struct in_port *in = &p->v->in[p->port];
+	enum dag_format_kind format = in->format.kind;
 	struct buffer b = {0};
 	struct dag_record r;
 	bool ok = true;
@@ -101,7 +105,13 @@ void pump_in(struct pump *p)
 		if ((format == DAG_FORMAT_KV || format == DAG_FORMAT_LINES) &&
 			check_text(p->v, p->port, &r) < 0)
 			break;
-		put_record(&b, format, &r);
+		if (format == DAG_FORMAT_BYTES && r.len >= PUMP_WHOLE) {
+			ok = write_all(p->fd, (char *)b.data, b.len) == 0 &&
+			     write_all(p->fd, r.data, r.len) == 0;
+			b.len = 0;
+			continue;
+		}
+		put_record(&b, format, &r, in->channels[r.producer].unended);
 		if (b.len < PUMP_BUFFER && !block_ended(p))
 			continue;
 		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
@@ -114,21 +124,87 @@ void pump_in(struct pump *p)
 	buffer_fini(&b);
 }
 
-static ssize_t fill_from_program(void *ctx, void *buf, size_t n)
+/* A program that writes nothing for a while: what it wrote before goes on its way. */
+static int await_program(struct pump *p)
 {
-	struct pump *p = ctx;
 	struct pollfd poll_fd = {p->fd, POLLIN, 0};
+
+	return poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 ? writer_flush_port(p->v, p->port) : 0;
+}
+
+static ssize_t read_program(const struct pump *p, void *buf, size_t n)
+{
 	ssize_t got;
 
-	if (poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 && writer_flush_port(p->v, p->port) < 0)
-		return 0;
 	do
 		got = read(p->fd, buf, n);
 	while (got < 0 && errno == EINTR);
 	return got < 0 ? DAG_EIO : got;
 }
 
-static void pump_out(struct pump *p)
+static ssize_t fill_from_program(void *ctx, void *buf, size_t n)
+{
+	return await_program(ctx) < 0 ? 0 : read_program(ctx, buf, n);
+}
+
+static void fail_read(const struct pump *p, int error)
+{
+	task_fail(p->v, error,
+		base_format(
+			"cannot read what the program wrote to port %u: %s", p->port, dag_strerror(error)));
+}
+
+/* Bytes that nobody looks into, from the pipe to the block. */
+static void carry_bytes(struct pump *p)
+{
+	for (;;) {
+		ssize_t n;
+		size_t len;
+		void *room;
+
+		if (await_program(p) < 0 || writer_bytes_room(p->v, p->port, PUMP_ROOM, &room, &len) < 0)
+			return;
+		n = read_program(p, room, len);
+		if (n < 0)
+			fail_read(p, (int)n);
+		if (n <= 0 || dag_commit(p->v, p->port, (size_t)n) < 0)
+			return;
+	}
+}
+
+/* What is cut into lines, though nobody said that it is. */
+static void note_no_text(const struct pump *p, const struct source *source)
+{
+	static const char *const ways =
+		"say format: bytes at the stage if it is no text, which nobody can read as records then, "
+		"{fixed: N} for records of N bytes, or lines if it is right so";
+
+	if (source_has_nul(source))
+		task_note(p->v, HOST_NOTE_NO_TEXT,
+			"what is written to port %u has a NUL byte, and is cut into lines, since somebody "
+			"reads "
+			"its records: %s",
+			p->port, ways);
+	if (source_is_unended(source) && p->v->index + 1 < p->v->width)
+		task_note(p->v, HOST_NOTE_NO_TEXT,
+			"the last line that is written to port %u has no line feed, which makes it a line of "
+			"its "
+			"own for those who read records: %s",
+			p->port, ways);
+}
+
+static int put_out(struct pump *p, const struct source *source, const struct dag_record *r)
+{
+	struct graph_format format = p->v->stage->spec.out[p->port];
+
+	if (format.kind == DAG_FORMAT_KV)
+		return dag_write_kv(p->v, p->port, r->key, r->key_len, r->data, r->len);
+	if (graph_is_as_written(format) && source_is_unended(source))
+		return writer_put_unended(p->v, p->port, r->data, r->len);
+	return dag_write(p->v, p->port, r->data, r->len);
+}
+
+static void carry_records(struct pump *p)
 {
 	struct graph_format format = p->v->stage->spec.out[p->port];
 	struct source *source = source_new(format, fill_from_program, p);
@@ -136,12 +212,10 @@ static void pump_out(struct pump *p)
 	uint64_t number = 0;
 	int n;
 
+	if (graph_is_as_written(format))
+		source_watch(source);
 	while ((n = source_next(source, &r)) > 0) {
-		int w = format.kind == DAG_FORMAT_KV
-				? dag_write_kv(p->v, p->port, r.key, r.key_len, r.data, r.len)
-				: dag_write(p->v, p->port, r.data, r.len);
-
-		if (w < 0)
+		if (put_out(p, source, &r) < 0)
 			break;
 		number++;
 	}
@@ -151,12 +225,22 @@ static void pump_out(struct pump *p)
 		task_fail(p->v, n,
 			base_format("record %llu that the program wrote to port %u is not %s",
 				(unsigned long long)number, p->port, graph_format_name(format, name)));
+	} else if (n == DAG_ELIMIT) {
+		task_fail_long(p->v, "output", p->port, number);
 	} else if (n < 0) {
-		task_fail(p->v, n,
-			base_format("cannot read what the program wrote to port %u: %s", p->port,
-				dag_strerror(n)));
+		fail_read(p, n);
+	} else if (graph_is_as_written(format)) {
+		note_no_text(p, source);
 	}
 	source_destroy(&source);
+}
+
+static void pump_out(struct pump *p)
+{
+	if (p->v->stage->spec.out[p->port].kind == DAG_FORMAT_BYTES && writer_is_plain(p->v, p->port))
+		carry_bytes(p);
+	else
+		carry_records(p);
 }
 
 /* What it read is not all, or what it wrote is wrong: nothing that it does from now on counts. */

@@ -74,13 +74,35 @@ static bool file_changed(const struct in_channel *ch)
 	       st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec != ch->file_mtime_ns;
 }
 
+/* Bytes that are cut into records, which nobody said that they are. */
+static void note_no_text(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct in_channel *ch)
+{
+	if (source_has_nul(ch->source))
+		task_note(v, HOST_NOTE_NO_TEXT,
+			"input port %u is cut into lines, but has a NUL byte, so it may be no text: say "
+			"format: "
+			"bytes (without split) or {fixed: N} at the input, or format: lines if it is right "
+			"so",
+			port);
+	if (ch->unended && (producer + 1 < v->in[port].producers || v->index + 1 < v->width))
+		task_note(v, HOST_NOTE_NO_TEXT,
+			"a file of input port %u is cut into lines, and its last one has no line feed: that "
+			"one "
+			"is a line of its own; say format: bytes (without split) at the input if it is no "
+			"text, "
+			"or format: lines if it is right so",
+			port);
+}
+
 static int next_source_record(
 	struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch, struct dag_record *r)
 {
+	bool as_written = graph_is_as_written(v->in[port].format);
 	int n = source_next(ch->source, r);
 
 	if (n > 0) {
 		ch->records++;
+		ch->unended = as_written && source_is_unended(ch->source);
 		/* Where a file is read in place nothing else counts the bytes. */
 		if (!ch->raw) {
 			ch->bytes += r->len + 1 + r->key_len;
@@ -98,16 +120,19 @@ static int next_source_record(
 				graph_format_name(v->in[port].format, format)));
 	}
 	if (n == DAG_ELIMIT)
-		return task_fail(v, n,
-			base_format("input port %u: record %llu is longer than 1 GiB", port,
-				(unsigned long long)ch->number));
-	if (n == 0 && file_changed(ch)) {
+		return task_fail_long(v, "input", port, ch->number);
+	if (n == 0 && (file_changed(ch) || source_is_short(ch->source))) {
 		n = DAG_ECHANGED;
-		ch->error_text = base_strdup("the input file changed while it was read");
+		ch->error_text = base_strdup(file_changed(ch) ? "the input file changed while it was read"
+							      : "the input file ended before its size was "
+								"read: of /proc, /sys and their kind no size "
+								"is true");
 	}
 	if (n < 0)
 		return reader_blame(
 			v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+	if (as_written)
+		note_no_text(v, port, producer, ch);
 	ch->state = CHANNEL_ENDED;
 	return 0;
 }
@@ -116,6 +141,17 @@ static int bad_block(struct dag_vertex *v, uint32_t port, uint32_t producer)
 {
 	return reader_blame(
 		v, port, producer, DAG_ECORRUPT, base_strdup("a record does not end within its block"));
+}
+
+/* What is left of the block; of bytes nothing else is stored. */
+static int take_bytes(struct in_channel *ch, struct dag_record *r)
+{
+	r->key = NULL;
+	r->key_len = 0;
+	r->data = (const char *)ch->at;
+	r->len = (size_t)(ch->end - ch->at);
+	ch->at = ch->end;
+	return 1;
 }
 
 static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record *r)
@@ -139,8 +175,13 @@ static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record
 	if (have < 4)
 		return DAG_ECORRUPT;
 	memcpy(lens, ch->at, 4);
-	if (lens[0] > have - 4)
-		return DAG_ECORRUPT;
+	if (lens[0] > have - 4) {
+		/* Only the last of a channel, so that others need not be looked at for it. */
+		if (lens[0] != (RECORD_UNENDED | (have - 4)))
+			return DAG_ECORRUPT;
+		lens[0] &= ~RECORD_UNENDED;
+		ch->unended = true;
+	}
 	r->key = NULL;
 	r->key_len = 0;
 	r->data = (const char *)ch->at + 4;
@@ -173,7 +214,8 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 			return 0;
 		n = next_source_record(v, port, producer, ch, r);
 	} else {
-		n = parse_record(ch, p->format.kind == DAG_FORMAT_KV, r);
+		n = p->format.kind == DAG_FORMAT_BYTES ? take_bytes(ch, r)
+						       : parse_record(ch, p->format.kind == DAG_FORMAT_KV, r);
 		if (n < 0)
 			return bad_block(v, port, producer);
 	}
@@ -189,11 +231,15 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 {
 	int n;
 
+	if (v->read_unended)
+		v->read_unended = false;
 	do
 		n = next_record(v, port, producer, r);
 	while (n > 0 && v->skip_count && task_skips(v, r));
 	if (n <= 0)
 		return n;
+	if (v->in[port].channels[producer].unended && v->passes_bytes)
+		v->read_unended = true;
 	atomic_store_explicit(&v->host->status->record, r->number, memory_order_relaxed);
 	atomic_store_explicit(&v->host->status->port, port, memory_order_relaxed);
 	atomic_store_explicit(&v->host->status->producer, producer, memory_order_relaxed);

@@ -23,6 +23,9 @@ struct source {
 	bool at_end;         /* and behind them is one */
 	size_t most; /* bytes that are read at once: few where some were passed over, then more and more */
 	bool ended;
+	bool unended; /* the last line had no LF */
+	bool watched; /* for a NUL byte, until there is one */
+	bool nul;
 	/* A file: */
 	int fd;
 	uint64_t position;    /* of the next byte to read from the file */
@@ -90,6 +93,26 @@ int source_fd(const struct source *s)
 	return s->fd;
 }
 
+bool source_is_unended(const struct source *s)
+{
+	return s->unended;
+}
+
+bool source_is_short(const struct source *s)
+{
+	return s->fd >= 0 && s->ended && s->file_offset < s->end;
+}
+
+void source_watch(struct source *s)
+{
+	s->watched = true;
+}
+
+bool source_has_nul(const struct source *s)
+{
+	return s->nul;
+}
+
 /* Makes room and reads more. 1: bytes came; 0: the end; negative: error. */
 static int refill(struct source *s)
 {
@@ -115,6 +138,10 @@ static int refill(struct source *s)
 	if (n == 0) {
 		s->ended = true;
 		return 0;
+	}
+	if (s->watched && memchr(s->buf + s->len, 0, (size_t)n)) {
+		s->nul = true;
+		s->watched = false;
 	}
 	s->len += (size_t)n;
 	return 1;
@@ -157,6 +184,7 @@ static int next_line(struct source *s, const char **ret_line, size_t *ret_len)
 	}
 	*ret_line = s->buf + s->at;
 	*ret_len = s->scanned;
+	s->unended = !s->at_end;
 	take(s, s->scanned + (s->at_end ? 1 : 0));
 	return 1;
 }

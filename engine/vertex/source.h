@@ -23,6 +23,13 @@ void source_destroy(struct source **source);
 /* 1: the next record, valid until the next call; 0: the end; DAG_EFORMAT, DAG_EIO, DAG_ELIMIT or what fill
  * gave. */
 int source_next(struct source *source, struct dag_record *r);
+/* True where the last record was a line that ended with the bytes, and not with a line feed. */
+bool source_is_unended(const struct source *source);
+/* True where a file ended before its split did. */
+bool source_is_short(const struct source *source);
+/* Looks for a NUL byte in what is read from now on; whether there was one. */
+void source_watch(struct source *source);
+bool source_has_nul(const struct source *source);
 /* True where the next record can be had without a call of fill. */
 bool source_has_record(struct source *source);
 /* Bytes of a file's split that no record came from yet; 0 for other sources. */

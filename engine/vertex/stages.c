@@ -76,7 +76,7 @@ void host_on_stage(struct host *host, const struct host_msg *msg, const char *ta
 {
 	uint32_t id = msg->u.stage.stage, like = msg->u.stage.like, len = msg->u.stage.name_len;
 
-	*name_stage(host, id) = (struct host_named){arena_strndup(&host->names, tail, len),
-		like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
-			   : host_find_stage(host, like)->stage};
+	*name_stage(host, id) = (struct host_named){.name = arena_strndup(&host->names, tail, len),
+		.stage = like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
+				    : host_find_stage(host, like)->stage};
 }

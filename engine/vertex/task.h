@@ -63,7 +63,8 @@ struct in_channel {
 	struct raw_reader raw_reader;
 	uint64_t file_size; /* SOURCE: as it was when the job started */
 	int64_t file_mtime_ns;
-	bool ended; /* LIVE: END came. Guarded by host.lock. */
+	bool unended; /* its last record is a line that was written without a line feed behind it */
+	bool ended;   /* LIVE: END came. Guarded by host.lock. */
 	bool check_end;
 	struct channel_end expected;
 	uint64_t records, bytes, number;
@@ -129,6 +130,7 @@ struct dag_vertex {
 	struct arena arena; /* its ports, streams and parts; used again by the next vertex of the host */
 	const struct host_stage *stage;
 	const char *stage_name;
+	uint32_t stage_number; /* among those of the host */
 	uint32_t task, vertex, index, width, attempt, epoch;
 	struct host_skip skips[HOST_SKIPS_MAX]; /* records that it does not get to see */
 	uint32_t skip_count;
@@ -143,6 +145,8 @@ struct dag_vertex {
 	struct buffer reserved[GRAPH_PORTS_MAX];
 	bool reserved_in_place[GRAPH_PORTS_MAX];
 	size_t reserved_len[GRAPH_PORTS_MAX]; /* bytes that may be committed */
+	bool passes_bytes;                    /* the entry writes what it read as it is: */
+	bool read_unended;                    /* the record that it read last had no line feed */
 
 	int error; /* the first that was met, for DONE */
 	char *error_text;
@@ -203,6 +207,10 @@ void reader_push_block(struct in_channel *ch, struct queued_block block);
 
 /* writer.c */
 void writer_init(struct dag_vertex *v);
+/* A block of the part that has room for `need` bytes; none is begun. */
+int writer_begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need);
+/* Ends the current block of a part, if there is one, and hands it on if anything lies in it. */
+int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part);
 /* Makes what was written to live channels readable, before this thread waits or ends: it must be the only
  * one that writes. */
 int writer_flush_live(struct dag_vertex *v);
@@ -219,6 +227,15 @@ void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg);
 void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part);
 /* Room for a block, aligned, and not zeroed: that is as much work as writing it. */
 void *writer_block_room(uint64_t size);
+
+/* put.c */
+/* As dag_write, of a line that had no line feed behind it, the last of all. */
+int writer_put_unended(struct dag_vertex *v, uint32_t port, const void *data, size_t len);
+/* True where what is written to the port is stored once, as it comes. */
+bool writer_is_plain(struct dag_vertex *v, uint32_t port);
+/* Room in the current block of such a port of bytes, until the next flush; dag_commit says how much was used.
+ */
+int writer_bytes_room(struct dag_vertex *v, uint32_t port, size_t least, void **ret_data, size_t *ret_len);
 
 /* fifo.c: from one thread of this host to others, without a copy */
 /* The part's current block. */
@@ -252,6 +269,11 @@ void pipe_fini(struct pipe_end *end);
 
 /* The first error of the vertex stays; the text is taken over. */
 int task_fail(struct dag_vertex *v, int error, char *text);
+/* A record is beyond RECORD_LEN_MAX; what: "input" or "output". */
+int task_fail_long(struct dag_vertex *v, const char *what, uint32_t port, uint64_t number);
+/* A line for people, of which one a stage is enough. */
+void task_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* scratch.c */
 /* Its path; NULL where it cannot be made, which has failed the vertex then. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing: each port has streams (one for each partitioning of its edges), each stream has parts, each part
- * has one block that is being filled in place in the host's segment, or beside it where it is large. A full
- * block of a file stream is only noted, for the index at the seal; one of a live stream is announced to the
- * daemon; one of a fifo is handed to the reader's queue.
+ * Where what is written lies: each port has streams (one for each partitioning of its edges), each stream has
+ * parts, each part has one block that is being filled in place in the host's segment, or beside it where it
+ * is large. A full block of a file stream is only noted, for the index at the seal; one of a live stream is
+ * announced to the daemon; one of a fifo is handed to the reader's queue.
  *
  * First blocks are small and double, so that a vertex with many parts and little data does not take a
  * segment.
@@ -101,7 +101,7 @@ static int write_own(struct dag_vertex *v, const struct out_part *p, uint64_t si
 		base_format("cannot write to the node's spool: %s", strerror(error)));
 }
 
-static int begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need)
+int writer_begin_block(struct dag_vertex *v, struct out_stream *s, struct out_part *p, size_t need)
 {
 	uint64_t size, step;
 	int r;
@@ -169,7 +169,7 @@ static void write_header(struct dag_vertex *v, uint32_t stream, uint32_t part, s
 }
 
 /* Ends the current block of a part, if there is one with records in it. */
-static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
+int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 {
 	struct out_stream *s = &v->streams[stream];
 	struct out_part *p = &s->parts[part];
@@ -239,29 +239,32 @@ static int flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	return r == DAG_ECLOSED ? 0 : r;
 }
 
+static int flush_stream(struct dag_vertex *v, uint32_t stream)
+{
+	int r = 0;
+
+	if (!is_live(&v->streams[stream]) && !is_fifo(&v->streams[stream]))
+		return 0;
+	for (uint32_t p = 0; p < v->streams[stream].spec->parts && r == 0; p++)
+		r = writer_flush_part(v, stream, p);
+	return r;
+}
+
 int writer_flush_port(struct dag_vertex *v, uint32_t port)
 {
-	for (uint32_t k = 0; k < v->port_stream_count[port]; k++) {
-		uint32_t i = v->port_streams[port][k];
+	int r = 0;
 
-		if (!is_live(&v->streams[i]) && !is_fifo(&v->streams[i]))
-			continue;
-		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
-			int r = flush_part(v, i, p);
-
-			if (r < 0)
-				return r;
-		}
-	}
-	return 0;
+	for (uint32_t i = 0; i < v->port_stream_count[port] && r == 0; i++)
+		r = flush_stream(v, v->port_streams[port][i]);
+	return r;
 }
 
 int writer_flush_live(struct dag_vertex *v)
 {
 	int r = 0;
 
-	for (uint32_t port = 0; port < v->stage->spec.out_count && r == 0; port++)
-		r = writer_flush_port(v, port);
+	for (uint32_t i = 0; i < v->stream_count && r == 0; i++)
+		r = flush_stream(v, i);
 	return r;
 }
 
@@ -306,223 +309,6 @@ bool writer_all_closed(struct dag_vertex *v)
 	return all;
 }
 
-static bool port_closed(struct dag_vertex *v, uint32_t port)
-{
-	bool all = v->port_stream_count[port] > 0;
-
-	for (uint32_t i = 0; i < v->port_stream_count[port]; i++) {
-		struct out_stream *s = &v->streams[v->port_streams[port][i]];
-
-		all = all && __atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) == s->spec->parts;
-	}
-	return all;
-}
-
-static int append(struct dag_vertex *v, uint32_t stream, uint32_t part, const void *key, size_t key_len,
-	const void *data, size_t len, bool kv)
-{
-	struct out_part *p = &v->streams[stream].parts[part];
-	size_t head = kv ? 8 : 4, need = head + key_len + len;
-	uint32_t lens[2] = {(uint32_t)(kv ? key_len : len), (uint32_t)len};
-
-	if ((size_t)(p->end - p->at) < need) {
-		int r = flush_part(v, stream, part);
-
-		if (r == 0)
-			r = begin_block(v, &v->streams[stream], p, need);
-		if (r < 0)
-			return r;
-	}
-	memcpy(p->at, lens, head);
-	if (key_len)
-		memcpy(p->at + head, key, key_len);
-	if (len)
-		base_copy(p->at + head + key_len, data, len);
-	p->at += need;
-	p->block_records++;
-	return 0;
-}
-
-#define PART_BY_WORD UINT32_MAX
-
-static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, const void *key, size_t key_len,
-	const void *data, size_t len, bool kv)
-{
-	enum dag_format_kind format;
-
-	if (port >= v->stage->spec.out_count)
-		return task_fail(v, DAG_EINVAL, base_format("output port %u does not exist", port));
-	format = v->stage->spec.out[port].kind;
-	if ((format == DAG_FORMAT_KV) != kv)
-		return task_fail(v, DAG_EINVAL,
-			base_format("output port %u is %sof key-value pairs", port, kv ? "not " : ""));
-	if (key_len + len > RECORD_LEN_MAX || key_len > RECORD_LEN_MAX)
-		return task_fail(v, DAG_ELIMIT,
-			base_format("a record of %zu bytes; the limit is 1 GiB", key_len + len));
-	if (format == DAG_FORMAT_FIXED && len != v->stage->spec.out[port].size)
-		return task_fail(v, DAG_EFORMAT,
-			base_format("a record of %zu bytes on port %u, which is fixed: %u", len, port,
-				v->stage->spec.out[port].size));
-	if (port_closed(v, port))
-		return DAG_ECLOSED;
-	v->port_records[port]++;
-	v->port_bytes[port] += key_len + len;
-	for (uint32_t i = 0; i < v->port_stream_count[port]; i++) {
-		uint32_t stream = v->port_streams[port][i], part;
-		struct out_stream *s = &v->streams[stream];
-		int r;
-
-		part = wanted == PART_BY_WORD || s->spec->partition.kind != GRAPH_BY_PART
-			       ? partition_pick(s, format, key, key_len, data, len)
-			       : wanted;
-		if (part >= s->spec->parts)
-			return task_fail(v, DAG_EINVAL,
-				base_format("part %u of port %u: there are %u", part, port, s->spec->parts));
-		if (__atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) &&
-			__atomic_load_n(&s->parts[part].closed, __ATOMIC_RELAXED))
-			continue;
-		r = append(v, stream, part, key, key_len, data, len, kv);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-int dag_write(struct dag_vertex *v, uint32_t port, const void *data, size_t len)
-{
-	return write_record(v, port, PART_BY_WORD, NULL, 0, data, len, false);
-}
-
-int dag_write_kv(struct dag_vertex *v, uint32_t port, const void *key, size_t key_len, const void *value,
-	size_t value_len)
-{
-	return write_record(v, port, PART_BY_WORD, key, key_len, value, value_len, true);
-}
-
-/* The one stream of a port that is written as it comes; NULL where records are partitioned, or stored twice.
- */
-static struct out_stream *plain_stream(struct dag_vertex *v, uint32_t port)
-{
-	struct out_stream *s = v->port_stream_count[port] == 1 ? &v->streams[v->port_streams[port][0]] : NULL;
-
-	return s && s->spec->parts == 1 ? s : NULL;
-}
-
-static int write_plain(
-	struct dag_vertex *v, uint32_t port, uint32_t stream, const struct dag_record r[], size_t n)
-{
-	struct graph_format format = v->stage->spec.out[port];
-	uint64_t bytes = 0;
-	int error = 0;
-	size_t i = 0;
-
-	for (; i < n && error == 0; i++) {
-		if (r[i].len > RECORD_LEN_MAX || (format.kind == DAG_FORMAT_FIXED && r[i].len != format.size))
-			return write_record(v, port, PART_BY_WORD, NULL, 0, r[i].data, r[i].len, false);
-		error = append(v, stream, 0, NULL, 0, r[i].data, r[i].len, false);
-		bytes += r[i].len;
-	}
-	v->port_records[port] += i;
-	v->port_bytes[port] += bytes;
-	return error;
-}
-
-int dag_write_batch(struct dag_vertex *v, uint32_t port, const struct dag_record r[], size_t n)
-{
-	bool known = port < v->stage->spec.out_count,
-	     kv = known && v->stage->spec.out[port].kind == DAG_FORMAT_KV;
-	int error = 0;
-
-	if (known && !kv && plain_stream(v, port))
-		return port_closed(v, port) ? DAG_ECLOSED
-					    : write_plain(v, port, v->port_streams[port][0], r, n);
-	for (size_t i = 0; i < n && error == 0; i++)
-		error = write_record(v, port, PART_BY_WORD, r[i].key, r[i].key_len, r[i].data, r[i].len, kv);
-	return error;
-}
-
-int dag_write_part(struct dag_vertex *v, uint32_t port, uint32_t part, const void *data, size_t len)
-{
-	return write_record(v, port, part, NULL, 0, data, len, false);
-}
-
-int dag_write_part_kv(struct dag_vertex *v, uint32_t port, uint32_t part, const void *key, size_t key_len,
-	const void *value, size_t value_len)
-{
-	return write_record(v, port, part, key, key_len, value, value_len, true);
-}
-
-uint32_t dag_parts(const struct dag_vertex *v, uint32_t port)
-{
-	uint32_t parts = 1;
-
-	for (uint32_t i = 0; port < GRAPH_PORTS_MAX && i < v->port_stream_count[port]; i++)
-		parts = DAG_MAX(parts, v->streams[v->port_streams[port][i]].spec->parts);
-	return parts;
-}
-
-int dag_reserve(struct dag_vertex *v, uint32_t port, size_t len, void **ret_data)
-{
-	struct out_part *p;
-	struct out_stream *s;
-
-	if (port >= v->stage->spec.out_count || v->stage->spec.out[port].kind == DAG_FORMAT_KV ||
-		len > RECORD_LEN_MAX)
-		return task_fail(v, DAG_EINVAL,
-			base_format("no reservation of %zu bytes on output port %u", len, port));
-	s = plain_stream(v, port);
-	v->reserved_in_place[port] = s && v->stage->spec.out[port].kind != DAG_FORMAT_FIXED;
-	v->reserved_len[port] = 0;
-	if (!v->reserved_in_place[port]) {
-		v->reserved[port].len = 0;
-		*ret_data = buffer_extend(&v->reserved[port], len);
-		v->reserved_len[port] = len;
-		return 0;
-	}
-	if (port_closed(v, port))
-		return DAG_ECLOSED;
-	p = &s->parts[0];
-	if ((size_t)(p->end - p->at) < len + 4) {
-		int r = flush_part(v, v->port_streams[port][0], 0);
-
-		if (r == 0)
-			r = begin_block(v, s, p, len + 4);
-		if (r < 0)
-			return r;
-	}
-	*ret_data = p->at + 4;
-	v->reserved_len[port] = len;
-	return 0;
-}
-
-int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
-{
-	struct out_part *p;
-	uint32_t len = (uint32_t)len_used;
-
-	if (port >= v->stage->spec.out_count)
-		return task_fail(v, DAG_EINVAL, base_format("output port %u does not exist", port));
-	if (len_used > v->reserved_len[port])
-		return task_fail(v, DAG_EINVAL,
-			base_format("a commit of %zu bytes on port %u, of which %zu were reserved", len_used,
-				port, v->reserved_len[port]));
-	if (!v->reserved_in_place[port])
-		return dag_write(v, port, v->reserved[port].data, len_used);
-	p = &v->streams[v->port_streams[port][0]].parts[0];
-	/* Something else was written to the port since. */
-	if (!p->at || (size_t)(p->end - p->at) < len_used + 4)
-		return task_fail(v, DAG_EINVAL,
-			base_format("a commit of %zu bytes on port %u: what was reserved is gone", len_used,
-				port));
-	v->reserved_len[port] = 0;
-	memcpy(p->at, &len, 4);
-	p->at += len_used + 4;
-	p->block_records++;
-	v->port_records[port]++;
-	v->port_bytes[port] += len_used;
-	return 0;
-}
-
 /* ---- the seal ---- */
 
 int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
@@ -539,7 +325,7 @@ int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 
 	for (uint32_t i = 0; i < v->stream_count; i++)
 		for (uint32_t p = 0; p < v->streams[i].spec->parts; p++) {
-			r = flush_part(v, i, p);
+			r = writer_flush_part(v, i, p);
 			if (r < 0)
 				return r;
 			parts++;

@@ -124,10 +124,12 @@ static int split_check(struct dag_vertex *v)
 		INVALID_PARAM
 #define ORDER_PARAM DAG_PARAM("order=asc|desc: which comes first")
 
-DAG_PLUGIN(std, DAG_ENTRY(cat, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
-	DAG_ENTRY(partition, DAG_IN(ANY), DAG_OUT(ANY),
+DAG_PLUGIN(std,
+	DAG_ENTRY_FLAGS(cat, DAG_PASSES_BYTES, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
+	DAG_ENTRY_FLAGS(partition, DAG_PASSES_BYTES, DAG_IN(ANY), DAG_OUT(ANY),
 		"the records as they are, for edges that partition them"),
-	DAG_ENTRY(tee, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY), "every record to both outputs"),
+	DAG_ENTRY_FLAGS(tee, DAG_PASSES_BYTES, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY),
+		"every record to both outputs"),
 	DAG_ENTRY_CHECKED(split, split_check, DAG_IN(ANY), DAG_OUT(ANY),
 		DAG_PARAM_NUMBER("n=1000000: records of a run"),
 		"runs of records to one part (`by: part`) after the other"),

@@ -62,7 +62,7 @@ static void print_edge(const struct graph *graph, const struct graph_edge *e)
 
 	printf("  %s.%u %s %s.%u: %llu channels, %s", from->name, e->from_port, pattern_names[e->pattern],
 		to->name, e->to_port, (unsigned long long)edge_channels(e),
-		graph_format_name(from->out[e->from_port].format, format));
+		graph_format_name(to->in[e->to_port].format, format));
 	if (from->kind != GRAPH_INPUT)
 		printf(", %s%s", graph_channel_name(e->channel), e->elastic ? " (elastic)" : "");
 	if (e->codec)
@@ -125,17 +125,17 @@ static void print_json(const struct graph *graph)
 		json_array_append_new(stages, stage_json(graph->stages[i]));
 	for (size_t i = 0; i < graph->edge_count; i++) {
 		const struct graph_edge *e = graph->edges[i];
-		const struct graph_stage *from = graph->stages[e->from];
+		const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
 		char format[32];
 
-		json_array_append_new(edges,
-			json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:b}", "from",
-				from->name, "from_port", (int)e->from_port, "to", graph->stages[e->to]->name,
-				"to_port", (int)e->to_port, "pattern", pattern_names[e->pattern], "channel",
-				graph_channel_name(e->channel), "compress", graph_codec_name(e->codec),
-				"format", graph_format_name(from->out[e->from_port].format, format),
-				"channels", (json_int_t)edge_channels(e), "parts", (int)e->parts, "elastic",
-				(int)e->elastic));
+		json_array_append_new(
+			edges, json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:b}", "from",
+				       from->name, "from_port", (int)e->from_port, "to", to->name, "to_port",
+				       (int)e->to_port, "pattern", pattern_names[e->pattern], "channel",
+				       graph_channel_name(e->channel), "compress", graph_codec_name(e->codec),
+				       "format", graph_format_name(to->in[e->to_port].format, format),
+				       "channels", (json_int_t)edge_channels(e), "parts", (int)e->parts,
+				       "elastic", (int)e->elastic));
 	}
 	for (size_t i = 0; i < graph->output_count; i++)
 		json_array_append_new(outputs,

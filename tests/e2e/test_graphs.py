@@ -267,7 +267,7 @@ outputs: {up: {file: "-"}}
 """)
     data = b"".join(b"line %d\n" % i for i in range(5000)) + b"the last has no line feed"
     r = case.dagrun("run", "s.yaml", input=data)
-    check(r.stdout == data.upper() + b"\n", "the bytes differ")
+    check(r.stdout == data.upper(), "the bytes differ")
 
 
 @test
@@ -612,7 +612,7 @@ outputs: {b: {file: "-"}}
     most = max(seen) // 1024
     case.write("go", "")
     out, err = p.communicate(timeout=patience(60))
-    check(p.returncode == 0 and int(out) == 300000000 // 41 * 41 + 300000000 % 41 + (1 if 300000000 % 41 else 0), out + err)
+    check(p.returncode == 0 and int(out) == 300000000, out + err)
     check(most < 50, f"{most} MiB were spooled for a window of 16 MiB")
 
 

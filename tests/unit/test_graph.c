@@ -147,6 +147,144 @@ static void test_two_writers(void **state)
 	expect_error("two writers");
 }
 
+/* ---- formats that nobody said ---- */
+
+static uint32_t input(const char *name, bool split)
+{
+	struct graph_stage *s = graph_add_stage(graph, GRAPH_INPUT, name);
+
+	s->width = 4;
+	s->width_given = true;
+	s->split = split;
+	return s->id;
+}
+
+static uint32_t plugin(const char *name, uint32_t width, enum dag_format_kind format, bool passes_bytes)
+{
+	struct graph_stage *s = graph_add_stage(graph, GRAPH_PLUGIN, name);
+
+	graph_need_ports(graph, s, 1, 1);
+	s->entry = name;
+	s->width = width;
+	s->width_given = true;
+	s->passes_bytes = passes_bytes;
+	s->in_count = s->out_count = 1;
+	s->in[0].format.kind = s->out[0].format.kind = format;
+	return s->id;
+}
+
+static struct graph_edge *join(uint32_t from, uint32_t to)
+{
+	return graph_add_edge(graph, from, 0, to, 0, GRAPH_BIPARTITE);
+}
+
+static void expect_in(uint32_t stage, enum dag_format_kind kind)
+{
+	const struct graph_format *format = &graph->stages[stage]->in[0].format;
+
+	assert_int_equal(format->kind, kind);
+	if (kind == DAG_FORMAT_LINES)
+		assert_true(graph_is_as_written(*format));
+}
+
+static void test_what_nobody_needs_as_records_is_bytes(void **state)
+{
+	uint32_t in = input("in", false), a = stage("a", 4), b = stage("b", 1),
+		 cat = plugin("cat", 1, DAG_FORMAT_ANY, true),
+		 raw = plugin("raw", 1, DAG_FORMAT_BYTES, false);
+
+	(void)state;
+	graph_add_edge(graph, in, 0, a, 0, GRAPH_POINTWISE);
+	join(a, b);
+	join(a, cat);
+	join(a, raw);
+	graph_add_output(graph, a, 0, "/o");
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	for (uint32_t s = a; s <= raw; s++)
+		expect_in(s, DAG_FORMAT_BYTES);
+	assert_int_equal(graph->stages[a]->stream_count, 1);
+	assert_int_equal(graph->stages[cat]->out[0].format.kind, DAG_FORMAT_BYTES);
+}
+
+/* A plugin of lines, one of anything, a partition, and a word of one at width 1. */
+static void test_one_who_needs_records_makes_lines(void **state)
+{
+	static const struct {
+		enum dag_format_kind plugin;
+		uint32_t width;
+		enum graph_partition_kind partition;
+		int streams;
+	} cases[] = {{DAG_FORMAT_LINES, 1, GRAPH_BY_DEFAULT, 1}, {DAG_FORMAT_ANY, 1, GRAPH_BY_DEFAULT, 1},
+		{DAG_FORMAT_BYTES, 3, GRAPH_BY_ROUND_ROBIN, 2},
+		{DAG_FORMAT_BYTES, 1, GRAPH_BY_ROUND_ROBIN, 2}};
+
+	(void)state;
+	for (size_t i = 0; i < DAG_LENGTH(cases); i++) {
+		uint32_t in = input("in", false), a = stage("a", 4), b = stage("b", 1),
+			 cat = plugin("cat", 1, DAG_FORMAT_ANY, true), c = stage("c", 1), reader;
+
+		reader = cases[i].partition ? stage("reader", cases[i].width)
+					    : plugin("reader", cases[i].width, cases[i].plugin, false);
+		graph_add_edge(graph, in, 0, a, 0, GRAPH_POINTWISE);
+		join(a, b);
+		join(a, cat);
+		join(cat, c);
+		join(a, reader)->partition.kind = cases[i].partition;
+		assert_int_equal(graph_finish(graph, &diag), 0);
+		expect_in(a, DAG_FORMAT_BYTES);
+		expect_in(b, DAG_FORMAT_LINES);
+		expect_in(cat, DAG_FORMAT_LINES);
+		expect_in(c, DAG_FORMAT_LINES);
+		assert_int_equal(graph->stages[a]->stream_count, cases[i].streams);
+		graph_destroy(&graph);
+		graph_new(&graph, "test", NULL);
+	}
+}
+
+/* It spreads back over what passes bytes on, but not over a program, and each reads an input in its own way.
+ */
+static void test_the_need_for_records_spreads(void **state)
+{
+	uint32_t in = input("in", false), a = stage("a", 4), cat = plugin("cat", 1, DAG_FORMAT_ANY, true),
+		 again = plugin("again", 1, DAG_FORMAT_ANY, true),
+		 count = plugin("count", 1, DAG_FORMAT_LINES, false),
+		 other = plugin("other", 1, DAG_FORMAT_ANY, true),
+		 lines = plugin("lines", 1, DAG_FORMAT_LINES, false), whole = stage("whole", 1),
+		 cut = input("cut", true), b = stage("b", 4);
+
+	(void)state;
+	graph_add_edge(graph, in, 0, a, 0, GRAPH_POINTWISE);
+	join(a, cat);
+	join(cat, again);
+	join(again, count);
+	join(a, other);
+	join(in, lines);
+	join(in, whole);
+	graph_add_edge(graph, cut, 0, b, 0, GRAPH_POINTWISE);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	expect_in(a, DAG_FORMAT_BYTES);
+	expect_in(cat, DAG_FORMAT_LINES);
+	expect_in(again, DAG_FORMAT_LINES);
+	expect_in(other, DAG_FORMAT_LINES);
+	expect_in(whole, DAG_FORMAT_BYTES);
+	expect_in(b, DAG_FORMAT_LINES);
+}
+
+static void test_a_format_that_was_said_holds(void **state)
+{
+	uint32_t in = input("in", false), a = stage("a", 4), b = stage("b", 1);
+
+	(void)state;
+	graph->stages[in]->format_said = graph->stages[a]->format_said = true;
+	graph->stages[in]->out[0].format = (struct graph_format){DAG_FORMAT_FIXED, 7};
+	graph_add_edge(graph, in, 0, a, 0, GRAPH_POINTWISE);
+	join(a, b);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	expect_in(a, DAG_FORMAT_FIXED);
+	assert_int_equal(graph->stages[b]->in[0].format.kind, DAG_FORMAT_LINES);
+	assert_false(graph_is_as_written(graph->stages[b]->in[0].format));
+}
+
 /* Edges that partition a port alike share a stream; others have one each. */
 static void test_streams_are_stored_once_where_equal(void **state)
 {
@@ -320,6 +458,8 @@ int main(void)
 		T(test_cycle), T(test_two_writers), T(test_streams_are_stored_once_where_equal),
 		T(test_pipes_that_meet_again_are_elastic), T(test_a_chain_of_pipes_is_not_elastic),
 		T(test_file_inside_a_gang), T(test_file_out_of_a_gang_and_back),
+		T(test_what_nobody_needs_as_records_is_bytes), T(test_one_who_needs_records_makes_lines),
+		T(test_the_need_for_records_spreads), T(test_a_format_that_was_said_holds),
 		T(test_stages_that_run_alike), T(test_dot_quotes_names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,7 +152,11 @@ enum dag_format_kind {
 };
 enum dag_port_kind { DAG_PORT_END = 0, DAG_PORT_IN = 1, DAG_PORT_OUT = 2, DAG_PORT_PARAM = 3 };
 enum dag_param_kind { DAG_PARAM_IS_TEXT = 0, DAG_PARAM_IS_NUMBER = 1, DAG_PARAM_IS_SIZE = 2 };
-enum dag_entry_flags { DAG_ORDER_BLIND = 1 };
+/*
+ * PASSES_BYTES: an entry whose ports are ANY, and which writes what it has read as it is before it reads
+ * more, such as `cat`. Where nobody behind it needs records, those are then chunks of bytes, cut anywhere.
+ */
+enum dag_entry_flags { DAG_ORDER_BLIND = 1, DAG_PASSES_BYTES = 2 };
 
 #define DAG_PORTS_MAX 16
 
