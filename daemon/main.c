@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/print.h"
 #include "os/startup.h"
 #include "wire/cluster.h"
 #include "wire/session.h"
@@ -287,6 +288,7 @@ int main(int argc, char **argv)
 	int r;
 
 	startup_standard_descriptors();
+	print_clean_standard();
 	r = options_parse("dagd", &command, argc, argv, on_option, &s);
 	if (r < 0)
 		return EXIT_USAGE;

@@ -61,6 +61,7 @@ static void carry_out(struct manager *m, const struct deferred *e)
 		outputs_fetch(m, e->output, e->vertex, e->attempt, e->node);
 		break;
 	case JM_PUBLISH:
+		progress_hide(m); /* results may go to the same terminal */
 		outputs_publish(m);
 		break;
 	case JM_END:

@@ -247,6 +247,8 @@ void progress_new(struct manager *m);
 void progress_tick(struct manager *m, dag_instant now);
 /* A line for people, above what is drawn. */
 void progress_say(struct manager *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Nothing is drawn any more: results come to the same terminal. */
+void progress_hide(struct manager *m);
 void progress_summary(struct manager *m);
 void progress_destroy(struct manager *m);
 

@@ -3,6 +3,7 @@
 #include "nameserver.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/print.h"
 #include "os/startup.h"
 #include "wire/cluster.h"
 #include "wire/session.h"
@@ -104,8 +105,11 @@ int main(int argc, char **argv)
 	struct wire_keys *keys = NULL;
 	struct dag_diag diag = {0};
 	char *listen = NULL;
-	int r = options_parse("dagns", &command, argc, argv, on_option, &s);
+	int r;
 
+	startup_standard_descriptors();
+	print_clean_standard();
+	r = options_parse("dagns", &command, argc, argv, on_option, &s);
 	if (r < 0)
 		return EXIT_USAGE;
 	if (s.help) {

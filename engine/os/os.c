@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Thin wrappers over the system. */
 #include "os.h"
+#include "print.h"
 #include "version.h"
 
 #include <dlfcn.h>
@@ -280,6 +281,7 @@ char *os_absolute_path(const char *path)
 
 static void tell(char *text, bool named, const char *program, os_say_fn *say, void *ctx)
 {
+	print_clean(text);
 	if (say)
 		say(ctx, text);
 	else

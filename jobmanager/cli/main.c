@@ -2,6 +2,7 @@
 /* dagrun: the table of subcommands, and what is made of it: help, man page, completion. */
 #include "cli.h"
 #include "base/diag.h"
+#include "os/print.h"
 #include "version.h"
 
 #include <stdio.h>
@@ -73,6 +74,7 @@ int main(int argc, char **argv)
 	const char *names[DAG_LENGTH(commands)], *nearest;
 
 	startup_standard_descriptors();
+	print_clean_standard();
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		print_help();
 		return argc < 2 ? EXIT_USAGE : 0;

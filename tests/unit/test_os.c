@@ -3,6 +3,7 @@
 #include "unit.h"
 #include "base/prng.h"
 #include "os/os.h"
+#include "os/print.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,31 @@ static void write_direct_in(const char *folder)
 	free(path);
 }
 
+/* What would move a cursor, turn text round or is no UTF-8 becomes a question mark; all else stays. */
+static void test_what_is_printed_is_cleaned(void **state)
+{
+	static const struct {
+		const char *dirty, *clean;
+	} texts[] = {{"a\tb\n", "a\tb\n"}, {"\x1b[2J", "?[2J"}, {"\r\b\x7f", "???"}, {"äö→𝄞", "äö→𝄞"},
+		{"\xc2\x9b"
+		 "2J",
+			"?2J"},
+		{"\xe2\x80\xae"
+		 "abc",
+			"?abc"},
+		{"\xe2\x81\xa6", "?"}, {"\xff\xfe", "??"}, {"\x80", "?"}, {"\xe2\x80", "?"}, {"\xe2(", "?("},
+		{"\xc0\xaf", "??"}, {"", ""}};
+
+	(void)state;
+	for (size_t i = 0; i < DAG_LENGTH(texts); i++) {
+		char *text = base_strdup(texts[i].dirty);
+
+		print_clean(text);
+		assert_string_equal(text, texts[i].clean);
+		free(text);
+	}
+}
+
 static void test_direct_writes_are_as_others(void **state)
 {
 	char folder[64], *memory = base_format("/dev/shm/dagrun-direct-%d", (int)getpid());
@@ -87,7 +113,8 @@ static void test_a_core_is_left_for_a_moment(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_direct_writes_are_as_others),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_printed_is_cleaned),
+		cmocka_unit_test(test_direct_writes_are_as_others),
 		cmocka_unit_test(test_a_core_is_left_for_a_moment)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
