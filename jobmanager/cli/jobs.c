@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "jobmanager/history.h"
 #include "os/os.h"
+#include "os/print.h"
 
 #include <dirent.h>
 #include <jansson.h>
@@ -10,9 +11,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_BACK 100 /* jobs, when one starts: to look at all of a thousand takes 3 ms */
+#define REASON_BYTES_MAX 200 /* in the list */
+#define LOOK_BACK 100        /* jobs, when one starts: to look at all of a thousand takes 3 ms */
 
 static const char *const state_names[] = {"running", "done", "failed", "unfinished", "damaged"};
+
+/* One that somebody ended has not failed. */
+static const char *state_text(const struct job_info *job)
+{
+	char cancelled[32];
+
+	snprintf(cancelled, sizeof(cancelled), "ended %d ", DAG_ECANCELED);
+	if (job->state == JOB_FAILED && !strncmp(journal_last(&job->saved), cancelled, strlen(cancelled)))
+		return "cancelled";
+	return state_names[job->state];
+}
 
 const char *job_end_text(const char *fact)
 {
@@ -139,6 +152,17 @@ static char *format_age(long long age)
 	return age < 48 * 3600 ? base_format("%lld h", age / 3600) : base_format("%lld days", age / 86400);
 }
 
+/* In the list, the reason alone; what the vertex wrote to its stderr is shown with the job. */
+static void print_reason(const char *text)
+{
+	const char *tail = strstr(text, " its stderr ended:");
+	int len = (int)(tail ? (size_t)(tail - text) : strlen(text));
+
+	while (len && strchr(" \n", text[len - 1]))
+		len--;
+	printf("%24s %.*s%s\n", "", DAG_MIN(len, REASON_BYTES_MAX), text, len > REASON_BYTES_MAX ? "…" : "");
+}
+
 static void print_table(const struct job_info *jobs, size_t n)
 {
 	if (!n)
@@ -150,14 +174,26 @@ static void print_table(const struct job_info *jobs, size_t n)
 		const char *file = journal_meta(&j->saved, "path");
 		char *age = format_age(age_of(j));
 
-		printf("%-24s %-11s %9s  %s\n", j->id, state_names[j->state], age,
+		printf("%-24s %-11s %9s  %s\n", j->id, state_text(j), age,
 			j->problem ? j->problem
 			: file     ? file
 				   : "");
-		if (j->state == JOB_FAILED && j->saved.fact_count)
-			printf("%24s %s\n", "", job_end_text(journal_last(&j->saved)));
+		if (!strcmp(state_text(j), "failed") && j->saved.fact_count)
+			print_reason(job_end_text(journal_last(&j->saved)));
 		free(age);
 	}
+}
+
+/* As JSON can have it, which is UTF-8 alone: words of a job may be anything. */
+static json_t *json_text(const char *text)
+{
+	char *clean = base_strdup(text ? text : "");
+	json_t *json;
+
+	print_clean(clean);
+	json = json_string(clean);
+	free(clean);
+	return json;
 }
 
 static void print_json(const struct job_info *jobs, size_t n)
@@ -169,16 +205,44 @@ static void print_json(const struct job_info *jobs, size_t n)
 		const char *file = journal_meta(&j->saved, "file"), *graph = journal_meta(&j->saved, "graph");
 
 		json_array_append_new(root,
-			json_pack("{s:s, s:s, s:I, s:i, s:s, s:s}", "job", j->id, "state",
-				state_names[j->state], "age_s", (json_int_t)age_of(j), "epoch",
-				(int)j->saved.epoch, "graph", graph ? graph : "", "file", file ? file : ""));
+			json_pack("{s:s, s:s, s:I, s:i, s:o, s:o}", "job", j->id, "state", state_text(j),
+				"age_s", (json_int_t)age_of(j), "epoch", (int)j->saved.epoch, "graph",
+				json_text(graph), "file", json_text(file)));
 	}
 	json_dumpf(root, stdout, JSON_INDENT(2));
 	printf("\n");
 	json_decref(root);
 }
 
-static int show_job(const struct job_info *job)
+static void print_job_json(
+	const struct job_info *job, const struct graph *graph, const struct journal_saved *saved)
+{
+	json_t *stages = json_array(), *root;
+	struct jm *jm = history_replay(graph, saved);
+	const char *reason = job->state == JOB_FAILED ? job_end_text(journal_last(saved)) : "";
+
+	for (uint32_t i = 0; i < graph->stage_count; i++) {
+		struct jm_stage_view v;
+
+		if (graph->stages[i]->kind == GRAPH_INPUT)
+			continue;
+		jm_stage_view(jm, i, &v);
+		json_array_append_new(
+			stages, json_pack("{s:o, s:i, s:i, s:I, s:I, s:f}", "stage",
+					json_text(graph->stages[i]->name), "width", (int)v.width, "done",
+					(int)v.done, "attempts", (json_int_t)v.attempts, "failed",
+					(json_int_t)v.failures, "run_s", (double)v.run_ns / DAG_SECOND));
+	}
+	root = json_pack("{s:s, s:o, s:s, s:i, s:o, s:o}", "job", job->id, "graph", json_text(graph->name),
+		"state", state_text(job), "epoch", (int)saved->epoch, "reason", json_text(reason), "stages",
+		stages);
+	json_dumpf(root, stdout, JSON_INDENT(2));
+	printf("\n");
+	json_decref(root);
+	jm_destroy(&jm);
+}
+
+static int show_job(const struct job_info *job, bool json)
 {
 	struct journal_saved saved = {0};
 	struct cli_earlier earlier = {0};
@@ -188,12 +252,16 @@ static int show_job(const struct job_info *job)
 	cli_print(&diag);
 	if (r == 0)
 		r = cli_earlier_load(&earlier, job->id, &saved);
-	if (r == 0) {
+	if (r == 0 && json) {
+		print_job_json(job, earlier.graph.graph, &saved);
+	} else if (r == 0) {
 		const char *last = journal_last(&saved);
 
-		printf("job %s of '%s': %s%s%s, in epoch %u\n", job->id, earlier.graph.graph->name,
-			state_names[job->state], job->state == JOB_FAILED ? ": " : "",
-			job->state == JOB_FAILED ? job_end_text(last) : "", saved.epoch);
+		printf("job %s of '%s': %s", job->id, earlier.graph.graph->name, state_text(job));
+		if (saved.epoch > 1)
+			printf(", resumed %u times", saved.epoch - 1);
+		printf("%s%s\n", job->state == JOB_FAILED ? ": " : "",
+			job->state == JOB_FAILED ? job_end_text(last) : "");
 		history_print(earlier.graph.graph, &saved);
 	}
 	cli_earlier_fini(&earlier);
@@ -201,11 +269,11 @@ static int show_job(const struct job_info *job)
 	return r;
 }
 
-static int show(const struct job_info *jobs, size_t n, const char *id)
+static int show(const struct job_info *jobs, size_t n, const char *id, bool json)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(jobs[i].id, id))
-			return show_job(&jobs[i]);
+			return show_job(&jobs[i], json);
 	fprintf(stderr, "dagrun: there is no job '%s'; 'dagrun jobs' lists them\n", id);
 	return EXIT_INVALID;
 }
@@ -232,7 +300,7 @@ static int run(int argc, char **argv)
 		return 1;
 	jobs = jobs_scan(false, &n);
 	if (r < argc)
-		code = show(jobs, n, argv[r]);
+		code = show(jobs, n, argv[r], s.json);
 	else if (s.json)
 		print_json(jobs, n);
 	else

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 
-from harness import Cluster, SLOW, check, job_id, main, program, test
+from harness import Cluster, SLOW, check, job_id, main, patience, program, test
 
 SLOW_MAP = """
 name: slow

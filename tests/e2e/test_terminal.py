@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees on a terminal: a real one (tmux), of several sizes, that changes its size while a job runs."""
+import json
 import os
 import re
 import shutil
@@ -131,6 +132,25 @@ def no_stranger_moves_the_cursor(case):
             check(not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", text), (r.args, text))
     check(b"abc" in said[0].stderr and b"pwned" in said[0].stderr, said[0].stderr)
     check(b"pwned" in said[3].stdout, said[3].stdout)
+
+
+@test
+def what_jobs_says(case):
+    """The list has a reason a line, without the stderr; a job that somebody ended is cancelled; all of it as JSON too, whatever bytes were said."""
+    case.write("f.yaml", "stages: {a: {sh: 'printf \"%s\\\\n\" one two; printf \"\\\\377\" >&2; seq 100 >&2; exit 3', retries: 0}}\n")
+    case.write("s.yaml", f"stages: {{a: {{sh: 'echo > {case.path('runs')}; sleep 100'}}}}\n")
+    case.dagrun("run", "-q", "f.yaml", rc=1)
+    failed = job_id(case)
+    p = case.start(program("dagrun"), "run", "s.yaml")
+    case.wait_for(lambda: os.path.exists(case.path("runs")), "the vertex")
+    p.terminate()
+    p.wait(patience(20))
+    lines = case.dagrun("jobs").stdout.decode().splitlines()
+    check(len(lines) == 4 and " failed " in lines[1] and "exit code 3" in lines[2] and "stderr" not in lines[2] and " cancelled " in lines[3], lines)
+    states = {j["job"]: j["state"] for j in json.loads(case.dagrun("jobs", "--json").stdout)}
+    check(sorted(states.values()) == ["cancelled", "failed"], states)
+    job = json.loads(case.dagrun("jobs", "--json", failed).stdout)
+    check(job["state"] == "failed" and "exit code 3" in job["reason"] and job["stages"][0]["stage"] == "a" and job["stages"][0]["failed"] == 1, job)
 
 
 if __name__ == "__main__":
