@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -26,11 +27,35 @@ void startup_standard_descriptors(void)
 	errno = 0;
 }
 
+/* Of a pipe or socket that nobody reads. */
+static bool has_no_reader(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP));
+}
+
+int startup_finish(const char *program, int code)
+{
+	bool failed = ferror(stdout) != 0;
+
+	errno = 0;
+	failed = fflush(stdout) == EOF || failed;
+	if (!failed || code)
+		return code;
+	if (errno == EPIPE || has_no_reader(STDOUT_FILENO))
+		return 128 + SIGPIPE;
+	fprintf(stderr, "%s: cannot write to stdout%s%s\n", program, errno ? ": " : "",
+		errno ? strerror(errno) : "");
+	return 1;
+}
+
 int startup(const char *program, size_t descriptors_needed)
 {
 	struct rlimit limit;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error that is told */
 	signal(SIGABRT, on_abort);
 	/* Large ZeroMQ messages come and go: both thresholds together keep their memory from being mapped
 	 * anew each time. */

@@ -17,6 +17,12 @@
 int startup(const char *program, size_t descriptors_needed);
 
 /*
+ * Last of all in main: what was printed is written out. The exit code: the given one, or 1 where that failed,
+ * with a message; where whoever read stdout has left, quietly that of SIGPIPE.
+ */
+int startup_finish(const char *program, int code);
+
+/*
  * First of all in main: where descriptor 0, 1 or 2 is closed, something stands there from now on, so that no
  * socket or file gets its number. To read the one or to write to the other two is still an error: stdin that
  * is closed is not an empty one, and what is written to a closed stdout is not there.

@@ -69,12 +69,10 @@ static void print_completion(void)
 	       "_dagrun dagrun\n");
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
 	const char *names[DAG_LENGTH(commands)], *nearest;
 
-	startup_standard_descriptors();
-	print_clean_standard();
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		print_help();
 		return argc < 2 ? EXIT_USAGE : 0;
@@ -99,4 +97,11 @@ int main(int argc, char **argv)
 	fprintf(stderr, "dagrun: unknown command '%s'%s%s%s; see 'dagrun --help'\n", argv[1],
 		nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	startup_standard_descriptors();
+	print_clean_standard();
+	return startup_finish("dagrun", run_command(argc, argv));
 }
