@@ -444,6 +444,13 @@ static int64_t read_number(sqlite3 *db, const char *sql)
 	return n;
 }
 
+/* Nothing was written to it yet. */
+static bool is_empty(sqlite3 *db)
+{
+	return read_number(db, "PRAGMA application_id") == 0 &&
+	       read_number(db, "SELECT count(*) FROM sqlite_schema") == 0;
+}
+
 /* Only our two tables, word for word, and pages that are whole. NULL, or what is wrong. */
 static const char *check_database(sqlite3 *db)
 {
@@ -540,6 +547,11 @@ int journal_load(const char *folder, bool with_facts, struct journal_saved *ret,
 		sqlite3_exec(db, "PRAGMA trusted_schema=OFF", NULL, NULL, NULL) != SQLITE_OK)
 		wrong = base_format("it cannot be opened: %s", sqlite3_errmsg(db));
 	sqlite3_busy_timeout(db, 2000);
+	if (!wrong && is_empty(db)) {
+		sqlite3_close(db);
+		free(path);
+		return DAG_EMISSING;
+	}
 	plain = wrong ? NULL : check_database(db);
 	if (plain)
 		wrong = base_strdup(plain);

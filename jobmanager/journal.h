@@ -51,9 +51,9 @@ struct journal_saved {
 };
 
 /*
- * Reads a journal. DAG_EMISSING where there is none; DAG_ECORRUPT for one that is damaged or not ours, with
- * the row named. Half of it is never given out. with_facts: all of them, checked; otherwise only the last
- * ones.
+ * Reads a journal. DAG_EMISSING where there is none, or an empty one: its job was ended before it began;
+ * DAG_ECORRUPT for one that is damaged or not ours, with the row named. Half of it is never given out.
+ * with_facts: all of them, checked; otherwise only the last ones.
  */
 int journal_load(const char *folder, bool with_facts, struct journal_saved *ret, struct dag_diag *diag);
 void journal_saved_fini(struct journal_saved *saved);

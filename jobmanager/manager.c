@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define TICK_MS 250
-#define END_PATIENCE (1 * DAG_SECOND) /* for daemons to hear of the end */
+#define END_PATIENCE (1 * DAG_SECOND)    /* for daemons to hear of the end */
+#define SIGNAL_PATIENCE (5 * DAG_SECOND) /* for disks, after a signal */
 
 /* ---- effects ---- */
 
@@ -111,6 +112,8 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 {
 	struct deferred now = deferred_of(m, e);
 
+	if (e->kind == JM_PUBLISH)
+		outputs_decide(m);
 	if (e->durable &&
 		(m->deferred_first < m->deferred_count || journal_durable(m->journal) < m->journaled)) {
 		/* A job that fails because its journal cannot be written would wait for ever. */
@@ -262,6 +265,11 @@ static void on_tick(uv_timer_t *tick)
 	progress_tick(m, now);
 	m->last_tick = now;
 	stop_if_quiet(m);
+	/* A disk that is full or stands still keeps nobody here. */
+	if (m->signal && !m->stop && now - m->signalled > SIGNAL_PATIENCE) {
+		m->stop = true;
+		uv_stop(&m->loop);
+	}
 }
 
 static void on_flush(uv_prepare_t *flush)
@@ -274,11 +282,15 @@ static void on_signal(uv_signal_t *handle, int signal)
 {
 	struct manager *m = handle->data;
 
-	if (m->signal) { /* asked twice: at once */
+	/* Asked twice: at once. But files that get their names just now are waited for. */
+	if (m->signal && !outputs_publishing(m)) {
 		m->stop = true;
 		uv_stop(&m->loop);
 	}
+	if (!m->signal)
+		m->signalled = os_now();
 	m->signal = signal;
+	outputs_cancel(m);
 	manager_step(m, &(struct jm_event){.kind = JM_CANCEL});
 }
 
@@ -330,7 +342,21 @@ static int start_embedded(struct manager *m, struct dag_diag *diag)
 
 static int take_lock(struct manager *m, struct dag_diag *diag)
 {
-	if (os_make_folders(m->job_folder) < 0 || journal_lock(m->job_folder, true, &m->lock_fd) < 0) {
+	struct stat held, there;
+	int r;
+
+	/* `clean` may take a folder without a journal for that of a job that was killed. */
+	for (;;) {
+		r = os_make_folders(m->job_folder);
+		if (r == 0)
+			r = journal_lock(m->job_folder, true, &m->lock_fd);
+		if (r < 0 || (fstat(m->lock_fd, &held) == 0 && stat(m->job_folder, &there) == 0 &&
+				     held.st_ino == there.st_ino))
+			break;
+		close(m->lock_fd);
+		m->lock_fd = -1;
+	}
+	if (r < 0) {
 		dag_diag_add(diag, NULL, 0, 0, "cannot make the job's folder %s: %s", m->job_folder,
 			strerror(errno));
 		return DAG_EIO;
@@ -373,8 +399,6 @@ static int start(struct manager *m, struct dag_diag *diag)
 	}
 	jm_new(&m->jm, &(struct jm_config){.graph = m->graph,
 			       .epoch = m->epoch,
-			       .seed = m->incarnation,
-			       .waits = nodes_waits(m->config),
 			       .skipped = verify ? verify_skipped(verify) : NULL,
 			       .like = verify ? verify_then(verify) : NULL});
 	if (saved) {
@@ -387,12 +411,12 @@ static int start(struct manager *m, struct dag_diag *diag)
 	/* The daemon first: its hosts start while the journal is opened. */
 	if (r == 0 && !m->config->nameserver)
 		r = start_embedded(m, diag);
+	if (r == 0 && !saved)
+		r = take_lock(m, diag);
 	if (r == 0)
 		r = outputs_prepare(m, diag);
 	if (r == 0 && !saved) {
 		r = verify ? 0 : describe(m, diag);
-		if (r == 0)
-			r = take_lock(m, diag);
 		journal.meta = m->meta;
 		journal.meta_count = m->meta_count;
 	}
@@ -411,17 +435,23 @@ static int start(struct manager *m, struct dag_diag *diag)
 
 void manager_arm(struct manager *m, bool signals)
 {
+	struct sigaction hangup;
+
 	uv_timer_init(&m->loop, &m->tick);
 	uv_timer_init(&m->loop, &m->wake);
 	uv_prepare_init(&m->loop, &m->flush);
 	uv_signal_init(&m->loop, &m->on_int);
 	uv_signal_init(&m->loop, &m->on_term);
-	m->tick.data = m->wake.data = m->flush.data = m->on_int.data = m->on_term.data = m;
+	uv_signal_init(&m->loop, &m->on_hup);
+	m->tick.data = m->wake.data = m->flush.data = m->on_int.data = m->on_term.data = m->on_hup.data = m;
 	uv_timer_start(&m->tick, on_tick, TICK_MS, TICK_MS);
 	uv_prepare_start(&m->flush, on_flush);
 	if (signals) {
 		uv_signal_start(&m->on_int, on_signal, SIGINT);
 		uv_signal_start(&m->on_term, on_signal, SIGTERM);
+		/* Whoever is to outlive a terminal ignores it, as nohup does. */
+		if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+			uv_signal_start(&m->on_hup, on_signal, SIGHUP);
 	}
 }
 
@@ -432,10 +462,13 @@ void manager_disarm(struct manager *m)
 	uv_close((uv_handle_t *)&m->flush, NULL);
 	uv_close((uv_handle_t *)&m->on_int, NULL);
 	uv_close((uv_handle_t *)&m->on_term, NULL);
+	uv_close((uv_handle_t *)&m->on_hup, NULL);
 }
 
 void manager_end(struct manager *m)
 {
+	bool began = m->journal != NULL;
+
 	outputs_destroy(m);
 	results_destroy(m);
 	nodes_destroy(m);
@@ -450,8 +483,8 @@ void manager_end(struct manager *m)
 	uv_loop_close(&m->loop);
 	if (m->spool_folder && !m->config->nameserver && (m->ending || m->signal || !m->config->saved))
 		os_remove_tree(m->spool_folder);
-	if (m->config->verify && m->job_folder)
-		os_remove_tree(m->job_folder);
+	if (m->job_folder && (m->config->verify || (!began && !m->config->saved)))
+		os_remove_tree(m->job_folder); /* nobody needs it */
 	jm_destroy(&m->jm);
 	progress_destroy(m);
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
@@ -475,12 +508,14 @@ void manager_end(struct manager *m)
 
 static int exit_code(const struct manager *m)
 {
+	if (m->ending && !m->end_error) /* a signal that came too late changes nothing */
+		return MANAGER_DONE;
+	if (m->reader_left)
+		return MANAGER_SIGNALLED + SIGPIPE;
 	if (m->signal)
 		return MANAGER_SIGNALLED + m->signal;
 	if (!m->ending)
 		return MANAGER_FAILED;
-	if (!m->end_error)
-		return MANAGER_DONE;
 	return m->end_error == DAG_EUNREACHABLE || m->end_error == DAG_ELOST || m->end_error == DAG_EPERM
 		       ? MANAGER_UNREACHABLE
 		       : MANAGER_FAILED;
@@ -516,6 +551,51 @@ void manager_tell(const struct manager_config *config, struct dag_diag *diag)
 	os_tell(diag, "dagrun", config->say, config->say_ctx);
 }
 
+/* Without having ended: the journal could not be written in time, or somebody asked twice. */
+static void say_stopped(struct manager *m)
+{
+	switch (outputs_fate(m)) {
+	case OUTPUTS_NONE:
+		progress_say(m, "job %s stopped by signal %d; nothing was published", m->job, m->signal);
+		break;
+	case OUTPUTS_DECIDED:
+		progress_say(m,
+			"job %s stopped by signal %d before all was published; 'dagrun resume %s' completes "
+			"that, 'dagrun clean %s' gives it up",
+			m->job, m->signal, m->job, m->job);
+		break;
+	case OUTPUTS_ALL:
+		progress_say(
+			m, "job %s stopped by signal %d; all its outputs were published", m->job, m->signal);
+		break;
+	}
+}
+
+static bool has_files(const struct manager *m)
+{
+	for (size_t i = 0; i < m->graph->output_count; i++)
+		if (strcmp(m->graph->outputs[i].path, "-"))
+			return true;
+	return false;
+}
+
+static void say_end(struct manager *m, int code)
+{
+	if (code == MANAGER_DONE)
+		progress_summary(m);
+	else if (m->reader_left && !has_files(m))
+		progress_hide(m); /* as any program whose reader has had enough */
+	else if (m->reader_left)
+		progress_say(m, "job %s ended, as nobody reads its stdout any more; nothing was published",
+			m->job);
+	else if (m->signal && !m->ending)
+		say_stopped(m);
+	else if (m->signal)
+		progress_say(m, "job %s cancelled by signal %d; nothing was published", m->job, m->signal);
+	else
+		progress_say(m, "job %s failed: %s", m->job, m->end_text ? m->end_text : "it did not end");
+}
+
 int manager_run(const struct manager_config *given)
 {
 	struct manager_config config = *given;
@@ -530,14 +610,11 @@ int manager_run(const struct manager_config *given)
 			uv_run(&m.loop, UV_RUN_DEFAULT);
 		manager_disarm(&m);
 		code = exit_code(&m);
-		if (code == MANAGER_DONE)
-			progress_summary(&m);
-		else if (m.signal)
-			progress_say(
-				&m, "job %s cancelled by signal %d; nothing was published", m.job, m.signal);
-		else
-			progress_say(
-				&m, "job %s failed: %s", m.job, m.end_text ? m.end_text : "it did not end");
+		say_end(&m, code);
+		/* A disk that stands still may have files half renamed: resume sees to that, as after a
+		 * crash. */
+		if (outputs_publishing(&m))
+			_exit(code);
 	} else {
 		code = r == DAG_EUNREACHABLE ? MANAGER_UNREACHABLE
 		       : r == DAG_ECHANGED   ? MANAGER_INVALID

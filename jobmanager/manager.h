@@ -13,8 +13,6 @@ struct manager_config {
 	const struct graph *graph;
 	const char *nameserver; /* endpoint; NULL: everything runs in this process */
 	const struct wire_keys *keys;
-	bool wait_said; /* how long nodes are waited for, which otherwise depends on who is there: */
-	dag_instant wait_for_nodes;               /* so long */
 	uint32_t slots;                           /* embedded: 0 for one a core */
 	const char *host_program;                 /* embedded */
 	bool quiet;                               /* no progress on stderr */
@@ -42,8 +40,11 @@ enum manager_result {
 int manager_run(const struct manager_config *config);
 /* Tells the daemons of a cluster that a job is over, whoever ran it. DAG_EUNREACHABLE. */
 int manager_discard(const char *nameserver, const char *keys, const char *job);
-/* Removes what a job that does not run had written beside an output, and the lock. */
-void outputs_remove(const char *path, const char *job);
+/*
+ * Removes what a job that does not run has left beside its outputs, and its locks; what it had replaced
+ * before all was published is put back. DAG_EIO where that cannot be done.
+ */
+int outputs_give_up(const char *job_folder, const char *job);
 /* What would keep the job from starting: outputs that cannot be written. Reports into diag. */
 int manager_check_outputs(const struct graph *graph, struct dag_diag *diag);
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef JOBMANAGER_OUTPUT_H
 #define JOBMANAGER_OUTPUT_H
-/* Inside of the outputs: what fetching (outputs.c) and files and publication (publish.c) share. */
+/* Inside of the outputs: what fetching (outputs.c), files (output_disk.c), places (output_path.c,
+ * output_lock.c) and publication (publish.c) share. */
+#include "exchange.h"
 #include "shell.h"
+
+#include <sys/types.h>
 
 #define SYNC_BYTES (64u << 20) /* of a file; then what they came from is given back */
 
@@ -14,21 +18,28 @@ struct arrival {
 
 /* One file of an output: the only one, or that of one vertex. */
 struct output_file {
-	char *path, *temporary;
-	int fd;
+	char *path;      /* where it will stand; no link */
+	char *temporary; /* where it is written; NULL: nothing is there yet */
+	ino_t inode;     /* of that */
+	bool exists;     /* something stood there when the job began */
+	mode_t mode;     /* 0, or what the file had that it replaces */
 };
 
 struct output {
 	const struct graph_output *spec;
 	struct graph_format format;
 	uint32_t number;
-	bool to_stdout;
-	bool on_disk; /* of this machine, as far as is known */
+	char *path;      /* the spec's, perhaps with {index}; where that is a link, what it leads to */
+	size_t index_at; /* where in it {index} stands */
+	bool is_stream;  /* stdout, or a device or fifo: nothing is replaced there */
+	int stream_fd;
 	struct output_file *files;
 	uint32_t file_count;
 	char *lock_path;
-	int lock_fd;
+	ino_t lock_inode;
 	bool locked;
+	int fd; /* of the file that the vertex which is fetched is written to; -1 */
+	uint32_t open_file;
 	off_t *ends;     /* in the only file, of the records of each vertex that was fetched */
 	off_t size;      /* of the file that is written, with what is on its way there */
 	uint32_t rounds; /* of writing it from its begin */
@@ -40,8 +51,9 @@ struct output {
 	/* What is being written: */
 	struct buffer pending, spare;
 	bool writing;
-	bool held; /* a fetch begins when that has ended: */
+	bool held; /* a fetch begins when that has ended, or another output's file is closed: */
 	uint32_t held_vertex, held_attempt, held_node;
+	bool queued; /* in outputs_state.waiting */
 	uint64_t bytes_total;
 	/* What of the only file is on disk: */
 	off_t synced;
@@ -52,22 +64,71 @@ struct outputs_state {
 	uint64_t last_channel;
 	char **made; /* folders that were made for the job */
 	size_t made_count, made_cap;
+	struct held_lock *locks;
+	size_t lock_count, lock_cap;
+	/* Outputs whose file is open; the others wait for one of them, in their order. */
+	struct output **open;
+	size_t open_count, open_max;
+	uint32_t *waiting;
+	size_t waiting_first, waiting_count, waiting_cap;
+	bool going_on;
+	struct sync *syncs; /* to be begun, the last one first */
+	uint32_t sync_workers;
+	uint32_t workers; /* threads that use what is here */
+	struct exchange exchange;
+	bool decided;          /* what is not published yet may be needed by who resumes the job */
+	bool publishing;       /* by a thread, just now */
+	bool published;        /* all of it */
+	bool torn;             /* something could not be put back: the note stays, and what it names */
+	_Atomic bool canceled; /* a stream is given up */
 };
 
-/* Where an output is written before it is published. */
+/* In the job's folder: which file changes places with which, and what was or is locked and written. */
+#define OUTPUTS_NOTE "publication"
+#define OUTPUTS_LIST "outputs"
+
+/* ---- output_path.c: where outputs are ---- */
+/* The folder of a path; caller frees. */
+char *output_folder(const char *path);
+/* Follows a link at the end of a path; NULL with errno (ELOOP). Caller frees. */
+char *output_follow(const char *path);
+char *output_path_of_vertex(const struct output *o, uint32_t index);
+/* Sets the output's path, its files' and whether it is a stream. DAG_EIO. */
+int output_find(struct output *o, uint32_t width, struct dag_diag *diag);
+/* Notes where all are, before anything is written there. DAG_EIO. */
+int outputs_list(struct manager *m, struct dag_diag *diag);
+
+/* ---- output_lock.c ---- */
+/* Where an output is written before it is published; with {index} in the path that of one vertex. */
 char *output_temporary(const char *path, const char *job);
-/* Makes and opens the file that a vertex's records go to before they are published. DAG_EIO with errno. */
-int output_open_temporary(const struct manager *m, struct output_file *f);
+char *output_lock_path(const char *path);
+char *output_temporary_of(const char *pattern, uint32_t index, const char *job);
+/* DAG_EBUSY where another job or user has it. */
+int output_lock(struct manager *m, struct output *o, struct dag_diag *diag);
+void output_unlock(struct output *o);
+void outputs_close_locks(struct outputs_state *s);
+/* Removes what jobs that died left beside the outputs, all of which are locked. DAG_EBUSY where one of them
+ * was published in part. */
+int outputs_sweep(struct manager *m, struct dag_diag *diag);
+
+/* ---- stream.c ---- */
+/* Copies a file to a stream. NULL or a text; closed: whoever read it does not any more. */
+char *stream_write(int from, int to, const _Atomic bool *canceled, bool *ret_closed);
 
 /* ---- output_disk.c ---- */
 /* The file that the vertex which is fetched is written to. */
 struct output_file *output_file(const struct manager *m, const struct output *o);
+/* Where one of its files is written; caller frees. */
+char *output_file_temporary(const struct manager *m, const struct output *o, uint32_t index);
+/* Opens it. DAG_ELIMIT: too many are open; DAG_EIO with errno. */
+int output_open(struct manager *m, struct output *o);
+void output_close(struct manager *m, struct output *o);
 /* Where a vertex's records begin; what a fetch that failed has left there goes. False with errno. */
 bool output_begin(const struct manager *m, struct output *o);
 /* Writes what is pending, by another thread; then outputs_on_written. Not while another is under way. */
 void output_write(struct manager *m, struct output *o);
 /* At once. DAG_ENOSPC or DAG_EIO with errno. */
-int output_write_now(struct manager *m, struct output *o);
+int output_write_now(struct output *o);
 /* Syncs the file, and tells how far it is on disk; whole: and then only that the vertex is fetched. */
 void output_sync(struct manager *m, struct output *o, bool whole);
 void output_tell(struct manager *m, const struct output *o, bool synced);
@@ -86,5 +147,7 @@ bool arrival_is_whole(const struct arrival *a, const struct data_event *event);
 int output_put_records(
 	struct buffer *to, struct graph_format format, const unsigned char *at, const unsigned char *end);
 void outputs_on_written(struct manager *m, struct output *o, int r, int error);
+/* A file was closed: what waited for that begins. */
+void outputs_go_on(struct manager *m);
 
 #endif

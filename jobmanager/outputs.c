@@ -24,6 +24,7 @@ static void tell_failed(struct manager *m, struct output *o, int error, const ch
 	o->channel = 0;
 	o->ended = false;
 	manager_step(m, &event);
+	outputs_go_on(m);
 }
 
 static void cannot_write(struct manager *m, struct output *o, const char *path)
@@ -45,39 +46,73 @@ uint64_t output_ask(
 	return channel;
 }
 
-static void start_fetch(
-	struct manager *m, struct output *o, uint32_t vertex, uint32_t attempt, uint32_t number)
+/* More files are open than may be: one of them is closed first. */
+static void hold(struct manager *m, struct output *o)
 {
-	struct node *node = nodes_find(m, number);
-	struct output_file *f;
+	struct outputs_state *s = m->outputs_state;
 
-	o->vertex = vertex;
-	o->attempt = attempt;
-	o->node = number;
+	o->held = true;
+	if (!o->queued)
+		*DAG_APPEND(s->waiting, s->waiting_count, s->waiting_cap) = o->number;
+	o->queued = true;
+}
+
+static void start_fetch(struct manager *m, struct output *o)
+{
+	struct node *node = nodes_find(m, o->held_node);
+	int r;
+
+	o->held = false;
+	o->vertex = o->held_vertex;
+	o->attempt = o->held_attempt;
+	o->node = o->held_node;
+	r = output_open(m, o);
+	if (r == DAG_ELIMIT) {
+		hold(m, o);
+		return;
+	}
 	arrival_reset(&o->arrival);
 	o->pending.len = 0;
-	f = output_file(m, o);
-	if ((f->fd < 0 && output_open_temporary(m, f) < 0) || !output_begin(m, o)) {
-		cannot_write(m, o, f->path);
-		return;
-	}
-	if (!node) {
+	if (r < 0 || !output_begin(m, o))
+		cannot_write(m, o, output_file(m, o)->path);
+	else if (!node)
 		tell_failed(m, o, DAG_EUNREACHABLE, "its node is gone");
+	else
+		o->channel = output_ask(m, node, o->vertex, o->attempt, o->spec->stream);
+}
+
+void outputs_go_on(struct manager *m)
+{
+	struct outputs_state *s = m->outputs_state;
+	bool room = true;
+
+	if (s->going_on) /* a fetch failed at once */
 		return;
+	s->going_on = true;
+	while (room && !m->ending && s->waiting_first < s->waiting_count) {
+		struct output *o = &m->outputs[s->waiting[s->waiting_first++]];
+
+		o->queued = false;
+		if (o->held && !o->writing)
+			start_fetch(m, o);
+		room = !o->queued;
 	}
-	o->channel = output_ask(m, node, vertex, attempt, o->spec->stream);
+	if (s->waiting_first == s->waiting_count)
+		s->waiting_first = s->waiting_count = 0;
+	s->going_on = false;
 }
 
 void outputs_fetch(struct manager *m, uint32_t output, uint32_t vertex, uint32_t attempt, uint32_t node)
 {
 	struct output *o = &m->outputs[output];
 
-	o->held = o->writing; /* of a fetch that failed */
 	o->held_vertex = vertex;
 	o->held_attempt = attempt;
 	o->held_node = node;
-	if (!o->held)
-		start_fetch(m, o, vertex, attempt, node);
+	if (o->writing) /* of a fetch that failed */
+		o->held = true;
+	else
+		start_fetch(m, o);
 }
 
 int output_put_records(
@@ -176,13 +211,14 @@ static void finish(struct manager *m, struct output *o)
 	o->ended = false;
 	o->ends[index] = o->size;
 	/* Synced before it is told: the intent to publish comes after the last of these. */
-	if (!o->to_stdout && (o->spec->per_vertex || index + 1 == jm_width(m->jm, stage->id))) {
+	if (!o->is_stream && (o->spec->per_vertex || index + 1 == jm_width(m->jm, stage->id))) {
 		output_sync(m, o, true);
 		return;
 	}
-	if (!o->to_stdout && !o->syncing && o->size - o->synced >= (off_t)SYNC_BYTES)
+	if (!o->is_stream && !o->syncing && o->size - o->synced >= (off_t)SYNC_BYTES)
 		output_sync(m, o, false);
 	output_tell(m, o, false);
+	outputs_go_on(m);
 }
 
 /* Writes what there is, if it is enough or the last; what is written, or waits for no more than that, may be
@@ -196,7 +232,7 @@ static void go_on(struct manager *m, struct output *o)
 	if (o->pending.len >= WRITE_BYTES || (o->ended && o->pending.len > WRITE_AT_ONCE))
 		output_write(m, o);
 	else if (o->ended)
-		r = output_write_now(m, o);
+		r = output_write_now(o);
 	if (r < 0)
 		write_failed(m, o, r, errno);
 	else if (o->ended && !o->writing)
@@ -207,10 +243,9 @@ static void go_on(struct manager *m, struct output *o)
 
 void outputs_on_written(struct manager *m, struct output *o, int r, int error)
 {
-	if (o->held) {
-		o->held = false;
-		start_fetch(m, o, o->held_vertex, o->held_attempt, o->held_node);
-	} else if (r < 0 && (o->channel || o->ended))
+	if (o->held)
+		start_fetch(m, o);
+	else if (r < 0 && (o->channel || o->ended))
 		write_failed(m, o, r, error);
 	else if (o->channel || o->ended)
 		go_on(m, o);
@@ -248,9 +283,10 @@ void outputs_on_data(void *ctx, const struct data_event *event)
 		free(event->text);
 		return;
 	}
-	for (size_t i = 0; i < m->graph->output_count; i++)
-		if (m->outputs[i].channel && m->outputs[i].channel == event->channel)
-			o = &m->outputs[i];
+	for (size_t i = 0; i < m->outputs_state->open_count; i++)
+		if (m->outputs_state->open[i]->channel &&
+			m->outputs_state->open[i]->channel == event->channel)
+			o = m->outputs_state->open[i];
 	if (o && event->kind == DATA_BLOCK)
 		on_block(m, o, event);
 	else if (o && event->kind == DATA_END)

@@ -1,42 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where outputs lie: files beside their destinations, named .NAME.dagrun-JOB, under a lock; and their
- * publication, when the intent is durable: each is renamed, all of them. Until then nothing is visible, and
- * whatever ends the job removes them.
+ * Outputs from their first lock to their names. They lie beside their destinations until the intent to
+ * publish is durable. Then what goes to a stream is written, which nobody can take back, and all files get
+ * their names together or not at all. Whatever ends the job before that removes them.
  */
 #include "output.h"
 #include "os/os.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY_BUFFER (1u << 20)
+#define OPEN_LEAST 4u
+#define OPEN_MOST 256u
+#define DESCRIPTORS_OTHERS 128u /* need, at the least */
+#define DESCRIPTORS_EACH 8u     /* of those that are left, for one open output: it needs three, hosts too */
 
-/* ---- files ---- */
-
-char *output_temporary(const char *path, const char *job)
-{
-	const char *slash = strrchr(path, '/');
-
-	return base_format("%.*s/.%s.dagrun-%s", (int)(slash - path), path, slash + 1, job);
-}
-
-static char *lock_path(const char *path)
-{
-	return output_temporary(path, "lock");
-}
-
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash == path ? base_strdup("/") : base_strndup(path, (size_t)(slash - path));
-}
+/* ---- before the job begins ---- */
 
 /* Makes a folder with all above it, and notes which are new, the outermost first. */
 static int make_folder(struct manager *m, const char *path, struct dag_diag *diag)
@@ -51,7 +33,7 @@ static int make_folder(struct manager *m, const char *path, struct dag_diag *dia
 		dag_diag_add(diag, NULL, 0, 0, "'%s' is not a folder", path);
 		return DAG_EIO;
 	}
-	parent = folder_of(path);
+	parent = output_folder(path);
 	r = strcmp(parent, path) ? make_folder(m, parent, diag) : 0;
 	free(parent);
 	if (r < 0)
@@ -65,146 +47,6 @@ static int make_folder(struct manager *m, const char *path, struct dag_diag *dia
 	return 0;
 }
 
-/* The job that `name` in the output's folder is a temporary of, or NULL. */
-static const char *job_of(const struct output *o, const char *name)
-{
-	const char *base = strrchr(o->spec->path, '/') + 1,
-		   *index = o->spec->per_vertex ? o->spec->path + o->spec->index_at : NULL;
-	size_t len = index ? (size_t)(index - base) : strlen(base);
-
-	if (*name++ != '.' || strncmp(name, base, len))
-		return NULL;
-	name += len;
-	if (index) {
-		base = index + strlen("{index}");
-		name += strspn(name, "0123456789");
-		if (strncmp(name, base, strlen(base)))
-			return NULL;
-		name += strlen(base);
-	}
-	return strncmp(name, ".dagrun-", 8) ? NULL : name + 8;
-}
-
-/* Its publication was cut between two files: only it can go forward. */
-static bool has_decided(const struct manager *m, const char *job)
-{
-	char *folder = base_format("%s/jobs/%s", m->state_folder, job);
-	struct journal_saved saved = {0};
-	struct dag_diag diag = {0};
-	bool decided = false;
-
-	if (journal_load(folder, true, &saved, &diag) == 0) {
-		for (size_t i = 0; i < saved.fact_count && !decided; i++)
-			decided = !strcmp(saved.facts[i], "publishing");
-		for (size_t i = 0; i < saved.fact_count && decided; i++)
-			decided = strcmp(saved.facts[i], "published") && strncmp(saved.facts[i], "ended", 5);
-	}
-	dag_diag_fini(&diag);
-	journal_saved_fini(&saved);
-	free(folder);
-	return decided;
-}
-
-/* What jobs that died left beside the destination: its lock is ours now, so they cannot live. */
-static int remove_stale(struct manager *m, const struct output *o, struct dag_diag *diag)
-{
-	char *folder = folder_of(o->spec->path);
-	DIR *dir = opendir(folder);
-	struct dirent *e;
-	int r = 0;
-
-	while (r == 0 && dir && (e = readdir(dir))) {
-		const char *job = job_of(o, e->d_name);
-
-		if (!job || !strcmp(job, "lock") || !strcmp(job, m->job))
-			continue;
-		if (has_decided(m, job)) {
-			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-				"job %s was stopped while it published the output '%s': 'dagrun resume %s' "
-				"completes that, 'dagrun clean %s' gives it up",
-				job, o->spec->path, job, job);
-			r = DAG_EBUSY;
-		} else
-			unlinkat(dirfd(dir), e->d_name, 0);
-	}
-	if (dir)
-		closedir(dir);
-	free(folder);
-	return r;
-}
-
-void outputs_remove(const char *path, const char *job)
-{
-	char *folder = folder_of(path), *lock = lock_path(path), *end = base_format(".dagrun-%s", job);
-	DIR *dir = opendir(folder);
-	struct dirent *e;
-	int fd;
-
-	/* By its end: of an output with {index} each vertex has one. */
-	while (dir && (e = readdir(dir)))
-		if (strlen(e->d_name) > strlen(end) &&
-			!strcmp(e->d_name + strlen(e->d_name) - strlen(end), end))
-			unlinkat(dirfd(dir), e->d_name, 0);
-	if (dir)
-		closedir(dir);
-	fd = open(lock, O_RDWR | O_CLOEXEC);
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-		unlink(lock);
-	if (fd >= 0)
-		close(fd);
-	free(folder);
-	free(lock);
-	free(end);
-}
-
-/*
- * The lock of a destination: a file beside it that its holder removes at its end. Whoever locks a file that
- * was removed meanwhile tries again, so exactly one job holds it.
- */
-static int lock_output(struct manager *m, struct output *o, struct dag_diag *diag)
-{
-	struct stat held, there;
-	char holder[64] = {0};
-
-	o->lock_path = lock_path(o->spec->path);
-	for (;;) {
-		o->lock_fd = open(o->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-		if (o->lock_fd < 0) {
-			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
-			return DAG_EIO;
-		}
-		if (flock(o->lock_fd, LOCK_EX | LOCK_NB) < 0)
-			break;
-		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock_path, &there) == 0 &&
-			held.st_ino == there.st_ino) {
-			o->locked = true;
-			if (ftruncate(o->lock_fd, 0) < 0 || pwrite(o->lock_fd, m->job, strlen(m->job), 0) < 0)
-				errno = 0; /* only a name for others to read */
-			return remove_stale(m, o, diag);
-		}
-		close(o->lock_fd);
-	}
-	if (pread(o->lock_fd, holder, sizeof(holder) - 1, 0) < 0)
-		errno = 0;
-	dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-		"job %s is writing the output '%s' already", *holder ? holder : "(just started)",
-		o->spec->path);
-	return DAG_EBUSY;
-}
-
-int output_open_temporary(const struct manager *m, struct output_file *f)
-{
-	struct stat st;
-	mode_t mode = 0666;
-
-	if (stat(f->path, &st) == 0)
-		mode = st.st_mode & 0777;
-	f->temporary = output_temporary(f->path, m->job);
-	f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	return f->fd < 0 ? DAG_EIO : 0;
-}
-
 /* Takes over what an earlier run of the job manager has written and synced; false where it is not there. */
 static bool take_over(const struct manager *m, struct output *o, uint32_t count, uint64_t bytes)
 {
@@ -212,39 +54,22 @@ static bool take_over(const struct manager *m, struct output *o, uint32_t count,
 
 	for (uint32_t i = 0; i < (o->spec->per_vertex ? count : 1); i++) {
 		struct output_file *f = &o->files[i];
+		char *path = output_file_temporary(m, o, i);
 
-		f->temporary = output_temporary(f->path, m->job);
-		f->fd = open(f->temporary, O_RDWR | O_CLOEXEC);
-		if (f->fd < 0)
+		if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid()) {
+			free(path);
 			return false;
+		}
+		f->temporary = path;
+		f->inode = st.st_ino;
 	}
 	if (o->spec->per_vertex)
 		return true;
-	if (fstat(o->files[0].fd, &st) < 0 || st.st_size < (off_t)bytes)
+	if (st.st_size < (off_t)bytes)
 		return false;
 	o->size = st.st_size;
 	o->synced = o->ends[count - 1] = (off_t)bytes;
 	return true;
-}
-
-/* Files of the earlier run, or none. */
-static int open_files(struct manager *m, struct output *o)
-{
-	uint64_t bytes;
-	uint32_t count = jm_synced(m->jm, o->number, &bytes);
-
-	if (count && take_over(m, o, count, bytes))
-		return 0;
-	if (count)
-		jm_forget_output(m->jm, o->number);
-	for (uint32_t i = 0; i < o->file_count; i++) {
-		if (o->files[i].fd >= 0)
-			close(o->files[i].fd);
-		o->files[i].fd = -1;
-		free(o->files[i].temporary);
-		o->files[i].temporary = NULL;
-	}
-	return o->spec->per_vertex ? 0 : output_open_temporary(m, &o->files[0]);
 }
 
 /* An earlier run of the job manager has decided to publish. */
@@ -253,71 +78,153 @@ static bool is_decided(const struct manager *m)
 	return jm_fate(m->jm) == JM_FATE_DECIDED;
 }
 
-static int prepare_output(struct manager *m, struct output *o, struct dag_diag *diag)
+/* Files of the earlier run, or none. */
+static int open_files(struct manager *m, struct output *o)
 {
-	const struct graph_stage *s = m->graph->stages[o->spec->stage];
-	struct stat st;
-	char *folder;
-	int r;
+	uint64_t bytes;
+	uint32_t count = jm_synced(m->jm, o->number, &bytes);
+	int r = 0;
 
-	o->file_count = o->spec->per_vertex ? s->width : 1;
-	o->files = base_alloc(o->file_count * sizeof(*o->files));
-	for (uint32_t i = 0; i < o->file_count; i++)
-		o->files[i].fd = -1;
-	o->lock_fd = -1;
-	o->ends = base_alloc((s->width + 1) * sizeof(*o->ends));
-	if (!strcmp(o->spec->path, "-")) {
-		o->to_stdout = true;
-		o->files[0].path = base_strdup("-");
-		o->files[0].temporary = base_format("%s/stdout-%u-%s", m->state_folder, o->number, m->job);
-		o->files[0].fd = open(o->files[0].temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		unlink(o->files[0].temporary);
-		return o->files[0].fd < 0 ? DAG_EIO : 0;
+	/* They are whole, and some may have their names already; what went to stdout was not kept. */
+	if (is_decided(m) && strcmp(o->spec->path, "-")) {
+		for (uint32_t i = 0; i < o->file_count; i++)
+			o->files[i].temporary = output_file_temporary(m, o, i);
+		return 0;
 	}
-	folder = folder_of(o->spec->path);
-	r = make_folder(m, folder, diag);
-	free(folder);
-	if (r < 0)
-		return r;
-	for (uint32_t i = 0; i < o->file_count; i++)
-		o->files[i].path = graph_output_path(o->spec, i);
-	if (stat(o->files[0].path, &st) == 0 && !S_ISREG(st.st_mode)) {
-		dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-			"the output '%s' exists and is not a regular file", o->files[0].path);
-		return DAG_EIO;
+	if (count && take_over(m, o, count, bytes))
+		return 0;
+	if (count)
+		jm_forget_output(m->jm, o->number);
+	for (uint32_t i = 0; i < o->file_count; i++) {
+		free(o->files[i].temporary);
+		o->files[i].temporary = NULL;
 	}
-	r = lock_output(m, o, diag);
-	o->on_disk = r == 0 && os_is_on_disk(o->lock_fd) && !os_is_network_fs(o->lock_path);
-	/* Their files are whole, and some may have their names already. */
-	for (uint32_t i = 0; i < o->file_count && is_decided(m); i++)
-		o->files[i].temporary = output_temporary(o->files[i].path, m->job);
-	if (r == 0 && !is_decided(m)) {
-		r = open_files(m, o);
-		if (r < 0)
-			dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
-				"cannot write the output '%s': %s", o->spec->path, strerror(errno));
+	/* The test whether it can be written at all. */
+	if (!o->spec->per_vertex) {
+		o->vertex = m->graph->stages[o->spec->stage]->first_vertex;
+		r = output_open(m, o);
+		output_close(m, o);
 	}
 	return r;
+}
+
+static int refuse(const struct output *o, struct dag_diag *diag, const char *why)
+{
+	dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+		"cannot write the output '%s': %s", o->spec->path, why);
+	return DAG_EIO;
+}
+
+static int take_output(struct manager *m, struct output *o, struct dag_diag *diag)
+{
+	char *folder = output_folder(o->path), *obstacle = NULL;
+	int r = make_folder(m, folder, diag);
+
+	free(folder);
+	if (r == 0)
+		r = output_lock(m, o, diag);
+	for (uint32_t i = 0; i < o->file_count && r == 0; i++) {
+		obstacle = !i || o->files[i].exists ? exchange_obstacle(o->files[i].path) : NULL;
+		if (obstacle)
+			r = refuse(o, diag, obstacle);
+		free(obstacle);
+	}
+	return r;
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp((*(struct output_file *const *)a)->path, (*(struct output_file *const *)b)->path);
+}
+
+/* However they are spelt: the last one to be published would be the only one. */
+static int check_distinct(struct manager *m, struct dag_diag *diag)
+{
+	struct output_file **all;
+	size_t n = 0, count = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < m->graph->output_count; i++)
+		n += m->outputs[i].is_stream ? 0 : m->outputs[i].file_count;
+	if (m->graph->output_count < 2)
+		return 0;
+	all = base_alloc((n + 1) * sizeof(struct output_file *));
+	for (size_t i = 0; i < m->graph->output_count; i++)
+		for (uint32_t j = 0; j < m->outputs[i].file_count && !m->outputs[i].is_stream; j++)
+			all[count++] = &m->outputs[i].files[j];
+	qsort(all, n, sizeof(struct output_file *), compare_paths);
+	for (size_t i = 1; i < n && r == 0; i++)
+		if (!strcmp(all[i - 1]->path, all[i]->path)) {
+			dag_diag_add(diag, m->graph->file, 0, 0, "two outputs are written to the file '%s'",
+				all[i]->path);
+			r = DAG_EINVAL;
+		}
+	free(all);
+	return r;
+}
+
+/* So many outputs may have their file open at a time. */
+static size_t open_limit(void)
+{
+	struct rlimit limit;
+	rlim_t n = getrlimit(RLIMIT_NOFILE, &limit) < 0 ? OPEN_MOST : limit.rlim_cur;
+
+	n = n > DESCRIPTORS_OTHERS ? (n - DESCRIPTORS_OTHERS) / DESCRIPTORS_EACH : 0;
+	return DAG_MIN(DAG_MAX((size_t)n, (size_t)OPEN_LEAST), (size_t)OPEN_MOST);
+}
+
+static void init_outputs(struct manager *m)
+{
+	struct outputs_state *s = m->outputs_state = base_alloc(sizeof(*s));
+
+	s->open_max = open_limit();
+	s->open = base_alloc(s->open_max * sizeof(struct output *));
+	s->decided = is_decided(m);
+	m->outputs = base_alloc((m->graph->output_count + 1) * sizeof(*m->outputs));
+	for (uint32_t i = 0; i < m->graph->output_count; i++) {
+		struct output *o = &m->outputs[i];
+
+		o->spec = &m->graph->outputs[i];
+		o->number = i;
+		o->format = m->graph->stages[o->spec->stage]->out[o->spec->port].format;
+		o->ends = base_alloc((m->graph->stages[o->spec->stage]->width + 1) * sizeof(*o->ends));
+		o->fd = o->stream_fd = -1;
+	}
 }
 
 int outputs_prepare(struct manager *m, struct dag_diag *diag)
 {
 	int r = 0;
 
-	m->outputs_state = base_alloc(sizeof(*m->outputs_state));
-	m->outputs = base_alloc((m->graph->output_count + 1) * sizeof(*m->outputs));
-	for (uint32_t i = 0; i < m->graph->output_count && r == 0; i++) {
-		struct output *o = &m->outputs[i];
-
-		o->spec = &m->graph->outputs[i];
-		o->number = i;
-		o->format = m->graph->stages[o->spec->stage]->out[o->spec->port].format;
-		r = prepare_output(m, o, diag);
+	init_outputs(m);
+	for (size_t i = 0; i < m->graph->output_count && r == 0; i++)
+		r = output_find(&m->outputs[i], m->graph->stages[m->outputs[i].spec->stage]->width, diag);
+	if (r == 0)
+		r = check_distinct(m, diag);
+	/* Before anything lies there: whoever finds the job dead must know where to look. */
+	if (r == 0)
+		r = outputs_list(m, diag);
+	for (size_t i = 0; i < m->graph->output_count && r == 0; i++)
+		if (!m->outputs[i].is_stream)
+			r = take_output(m, &m->outputs[i], diag);
+	if (r == 0)
+		r = outputs_sweep(m, diag);
+	for (size_t i = 0; i < m->graph->output_count && r == 0; i++) {
+		r = open_files(m, &m->outputs[i]);
+		if (r < 0)
+			r = refuse(&m->outputs[i], diag, strerror(errno));
 	}
 	return r;
 }
 
 /* ---- publication ---- */
+
+struct publication {
+	uv_work_t work;
+	struct manager *manager;
+	char *error;
+	bool closed, streamed;
+};
 
 /* Those of its vertices: some may have been left out. */
 static uint32_t file_count(const struct manager *m, const struct output *o)
@@ -325,33 +232,48 @@ static uint32_t file_count(const struct manager *m, const struct output *o)
 	return o->spec->per_vertex ? jm_width(m->jm, o->spec->stage) : 1;
 }
 
-struct publication {
-	uv_work_t work;
-	struct manager *manager;
-	char *error;
-};
-
-static char *copy_to_stdout(int fd)
+static char *write_streams(struct publication *p)
 {
-	char *buf = base_alloc(COPY_BUFFER);
+	struct manager *m = p->manager;
 	char *error = NULL;
-	off_t at = 0;
-	ssize_t n;
 
-	while (!error && (n = pread(fd, buf, COPY_BUFFER, at)) > 0) {
-		at += n;
-		for (ssize_t done = 0; done < n && !error;) {
-			ssize_t w = write(STDOUT_FILENO, buf + done, (size_t)(n - done));
+	for (size_t i = 0; i < m->graph->output_count && !error; i++) {
+		struct output *o = &m->outputs[i];
+		int fd = o->is_stream ? open(o->files[0].temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		char *why;
 
-			if (w < 0 && errno == EINTR)
-				continue;
-			if (w < 0)
-				error = base_format("cannot write to stdout: %s", strerror(errno));
-			else
-				done += w;
+		if (!o->is_stream)
+			continue;
+		why = fd < 0 ? base_strdup(strerror(errno))
+			     : stream_write(fd, o->stream_fd, &m->outputs_state->canceled, &p->closed);
+		if (why)
+			error = base_format("cannot write to %s: %s",
+				o->stream_fd == STDOUT_FILENO ? "stdout" : o->path, why);
+		else
+			p->streamed = true;
+		free(why);
+		if (fd >= 0)
+			close(fd);
+	}
+	return error;
+}
+
+static char *collect(struct manager *m, struct exchange *x)
+{
+	char *error = quarantine_write(m, x);
+
+	for (size_t i = 0; i < m->graph->output_count && !error; i++) {
+		struct output *o = &m->outputs[i];
+
+		for (uint32_t j = 0; j < file_count(m, o) && !o->is_stream; j++) {
+			const struct output_file *f = &o->files[j];
+
+			/* A file without rights for its owner was writable until now. */
+			if (f->mode && chmod(f->temporary, f->mode) < 0)
+				return base_format("cannot publish %s: %s", f->path, strerror(errno));
+			exchange_add(x, f->path, f->temporary);
 		}
 	}
-	free(buf);
 	return error;
 }
 
@@ -359,43 +281,46 @@ static void publish(uv_work_t *work)
 {
 	struct publication *p = work->data;
 	struct manager *m = p->manager;
+	struct exchange *x = &m->outputs_state->exchange;
+	char *note = base_format("%s/" OUTPUTS_NOTE, m->job_folder), *more;
 
-	p->error = quarantine_write(m);
-	for (size_t i = 0; i < m->graph->output_count && !p->error; i++) {
-		struct output *o = &m->outputs[i];
-
-		for (uint32_t j = 0; j < file_count(m, o) && !p->error && !o->to_stdout; j++) {
-			struct output_file *f = &o->files[j];
-
-			if (rename(f->temporary, f->path) < 0 &&
-				!(errno == ENOENT && is_decided(m) && access(f->path, F_OK) == 0))
-				p->error = base_format("cannot publish %s: %s", f->path, strerror(errno));
-			else {
-				free(f->temporary);
-				f->temporary = NULL;
-			}
+	if (!exchange_read(x, note))
+		p->error = collect(m, x);
+	if (!p->error)
+		p->error = exchange_prepare(x);
+	if (!p->error && x->count)
+		p->error = exchange_note(x, note);
+	if (!p->error)
+		p->error = write_streams(p);
+	if (!p->error) {
+		p->error = exchange_all(x);
+		if (p->error && p->streamed) {
+			more = base_format("%s; what goes to stdout was written before", p->error);
+			free(p->error);
+			p->error = more;
 		}
-	}
-	for (size_t i = 0; i < m->graph->output_count && !p->error; i++)
-		if (!m->outputs[i].to_stdout) {
-			char *folder = folder_of(m->outputs[i].spec->path);
-
-			os_sync_path(folder);
-			free(folder);
-		}
-	for (size_t i = 0; i < m->graph->output_count && !p->error; i++)
-		if (m->outputs[i].to_stdout)
-			p->error = copy_to_stdout(m->outputs[i].files[0].fd);
+	} else if (!exchange_undo(x)) /* an earlier run had begun */
+		m->outputs_state->torn = true;
+	if (!p->error)
+		exchange_settle(x);
+	free(note);
 }
 
 static void on_published(uv_work_t *work, int status)
 {
 	struct publication *p = work->data;
+	struct manager *m = p->manager;
 
 	(void)status;
-	manager_step(p->manager, &(struct jm_event){.kind = JM_PUBLISHED,
-					 .error = p->error ? DAG_EIO : 0,
-					 .text = p->error ? p->error : NULL});
+	m->outputs_state->workers--;
+	m->outputs_state->publishing = false;
+	m->outputs_state->published = !p->error;
+	m->reader_left = p->closed;
+	manager_step(m, &(struct jm_event){.kind = JM_PUBLISHED,
+				.error = !p->error                                 ? 0
+					 : m->outputs_state->canceled || p->closed ? DAG_ECANCELED
+										   : DAG_EIO,
+				.text = p->error});
 	free(p->error);
 	free(p);
 }
@@ -406,82 +331,111 @@ void outputs_publish(struct manager *m)
 
 	p->work.data = p;
 	p->manager = m;
+	m->outputs_state->publishing = true;
+	m->outputs_state->workers++;
 	uv_queue_work(&m->loop, &p->work, publish, on_published);
+}
+
+void outputs_decide(struct manager *m)
+{
+	m->outputs_state->decided = true;
+}
+
+void outputs_cancel(struct manager *m)
+{
+	m->outputs_state->canceled = true;
+}
+
+bool outputs_publishing(const struct manager *m)
+{
+	return m->outputs_state && m->outputs_state->publishing;
+}
+
+enum outputs_fate outputs_fate(const struct manager *m)
+{
+	const struct outputs_state *s = m->outputs_state;
+
+	return !s || !s->decided ? OUTPUTS_NONE : s->published ? OUTPUTS_ALL : OUTPUTS_DECIDED;
 }
 
 /* ---- the end ---- */
 
-void outputs_destroy(struct manager *m)
+static void remove_file(const struct output_file *f)
 {
-	struct outputs_state *state = m->outputs_state;
+	struct stat st;
 
-	if (!state)
-		return;
-	for (size_t i = 0; i < m->graph->output_count; i++) {
-		struct output *o = &m->outputs[i];
-
-		for (uint32_t j = 0; j < o->file_count; j++) {
-			struct output_file *f = &o->files[j];
-
-			if (f->temporary && !o->to_stdout && f->fd >= 0)
-				unlink(f->temporary);
-			if (f->fd >= 0)
-				close(f->fd);
-			free(f->temporary);
-			free(f->path);
-		}
-		if (o->locked)
-			unlink(o->lock_path);
-		if (o->lock_fd >= 0)
-			close(o->lock_fd);
-		free(o->lock_path);
-		free(o->files);
-		free(o->ends);
-		buffer_fini(&o->pending);
-		buffer_fini(&o->spare);
-		hash_state_destroy(&o->arrival.hash);
-	}
-	/* Innermost first; a folder that something was published in stays, as rmdir sees to. */
-	for (size_t i = state->made_count; i-- > 0;) {
-		rmdir(state->made[i]);
-		free(state->made[i]);
-	}
-	free(state->made);
-	free(state);
-	free(m->outputs);
-	m->outputs_state = NULL;
+	/* What stands there may be what was there before. */
+	if (f->temporary && f->inode && lstat(f->temporary, &st) == 0 && st.st_ino == f->inode)
+		unlink(f->temporary);
 }
 
-/* What can be said before anything runs; the real test is the file that outputs_prepare makes. */
-int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
+static void free_output(struct output *o, bool keep)
 {
-	size_t errors = diag->count;
+	for (uint32_t j = 0; j < o->file_count && o->files; j++) {
+		struct output_file *f = &o->files[j];
 
-	for (size_t i = 0; i < graph->output_count; i++) {
-		const struct graph_output *o = &graph->outputs[i];
-		struct stat st;
-		char *folder;
-
-		if (!strcmp(o->path, "-"))
-			continue;
-		if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode)) {
-			dag_diag_add(diag, o->place.file, o->place.line, o->place.column,
-				"the output '%s' exists and is not a regular file", o->path);
-			continue;
-		}
-		folder = folder_of(o->path);
-		while (stat(folder, &st) < 0 && errno == ENOENT && strcmp(folder, "/")) {
-			char *parent = folder_of(folder);
-
-			free(folder);
-			folder = parent;
-		}
-		if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode) || access(folder, W_OK) < 0)
-			dag_diag_add(diag, o->place.file, o->place.line, o->place.column,
-				"cannot write the output '%s': %s: %s", o->path, folder,
-				stat(folder, &st) == 0 && !S_ISDIR(st.st_mode) ? "not a folder"
-									       : strerror(errno));
-		free(folder);
+		if (!keep || o->is_stream)
+			remove_file(f);
+		free(f->temporary);
+		free(f->path);
 	}
-	return diag->count > errors ? DAG_EINVAL : 0;
+	if (o->is_stream && o->stream_fd != STDOUT_FILENO && o->stream_fd >= 0)
+		close(o->stream_fd);
+	if (o->fd >= 0)
+		close(o->fd);
+	output_unlock(o);
+	free(o->path);
+	free(o->files);
+	free(o->ends);
+	buffer_fini(&o->pending);
+	buffer_fini(&o->spare);
+	hash_state_destroy(&o->arrival.hash);
+}
+
+/* Where the job has ended, nothing is left that the note or the list could tell of. */
+static void end_exchange(struct manager *m, bool keep)
+{
+	struct outputs_state *s = m->outputs_state;
+	char *note = base_format("%s/" OUTPUTS_NOTE, m->job_folder),
+	     *list = base_format("%s/" OUTPUTS_LIST, m->job_folder);
+
+	if (!keep && !s->torn) {
+		exchange_drop(&s->exchange);
+		unlink(note);
+	}
+	if (m->ending && !s->torn)
+		unlink(list);
+	exchange_fini(&s->exchange);
+	free(note);
+	free(list);
+}
+
+void outputs_destroy(struct manager *m)
+{
+	struct outputs_state *s = m->outputs_state;
+	bool ended = m->ending, keep;
+
+	if (!s)
+		return;
+	/* Who resumes the job completes what was decided. */
+	keep = s->decided && !m->ending;
+	m->ending = true; /* nothing is begun any more */
+	while (s->workers)
+		uv_run(&m->loop, UV_RUN_ONCE);
+	m->ending = ended;
+	for (size_t i = 0; i < m->graph->output_count; i++)
+		free_output(&m->outputs[i], keep);
+	end_exchange(m, keep);
+	outputs_close_locks(s);
+	/* Innermost first; a folder that something was published in stays, as rmdir sees to. */
+	for (size_t i = s->made_count; i-- > 0;) {
+		rmdir(s->made[i]);
+		free(s->made[i]);
+	}
+	free(s->made);
+	free(s->open);
+	free(s->waiting);
+	free(s);
+	free(m->outputs);
+	m->outputs_state = NULL;
 }

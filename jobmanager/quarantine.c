@@ -5,6 +5,7 @@
 #include "os/os.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -21,18 +22,24 @@ void quarantine_destroy(struct manager *m)
 	free(m->quarantined);
 }
 
-/* The path of the first output that is a file, without {index}. */
+/* Beside the first output that is a file, under its name without {index}; NULL where there is no such file,
+ * or its name is too long. */
 static char *path_of(const struct manager *m)
 {
 	for (size_t i = 0; i < m->graph->output_count; i++) {
-		const struct graph_output *o = &m->graph->outputs[i];
-		const char *path = o->path, *index = o->per_vertex ? path + o->index_at : NULL;
+		const struct output *o = &m->outputs[i];
+		char *beside, *followed;
 
-		if (!strcmp(path, "-"))
+		if (o->is_stream)
 			continue;
-		if (!index)
-			return base_format("%s.quarantine", path);
-		return base_format("%.*s%s.quarantine", (int)(index - path), path, index + strlen("{index}"));
+		if (!o->spec->per_vertex)
+			beside = base_format("%s.quarantine", o->path);
+		else
+			beside = base_format("%.*s%s.quarantine", (int)o->index_at, o->path,
+				o->path + o->index_at + strlen("{index}"));
+		followed = strlen(strrchr(beside, '/') + 1) <= NAME_MAX ? output_follow(beside) : NULL;
+		free(beside);
+		return followed;
 	}
 	return NULL;
 }
@@ -72,7 +79,7 @@ static void put_line(const struct manager *m, FILE *f, const char *fact)
 	fputc('\n', f);
 }
 
-char *quarantine_write(struct manager *m)
+char *quarantine_write(struct manager *m, struct exchange *x)
 {
 	char *path = m->quarantined_count ? path_of(m) : NULL, *temporary, *error = NULL;
 	FILE *f;
@@ -85,11 +92,14 @@ char *quarantine_write(struct manager *m)
 		return NULL;
 	}
 	temporary = output_temporary(path, m->job);
-	f = fopen(temporary, "we");
+	unlink(temporary); /* of an earlier run of this job */
+	f = fopen(temporary, "wxe");
 	for (size_t i = 0; f && i < m->quarantined_count; i++)
 		put_line(m, f, m->quarantined[i]);
-	if (!f || fflush(f) || fsync(fileno(f)) < 0 || rename(temporary, path) < 0)
+	if (!f || fflush(f) || fsync(fileno(f)) < 0)
 		error = base_format("cannot write %s: %s", path, strerror(errno));
+	else
+		exchange_add(x, path, temporary);
 	if (f)
 		fclose(f);
 	free(temporary);

@@ -12,7 +12,10 @@
  *   ship.c      a job's description and files for daemons
  *   sources.c   inputs that only this machine has, read for daemons
  *   outputs.c   the job's outputs, fetched
- *   publish.c   where they are written, and their publication
+ *   output_path.c, output_lock.c, output_disk.c   where they are, their locks, their files
+ *   stream.c    those that go to stdout
+ *   publish.c   their publication
+ *   exchange.c  files that get their names together
  *   results.c   results of vertices, for a client
  *   client.c    dagrun/job.h
  *   origin.c    what the job was started with
@@ -32,15 +35,13 @@
 #include "wire/session.h"
 
 #define NAMESERVER_PATIENCE (5 * DAG_SECOND)
-#define NODE_WAIT                                                                                            \
-	(15 * DAG_SECOND) /* without any node, or without one that can run what is needed and was there */
-#define COMING_WAIT (300 * DAG_SECOND) /* for one that answers and is not ready: it may be fetching files */
-#define JOINING_WAIT (3 * DAG_SECOND)  /* for one that can run what is needed, where none was there */
+#define CLUSTER_PATIENCE (20 * DAG_SECOND) /* without any node */
 
 #define RESUME_PATIENCE (3 * DAG_SECOND) /* for nodes to say what they hold */
 #define DIAL_AGAIN (5 * DAG_SECOND)      /* a node that was given up and may only have been out of reach */
 
 struct manager;
+struct exchange;
 
 /* Two columns of equal length. */
 struct attempt_list {
@@ -59,7 +60,7 @@ struct node {
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
 	bool up, suspect, gone, told_gone;
 	bool listed; /* by the name server, and heard of there */
-	dag_instant dialled_at, gone_at;
+	dag_instant gone_at;
 	struct jm_found *found; /* what it holds, before it is ready */
 	size_t found_count, found_cap;
 	dag_instant lost_at; /* the connection broke then; 0: it holds */
@@ -148,11 +149,12 @@ struct manager {
 	struct progress *progress;
 	uv_timer_t tick, wake;
 	uv_prepare_t flush;
-	uv_signal_t on_int, on_term;
+	uv_signal_t on_int, on_term, on_hup;
 	dag_instant started, last_tick, last_node;
-	dag_instant coming_since; /* 0: no node is */
 	bool ending, stop;
 	int signal;
+	dag_instant signalled;
+	bool reader_left; /* of stdout, before it had all */
 	int end_error;
 	char *end_text;
 	dag_instant end_deadline;
@@ -184,8 +186,6 @@ void results_node_gone(struct manager *m, uint32_t node);
 
 /* ---- nodes.c ---- */
 int nodes_start(struct manager *m);
-/* How long nodes are waited for. */
-struct jm_waits nodes_waits(const struct manager_config *config);
 void nodes_tick(struct manager *m, dag_instant now);
 struct node *nodes_find(struct manager *m, uint32_t number);
 void nodes_destroy(struct manager *m);
@@ -236,16 +236,24 @@ void outputs_fetch(struct manager *m, uint32_t output, uint32_t vertex, uint32_t
 void outputs_on_data(void *ctx, const struct data_event *event);
 /* A node is gone: what is being fetched from it fails. */
 void outputs_node_gone(struct manager *m, uint32_t node);
+/* The intent is on its way to the journal: from now on a crash leaves what may be completed. */
+void outputs_decide(struct manager *m);
 void outputs_publish(struct manager *m);
-/* Removes what was not published. */
+/* What goes to a stream is not waited for; files that get their names do. */
+void outputs_cancel(struct manager *m);
+bool outputs_publishing(const struct manager *m);
+/* Nothing, or perhaps: who resumes the job knows; or all of them. */
+enum outputs_fate { OUTPUTS_NONE, OUTPUTS_DECIDED, OUTPUTS_ALL };
+enum outputs_fate outputs_fate(const struct manager *m);
+/* Removes what was not published, when the threads that write have ended. */
 void outputs_destroy(struct manager *m);
 uint64_t outputs_bytes(const struct manager *m);
 
 /* ---- quarantine.c ---- */
 /* Keeps a fact, if it is about a record that was passed over. */
 void quarantine_fact(struct manager *m, const char *fact);
-/* Writes the file beside the job's first output. NULL, or what went wrong. */
-char *quarantine_write(struct manager *m);
+/* Writes what gets its name beside the job's first output, with the others. NULL, or what went wrong. */
+char *quarantine_write(struct manager *m, struct exchange *x);
 void quarantine_destroy(struct manager *m);
 
 /* ---- progress.c ---- */

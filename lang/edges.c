@@ -358,6 +358,12 @@ void loader_flow(struct loader *l, const struct yaml_node *root)
 	free(f.open);
 }
 
+/* Other names of stdout: as files they would be replaced, or be written at another place of what it is. */
+static bool is_stdout(const char *path)
+{
+	return !strcmp(path, "/dev/stdout") || !strcmp(path, "/dev/fd/1") || !strcmp(path, "/proc/self/fd/1");
+}
+
 static void load_output(struct loader *l, const struct yaml_node *node)
 {
 	static const char *const keys[] = {"file", "shared"};
@@ -392,7 +398,8 @@ static void load_output(struct loader *l, const struct yaml_node *node)
 		goto out;
 	}
 	output = graph_add_output(l->graph, stage->id,
-		flow.ends[0].out_port == FLOW_PORT_NEXT ? 0 : flow.ends[0].out_port, path);
+		flow.ends[0].out_port == FLOW_PORT_NEXT ? 0 : flow.ends[0].out_port,
+		is_stdout(path) ? "-" : path);
 	output->place = loader_place(l, node->key);
 	output->index_at = index_at;
 	output->per_vertex = index_at != GRAPH_NONE;

@@ -62,7 +62,7 @@ void jobs_remove_spool(const char *id)
 	free(memory);
 }
 
-static void remove_job(struct job_info *job)
+static int remove_job(struct job_info *job)
 {
 	const char *nameserver = journal_meta(&job->saved, "nameserver"),
 		   *file = journal_meta(&job->saved, "stdin");
@@ -73,14 +73,19 @@ static void remove_job(struct job_info *job)
 			"dagrun: the cluster at %s does not answer; what its daemons hold for job %s goes "
 			"after a day\n",
 			nameserver, job->id);
-	for (size_t i = 0; i < job->saved.meta_count && job->state == JOB_UNFINISHED; i++)
-		if (!strncmp(job->saved.meta[i].name, "output ", 7) && *job->saved.meta[i].value == '/')
-			outputs_remove(job->saved.meta[i].value, job->id);
+	if (outputs_give_up(job->folder, job->id) < 0) {
+		fprintf(stderr,
+			"dagrun: job %s was stopped while it published, and what was there before cannot be "
+			"put back; see %s/publication\n",
+			job->id, job->folder);
+		return EXIT_FAILURE;
+	}
 	jobs_remove_spool(job->id);
 	if (file)
 		unlink(file);
 	os_remove_tree(job->folder);
 	printf("removed %s\n", job->id);
+	return 0;
 }
 
 static bool is_named(const struct job_info *job, char **names, int n)
@@ -98,6 +103,8 @@ static bool is_due(const struct settings *s, const struct job_info *job)
 	if (job->state == JOB_RUNNING)
 		return false;
 	if (s->all)
+		return true;
+	if (job->state == JOB_UNBEGUN) /* nobody can resume it */
 		return true;
 	return (job->state == JOB_DONE || job->state == JOB_FAILED) && began &&
 	       (long long)time(NULL) - strtoll(began, NULL, 10) >= s->old;
@@ -176,7 +183,8 @@ static int clean(const struct settings *s, char **names, int n)
 			continue;
 		}
 		removed++;
-		remove_job(&jobs[i]);
+		if (remove_job(&jobs[i]))
+			code = EXIT_FAILURE;
 	}
 	removed += n ? 0 : remove_orphans();
 	if (!removed && !code)

@@ -31,14 +31,6 @@ int cli_graph_load(struct load *g, bool read_stdin);
 struct cluster;
 /* cluster_find for a command: the exit code, 0 for success. Errors go to stderr; warnings, unless quiet. */
 int cli_cluster_find(struct cluster *c, const char *nameserver, const char *keys, bool quiet);
-#define CLI_WAIT_OPTION                                                                                      \
-	{                                                                                                    \
-		"wait-for-nodes", 0, "TIME",                                                                 \
-			"how long a node is waited for that can run what no node there can, such as 90s, "   \
-			"5m "                                                                                \
-			"(default: 15s where no node is there or such a one is gone, else 3s)"               \
-	}
-int cli_wait_option(struct manager_config *config, const char *value);
 /* The one operand of the command, or a message and NULL. */
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first);
 void cli_print(struct dag_diag *diag);
@@ -61,14 +53,15 @@ void cli_earlier_fini(struct cli_earlier *e);
 
 /* ---- jobs.c: what lies in the state folder ---- */
 
-enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_UNFINISHED, JOB_DAMAGED };
+enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_UNFINISHED, JOB_UNBEGUN, JOB_DAMAGED };
 
 struct job_info {
 	char *id, *folder;
 	enum job_state state;
 	struct journal_saved saved; /* without facts but the last */
-	char *problem;              /* JOB_DAMAGED */
-	int lock_fd;                /* held where it does not run */
+	char *problem;              /* JOB_UNBEGUN, JOB_DAMAGED */
+	int64_t made_at; /* its folder, in nanoseconds since 1970; 0: the file system does not know */
+	int lock_fd;     /* held where it does not run */
 };
 
 /* What a fact "ended ERROR TEXT" says. */

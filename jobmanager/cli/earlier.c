@@ -33,7 +33,9 @@ int cli_journal_load(const char *id, struct journal_saved *saved, int *ret_lock)
 		fprintf(stderr, "dagrun: job %s is running already, in another process\n", id);
 	else if (r == 0)
 		r = journal_load(folder, true, saved, &diag);
-	if (r == DAG_EMISSING)
+	if (r == DAG_EMISSING && *ret_lock >= 0)
+		fprintf(stderr, "dagrun: job %s was ended before it began; run the graph anew\n", id);
+	else if (r == DAG_EMISSING)
 		fprintf(stderr, "dagrun: there is no job '%s' in %s/jobs; 'dagrun jobs' lists them\n", id,
 			state ? state : "");
 	cli_print(&diag);

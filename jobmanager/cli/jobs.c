@@ -6,15 +6,17 @@
 #include "os/print.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define REASON_BYTES_MAX 200 /* in the list */
 #define LOOK_BACK 100        /* jobs, when one starts: to look at all of a thousand takes 3 ms */
 
-static const char *const state_names[] = {"running", "done", "failed", "unfinished", "damaged"};
+static const char *const state_names[] = {"running", "done", "failed", "unfinished", "not begun", "damaged"};
 
 /* One that somebody ended has not failed. */
 static const char *state_text(const struct job_info *job)
@@ -39,12 +41,18 @@ const char *job_end_text(const char *fact)
 /* r: what became of locking its folder. */
 static void look_at(struct job_info *job, int r)
 {
+	int loaded;
 	struct dag_diag diag = {0};
 	const char *last;
 
-	if (journal_load(job->folder, false, &job->saved, &diag) < 0) {
-		job->state = JOB_DAMAGED;
-		job->problem = base_strdup(diag.count ? diag.items[0].text : "it has no journal");
+	loaded = journal_load(job->folder, false, &job->saved, &diag);
+	if (loaded < 0) {
+		job->state = r == DAG_EBUSY           ? JOB_RUNNING
+			     : loaded == DAG_EMISSING ? JOB_UNBEGUN
+						      : JOB_DAMAGED;
+		job->problem = base_strdup(diag.count                  ? diag.items[0].text
+					   : job->state == JOB_RUNNING ? "it begins"
+								       : "it was ended before it began");
 		dag_diag_fini(&diag);
 		return;
 	}
@@ -64,6 +72,7 @@ static int is_job(const struct dirent *e)
 static bool add_job(struct job_info *job, const char *parent, const char *id, bool unfinished)
 {
 	char *folder = base_format("%s/%s", parent, id), *ended = base_format("%s/ended", folder);
+	struct statx st;
 	int lock_fd = -1,
 	    r = unfinished && access(ended, F_OK) == 0 ? DAG_EMISSING : journal_lock(folder, false, &lock_fd);
 
@@ -74,7 +83,19 @@ static bool add_job(struct job_info *job, const char *parent, const char *id, bo
 	}
 	*job = (struct job_info){.id = base_strdup(id), .folder = folder, .lock_fd = r < 0 ? -1 : lock_fd};
 	look_at(job, r);
+	if (statx(AT_FDCWD, job->folder, 0, STATX_BTIME, &st) == 0 && (st.stx_mask & STATX_BTIME))
+		job->made_at = st.stx_btime.tv_sec * DAG_SECOND + st.stx_btime.tv_nsec;
 	return true;
+}
+
+/* Two of the same second: their names say no more. */
+static int compare_jobs(const void *a, const void *b)
+{
+	const struct job_info *x = a, *y = b;
+	int r = strncmp(x->id, y->id, strlen("20261121-143005"));
+
+	r = r ? r : (x->made_at > y->made_at) - (x->made_at < y->made_at);
+	return r ? r : strcmp(x->id, y->id);
 }
 
 struct job_info *jobs_scan(bool unfinished, size_t *ret_count)
@@ -92,6 +113,7 @@ struct job_info *jobs_scan(bool unfinished, size_t *ret_count)
 			++*ret_count;
 		free(names[i]);
 	}
+	qsort(jobs, *ret_count, sizeof(*jobs), compare_jobs);
 	free(names);
 	free(state);
 	free(parent);
@@ -138,7 +160,9 @@ static long long age_of(const struct job_info *job)
 {
 	const char *began = journal_meta(&job->saved, "began");
 
-	return began ? (long long)time(NULL) - strtoll(began, NULL, 10) : -1;
+	return began          ? (long long)time(NULL) - strtoll(began, NULL, 10)
+	       : job->made_at ? (long long)time(NULL) - job->made_at / DAG_SECOND
+			      : -1;
 }
 
 static char *format_age(long long age)
@@ -247,8 +271,13 @@ static int show_job(const struct job_info *job, bool json)
 	struct journal_saved saved = {0};
 	struct cli_earlier earlier = {0};
 	struct dag_diag diag = {0};
-	int r = journal_load(job->folder, true, &saved, &diag) < 0 ? EXIT_INVALID : 0;
+	int r;
 
+	if (job->state == JOB_UNBEGUN) {
+		printf("job %s: %s\n", job->id, job->problem);
+		return 0;
+	}
+	r = journal_load(job->folder, true, &saved, &diag) < 0 ? EXIT_INVALID : 0;
 	cli_print(&diag);
 	if (r == 0)
 		r = cli_earlier_load(&earlier, job->id, &saved);

@@ -6,16 +6,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum option { WAIT, QUIET, HELP };
+enum option { QUIET, HELP };
 
 static const struct option_spec options[] = {
-	[WAIT] = CLI_WAIT_OPTION,
 	[QUIET] = {"quiet", 'q', NULL, "no progress and no summary on stderr"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
 
 struct settings {
-	struct manager_config config; /* only what is said here */
 	bool quiet, help;
 };
 
@@ -23,8 +21,7 @@ static int on_option(void *ctx, size_t option, const char *value)
 {
 	struct settings *s = ctx;
 
-	if (option == WAIT)
-		return cli_wait_option(&s->config, value);
+	(void)value;
 	if (option == QUIET)
 		s->quiet = true;
 	else
@@ -41,8 +38,6 @@ static int run_job(const struct settings *s, const char *id, const struct journa
 	earlier.config.saved = saved;
 	earlier.config.lock_fd = lock_fd;
 	earlier.config.quiet = s->quiet;
-	earlier.config.wait_said = s->config.wait_said;
-	earlier.config.wait_for_nodes = s->config.wait_for_nodes;
 	if (r == 0)
 		r = manager_run(&earlier.config);
 	if (r == MANAGER_DONE &&
