@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define STDERR_CHUNK 65536
+#define ORPHAN_TIME (3 * DAG_SECOND) /* that a host whose guard was killed has for its end */
 
 /* ---- stderr ---- */
 
@@ -111,24 +112,15 @@ static char *death_text(struct host *host, struct attempt *a, int signal, int co
 	return text;
 }
 
-static void on_exit_of_host(uv_poll_t *poll, int status, int events)
+/* Nothing of it runs any more. */
+static void on_gone(struct host *host)
 {
-	struct host *host = poll->data;
 	struct job *job = host->job;
-	struct daemon *d;
-	siginfo_t info = {0};
-	int signal, code;
+	int signal = host->end.si_code == CLD_EXITED ? 0 : host->end.si_status,
+	    code = host->end.si_code == CLD_EXITED ? host->end.si_status : 0;
 
-	(void)status;
-	(void)events;
-	if (waitid(P_PID, (id_t)host->pid, &info, WEXITED | WNOHANG) < 0 || !info.si_pid)
-		return;
-	host->retiring = true; /* nobody gives it anything more */
-	talk_hear(host);       /* it may have ended well before it died */
+	talk_hear(host); /* it may have ended well before it died */
 	ahead_give_back(host);
-	signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
-	code = info.si_code == CLD_EXITED ? info.si_status : 0;
-	kill(-host->pid, SIGKILL);
 	while (host->task_count) {
 		struct attempt *a = host->tasks[0];
 
@@ -150,11 +142,43 @@ static void on_exit_of_host(uv_poll_t *poll, int status, int events)
 			attempt_fail(a, signal ? DAG_ESIGNAL : DAG_ENOTSEALED, signal,
 				death_text(host, a, signal, code));
 	}
-	d = host->daemon;
 	bury(host);
-	host_end_strays(d);
 	if (!job->daemon->stopping)
 		job_run(job);
+}
+
+void host_hung_up(struct host *host)
+{
+	if (host->ended && host->silent && !host->dead)
+		on_gone(host);
+}
+
+void host_tick(struct daemon *d)
+{
+	struct host *h = d->hosts, *next;
+
+	for (; h; h = next) {
+		next = h->next;
+		if (h->ended && os_now() - h->ended > ORPHAN_TIME)
+			on_gone(h);
+	}
+}
+
+static void on_exit_of_guard(uv_poll_t *poll, int status, int events)
+{
+	struct host *host = poll->data;
+
+	(void)status;
+	(void)events;
+	if (waitid(P_PID, (id_t)host->pid, &host->end, WEXITED | WNOHANG) < 0 || !host->end.si_pid)
+		return;
+	uv_poll_stop(poll);
+	host->retiring = true; /* nobody gives it anything more */
+	host->ended = os_now();
+	/* Where it is the guard that was killed, its host ends what is below it, and closes its socket then.
+	 */
+	talk_hear(host);
+	host_hung_up(host);
 }
 
 void host_kill(struct host *host)
@@ -162,8 +186,10 @@ void host_kill(struct host *host)
 	host->retiring = true;
 	if (host->cgroup)
 		cgroup_kill(host->cgroup);
-	kill(-host->pid, SIGKILL);
-	kill(host->pid, SIGKILL);
+	if (host->ended)
+		return;
+	kill(host->pid, SIGTERM);
+	kill(host->pid, SIGCONT);
 }
 
 void host_end_all(struct daemon *d)
@@ -173,7 +199,7 @@ void host_end_all(struct daemon *d)
 	while (d->hosts) {
 		struct host *h = d->hosts;
 
-		while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
+		while (!h->ended && waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		while (h->task_count) {
 			struct attempt *a = h->tasks[0];
@@ -183,15 +209,15 @@ void host_end_all(struct daemon *d)
 		}
 		bury(h);
 	}
-	host_end_strays(d);
 }
 
 /* ---- its start ---- */
 
+/* XDG_STATE_HOME is for those who look whose a guard is: the host itself forgets it. */
 static char **host_environment(void)
 {
-	static const char *const kept[] = {
-		"PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+	static const char *const kept[] = {"XDG_STATE_HOME", "PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS",
+		"UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 	char **env = base_alloc((DAG_LENGTH(kept) + 3) * sizeof(*env));
 	size_t n = 0;
 
@@ -226,8 +252,8 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 	r = spawn_process(&(struct spawn){.path = d->host_program,
 				  .argv = argv,
 				  .env = env,
-				  .fds = {-1, errs[1], errs[1], socks[1], page, bell},
-				  .fd_count = 6},
+				  .fds = {-1, errs[1], errs[1], socks[1], page, bell, spool_lock(d->spool)},
+				  .fd_count = 7},
 		&host->pid, &host->pidfd);
 out:
 	for (char **e = env; *e; e++)
@@ -252,6 +278,7 @@ out:
 	host->daemon = d;
 	host->job = job;
 	host->cgroup = d->cgroup ? cgroup_add(d->cgroup, host->pid) : NULL;
+	os_bell_ring(bell); /* its guard waits for that */
 	host->isolate = isolate;
 	host->sock = socks[0];
 	excerpt_init(&host->errors, STDERR_HEAD, STDERR_TAIL);
@@ -264,7 +291,7 @@ out:
 	host->sock_poll.data = host->pid_poll.data = host->stderr_poll.data = host;
 	host->handles = 3;
 	talk_begin(host);
-	uv_poll_start(&host->pid_poll, UV_READABLE, on_exit_of_host);
+	uv_poll_start(&host->pid_poll, UV_READABLE, on_exit_of_guard);
 	uv_poll_start(&host->stderr_poll, UV_READABLE, on_stderr);
 	host->next = d->hosts;
 	d->hosts = host;

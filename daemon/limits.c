@@ -81,6 +81,12 @@ static void bind_threads(pid_t pid, const cpu_set_t *cpus)
 	free(path);
 }
 
+static bool bind_child(void *cpus, pid_t pid)
+{
+	bind_threads(pid, cpus);
+	return true;
+}
+
 /* Those that the fewest hosts are bound to. Daemons of one machine do not see each other's: of alike ones
  * each begins elsewhere. */
 static void choose_cpus(struct daemon *d, uint32_t count, cpu_set_t *ret)
@@ -134,7 +140,9 @@ static void limit_cpus(struct host *h, uint32_t shares)
 	else
 		sched_getaffinity(0, sizeof(h->cpu_set), &h->cpu_set);
 	count_bound(h, +1);
+	/* The guard first: a host that it starts meanwhile inherits it. */
 	bind_threads(h->pid, &h->cpu_set);
+	strays_each_child(h->pid, bind_child, &h->cpu_set);
 }
 
 void host_limit(struct host *h, struct attempt **attempts, size_t n)
@@ -172,16 +180,4 @@ void host_end_group(struct host *h)
 	cgroup_kill(h->cgroup);
 	*DAG_APPEND(d->dead_groups, d->dead_group_count, d->dead_group_cap) = h->cgroup;
 	h->cgroup = NULL;
-}
-
-/* What its vertices had started, in whatever session. */
-void host_end_strays(struct daemon *d)
-{
-	pid_t *pids = NULL;
-	size_t n = 0, cap = 0;
-
-	for (struct host *h = d->hosts; h; h = h->next)
-		*DAG_APPEND(pids, n, cap) = h->pid;
-	strays_kill(pids, n);
-	free(pids);
 }

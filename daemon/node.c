@@ -3,7 +3,6 @@
 #include "node.h"
 #include "core/slots.h"
 #include "os/os.h"
-#include "os/strays.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -272,6 +271,7 @@ static void on_tick(uv_timer_t *tick)
 	}
 	free_ended_jobs(d);
 	limits_tick(d);
+	host_tick(d);
 	if (d->orphan_count && boot - d->started > DATA_KEPT)
 		restore_drop(d, NULL);
 }
@@ -433,7 +433,6 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->keys = c->keys;
 	d->id = c->node ? base_strdup(c->node) : make_id();
 	d->incarnation = os_random();
-	strays_adopt();
 	d->rack = base_strdup(c->rack ? c->rack : "");
 	d->host_program = base_strdup(c->host_program);
 	d->slots = c->slots;

@@ -10,7 +10,7 @@
  *   ahead.c     short vertices that wait in their host
  *   chain.c     vertices that wait behind the one that they read
  *   tell.c      what its job manager is told
- *   limits.c    memory, and what vertices leave behind
+ *   limits.c    memory and CPUs of vertices
  *   restore.c   what an earlier daemon had sealed
  *   start.c     attempts from their job manager's starts
  *   attempt.c   an attempt from there to its discard
@@ -32,6 +32,7 @@
 #include "wire/session.h"
 
 #include <sched.h>
+#include <signal.h>
 
 #define JOB_LEASE (30 * DAG_SECOND) /* without a word of the job manager: its vertices are stopped */
 #define DATA_KEPT (24 * 3600 * DAG_SECOND)
@@ -420,7 +421,9 @@ struct host {
 	struct daemon *daemon;
 	struct job *job;
 	struct host *next;
-	pid_t pid;
+	pid_t pid; /* of its guard, which ends when nothing of the host runs any more */
+	siginfo_t end;
+	dag_instant ended; /* the guard has, as `end` says; 0: not yet */
 	int sock, pidfd, stderr_fd, bell;
 	uv_poll_t sock_poll, pid_poll, stderr_poll;
 	int handles;
@@ -431,6 +434,7 @@ struct host {
 	size_t task_cap;
 	uint32_t last_task;
 	bool isolate, retiring, dead;
+	bool silent; /* its socket is closed */
 	struct known_segment *known;   /* that the host has mapped to read */
 	struct spool_segment **grants; /* that it writes to */
 	size_t grant_count, grant_cap;
@@ -466,14 +470,16 @@ void host_free_cpus(struct host *host);
 void host_end_group(struct host *host);
 /* Removes the groups of hosts that are gone. */
 void limits_tick(struct daemon *d);
-/* Kills what vertices had started and that is nobody's any more. */
-void host_end_strays(struct daemon *d);
 /* "killed: 612 MiB > memory 512 MiB" */
 char *host_memory_text(const struct attempt *a);
 /* Ends the hosts whose vertices have more memory than their stages said. */
 void host_check_memory(struct job *job);
 /* Ends the host; what runs in it ends without a word. */
 void host_kill(struct host *host);
+/* Buries those that cannot be ended. */
+void host_tick(struct daemon *d);
+/* Where both its guard has ended and its socket is closed, it is gone. */
+void host_hung_up(struct host *host);
 /* Kills all hosts and waits for their ends: they must not outlive their daemon. */
 void host_end_all(struct daemon *d);
 /* The record that its plugin was at; programs read ahead, so theirs is not known. */

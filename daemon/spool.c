@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -16,6 +17,8 @@
 #define CLASSES 4
 #define KEPT_SECONDS (24 * 3600)
 #define PAGE 4096ull
+#define LOCK_TRIES 150 /* three seconds for the processes of a daemon that died */
+#define LOCK_PAUSE_US 20000
 #define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
 
 static const uint64_t class_size[CLASSES] = {1ull << 20, 4ull << 20, 16ull << 20, 64ull << 20};
@@ -48,6 +51,40 @@ static int lock_folder(const char *folder, int *ret_fd)
 	}
 	futimens(fd, NULL);
 	*ret_fd = fd;
+	return 0;
+}
+
+/* The daemon that took the lock last is gone: what is left of it lets go of it soon. */
+static bool owner_is_gone(const char *folder)
+{
+	char *path = base_format("%s/lock", folder);
+	FILE *f = fopen(path, "re");
+	int pid = 0;
+	bool gone = f && fscanf(f, "%d", &pid) == 1 && pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
+
+	if (f)
+		fclose(f);
+	free(path);
+	return gone;
+}
+
+/* The lock of the folder that a daemon is to have, which says whose it is. */
+static int own_folder(const char *folder, int *ret_fd)
+{
+	int r = lock_folder(folder, ret_fd);
+	char pid[16];
+	int len;
+
+	for (int i = 0; i < LOCK_TRIES && r == DAG_EBUSY && owner_is_gone(folder); i++) {
+		usleep(LOCK_PAUSE_US);
+		r = lock_folder(folder, ret_fd);
+	}
+	if (r < 0)
+		return r;
+	len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	/* Where the disk is full, nobody will wait for us. */
+	if (pwrite(*ret_fd, pid, (size_t)len, 0) != len || ftruncate(*ret_fd, len) < 0)
+		errno = 0;
 	return 0;
 }
 
@@ -158,7 +195,7 @@ static int open_folders(struct spool *s, const char *node, struct dag_diag *diag
 			diag, NULL, 0, 0, "cannot make the spool folder %s: %s", s->folder, strerror(errno));
 		r = DAG_EIO;
 	} else {
-		r = lock_folder(s->folder, &s->lock);
+		r = own_folder(s->folder, &s->lock);
 		if (r < 0)
 			dag_diag_add(diag, NULL, 0, 0,
 				r == DAG_EBUSY ? "the spool %s is in use by another daemon; give this one "
@@ -275,6 +312,11 @@ void spool_destroy(struct spool **spool)
 	free(s->folder);
 	free(s);
 	*spool = NULL;
+}
+
+int spool_lock(const struct spool *s)
+{
+	return s->lock;
 }
 
 const char *spool_folder(const struct spool *s)

@@ -41,6 +41,8 @@ struct spool_segment *spool_take_up(struct spool *spool, uint32_t id);
 /* Removes those of an earlier daemon that were not taken up. */
 void spool_drop_rest(struct spool *spool);
 const char *spool_folder(const struct spool *spool);
+/* Its lock's descriptor: a copy of it keeps other daemons out of the folder. */
+int spool_lock(const struct spool *spool);
 
 /* A segment of at least `size` bytes with one reference. DAG_ENOSPC. */
 int spool_take(struct spool *spool, uint64_t size, struct spool_segment **ret_segment);

@@ -235,11 +235,14 @@ void talk_hear(struct host *host)
 	struct host_msg msg;
 	const void *tail;
 	size_t tail_len;
-	int fd;
+	int fd, r;
 
 	/* Bounded, so that one host does not keep the loop from the others; the poll is level-triggered. */
 	for (int i = 0; i < 256 || host_packet_has_more(host->inbox); i++) {
-		if (host_msg_recv(host->sock, host->inbox, &msg, &tail, &tail_len, &fd) <= 0)
+		r = host_msg_recv(host->sock, host->inbox, &msg, &tail, &tail_len, &fd);
+		if (r == DAG_ELOST)
+			host->silent = true;
+		if (r <= 0)
 			break;
 		if (fd >= 0)
 			close(fd);
@@ -307,7 +310,7 @@ void talk_flush(struct host *host)
 	if (!host->out_count && host->packet->len &&
 		host_packet_send(host->sock, host->packet->bytes, host->packet->len, -1) != DAG_EBUSY)
 		host->packet->len = 0;
-	if (host->full == (host->out_count || host->packet->len))
+	if (host->silent || host->full == (host->out_count || host->packet->len))
 		return;
 	host->full = !host->full;
 	uv_poll_start(&host->sock_poll, UV_READABLE | (host->full ? UV_WRITABLE : 0), on_sock);
@@ -322,8 +325,13 @@ void talk_forget(struct host *host)
 /* Everything that is to be told goes before the loop sleeps. */
 static void on_sock(uv_poll_t *poll, int status, int events)
 {
+	struct host *host = poll->data;
+
 	if (status == 0 && (events & UV_READABLE))
-		talk_hear(poll->data);
+		talk_hear(host);
+	if (host->silent && !host->dead)
+		uv_poll_stop(poll);
+	host_hung_up(host);
 }
 
 void talk_begin(struct host *host)

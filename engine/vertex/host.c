@@ -3,6 +3,7 @@
  * daghost: waits for STARTs, runs them, says DONE. One message loop serves every thread that waits
  * (host_wait).
  */
+#include "guard.h"
 #include "task.h"
 #include "os/os.h"
 #include "os/startup.h"
@@ -24,8 +25,9 @@
 #define HEAP_KEPT (256 << 20)
 #define TRIM_AFTER DAG_MS /* a vertex that ran shorter leaves little to give back */
 #define NUDGE_EVERY (DAG_MS / 2)
-#define NUDGE_FOR 2u           /* ends: for one, the daemon's own look is soon enough */
-#define LONG_RUN (DAG_MS / 10) /* its end is told at once where a slot is free */
+#define NUDGE_FOR 2u            /* ends: for one, the daemon's own look is soon enough */
+#define LONG_RUN (DAG_MS / 10)  /* its end is told at once where a slot is free */
+#define FORK_RUN (DAG_MS / 100) /* who ran shorter has started no process */
 
 /* ---- messages ---- */
 
@@ -375,6 +377,16 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 	buffer_fini(&tail);
 }
 
+/* What a vertex started ends with it. Of tasks that run beside each other, what is left by the last: one
+ * cannot tell whose a process is. */
+static void end_processes(struct host *host, dag_instant began)
+{
+	if (atomic_fetch_sub(&host->running, 1) > 1)
+		return;
+	if (host->task_count > 1 || os_now() - began > FORK_RUN)
+		strays_end(NULL, 0, false);
+}
+
 static void *run_task(void *arg)
 {
 	struct dag_vertex *v = arg;
@@ -406,6 +418,7 @@ static void *run_task(void *arg)
 	/* The output first, then the inputs: a reader that is done must find its producers still committed to
 	 * it. */
 	reader_close_all(v, r != 0);
+	end_processes(v->host, began);
 	os_write_coverage();
 	send_done(v, r, &index, began);
 	return NULL;
@@ -457,6 +470,7 @@ static void run_group(struct host *host)
 	if (!host->task_count)
 		return;
 	host->threads = (int)n;
+	host->running = n;
 	atomic_store(&host->status->vertex, host->tasks[0]->vertex);
 	atomic_store(&host->status->reading, 0);
 	for (uint32_t i = 1; i < n; i++)
@@ -509,7 +523,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	setrlimit(RLIMIT_CORE, &no_core);
+	guard_begin(argv);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	strays_adopt();
 	prefer_to_die();
 	os_be_patient();

@@ -69,6 +69,7 @@ struct host {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	int threads;                    /* that may be in host_wait */
+	atomic_uint running;            /* tasks */
 	pid_t programs[HOST_TASKS_MAX]; /* that run now */
 	size_t program_count;
 	bool leader; /* one of them is reading the socket */

@@ -18,10 +18,11 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 11
+#define HOST_PROTO_VERSION 12
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
-#define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it */
+#define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it; the daemon, once, to begin */
+#define HOST_SPOOL_FD 6  /* the lock of the daemon's spool, which outlives it until its hosts are gone */
 #define HOST_PACKET_MAX 32768u
 #define HOST_TAIL_MAX 16384u
 #define HOST_BLOCKS_MAX (HOST_TAIL_MAX / sizeof(struct block_ref))

@@ -321,7 +321,8 @@ static void end_strays(struct host *host, pid_t pid)
 	for (size_t i = 0; i < host->program_count; i++)
 		if (host->programs[i] == pid)
 			host->programs[i] = host->programs[--host->program_count];
-	strays_kill(host->programs, host->program_count);
+	/* A plugin's own children beside it are in the host's process group, programs are not. */
+	strays_end(host->programs, host->program_count, host->task_count > 1);
 	pthread_mutex_unlock(&host->lock);
 }
 

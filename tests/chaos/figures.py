@@ -69,7 +69,7 @@ def notice(times):
         cluster.daemons[0].kill()
         seconds["a daemon is killed"].append(run.wait_for(since, "node " + name, "is gone"))
         since = time.time()
-        host = next(h for h in case.hosts() if parent(h) == cluster.daemons[2].pid)
+        host = next(h for h in case.hosts() if parent(parent(h)) == cluster.daemons[2].pid)
         os.kill(host, signal.SIGKILL)
         seconds["a host is killed"].append(run.wait_for(since, "failed and runs again"))
         since = time.time()

@@ -46,6 +46,11 @@ def graph(name):
     return os.path.join(SOURCE, "graphs", name, name + ".yaml")
 
 
+def parent_of(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return int([line for line in f if line.startswith("PPid")][0].split()[1])
+
+
 class Case:
     """One test's folder, and the processes that it started."""
 
@@ -96,10 +101,9 @@ class Case:
                     command = f.read()
                 if b"daghost" not in command or word not in command:
                     continue
-                with open(f"/proc/{pid}/status") as f:
-                    parent = int([line for line in f if line.startswith("PPid")][0].split()[1])
-                with open(f"/proc/{parent}/environ", "rb") as f:
-                    if self.state.encode() in f.read() and daemon in (None, parent):
+                guard = parent_of(pid)
+                with open(f"/proc/{guard}/environ", "rb") as f:
+                    if self.state.encode() in f.read() and daemon in (None, guard, parent_of(guard)):
                         found.append(pid)
             except (OSError, IndexError):
                 pass

@@ -243,6 +243,7 @@ static int begin_host(void **state)
 				 &d.pid, &d.pidfd),
 		0);
 	close(page);
+	os_bell_ring(d.bell);
 	close(socks[1]);
 	close(errs[1]);
 	d.sock = socks[0];
@@ -257,7 +258,7 @@ static int begin_host(void **state)
 static int end_host(void **state)
 {
 	(void)state;
-	kill(d.pid, SIGKILL);
+	kill(d.pid, SIGTERM);
 	waitpid(d.pid, NULL, 0);
 	for (uint32_t i = 0; i < d.segment_count; i++)
 		munmap(d.segments[i], d.sizes[i]);
