@@ -2,9 +2,13 @@
 /* What a program may do wrong with dagrun/job.h: each gives its error, and the job goes on to its end. */
 #include <dagrun/job.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static char large[DAG_ARGUMENT_MAX + 1];
 static int failed;
@@ -31,11 +35,18 @@ int main(int argc, char **argv)
 	struct dag_job_input square = {"square", 0}, later = {"square", 7}, none = {"none", 0};
 	struct dag_job *job;
 	uint32_t index = 99;
+	int adopts = -1;
+	pid_t child;
 	size_t len;
 	void *data;
 
 	if (argc < 3)
 		return 2;
+	child = fork();
+	if (child == 0) {
+		sleep(600);
+		_exit(0);
+	}
 	WANT(dag_job_open(&job, &options), DAG_EINVAL);
 	options.graph = argv[1];
 	WANT(dag_job_open(&job, &options), DAG_EINVAL);
@@ -79,5 +90,12 @@ int main(int argc, char **argv)
 	WANT(dag_job_poll(job, 10), DAG_EFAILED);
 	WANT(dag_job_finish(job), DAG_EFAILED);
 	dag_job_destroy(&job);
+	/* What this program started by itself is nobody else's, and what it left behind is not its own. */
+	WANT(waitpid(child, NULL, WNOHANG), 0);
+	WANT(prctl(PR_GET_CHILD_SUBREAPER, &adopts), 0);
+	WANT(adopts, 0);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	WANT(waitpid(-1, NULL, WNOHANG), -1);
 	return failed;
 }
