@@ -434,7 +434,7 @@ struct host {
 	size_t task_cap;
 	uint32_t last_task;
 	bool isolate, retiring, dead;
-	bool silent; /* its socket is closed */
+	bool silent;                   /* its socket is closed */
 	struct known_segment *known;   /* that the host has mapped to read */
 	struct spool_segment **grants; /* that it writes to */
 	size_t grant_count, grant_cap;

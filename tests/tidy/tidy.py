@@ -33,6 +33,7 @@ PURE = ["engine/base", "engine/graph", "engine/channel/core", "jobmanager/core",
 EXTRA = {"engine/channel": ["engine/channel/core"]}
 PURE_BANNED = r"\b(time|clock_gettime|gettimeofday|getrandom|rand|random|open|fopen|socket|pthread_create|getenv)\s*\("
 BANNED = r"\b(strcpy|strcat|sprintf|gets|system|popen|fork|atoi|strtok|alloca)\s*\("
+FORKS = "engine/vertex/guard.c"  # before it has a thread, or anything else
 FILE_LINES_MAX = 650
 FORMAT_VERSION = " version 14."  # Debian 12's
 
@@ -91,7 +92,7 @@ def check_banned():
     for path in sources("engine", "lang", "jobmanager", "daemon", "nameserver"):
         for i, line in enumerate(read(path).split("\n"), 1):
             match = re.search(BANNED, line)
-            if match:
+            if match and not (path == FORKS and match.group(1) == "fork"):
                 yield f"{path}:{i}: {match.group(1)} is banned"
 
 
