@@ -28,6 +28,7 @@ static int add_file(struct manager *m, const char *path, struct dag_diag *diag)
 	struct shipped_file *f;
 	struct stat st;
 	void *data;
+	char byte;
 	int fd;
 
 	if (find_file(m, path))
@@ -38,6 +39,14 @@ static int add_file(struct manager *m, const char *path, struct dag_diag *diag)
 		if (fd >= 0)
 			close(fd);
 		return DAG_EIO;
+	}
+	if (!st.st_size && read(fd, &byte, 1) > 0) {
+		dag_diag_add(diag, NULL, 0, 0,
+			"cannot ship %s: it is made when it is read, and has no size that is true; copy it "
+			"first",
+			path);
+		close(fd);
+		return DAG_EINVAL;
 	}
 	data = st.st_size ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
 	close(fd);

@@ -81,7 +81,7 @@ static int open_source(struct manager *m, uint32_t vertex, struct source_file **
 			*ret = s;
 			return is_unchanged(s->fd, file) ? 0 : DAG_ECHANGED;
 		}
-	fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? DAG_EMISSING : DAG_EIO;
 	if (!is_unchanged(fd, file)) {

@@ -3,8 +3,17 @@
 #include "loader.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef CONFIGFS_MAGIC /* of the kernel's own headers only */
+#define CONFIGFS_MAGIC 0x62656570
+#endif
 
 struct file_list {
 	struct graph_file *items;
@@ -12,6 +21,34 @@ struct file_list {
 };
 
 #define INPUT_FILES_MAX 1000000u
+
+/*
+ * Files that are made when they are read say that they have no bytes, or a page of them. Whatever else a size
+ * of 0 may be of, a byte that can be read proves it wrong.
+ */
+static bool has_true_size(const char *path, const struct stat *st)
+{
+	static const long made[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC,
+		SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SELINUX_MAGIC, CONFIGFS_MAGIC};
+	struct statfs fs;
+	char byte;
+	int fd;
+	bool empty;
+
+	/* Those have a device of their own, without a disk; of others nothing more is asked. */
+	if (major(st->st_dev) == 0 && statfs(path, &fs) == 0)
+		for (size_t i = 0; i < DAG_LENGTH(made); i++)
+			if ((long)fs.f_type == made[i])
+				return false;
+	if (st->st_size)
+		return true;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return true; /* who reads it says why */
+	empty = read(fd, &byte, 1) <= 0;
+	close(fd);
+	return empty;
+}
 
 static void add_file(
 	struct loader *l, const struct yaml_node *node, const char *path, struct file_list *files)
@@ -31,9 +68,19 @@ static void add_file(
 		return;
 	}
 	if (!S_ISREG(st.st_mode)) {
+		loader_error(l, node, "'%s' is %s and not a file; to read it use \"-\" and redirect stdin",
+			path,
+			S_ISFIFO(st.st_mode)   ? "a named pipe"
+			: S_ISSOCK(st.st_mode) ? "a socket"
+					       : "a device");
+		return;
+	}
+	if (!has_true_size(path, &st)) {
 		loader_error(l, node,
-			"'%s' is not a regular file; to read a pipe or device use \"-\" and redirect stdin",
-			path);
+			"'%s' is made when it is read, and has no size that is true; read it by a stage (sh: "
+			"\"cat "
+			"%s\"), or as \"-\" with stdin redirected from it",
+			path, path);
 		return;
 	}
 	*DAG_APPEND(files->items, files->count, files->cap) =

@@ -25,6 +25,8 @@ extern const struct cli_command cli_run, cli_resume, cli_verify, cli_jobs, cli_c
 
 /* Takes option 0 or 1 of CLI_GRAPH_OPTIONS. */
 int cli_graph_option(struct load *g, size_t option, const char *value);
+/* Reads all of stdin into a file, whose path is set. DAG_EIO, and no file, after saying why. */
+int cli_keep_stdin(struct load *load);
 /* Loads the graph; the exit code, 0 for success. Errors go to stderr, all of them. read_stdin: an input "-"
  * is read now. */
 int cli_graph_load(struct load *g, bool read_stdin);

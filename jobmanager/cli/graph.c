@@ -25,36 +25,6 @@ int cli_graph_option(struct load *g, size_t option, const char *value)
 	return DAG_EINVAL;
 }
 
-/* stdin is read once, to its end, into a file without a name that this process holds open. */
-static int keep_stdin(struct load *g)
-{
-	char *state = os_state_folder(), *path;
-	char buf[65536];
-	ssize_t n = 0;
-	int fd;
-
-	if (!state)
-		return DAG_EIO;
-	path = base_format("%s/stdin-XXXXXX", state);
-	free(state);
-	fd = mkstemp(path);
-	g->stdin_path = path;
-	while (fd >= 0 && (n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
-		for (ssize_t at = 0; at < n;) {
-			ssize_t w = write(fd, buf + at, (size_t)(n - at));
-
-			if (w < 0)
-				break;
-			at += w;
-		}
-	if (fd < 0 || n < 0) {
-		fprintf(stderr, "dagrun: cannot keep stdin in %s: %s\n", path, strerror(errno));
-		return DAG_EIO;
-	}
-	close(fd);
-	return 0;
-}
-
 static bool reads_stdin(const struct graph *graph)
 {
 	for (size_t i = 0; i < graph->stage_count; i++)
@@ -71,9 +41,9 @@ int cli_graph_load(struct load *g, bool read_stdin)
 
 	/* Only a graph that is right is worth reading stdin for; then its splits are known. */
 	if (r == 0 && read_stdin && reads_stdin(g->graph)) {
-		r = keep_stdin(g);
-		if (r == 0)
-			r = load_graph(g, &diag);
+		if (cli_keep_stdin(g) < 0)
+			return EXIT_FAILURE;
+		r = load_graph(g, &diag);
 	}
 	if (r == 0)
 		r = manager_check_outputs(g->graph, &diag);

@@ -279,5 +279,82 @@ outputs: {{a: {{file: a}}, b: {{file: b}}, c: {{file: c}}}}
             same(case.read(path), WHOLE, f"{channel} {path}")
 
 
+def copy(case, files, words=""):
+    case.write("g.yaml", f"inputs: {{t: {{files: {files}{words}}}}}\nstages: {{a: {{program: [cat]}}}}\nflow: [t >= a]\noutputs: {{a: {{file: o}}}}\n")
+
+
+@test
+def what_is_no_file_is_refused_before_anything_runs(case):
+    """Made when it is read, or no file at all, with the way out; `check` says it too."""
+    os.mkfifo(case.path("fifo"))
+    os.mkdir(case.path("folder"))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(case.path("socket"))
+    paths = [("fifo", "named pipe"), ("socket", "a socket"), ("folder", "folder/*"), ("/dev/null", "a device"), ("/proc/version", "when it is read"),
+             ("/sys/kernel/mm/transparent_hugepage/enabled", "when it is read"), ("/proc/self/fdinfo", "a folder")]
+    for path, word in paths:
+        if path.startswith("/sys") and not os.path.exists(path):
+            continue
+        for command in ("check", "run"):
+            copy(case, path)
+            r = case.dagrun(command, "g.yaml", rc=3)
+            check(word.encode() in r.stderr and path.encode() in r.stderr, r.stderr)
+    listener.close()
+    case.write("g.yaml", "stages: {a: {program: [cat, version], files: [/proc/version]}}\noutputs: {a: {file: o}}\n")
+    r = case.dagrun("run", "g.yaml", rc=None)
+    check(r.returncode and b"/proc/version" in r.stderr and not os.path.exists(case.path("o")), r.stderr)
+    copy(case, '"-"')
+    with open("/proc/version", "rb") as stdin:
+        subprocess.run([program("dagrun"), "run", "g.yaml"], cwd=case.dir, env=case.env, stdin=stdin, check=True, capture_output=True)
+    with open("/proc/version", "rb") as f:
+        same(case.read("o"), f.read(), "stdin from /proc")
+
+
+@test
+def a_file_that_grows_is_an_error(case):
+    """While a vertex reads it; nothing is made of a part of it."""
+    os.mkfifo(case.path("go"))
+    case.write("t", b"x" * 3000000)
+    case.write("g.yaml", "inputs: {t: {files: t}}\nstages: {a: {sh: 'read x < %s; cat'}}\nflow: [t >= a]\noutputs: {a: {file: o}}\n" % case.path("go"))
+    p = case.start(program("dagrun"), "run", "g.yaml")
+    with open(case.path("go"), "w") as go:  # returns when the program reads
+        with open(case.path("t"), "ab") as f:
+            f.write(b"more")
+        go.write("\n")
+    _, err = p.communicate(timeout=60)
+    check(p.returncode and b"changed" in err, err)
+    check(not os.path.exists(case.path("o")), "there is an output")
+
+
+@test
+def stdin_is_all_of_it_or_an_error(case):
+    """A limit of files' sizes, a full disk, an error of reading, nothing there at all."""
+    data = b"".join(b"%d\n" % i for i in range(600000))
+    copy(case, '"-"')
+
+    def run(shell, stdin=data, **options):
+        return subprocess.run(["sh", "-c", shell, program("dagrun")], cwd=case.dir, env=case.env, input=stdin, capture_output=True, timeout=60, **options)
+
+    def failed(r, *words):
+        check(r.returncode == 1 and all(word in r.stderr for word in words), (r.returncode, r.stderr))
+        check(not os.path.exists(case.path("o")), "there is an output")
+        check(not [f for f in os.listdir(os.path.join(case.state, "dagrun")) if f.startswith("stdin")], "what was kept stays")
+
+    for shell in ("ulimit -f 1000; exec \"$0\" run g.yaml", "trap '' XFSZ; ulimit -f 1000; exec \"$0\" run g.yaml"):
+        failed(run(shell), b"stdin", b"File too large")
+    failed(run('exec "$0" run g.yaml < .', stdin=None), b"cannot read stdin", b"directory")
+    failed(run('exec "$0" run g.yaml <&-', stdin=None), b"cannot read stdin")
+    r, w = os.pipe2(os.O_NONBLOCK)
+    p = subprocess.Popen([program("dagrun"), "run", "g.yaml"], cwd=case.dir, env=case.env, stdin=r, stderr=subprocess.PIPE)
+    case.started.append(p)
+    os.close(r)
+    os.set_blocking(w, True)
+    with open(w, "wb") as pipe:
+        pipe.write(data)
+    _, err = p.communicate(timeout=60)
+    check(p.returncode == 0, err)
+    same(case.read("o"), data, "a pipe that does not block")
+
+
 if __name__ == "__main__":
     main()

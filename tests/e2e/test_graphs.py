@@ -363,7 +363,7 @@ def sigterm_leaves_nothing(case):
 @test
 def F01_killed_host_runs_its_vertex_again(case):
     case.write("d.yaml", DIAMOND)
-    n = 4000000
+    n = 15000000
     p = case.start(program("dagrun"), "run", "d.yaml", "-p", f"n={n}")
     case.wait_for(lambda: len(case.hosts()) == 5, "five hosts")
     time.sleep(0.3)
