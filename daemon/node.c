@@ -12,7 +12,9 @@
 
 #define LOOK_MS 2
 #define TICK_MS 250
-#define SILENT (3 * DAG_SECOND) /* a job manager that may be gone */
+#define NS_PAUSE (1 * DAG_SECOND)    /* between two dialled sessions */
+#define NS_PATIENCE (3 * DAG_SECOND) /* with its silence */
+#define SILENT (3 * DAG_SECOND)      /* a job manager that may be gone */
 
 /* ---- the name server ---- */
 
@@ -56,20 +58,50 @@ static void on_ns_refused(void *ctx, struct session *s, const char *text)
 	struct daemon *d = ctx;
 
 	(void)s;
-	(void)text;
-	/* It was started anew, and knows nobody: register again, in a new session. */
+	free(d->ns_refusal);
+	d->ns_refusal = base_strdup(text);
 	session_destroy(&d->ns);
-	dial_nameserver(d);
+	/* It was started anew, and knows nobody: register again, in a new session. */
+	if (os_now() - d->ns_dialled > NS_PAUSE)
+		dial_nameserver(d);
 }
 
 static const struct session_handlers ns_handlers = {.on_message = on_ns_message, .on_refused = on_ns_refused};
 
 static void dial_nameserver(struct daemon *d)
 {
+	d->ns_dialled = os_now();
 	d->ns = session_dial(d->wire, d->keys, d->nameserver, d->id, DAGRUN__ROLE__DAEMON, d->incarnation,
 		&ns_handlers, d);
+	if (!d->ns)
+		return;
+	session_expect(d->ns, "nameserver");
+	send_register(d);
+}
+
+/* Without a name server nobody finds this node: whoever started it must hear of that. */
+static void look_after_nameserver(struct daemon *d, dag_instant now)
+{
+	const char *trouble;
+
+	if (!d->nameserver)
+		return;
+	if (!d->ns && now - d->ns_dialled > NS_PAUSE)
+		dial_nameserver(d);
 	if (d->ns)
-		send_register(d);
+		session_tick(d->ns, now);
+	if (d->ns && d->ns_heard != session_last_heard(d->ns) && *session_peer(d->ns)) {
+		d->ns_heard = session_last_heard(d->ns);
+		if (d->ns_troubled)
+			fprintf(stderr, "dagd: the name server at %s answers\n", d->nameserver);
+		d->ns_troubled = false;
+	}
+	trouble = d->ns ? session_trouble(d->ns, now) : d->ns_refusal;
+	if (d->ns_troubled || !trouble || now - d->ns_heard < NS_PATIENCE)
+		return;
+	d->ns_troubled = true;
+	fprintf(stderr, "dagd: the name server at %s does not answer: %s; trying on\n", d->nameserver,
+		trouble);
 }
 
 /* ---- job managers ---- */
@@ -253,8 +285,7 @@ static void on_tick(uv_timer_t *tick)
 		talk_hear_ends(h); /* before anybody is judged */
 	session_server_tick(d->control, now);
 	session_server_expire(d->control, now, 2 * JOB_LEASE);
-	if (d->ns)
-		session_tick(d->ns, now);
+	look_after_nameserver(d, now);
 	HASH_ITER(hh, d->jobs, job, next) {
 		if (job->manager)
 			job->last_heard =
@@ -433,6 +464,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->keys = c->keys;
 	d->id = c->node ? base_strdup(c->node) : make_id();
 	d->incarnation = os_random();
+	d->ns_heard = os_now();
 	d->rack = base_strdup(c->rack ? c->rack : "");
 	d->host_program = base_strdup(c->host_program);
 	d->slots = c->slots;
@@ -496,6 +528,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(d->rack);
 	free(d->host_program);
 	free(d->nameserver);
+	free(d->ns_refusal);
 	free(d->control_endpoint);
 	free(d->data_endpoint);
 	free(d->advertise);

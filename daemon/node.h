@@ -67,6 +67,9 @@ struct daemon {
 	bool embedded;
 	struct session_server *control;
 	struct session *ns;
+	dag_instant ns_dialled, ns_heard;
+	char *ns_refusal;    /* the last one's text */
+	bool ns_troubled;    /* and said so */
 	struct data *server; /* of blocks, to other nodes */
 	struct data *data;   /* blocks that come from there, in a thread of its own */
 	struct spool *spool;

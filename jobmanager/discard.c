@@ -54,8 +54,10 @@ static void tell(struct discard *d, const Dagrun__Register *node)
 	e.job_end = &end;
 	t->session = session_dial(
 		d->wire, d->keys, node->control, id, DAGRUN__ROLE__MANAGER, os_random(), &daemon_handlers, t);
-	if (t->session)
+	if (t->session) {
+		session_expect(t->session, node->node);
 		session_send(t->session, &e);
+	}
 	t->next = d->told;
 	d->told = t;
 	free(id);

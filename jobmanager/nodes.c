@@ -3,7 +3,6 @@
 #include "shell.h"
 #include "os/os.h"
 
-#include <netdb.h>
 #include <stdio.h>
 
 struct node *nodes_find(struct manager *m, uint32_t number)
@@ -92,30 +91,23 @@ static void on_probed(uv_connect_t *connect, int status)
 /* Sees whether the daemon still listens. */
 static void probe_node(struct node *node)
 {
-	const char *host = node->control + strlen("tcp://"), *colon = strrchr(host, ':');
-	struct addrinfo hints = {.ai_family = AF_INET,
-				.ai_socktype = SOCK_STREAM,
-				.ai_flags = AI_NUMERICHOST},
-			*found;
-	char *name;
+	struct sockaddr_storage address;
+	socklen_t len;
 	struct probe *p;
 
-	if (node->gone || node->probe || node->manager->ending || !colon)
+	/* To look a name up could take long. */
+	if (node->gone || node->probe || node->manager->ending || endpoint_is_named(node->control) ||
+		endpoint_address(node->control, &address, &len) != 0)
 		return;
-	name = base_strndup(host, (size_t)(colon - host));
-	if (getaddrinfo(name, colon + 1, &hints, &found) == 0) {
-		p = base_alloc(sizeof(*p));
-		p->node = node;
-		p->connect.data = p->tcp.data = p;
-		node->probe = p;
-		uv_tcp_init(&node->manager->loop, &p->tcp);
-		if (uv_tcp_connect(&p->connect, &p->tcp, found->ai_addr, on_probed) < 0) {
-			node->probe = NULL;
-			uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
-		}
-		freeaddrinfo(found);
+	p = base_alloc(sizeof(*p));
+	p->node = node;
+	p->connect.data = p->tcp.data = p;
+	node->probe = p;
+	uv_tcp_init(&node->manager->loop, &p->tcp);
+	if (uv_tcp_connect(&p->connect, &p->tcp, (struct sockaddr *)&address, on_probed) < 0) {
+		node->probe = NULL;
+		uv_close((uv_handle_t *)&p->tcp, on_probe_closed);
 	}
-	free(name);
 }
 
 /* The connection broke. A process that is being killed may still listen for a moment, so it is asked some
@@ -220,9 +212,10 @@ static struct node *add_node(
 	n->session = session_dial(m->wire, m->config->keys, control, name, DAGRUN__ROLE__MANAGER,
 		m->incarnation, &node_handlers, n);
 	free(name);
-	if (n->session)
+	if (n->session) {
+		session_expect(n->session, id);
 		ship_open(m, n);
-	else
+	} else
 		n->gone = true;
 	return n;
 }
@@ -333,6 +326,7 @@ static int dial_nameserver(struct manager *m)
 			m->config->nameserver);
 		return DAG_EUNREACHABLE;
 	}
+	session_expect(m->ns, "nameserver");
 	send_watch(m);
 	return 0;
 }
@@ -357,8 +351,11 @@ static bool any_up(const struct manager *m)
 
 void nodes_tick(struct manager *m, dag_instant now)
 {
+	const char *trouble;
+
 	if (m->ns)
 		session_tick(m->ns, now);
+	trouble = m->ns ? session_trouble(m->ns, now) : NULL;
 	for (struct node *n = m->nodes; n; n = n->next)
 		if (n->session && !n->gone)
 			session_tick(n->session, now);
@@ -375,9 +372,8 @@ void nodes_tick(struct manager *m, dag_instant now)
 		return;
 	}
 	if (!m->ns_answered && now - m->started > NAMESERVER_PATIENCE)
-		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s does not answer%s",
-			m->config->nameserver,
-			m->config->keys ? "; do its keys and these belong together?" : "");
+		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s does not answer%s%s",
+			m->config->nameserver, trouble ? ": " : "", trouble ? trouble : "");
 	else if (now - m->last_node > CLUSTER_PATIENCE)
 		manager_abort(m, DAG_EUNREACHABLE,
 			"no node is there to run the job: the name server at %s knows of none that answers",

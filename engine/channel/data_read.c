@@ -351,7 +351,7 @@ static void dial_answers(struct dealer *dealer, const char *endpoint)
 	os_draw(self->key, SEAL_KEY_LEN);
 	dealer->answers = wire_socket_new(dealer->data->wire, ZMQ_DEALER, NULL, false, WIRE_BLOCK_MAX,
 		self->identity, FRAMES_NAME_LEN, on_sealed_message, dealer);
-	wire_socket_connect(dealer->answers, endpoint);
+	wire_socket_connect(dealer->answers, endpoint, endpoint_is_ipv6(endpoint));
 	say_hello(dealer);
 }
 
@@ -364,7 +364,7 @@ static void dial(struct dealer *dealer)
 
 	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false,
 		WIRE_BLOCK_MAX, NULL, 0, on_dealer_message, dealer);
-	wire_socket_connect(dealer->socket, requests);
+	wire_socket_connect(dealer->socket, requests, endpoint_is_ipv6(requests));
 	free(requests);
 	dealer->reached = !plus || !d->seal;
 	if (!dealer->reached) {

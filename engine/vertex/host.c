@@ -8,6 +8,7 @@
 #include "os/os.h"
 #include "os/startup.h"
 #include "os/strays.h"
+#include "version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -516,6 +517,10 @@ int main(int argc, char **argv)
 		return plugin_describe(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "--check"))
 		return plugin_check(argv[2]);
+	if (argc == 2 && !strcmp(argv[1], "--version")) {
+		printf("daghost " DAGRUN_VERSION "\n");
+		return 0;
+	}
 	if (argc != 2 || strcmp(argv[1], "--serve")) {
 		fprintf(stderr, "daghost runs vertices for dagd and dagrun, which start it; it has no use of "
 				"its own\n"

@@ -27,6 +27,7 @@ void link_sent(struct link *link, unsigned char *data, size_t len, dag_instant n
 		link->last_progress = now;
 	}
 	*DAG_APPEND(link->unacked, link->count, link->cap) = (struct link_message){++link->sent, data, len};
+	link->unacked_bytes += len;
 	link_acked(link, now);
 }
 
@@ -41,6 +42,7 @@ static void drop_acknowledged(struct link *link, uint64_t ack, dag_instant now)
 	if (ack > link->sent)
 		return; /* of another session, or nonsense */
 	while (link->first < link->count && link->unacked[link->first].seq <= ack) {
+		link->unacked_bytes -= link->unacked[link->first].len;
 		free(link->unacked[link->first++].data);
 		link->last_progress = now;
 	}
@@ -70,6 +72,11 @@ size_t link_repeat(struct link *link, dag_instant now, const struct link_message
 	link->last_progress = now;
 	*ret_first = &link->unacked[link->first];
 	return DAG_MIN(link->count - link->first, (size_t)LINK_REPEAT_BATCH);
+}
+
+void link_dialled(struct link *link, dag_instant now)
+{
+	link->last_progress = now - LINK_REPEAT;
 }
 
 bool link_owes_ack(const struct link *link)

@@ -10,9 +10,10 @@
 #include "base/buffer.h"
 
 #define LINK_HEARTBEAT (1 * DAG_SECOND)
-#define LINK_REPEAT (2 * DAG_SECOND) /* unacknowledged for so long: send again */
-#define LINK_REPEAT_BATCH 64         /* messages repeated at a time */
-#define LINK_ACK_EVERY 64            /* received messages after which an acknowledgement is owed at once */
+#define LINK_REPEAT (2 * DAG_SECOND)    /* unacknowledged for so long: send again */
+#define LINK_REPEAT_BATCH 64            /* messages repeated at a time */
+#define LINK_ACK_EVERY 64               /* received messages after which an acknowledgement is owed at once */
+#define LINK_UNACKED_MAX (512ull << 20) /* bytes; a peer that lets more come together is not one */
 
 struct link_message {
 	uint64_t seq;
@@ -30,6 +31,7 @@ struct link {
 	 * at `sent`. */
 	struct link_message *unacked;
 	size_t first, count, cap;
+	uint64_t unacked_bytes;
 };
 
 enum link_verdict { LINK_DELIVER, LINK_DUPLICATE, LINK_GAP };
@@ -47,5 +49,11 @@ enum link_verdict link_receive(struct link *link, uint64_t seq, uint64_t ack, da
 /* The messages to send again now: *ret_first … +n of link.unacked. 0 for none. Counts as sent. */
 size_t link_repeat(struct link *link, dag_instant now, const struct link_message **ret_first);
 bool link_owes_ack(const struct link *link);
+/* The transport is another one: what is not acknowledged is due now. */
+void link_dialled(struct link *link, dag_instant now);
+static inline bool link_is_stuck(const struct link *link)
+{
+	return link->unacked_bytes > LINK_UNACKED_MAX;
+}
 
 #endif

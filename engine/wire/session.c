@@ -1,35 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Envelopes in and out; link.c decides what counts. */
-#include "session.h"
+#include "session_internal.h"
 #include "base/arena.h"
 #include "os/os.h"
 
 #include <errno.h>
+#include <unistd.h>
 
-struct session {
-	struct session_server *server; /* NULL: a dialler */
-	struct wire_socket *socket;
-	struct link link;
-	const struct session_handlers *handlers;
-	void *ctx, *owner;
-	unsigned char *identity; /* server: the peer's routing id */
-	size_t identity_len;
-	char *peer;
-	uint64_t opening;      /* server: a number of this beginning of the session */
-	uint64_t peer_opening; /* dialler: what the server that answered first calls it */
-	bool refused;
-	UT_hash_handle hh;
-};
-
-struct session_server {
-	struct wire_socket *socket;
-	const struct session_handlers *handlers;
-	void *ctx;
-	char *id;
-	Dagrun__Role role;
-	uint64_t incarnation, openings;
-	struct session *peers;
-};
+#define HEADERS_MAX 256u  /* bytes of an envelope beside its body */
+#define IDENTITY_MAX 255u /* bytes, ZeroMQ's */
 
 static void free_bytes(void *data, void *hint)
 {
@@ -48,7 +27,10 @@ static void send_bytes(struct session *s, const unsigned char *data, size_t len)
 		wire_frame(&frames[n++], s->identity, s->identity_len);
 	}
 	zmq_msg_init_data(&frames[n++], copy, len, free_bytes, NULL);
-	wire_socket_send(s->socket, frames, n);
+	if (s->socket)
+		wire_socket_send(s->socket, frames, n);
+	else
+		zmq_msg_close(&frames[0]); /* it is repeated when there is one */
 }
 
 static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
@@ -65,17 +47,29 @@ static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq,
 	return data;
 }
 
-void session_send(struct session *s, Dagrun__Envelope *e)
+bool session_fits(size_t body_len)
 {
-	size_t len;
+	return body_len <= WIRE_CONTROL_MAX - HEADERS_MAX;
+}
+
+int session_send(struct session *s, Dagrun__Envelope *e)
+{
+	size_t len = dagrun__envelope__get_packed_size(e);
 	unsigned char *data;
 
 	if (s->refused)
-		return;
+		return 0;
+	if (!session_fits(len) && !s->problem)
+		s->problem = base_format("a message to it of %zu bytes is beyond the limit of %u", len,
+			WIRE_CONTROL_MAX - HEADERS_MAX);
+	else if (link_is_stuck(&s->link) && !s->problem)
+		s->problem = base_strdup("it acknowledges nothing of what it is told");
+	if (s->problem)
+		return DAG_ELIMIT;
 	data = pack(s, e, link_next(&s->link), &len);
-	DAG_ASSERT(len <= WIRE_CONTROL_MAX);
 	send_bytes(s, data, len);
 	link_sent(&s->link, data, len, os_now());
+	return 0;
 }
 
 /* A message outside of the numbering: heartbeats and refusals. */
@@ -115,6 +109,8 @@ static bool speaks_our_version(const Dagrun__Hello *hello)
 	return hello->version_min <= WIRE_VERSION_MAX && hello->version_max >= WIRE_VERSION_MIN;
 }
 
+static void end_with_problem(struct session *s);
+
 void session_tick(struct session *s, dag_instant now)
 {
 	const struct link_message *repeat;
@@ -122,6 +118,12 @@ void session_tick(struct session *s, dag_instant now)
 
 	if (s->refused)
 		return;
+	if (s->problem) {
+		end_with_problem(s);
+		return;
+	}
+	if (!s->server)
+		dial_look_after(s, now);
 	n = link_repeat(&s->link, now, &repeat);
 	for (size_t i = 0; i < n; i++)
 		send_bytes(s, repeat[i].data, repeat[i].len);
@@ -152,6 +154,22 @@ static Dagrun__Envelope *unpack(struct wire_socket *socket, zmq_msg_t *frame)
 
 /* ---- dialler ---- */
 
+/* With keys alone, whoever has them could answer in the place of another. */
+static bool take_hello(struct session *s, const Dagrun__Hello *hello)
+{
+	char *text;
+
+	if (!s->peer)
+		s->peer = base_strdup(hello->id);
+	if (!s->dial.expected || !strcmp(s->dial.expected, hello->id))
+		return true;
+	s->refused = true;
+	text = base_format("'%s' answers there", hello->id);
+	s->handlers->on_refused(s->ctx, s, text);
+	free(text);
+	return false;
+}
+
 static void on_envelope(struct session *s, Dagrun__Envelope *e)
 {
 	if (e->session == s->link.session && !s->refused) {
@@ -165,8 +183,8 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 		}
 		s->peer_opening = e->server;
 		if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
-			if (e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && !s->peer)
-				s->peer = base_strdup(e->hello->id);
+			if (e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && !take_hello(s, e->hello))
+				return;
 			if (link_owes_ack(&s->link))
 				send_heartbeat(s);
 			s->handlers->on_message(s->ctx, s, e);
@@ -174,7 +192,7 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 	}
 }
 
-static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
+void session_on_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct session *s = ctx;
 	Dagrun__Envelope *e = count == 1 ? unpack(s->socket, &frames[0]) : NULL;
@@ -183,30 +201,26 @@ static void on_dialler_message(void *ctx, zmq_msg_t *frames, size_t count)
 		on_envelope(s, e);
 }
 
-static void on_dialler_lost(void *ctx)
-{
-	struct session *s = ctx;
-
-	if (s->handlers->on_disconnected && !s->refused)
-		s->handlers->on_disconnected(s->ctx, s);
-}
-
 struct session *session_dial(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint,
 	const char *id, Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers,
 	void *ctx)
 {
 	struct session *s = base_alloc(sizeof(*s));
 	char *identity = base_format("%s/%llx", id, (unsigned long long)os_random());
+	size_t len = strlen(identity);
 
 	link_init(&s->link, os_random(), os_now());
 	s->handlers = handlers;
 	s->ctx = ctx;
-	s->socket = wire_socket_new(wire, ZMQ_DEALER, wire_is_inproc(endpoint) ? NULL : keys, false,
-		WIRE_CONTROL_MAX, identity, DAG_MIN(strlen(identity), (size_t)255), on_dialler_message, s);
+	s->dial = (struct dialling){.wire = wire,
+		.keys = keys,
+		.endpoint = base_strdup(endpoint),
+		.identity = base_strdup(identity + (len > IDENTITY_MAX ? len - IDENTITY_MAX : 0)),
+		.six = endpoint_is_ipv6(endpoint),
+		.stood = os_now(),
+		.probe = -1};
 	free(identity);
-	if (handlers->on_disconnected && !strncmp(endpoint, "tcp:", 4))
-		wire_socket_watch(s->socket, on_dialler_lost);
-	if (wire_socket_connect(s->socket, endpoint) < 0) {
+	if (dial_open(s) == DAG_EIO) {
 		session_destroy(&s);
 		return NULL;
 	}
@@ -221,9 +235,10 @@ void session_destroy(struct session **session)
 	if (!s)
 		return;
 	if (!s->server)
-		wire_socket_destroy(&s->socket);
+		dial_fini(s);
 	link_fini(&s->link);
 	free(s->identity);
+	free(s->problem);
 	free(s->peer);
 	free(s);
 	*session = NULL;
@@ -280,6 +295,21 @@ static void refuse(struct session_server *server, zmq_msg_t *identity, uint64_t 
 	refused.reason = (char *)reason;
 	e.refused = &refused;
 	send_unnumbered(&s, &e);
+}
+
+static void end_with_problem(struct session *s)
+{
+	zmq_msg_t identity;
+
+	if (!s->server) {
+		s->refused = true;
+		s->handlers->on_refused(s->ctx, s, s->problem);
+		return;
+	}
+	wire_frame(&identity, s->identity, s->identity_len);
+	refuse(s->server, &identity, s->link.session, s->problem);
+	zmq_msg_close(&identity);
+	session_close(s);
 }
 
 static void open_peer(struct session_server *server, zmq_msg_t *identity, const Dagrun__Envelope *e)

@@ -4,7 +4,8 @@
 /*
  * Control sessions: envelopes over a socket with a link each, in order and once, as long as both ends live. A
  * dialler has one session on its DEALER; a server has one for each peer on its ROUTER. The owner calls
- * session_tick about every 250 ms, which sends heartbeats, acknowledgements and repeats.
+ * session_tick about every 250 ms, which sends heartbeats, acknowledgements and repeats, and dials anew:
+ * ZeroMQ does that after a lost connection, but never after an error of its protocol, be it one wrong byte.
  */
 #include "link.h"
 #include "socket.h"
@@ -27,7 +28,7 @@ struct session_handlers {
 	void (*on_opened)(void *ctx, struct session *s, const Dagrun__Hello *hello);
 	/* Server: the peer opened a new session under the same id, or session_close was called. */
 	void (*on_closed)(void *ctx, struct session *s);
-	/* Dialler: the connection broke. ZeroMQ dials again by itself. */
+	/* Dialler: the connection broke. It dials again by itself. */
 	void (*on_disconnected)(void *ctx, struct session *s);
 };
 
@@ -38,6 +39,12 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	const char *id, Dagrun__Role role, uint64_t incarnation, const struct session_handlers *handlers,
 	void *ctx);
 void session_destroy(struct session **session); /* of a dialler */
+/* Who must answer there, by the id of its Hello: another is refused. Copied. */
+void session_expect(struct session *session, const char *id);
+/* Why nothing is heard from there for some seconds; NULL where it is. Lives as long as the session. */
+const char *session_trouble(const struct session *session, dag_instant now);
+/* What listens there will not have us: to wait is of no use unless it is set up anew. */
+bool session_is_hopeless(const struct session *session, dag_instant now);
 
 /* ---- server ---- */
 
@@ -56,8 +63,14 @@ void session_close(struct session *session);
 
 /* ---- both ---- */
 
-/* Sends a message; `body_case` and the body are the caller's, the rest is set here. */
-void session_send(struct session *session, Dagrun__Envelope *envelope);
+/*
+ * Sends a message; `body_case` and the body are the caller's, the rest is set here. DAG_ELIMIT: it is larger
+ * than session_fits allows, or the peer has acknowledged nothing for far too long; it is not sent, and since
+ * what follows would be wrong without it the session ends at its next tick, as refused.
+ */
+int session_send(struct session *session, Dagrun__Envelope *envelope);
+/* Whether a body of so many packed bytes fits into a message. */
+bool session_fits(size_t body_len);
 void session_tick(struct session *session, dag_instant now); /* of a dialler */
 dag_instant session_last_heard(const struct session *session);
 bool session_all_acknowledged(const struct session *session);

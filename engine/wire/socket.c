@@ -27,8 +27,8 @@ struct wire_socket {
 	void *socket;
 	uv_poll_t poll;
 	wire_recv_fn *on_recv;
-	wire_lost_fn *on_lost;
-	void *ctx;
+	wire_event_fn *on_event;
+	void *ctx, *event_ctx;
 	struct wire_socket *monitor; /* watches this one's connection */
 	bool awake; /* may have input of which its descriptor tells no more: it was used since */
 	bool dead;  /* destroyed while its messages were being handled */
@@ -208,6 +208,7 @@ static struct wire_socket *wrap(
 	s->on_recv = on_recv;
 	s->ctx = ctx;
 	s->awake = true;
+	/* Its descriptor is an eventfd that it has already: neither can fail for want of one. */
 	DAG_ASSERT(zmq_getsockopt(socket, ZMQ_FD, &fd, &len) == 0);
 	DAG_ASSERT(uv_poll_init(wire->loop, &s->poll, fd) == 0);
 	s->poll.data = s;
@@ -224,7 +225,8 @@ struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const stru
 	void *socket = zmq_socket(wire_context(), type);
 	int one = 1;
 
-	DAG_ASSERT(socket);
+	if (!socket)
+		return NULL;
 	wire_socket_options(socket, keys, listens, frame_max);
 	if (type == ZMQ_ROUTER) {
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
@@ -282,37 +284,62 @@ int wire_socket_bind(struct wire_socket *s, const char *endpoint, char **ret_end
 	return 0;
 }
 
-int wire_socket_connect(struct wire_socket *s, const char *endpoint)
+int wire_socket_connect(struct wire_socket *s, const char *endpoint, bool six)
 {
 	s->awake = true;
-	set_family(s->socket, endpoint_is_ipv6(endpoint));
+	set_family(s->socket, six);
 	return zmq_connect(s->socket, endpoint) < 0 ? DAG_EIO : 0;
 }
+
+static const struct {
+	uint16_t zmq;
+	enum wire_event event;
+} events[] = {{ZMQ_EVENT_CONNECTED, WIRE_CONNECTED}, {ZMQ_EVENT_ACCEPTED, WIRE_ACCEPTED},
+	{ZMQ_EVENT_ACCEPT_FAILED, WIRE_NOT_ACCEPTED}, {ZMQ_EVENT_HANDSHAKE_SUCCEEDED, WIRE_SHAKEN},
+	{ZMQ_EVENT_HANDSHAKE_FAILED_AUTH, WIRE_KEY_REFUSED},
+	{ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, WIRE_OTHER_PROTOCOL},
+	{ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, WIRE_CUT}, {ZMQ_EVENT_DISCONNECTED, WIRE_LOST}};
 
 static void on_monitor(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct wire_socket *s = ctx;
-	uint16_t event = 0;
+	const unsigned char *data = count ? zmq_msg_data(&frames[0]) : NULL;
+	uint16_t kind;
+	int32_t value;
 
-	if (count && zmq_msg_size(&frames[0]) >= sizeof(event))
-		memcpy(&event, zmq_msg_data(&frames[0]), sizeof(event));
-	if (event == ZMQ_EVENT_DISCONNECTED && !s->dead)
-		s->on_lost(s->ctx);
+	if (!data || zmq_msg_size(&frames[0]) < sizeof(kind) + sizeof(value))
+		return;
+	memcpy(&kind, data, sizeof(kind));
+	memcpy(&value, data + sizeof(kind), sizeof(value));
+	for (size_t i = 0; i < DAG_LENGTH(events) && !s->dead; i++)
+		if (events[i].zmq == kind)
+			s->on_event(s->event_ctx, events[i].event, value);
 }
 
-void wire_socket_watch(struct wire_socket *s, wire_lost_fn *on_lost)
+int wire_socket_watch(struct wire_socket *s, wire_event_fn *on_event, void *ctx)
 {
 	char endpoint[64];
 	void *monitor;
+	int wanted = 0, none = 0;
 
-	s->on_lost = on_lost;
+	for (size_t i = 0; i < DAG_LENGTH(events); i++)
+		wanted |= events[i].zmq;
 	snprintf(endpoint, sizeof(endpoint), "inproc://dagrun.monitor.%p", (void *)s);
 	s->awake = true;
-	if (zmq_socket_monitor(s->socket, endpoint, ZMQ_EVENT_DISCONNECTED) < 0)
-		return;
+	if (zmq_socket_monitor(s->socket, endpoint, wanted) < 0)
+		return DAG_EBUSY;
 	monitor = zmq_socket(wire_context(), ZMQ_PAIR);
+	if (!monitor) {
+		zmq_socket_monitor(s->socket, NULL, 0);
+		return DAG_EBUSY;
+	}
+	/* ZeroMQ's thread must never wait for us to hear of it. */
+	zmq_setsockopt(monitor, ZMQ_RCVHWM, &none, sizeof(none));
 	DAG_ASSERT(zmq_connect(monitor, endpoint) == 0);
+	s->on_event = on_event;
+	s->event_ctx = ctx;
 	s->monitor = wrap(s->wire, monitor, ZMQ_PAIR, on_monitor, s);
+	return 0;
 }
 
 int wire_socket_send(struct wire_socket *s, zmq_msg_t *frames, size_t count)

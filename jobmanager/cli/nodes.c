@@ -25,7 +25,7 @@ struct query {
 	uv_timer_t tick;
 	struct session *session;
 	const char *nameserver, *keys;
-	bool json, help, answered;
+	bool json, help, answered, refused;
 	json_t *root; /* what was heard so far; made at the first message */
 	dag_instant started;
 };
@@ -109,6 +109,7 @@ static void on_refused(void *ctx, struct session *s, const char *text)
 
 	(void)s;
 	fprintf(stderr, "dagrun: the name server refuses: %s\n", text);
+	q->refused = true;
 	uv_stop(&q->loop);
 }
 
@@ -117,8 +118,17 @@ static void on_tick(uv_timer_t *tick)
 	struct query *q = tick->data;
 
 	session_tick(q->session, os_now());
+	if (session_is_hopeless(q->session, os_now()))
+		uv_stop(&q->loop);
 	if (os_now() - q->started > PATIENCE_MS * DAG_MS)
 		uv_stop(&q->loop);
+}
+
+static void say_trouble(const struct session *s, const char *nameserver)
+{
+	const char *trouble = session_trouble(s, os_now() + PATIENCE_MS * DAG_MS);
+
+	fprintf(stderr, "dagrun: the name server at %s does not answer: %s\n", nameserver, trouble);
 }
 
 static int ask(struct query *q, const struct cluster *c)
@@ -134,6 +144,7 @@ static int ask(struct query *q, const struct cluster *c)
 	q->session = session_dial(
 		wire, c->keys, c->nameserver, "nodes", DAGRUN__ROLE__MANAGER, os_random(), &handlers, q);
 	if (q->session) {
+		session_expect(q->session, "nameserver");
 		e.watch = &watch;
 		session_send(q->session, &e);
 		uv_timer_init(&q->loop, &q->tick);
@@ -141,6 +152,8 @@ static int ask(struct query *q, const struct cluster *c)
 		uv_timer_start(&q->tick, on_tick, 100, 100);
 		uv_run(&q->loop, UV_RUN_DEFAULT);
 		uv_close((uv_handle_t *)&q->tick, NULL);
+		if (!q->answered && !q->refused)
+			say_trouble(q->session, c->nameserver);
 	}
 	json_decref(q->root);
 	session_destroy(&q->session);
@@ -148,9 +161,6 @@ static int ask(struct query *q, const struct cluster *c)
 	while (uv_run(&q->loop, UV_RUN_NOWAIT))
 		;
 	uv_loop_close(&q->loop);
-	if (!q->answered)
-		fprintf(stderr, "dagrun: the name server at %s does not answer%s\n", c->nameserver,
-			c->keys ? "; do its keys and these belong together?" : "");
 	return q->answered ? 0 : EXIT_UNREACHABLE;
 }
 

@@ -72,7 +72,7 @@ static void test_no_edge_is_missed(void **state)
 	x.router = wire_socket_new(wire, ZMQ_ROUTER, NULL, true, WIRE_CONTROL_MAX, NULL, 0, on_router, &x);
 	x.dealer = wire_socket_new(wire, ZMQ_DEALER, NULL, false, WIRE_CONTROL_MAX, NULL, 0, on_dealer, &x);
 	assert_int_equal(wire_socket_bind(x.router, "tcp://127.0.0.1:*", &endpoint), 0);
-	assert_int_equal(wire_socket_connect(x.dealer, endpoint), 0);
+	assert_int_equal(wire_socket_connect(x.dealer, endpoint, false), 0);
 	send_number(x.dealer, x.sent++);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(x.received, MESSAGES);

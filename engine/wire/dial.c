@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way to a session's peer. The socket is replaced beneath its session, under the same name, when it was
+ * silent or broke: the link repeats what was lost with it.
+ */
+#include "session_internal.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define DIAL_SILENCE (5 * DAG_SECOND) /* nothing was heard: dial anew */
+#define DIAL_PAUSE (1 * DAG_SECOND)   /* after one that came to nothing */
+#define TROUBLE_AFTER (3 * DAG_SECOND)
+#define STALL (1 * DAG_SECOND) /* between two looks: of our own */
+
+static void stand(struct session *s, enum reach reach)
+{
+	struct dialling *d = &s->dial;
+
+	if (d->reach != reach)
+		d->stood = os_now();
+	d->reach = reach;
+}
+
+static void on_dialler_event(void *ctx, enum wire_event event, int value)
+{
+	struct session *s = ctx;
+	struct dialling *d = &s->dial;
+	dag_instant now = os_now();
+
+	(void)value;
+	switch (event) {
+	case WIRE_CONNECTED:
+		if (d->reach == REACH_NOBODY)
+			stand(s, REACH_SOMEBODY);
+		break;
+	case WIRE_SHAKEN:
+		stand(s, REACH_SHAKEN);
+		d->again = 0;
+		if (d->repeats)
+			link_dialled(&s->link, now);
+		d->repeats = false;
+		break;
+	case WIRE_KEY_REFUSED:
+		stand(s, REACH_KEYS);
+		break;
+	case WIRE_OTHER_PROTOCOL:
+		stand(s, REACH_OTHER);
+		break;
+	case WIRE_CUT:
+		stand(s, REACH_CUT);
+		break;
+	case WIRE_LOST:
+		d->repeats = true;
+		d->again = now + (d->reach == REACH_SHAKEN ? 0 : DIAL_PAUSE);
+		if (d->reach == REACH_SOMEBODY)
+			stand(s, REACH_CUT);
+		if (s->handlers->on_disconnected && !s->refused)
+			s->handlers->on_disconnected(s->ctx, s);
+		break;
+	default:
+		break;
+	}
+}
+
+int dial_open(struct session *s)
+{
+	struct dialling *d = &s->dial;
+	bool local = wire_is_inproc(d->endpoint);
+
+	d->at = os_now();
+	d->again = 0;
+	s->socket = wire_socket_new(d->wire, ZMQ_DEALER, local ? NULL : d->keys, false, WIRE_CONTROL_MAX,
+		d->identity, strlen(d->identity), session_on_message, s);
+	if (!s->socket || (!local && wire_socket_watch(s->socket, on_dialler_event, s) < 0)) {
+		wire_socket_destroy(&s->socket);
+		d->again = d->at + DIAL_PAUSE;
+		return DAG_EBUSY;
+	}
+	return wire_socket_connect(s->socket, d->endpoint, d->six);
+}
+
+static void dial_anew(struct session *s)
+{
+	struct dialling *d = &s->dial;
+
+	wire_socket_destroy(&s->socket);
+	d->repeats = true;
+	if (endpoint_is_named(d->endpoint))
+		d->six = !d->six; /* its addresses may be of both kinds, or others than before */
+	if (d->reach == REACH_SHAKEN || d->reach == REACH_SOMEBODY)
+		stand(s, REACH_NOBODY);
+	dial_open(s);
+}
+
+/* A look at what ZeroMQ does not tell: the reason why nobody is reached there. */
+static void probe(struct session *s)
+{
+	struct dialling *d = &s->dial;
+	struct pollfd p = {d->probe, POLLOUT, 0};
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(d->error);
+
+	if (d->probe >= 0) {
+		d->error = ETIMEDOUT;
+		if (poll(&p, 1, 0) == 1)
+			getsockopt(d->probe, SOL_SOCKET, SO_ERROR, &d->error, &len);
+		close(d->probe);
+		d->probe = -1;
+	} else if (!endpoint_is_named(d->endpoint) && endpoint_address(d->endpoint, &address, &len) == 0) {
+		d->probe = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (d->probe >= 0 && connect(d->probe, (struct sockaddr *)&address, len) < 0 &&
+			errno != EINPROGRESS) {
+			d->error = errno;
+			close(d->probe);
+			d->probe = -1;
+		}
+	}
+}
+
+void dial_look_after(struct session *s, dag_instant now)
+{
+	struct dialling *d = &s->dial;
+	dag_instant silence;
+
+	if (wire_is_inproc(d->endpoint))
+		return;
+	if (d->looked && now - d->looked > STALL) /* nobody's silence: what came waits to be read */
+		d->at = now;
+	d->looked = now;
+	silence = now - DAG_MAX(s->link.last_heard, d->at);
+	if ((d->again && now >= d->again) || silence > DIAL_SILENCE)
+		dial_anew(s);
+	if (d->reach == REACH_NOBODY && (d->probe >= 0 || !d->error) && silence > DAG_SECOND)
+		probe(s);
+	if (d->reach != REACH_NOBODY)
+		d->error = 0;
+}
+
+static const char *why(const struct session *s)
+{
+	const struct dialling *d = &s->dial;
+
+	switch (d->reach) {
+	case REACH_NOBODY:
+		return d->error ? strerror(d->error) : "no connection comes to be";
+	case REACH_KEYS:
+		return "it refuses our keys: its keys and these do not belong together";
+	case REACH_OTHER:
+		return d->keys ? "it has no keys, or is another program; without keys: --keys none"
+			       : "it wants keys: say --keys DIR";
+	case REACH_CUT:
+		return d->keys ? "it closes the connection: do its keys and these belong together?"
+			       : "it closes the connection: is it another program?";
+	case REACH_SOMEBODY:
+	case REACH_SHAKEN:
+		break;
+	}
+	return "something listens there and says nothing";
+}
+
+const char *session_trouble(const struct session *s, dag_instant now)
+{
+	struct dialling *d = (struct dialling *)&s->dial;
+
+	if (now - s->link.last_heard < TROUBLE_AFTER)
+		return NULL;
+	snprintf(d->text, sizeof(d->text), "%s", why(s));
+	return d->text;
+}
+
+bool session_is_hopeless(const struct session *s, dag_instant now)
+{
+	const struct dialling *d = &s->dial;
+
+	return d->reach >= REACH_KEYS && d->reach <= REACH_CUT && now - d->stood > DIAL_PAUSE &&
+	       s->link.last_heard < d->stood;
+}
+
+void session_expect(struct session *s, const char *id)
+{
+	free(s->dial.expected);
+	s->dial.expected = base_strdup(id);
+}
+
+void dial_fini(struct session *s)
+{
+	struct dialling *d = &s->dial;
+
+	wire_socket_destroy(&s->socket);
+	if (d->probe >= 0)
+		close(d->probe);
+	free(d->endpoint);
+	free(d->identity);
+	free(d->expected);
+}

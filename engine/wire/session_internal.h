@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WIRE_SESSION_INTERNAL_H
+#define WIRE_SESSION_INTERNAL_H
+/* Inside of sessions: session.c has what is said, dial.c the way there. */
+#include "session.h"
+
+/* How far the last dialling came. */
+enum reach {
+	REACH_NOBODY, /* no connection */
+	REACH_SOMEBODY,
+	REACH_KEYS, /* refused, and why */
+	REACH_OTHER,
+	REACH_CUT,
+	REACH_SHAKEN
+};
+
+/* What a session knows of its dialling. */
+struct dialling {
+	struct wire_loop *wire;
+	const struct wire_keys *keys;
+	char *endpoint, *identity, *expected;
+	bool six, repeats; /* what was lost with an earlier connection */
+	enum reach reach;
+	dag_instant at;    /* that the socket was made */
+	dag_instant again; /* 0: not before it is silent */
+	dag_instant stood; /* since when it stands where it does */
+	dag_instant looked;
+	int probe, error; /* a connection of our own, to learn why none comes to be; −1 */
+	char text[192];
+};
+
+struct session {
+	struct session_server *server; /* NULL: a dialler */
+	struct wire_socket *socket;
+	struct link link;
+	const struct session_handlers *handlers;
+	void *ctx, *owner;
+	unsigned char *identity; /* server: the peer's routing id */
+	size_t identity_len;
+	char *peer;
+	uint64_t opening;      /* server: a number of this beginning of the session */
+	uint64_t peer_opening; /* dialler: what the server that answered first calls it */
+	bool refused;
+	char *problem; /* why it cannot go on, to be told at the next tick */
+	struct dialling dial;
+	UT_hash_handle hh;
+};
+
+struct session_server {
+	struct wire_socket *socket;
+	const struct session_handlers *handlers;
+	void *ctx;
+	char *id;
+	Dagrun__Role role;
+	uint64_t incarnation, openings;
+	struct session *peers;
+};
+
+/* ---- dial.c ---- */
+
+/* DAG_EBUSY: there are no descriptors for it now, it is tried again. DAG_EIO: that is no endpoint. */
+int dial_open(struct session *session);
+/* Dials anew where that is due. */
+void dial_look_after(struct session *session, dag_instant now);
+void dial_fini(struct session *session);
+
+/* ---- session.c ---- */
+
+wire_recv_fn session_on_message;
+
+#endif

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is not let in, what noise on the network costs, and what dagd and dagns say of it: other users of this machine, programs that
+speak something else, one wrong byte, and what cannot be reached."""
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *
+
+OK = "stages: {a: {sh: 'seq 3'}}\noutputs: {a: {file: out.txt}}\n"
+THIEF = 20002
+
+
+class Proxy:
+    """Passes bytes between who connects here and a port, until it is told to hurt: then once, in one direction, a byte is flipped, a
+    piece doubled or left out, or the connection cut within one."""
+
+    def __init__(self, listen, target):
+        self.target = target
+        self.server = socket.create_server(listen)
+        self.address = self.server.getsockname()
+        self.connections = self.hurts = 0
+        self.wanted = None
+        self.open = True
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def hurt(self, how, to_target):
+        self.wanted = (how, to_target)
+
+    def accept(self):
+        while self.open:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        try:
+            server = socket.create_connection(self.target, 5)
+        except OSError:
+            client.close()
+            return
+        other = {client: server, server: client}
+        with selectors.DefaultSelector() as selector:
+            for s in other:
+                selector.register(s, selectors.EVENT_READ)
+            try:
+                while self.open:
+                    for key, _ in selector.select(0.2):
+                        data = key.fileobj.recv(1 << 16)
+                        if not data:
+                            return
+                        other[key.fileobj].sendall(self.damage(data, key.fileobj is client))
+            except OSError:
+                pass
+            finally:
+                client.close()
+                server.close()
+
+    def damage(self, data, to_target):
+        if not self.wanted or self.wanted[1] != to_target or len(data) < 8:
+            return data
+        how, self.wanted = self.wanted[0], None
+        self.hurts += 1
+        at = len(data) // 2
+        if how == "cut":
+            raise ConnectionResetError
+        return {"flip": data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1:], "double": data + data[at:], "drop": data[:at]}[how]
+
+    def close(self):
+        self.open = False
+        self.server.close()
+
+
+def nameserver(case, *args, listen="127.0.0.1:*"):
+    p = case.start(program("dagns"), "--listen", listen, *args, stderr=open(case.path("dagns.log"), "ab"))
+    case.wait_for(lambda: b"listening on" in case.read("dagns.log"), "the name server to listen")
+    return p, [line for line in case.read("dagns.log").decode().splitlines() if "listening on" in line][-1].split()[3]
+
+
+def daemon(case, endpoint, i=0, *args, env=None):
+    return case.start(program("dagd"), "--nameserver", endpoint, "--slots", "2", "--node", f"n{i}-{os.getpid()}", "--spool",
+                      case.path(f"spool{i}"), *args, stderr=open(case.path(f"dagd{i}.log"), "ab"), env=env or case.env)
+
+
+def up(case, endpoint, *args):
+    return case.dagrun("nodes", "-n", endpoint, *args, rc=None).stdout.count(b" up ")
+
+
+def address(endpoint):
+    host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
+    return host, int(port)
+
+
+@test
+def another_user_of_this_machine_gets_nothing(case):
+    if os.getuid():
+        raise Skip("to be another user takes root")
+    case.write("g.yaml", "stages: {a: {sh: 'id > /tmp/stolen; id'}}\noutputs: {a: {file: '-'}}\n")
+    os.chmod(case.dir, 0o755)
+    _, endpoint = nameserver(case)
+    daemon(case, endpoint)
+    case.wait_for(lambda: up(case, endpoint) == 1, "the daemon to register")
+    home = case.path("thief")
+    os.mkdir(home)
+    os.chown(home, THIEF, THIEF)
+    env = dict(case.env, XDG_STATE_HOME=home, HOME=home)
+
+    def become():
+        os.setgroups([])
+        os.setgid(THIEF)
+        os.setuid(THIEF)
+
+    for keys in ([], ["--keys", "none"], ["--keys", os.path.join(case.state, "dagrun/keys")]):
+        for command in (["nodes"], ["run", case.path("g.yaml")]):
+            r = subprocess.run([program("dagrun"), *command, "-n", endpoint, *keys], env=env, cwd=home, capture_output=True, preexec_fn=become,
+                               timeout=60)
+            check(r.returncode == 4 and not r.stdout, f"{command} {keys}: {r.returncode} {r.stdout} {r.stderr}")
+    check(not os.path.exists("/tmp/stolen"), "the job ran")
+    check(case.dagrun("run", "-n", endpoint, case.path("g.yaml")).stdout.startswith(b"uid=0"), "its owner gets nothing either")
+    os.unlink("/tmp/stolen")
+
+
+@test
+def one_wrong_byte_costs_no_node(case):
+    """Between daemon and name server, each way and kind: the node is never lost, and goes on working."""
+    case.write("g.yaml", OK)
+    _, endpoint = nameserver(case)
+    proxy = Proxy(("127.0.0.1", 0), address(endpoint))
+    daemon(case, "%s:%d" % proxy.address)
+    case.wait_for(lambda: up(case, endpoint) == 1, "the daemon to register")
+    for how in ("flip", "double", "drop", "cut"):
+        for to_target in (True, False):
+            connections = proxy.connections
+            proxy.hurt(how, to_target)
+            case.wait_for(lambda: proxy.connections > connections, f"the daemon to dial anew after {how} {to_target}")
+            case.wait_for(lambda: up(case, endpoint) == 1, f"the node to be there after {how} {to_target}")
+    check(proxy.hurts == 8, proxy.hurts)
+    case.dagrun("run", "-n", endpoint, "g.yaml")
+    proxy.close()
+
+
+@test
+def a_stranger_on_the_name_servers_port(case):
+    """It answers in HTTP while the name server is away: the daemon says so, and comes back."""
+    for keys in ([], ["--keys", "none"]):
+        ns, endpoint = nameserver(case, *keys)
+        d = daemon(case, endpoint, 0, *keys)
+        case.wait_for(lambda: up(case, endpoint, *keys) == 1, "the daemon to register")
+        ns.kill()
+        ns.wait()
+        stranger = socket.create_server(address(endpoint), reuse_port=False)
+        stranger.settimeout(0.2)
+        answered, end = 0, time.time() + 4
+        while time.time() < end or not answered:
+            try:
+                s, _ = stranger.accept()
+            except TimeoutError:
+                continue
+            answered += 1
+            with s:
+                s.sendall(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        stranger.close()
+        case.wait_for(lambda: b"does not answer: " in case.read("dagd0.log"), "the daemon to say what is wrong")
+        ns, again = nameserver(case, *keys, listen=endpoint)
+        check(again == endpoint, again)
+        case.wait_for(lambda: up(case, endpoint, *keys) == 1, "the daemon to come back")
+        case.wait_for(lambda: b" answers\n" in case.read("dagd0.log"), "the daemon to say that it is well")
+        for p in (d, ns):
+            p.terminate()
+            p.wait()
+        for log in ("dagd0.log", "dagns.log"):
+            os.unlink(case.path(log))
+
+
+@test
+def daemons_say_what_they_cannot_reach(case):
+    for name in ("ours", "theirs"):
+        case.dagrun("keygen", name)
+    _, keyless = nameserver(case, "--keys", "none")
+    os.unlink(case.path("dagns.log"))
+    _, keyed = nameserver(case, "--keys", "ours")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for i, (endpoint, keys, words) in enumerate((
+                ("127.0.0.1:9", [], b"Connection refused"), ("127.0.0.1:9", ["--keys", "none"], b"Connection refused"),
+                (keyed, [], b"keys"), (keyed, ["--keys", "theirs"], b"keys"), (keyed, ["--keys", "none"], b"it wants keys"),
+                (keyless, [], b"it has no keys"), ("127.0.0.1:%d" % silent.getsockname()[1], [], b"says nothing"))):
+            started = time.time()
+            p = daemon(case, endpoint, i, *keys)
+            log = f"dagd{i}.log"
+            case.wait_for(lambda: b"does not answer: " in case.read(log), f"{endpoint} {keys} to be told of")
+            check(soon(started, 5), f"it took {time.time() - started:.1f} s to say so")
+            check(words in case.read(log), case.read(log))
+            p.terminate()
+            p.wait()
+            r = case.dagrun("nodes", "-n", endpoint, *keys, rc=4)
+            check(b"does not answer: " in r.stderr and (words in r.stderr or words == b"says nothing"), r.stderr)
+
+
+@test
+def endpoints_and_versions(case):
+    case.write("g.yaml", OK)
+    for name in ("dagrun", "dagd", "dagns", "daghost"):
+        r = subprocess.run([program(name), "--version"], capture_output=True, timeout=20)
+        check(r.returncode == 0 and r.stdout.startswith(name.encode() + b" "), f"{name}: {r}")
+    ns, endpoint = nameserver(case, listen="localhost:0")
+    r = subprocess.run([program("dagns"), "--listen", endpoint], env=case.env, capture_output=True, timeout=20)
+    check(r.returncode == 1 and b"Address already in use" in r.stderr, r)
+    for bad in ("127.0.0.1:99999", "http://127.0.0.1", "10.0.0.256", "[::1"):
+        for command in (["dagrun", "nodes", "-n"], ["dagd", "-n"], ["dagns", "-l"]):
+            r = subprocess.run([program(command[0]), *command[1:], bad], env=case.env, capture_output=True, timeout=20)
+            check(r.returncode == 2 and b"is no endpoint" in r.stderr, f"{command} {bad}: {r}")
+    for args in (["-n", "10.0.0.1"], ["-n", "10.0.0.1", "--keys", "none"]):
+        for command in (["dagd"], ["dagrun", "nodes"], ["dagrun", "run", "g.yaml"]):
+            r = subprocess.run([program(command[0]), *command[1:], *args], env=case.env, cwd=case.dir, capture_output=True, timeout=20)
+            check(r.returncode == 2 and b"needs --keys" in r.stderr, f"{command} {args}: {r}")
+    port = endpoint.rsplit(":", 1)[1]
+    case.env["DAGRUN_NAMESERVER"] = "localhost:" + port
+    case.start(program("dagd"), "--spool", case.path("spool"), stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: case.dagrun("nodes", rc=None).stdout.count(b" up ") == 1, "the daemon to register")
+    case.dagrun("run", "g.yaml")
+    check(case.read("out.txt") == b"1\n2\n3\n", "the output differs")
+    os.unlink(case.path("out.txt"))
+    case.dagrun("run", "-n", "none", "g.yaml")
+    check(case.read("out.txt") == b"1\n2\n3\n", "the output differs")
+
+
+@test
+def IPv6(case):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as e:
+        raise Skip(f"no IPv6 here: {e}")
+    case.write("g.yaml", "stages: {a: {sh: 'seq 3'}, b: {program: [cat]}}\nflow: [{from: a, to: b, channel: pipe}]\noutputs: {b: {file: out.txt}}\n")
+    for keys in ([], ["--keys", "none"]):
+        ns, endpoint = nameserver(case, *keys, listen="[::1]:0")
+        started = [ns, *(daemon(case, endpoint, i, *keys, "--slots", "1") for i in range(2))]
+        case.wait_for(lambda: up(case, endpoint, *keys) == 2, "the daemons to register")
+        case.dagrun("run", "-n", endpoint, *keys, "g.yaml")
+        check(case.read("out.txt") == b"1\n2\n3\n", "the output differs")
+        for p in started:
+            p.terminate()
+            p.wait()
+        os.unlink(case.path("dagns.log"))
+
+
+if __name__ == "__main__":
+    main()
