@@ -192,7 +192,7 @@ static void write_failed(struct manager *m, struct output *o, int r, int error)
 	if (r == DAG_EFORMAT)
 		text = base_format("the output '%s': a record of '%s' has a line feed in it, or a tab in its "
 				   "key, so that nobody could tell where it ends; let a stage before write "
-				   "such bytes in another way",
+				   "such bytes in another way, or take a field as the key (key: 1)",
 			o->spec->path, m->graph->stages[o->spec->stage]->name);
 	else if (r == DAG_ECORRUPT)
 		text = base_strdup("what was fetched is damaged");

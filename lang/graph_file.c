@@ -116,6 +116,8 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 	/* The graph's own checks need whole sections: with a broken one they would only repeat its errors. */
 	if (r == 0 && diag->count + diag->dropped == errors)
 		r = graph_finish(l.graph, diag);
+	if (r == 0 && diag->count + diag->dropped == errors)
+		loader_check_standard(&l);
 	if (r == 0 && diag->count + diag->dropped > errors)
 		r = DAG_EINVAL;
 	arena_fini(&scratch);

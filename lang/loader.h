@@ -71,6 +71,8 @@ void loader_set_params(struct loader *l, const struct yaml_node *node, struct gr
 	struct graph_pair *params, uint32_t count);
 /* Asks the plugins about the parameters of all stages in l->checks. */
 void loader_ask_plugins(struct loader *l);
+/* The keys of standard vertices, beside the edges of a finished graph. */
+void loader_check_standard(struct loader *l);
 /* Returns the edge that leads where `e` led. */
 struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e);
 void loader_flow(struct loader *l, const struct yaml_node *root);

@@ -349,6 +349,11 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	stage->no_copies = !duplicates;
 	loader_number(l, yaml_get(node, "skip_records"), "skip_records", 0, 1000000, &skip);
 	stage->skip_records = (uint32_t)skip;
+	if (skip && stage->kind == GRAPH_PROGRAM)
+		loader_error(l, yaml_get(node, "skip_records"),
+			"skip_records is for plugins and standard vertices: nobody can tell at which record "
+			"a program "
+			"failed; let it pass over bad ones itself");
 }
 
 static void load_stage(struct loader *l, const struct yaml_node *node)

@@ -196,18 +196,11 @@ bool general_parse(const char *text, size_t len, long double *ret)
 	return ok;
 }
 
-/* 0: -nan, 1: nan, 2: a number */
-static int nan_rank(long double x)
-{
-	return !isnan(x) ? 2 : !signbit(x);
-}
-
+/* What is no number comes first, and is all the same. */
 int general_compare(long double a, long double b)
 {
-	int x = nan_rank(a), y = nan_rank(b);
-
-	if (x != 2 || y != 2)
-		return (x > y) - (x < y);
+	if (isnan(a) || isnan(b))
+		return !!isnan(b) - !!isnan(a);
 	return (a > b) - (a < b);
 }
 
@@ -237,7 +230,7 @@ static uint64_t general_magnitude(long double x)
 uint64_t general_prefix(long double x)
 {
 	if (isnan(x))
-		return (uint64_t)nan_rank(x) << 1 | 1;
+		return 1; /* and whole */
 	return with_sign(general_magnitude(fabsl(x)), x < 0);
 }
 
@@ -246,9 +239,11 @@ size_t general_write(long double x, char ret[GENERAL_TEXT_LEN])
 	static const int digits[] = {15, 18, 21};
 	int n = 0;
 
+	if (isnan(x))
+		return (size_t)snprintf(ret, GENERAL_TEXT_LEN, "nan");
 	for (size_t i = 0; i < sizeof(digits) / sizeof(digits[0]); i++) {
 		n = snprintf(ret, GENERAL_TEXT_LEN, "%.*Lg", digits[i], x + 0.0L);
-		if (isnan(x) || strtold(ret, NULL) == x)
+		if (strtold(ret, NULL) == x)
 			break;
 	}
 	return (size_t)n;

@@ -32,7 +32,7 @@ void number_write(const struct number *n, char *ret);
 
 /* The same for general numbers. False also where the text is too long to be one. */
 bool general_parse(const char *text, size_t len, long double *ret);
-/* -nan, nan, and then the numbers. */
+/* nan comes before all numbers. */
 int general_compare(long double a, long double b);
 uint64_t general_prefix(long double x);
 #define GENERAL_TEXT_LEN 64

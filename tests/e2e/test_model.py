@@ -91,14 +91,14 @@ class NoNumber(Exception):
 
 
 def number(text, kind="number", invalid=None):
-    """(rank, number): ranks are -nan, nan, -inf, the numbers, inf."""
+    """(rank, number): ranks are nan, -inf, the numbers, inf."""
     m = re.fullmatch(rb"[ \t\n]*(-?(?:\d+\.?\d*|\.\d+))[ \t\r\n]*", text)
     if kind == "general":
         m = m or re.fullmatch(rb"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", text)
         word = re.fullmatch(rb"\s*([+-]?)(inf|infinity|nan)[ \t\r\n]*", text, re.I)
         if word:
             minus = word[1] == b"-"
-            return ((0 if minus else 1) if word[2].lower() == b"nan" else 2 if minus else 4), 0
+            return (1 if word[2].lower() == b"nan" else 2 if minus else 4), 0
         if re.fullmatch(rb"\s*[+-]?0[xX][0-9a-fA-F.]+(?:[pP][+-]?\d+)?[ \t\r\n]*", text) and re.search(rb"[xX]\.?[0-9a-fA-F]", text):
             return 3, fractions.Fraction(float.fromhex(text.decode()))
     if m:

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keys of standard vertices beside the edges that bring their records: whether those that belong together
+ * meet, and whether there is a key at all. Looked at when widths, formats and partitions are known.
+ */
+#include "loader.h"
+
+static bool is_standard(const struct graph_stage *s, const char *entry)
+{
+	const char *slash = s->kind == GRAPH_PLUGIN && s->plugin ? strrchr(s->plugin, '/') : NULL;
+
+	return slash && !strcmp(slash, "/std.so") && !strcmp(s->entry, entry);
+}
+
+static const char *param(const struct graph_stage *s, const char *name, const char *otherwise)
+{
+	for (uint32_t i = 0; i < s->param_count; i++)
+		if (!strcmp(s->params[i].name, name))
+			return s->params[i].value;
+	return otherwise;
+}
+
+static void report(struct loader *l, struct graph_place place, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void report(struct loader *l, struct graph_place place, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	dag_diag_add(l->diag, place.file, place.line, place.column, "%s", text);
+	free(text);
+}
+
+/* ---- the sides of a join ---- */
+
+/* Vertices that let records through as they are, so that what partitioned those partitions these. */
+static bool passes(const struct graph_stage *s)
+{
+	static const char *const entries[] = {
+		"cat", "partition", "sort", "merge", "distinct", "top", "head", "sample", "grep", "tee"};
+
+	for (size_t i = 0; i < DAG_LENGTH(entries); i++)
+		if (is_standard(s, entries[i]))
+			return true;
+	return false;
+}
+
+/* What partitions the records of an edge: the edge itself, or one before it; NULL where nobody can tell. */
+static const struct graph_edge *partitioning_edge(const struct loader *l, const struct graph_edge *e)
+{
+	while (e->pattern == GRAPH_POINTWISE && e->from_width == e->to_width) {
+		const struct graph_stage *from = l->graph->stages[e->from];
+
+		if (!passes(from) || from->in_count != 1 || from->in[0].edge == GRAPH_NONE)
+			return NULL;
+		e = l->graph->edges[from->in[0].edge];
+	}
+	return e->pattern == GRAPH_BIPARTITE ? e : NULL;
+}
+
+static const char *by_word(const struct loader *l, const struct graph_edge *e)
+{
+	switch (e->partition.kind) {
+	case GRAPH_BY_ALL:
+		return "all";
+	case GRAPH_BY_HASH:
+		return "hash";
+	case GRAPH_BY_ROUND_ROBIN:
+		return "round-robin";
+	default:
+		return is_standard(l->graph->stages[e->from], "range") ? "range" : "part";
+	}
+}
+
+/* A side that goes by hash of something else than the join's key. */
+static bool check_hash(
+	struct loader *l, const struct graph_stage *s, uint32_t port, const struct graph_edge *e)
+{
+	const char *key = param(s, "key", "0"), *delimiter = param(s, "delimiter", "");
+	const char *field = port ? param(s, "right", key) : key;
+	bool kv = l->graph->stages[e->from]->out[e->from_port].format.kind == DAG_FORMAT_KV;
+	char byte = !strcmp(delimiter, "tab") ? '\t' : *delimiter;
+
+	if (strcmp(param(s, "type", "text"), "text") != 0)
+		report(l, e->place,
+			"'%s' joins by numbers, but {by: hash} goes by bytes, so that 1 and 1.0 would not "
+			"meet: join by "
+			"text, or give '%s' width 1",
+			s->name, s->name);
+	else if (strcmp(param(s, "from", "0"), "0") != 0 || strcmp(param(s, "to", "0"), "0") != 0)
+		report(l, e->place,
+			"'%s' joins by some bytes of its key (from, to), but {by: hash} goes by all of them, "
+			"so that "
+			"records with the same ones would not meet",
+			s->name);
+	else if (kv && strcmp(field, "0") != 0)
+		report(l, e->place,
+			"'%s' joins port %u by field %s, but key-value records are partitioned by their "
+			"keys: say %s: 0",
+			s->name, port, field, port ? "right" : "key");
+	else if (!kv && (strtoul(field, NULL, 10) != e->partition.key || byte != e->partition.delimiter))
+		report(l, e->place,
+			"'%s' joins port %u by field %s (delimiter '%s'), but it is partitioned by field %u "
+			"(delimiter "
+			"'%.1s'), so that records with one key would not meet",
+			s->name, port, field, delimiter, e->partition.key, &e->partition.delimiter);
+	else
+		return true;
+	return false;
+}
+
+/* Whole lines that are the same are so in each field too. */
+static bool whole_lines_meet(const struct loader *l, const struct graph_stage *s, const struct graph_edge *a,
+	const struct graph_edge *b)
+{
+	const char *key = param(s, "key", "0");
+
+	return !strcmp(key, "0") && !strcmp(param(s, "right", key), "0") &&
+	       !strcmp(param(s, "type", "text"), "text") &&
+	       l->graph->stages[a->from]->out[a->from_port].format.kind != DAG_FORMAT_KV &&
+	       l->graph->stages[b->from]->out[b->from_port].format.kind != DAG_FORMAT_KV &&
+	       a->partition.key == b->partition.key && a->partition.delimiter == b->partition.delimiter &&
+	       !strcmp(param(s, "from", "0"), "0") && !strcmp(param(s, "to", "0"), "0");
+}
+
+static void check_join(struct loader *l, const struct graph_stage *s)
+{
+	const struct graph_edge *side[2];
+	bool all[2];
+
+	if (s->width == 1 || s->in[0].edge == GRAPH_NONE || s->in[1].edge == GRAPH_NONE)
+		return;
+	for (int i = 0; i < 2; i++) {
+		side[i] = partitioning_edge(l, l->graph->edges[s->in[i].edge]);
+		if (!side[i])
+			return;
+		all[i] = side[i]->partition.kind == GRAPH_BY_ALL;
+	}
+	if (side[0]->partition.kind == GRAPH_BY_PART && side[1]->partition.kind == GRAPH_BY_PART &&
+		!is_standard(l->graph->stages[side[0]->from], "range"))
+		return;
+	if (all[1] && !all[0])
+		return;
+	if (all[0] && (all[1] || strcmp(param(s, "kind", "inner"), "inner") != 0)) {
+		report(l, side[0]->place,
+			"all of the %u vertices of '%s' get the whole left side {by: all}, and each would "
+			"write it: "
+			"partition that side, or give '%s' width 1",
+			s->width, s->name, s->name);
+		return;
+	}
+	if (all[0])
+		return;
+	if (side[0]->partition.kind != GRAPH_BY_HASH || side[1]->partition.kind != GRAPH_BY_HASH) {
+		report(l, side[1]->place,
+			"the sides of '%s' are partitioned unlike, by %s and by %s%s, so that records with "
+			"one key "
+			"would not meet in one of its %u vertices: take {by: hash} by the join's key for "
+			"both, or {by: "
+			"all} for the right one",
+			s->name, by_word(l, side[0]), by_word(l, side[1]),
+			side[0]->partition.kind == side[1]->partition.kind &&
+					side[0]->partition.kind == GRAPH_BY_PART
+				? ", each with bounds of its own"
+				: "",
+			s->width);
+		return;
+	}
+	if (!whole_lines_meet(l, s, side[0], side[1]) && check_hash(l, s, 0, side[0]))
+		check_hash(l, s, 1, side[1]);
+}
+
+/* ---- counts and sums of whole records ---- */
+
+/* The program whose lines the stage reads, where its text has a tab in it; NULL for others. */
+static const struct graph_stage *writer_of_tabs(const struct loader *l, const struct graph_stage *s)
+{
+	const struct graph_stage *from =
+		s->in[0].edge == GRAPH_NONE ? NULL : l->graph->stages[l->graph->edges[s->in[0].edge]->from];
+
+	if (!from || from->kind != GRAPH_PROGRAM || from->format.kind != DAG_FORMAT_LINES)
+		return NULL;
+	for (uint32_t i = 0; i < from->argc; i++)
+		if (strstr(from->argv[i], "\\t") || strchr(from->argv[i], '\t'))
+			return from;
+	return NULL;
+}
+
+static void check_count(struct loader *l, const struct graph_stage *s)
+{
+	const struct graph_stage *from = writer_of_tabs(l, s);
+
+	if (from && !param(s, "key", NULL))
+		report(l, s->place,
+			"'%s' has no key, so it counts whole lines, and '%s' seems to write tabs in them: "
+			"say key: 1 (or "
+			"another field), key: 0 to count whole lines, or let '%s' have format: kv, where "
+			"what is before "
+			"the first tab is the key",
+			s->name, from->name, from->name);
+}
+
+static void check_sum(struct loader *l, const struct graph_stage *s)
+{
+	const struct graph_edge *e = s->in[0].edge == GRAPH_NONE ? NULL : l->graph->edges[s->in[0].edge];
+	const struct graph_stage *from = e ? l->graph->stages[e->from] : NULL;
+
+	if (!from || from->kind != GRAPH_PROGRAM || strcmp(param(s, "value", "0"), "0") != 0 ||
+		from->format.kind == DAG_FORMAT_KV)
+		return;
+	report(l, s->place,
+		"'%s' adds up values of key-value records, but '%s' writes lines: let it have format: kv, "
+		"where a tab "
+		"stands between key and value, or say which fields are meant, such as key: 1, value: 2",
+		s->name, from->name);
+}
+
+void loader_check_standard(struct loader *l)
+{
+	for (size_t i = 0; i < l->graph->stage_count; i++) {
+		const struct graph_stage *s = l->graph->stages[i];
+
+		if (is_standard(s, "join"))
+			check_join(l, s);
+		else if (is_standard(s, "count"))
+			check_count(l, s);
+		else if (is_standard(s, "sum"))
+			check_sum(l, s);
+	}
+}
