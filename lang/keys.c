@@ -174,6 +174,24 @@ static void check_join(struct loader *l, const struct graph_stage *s)
 		check_hash(l, s, 1, side[1]);
 }
 
+/* ---- keys that are numbers ---- */
+
+/* Numbers that are spelt in two ways are one key, but not to a partition by hash. */
+static void check_numbers(struct loader *l, const struct graph_stage *s)
+{
+	const struct graph_edge *e =
+		s->in[0].edge == GRAPH_NONE ? NULL : partitioning_edge(l, l->graph->edges[s->in[0].edge]);
+
+	if (!e || s->width == 1 || e->partition.kind != GRAPH_BY_HASH ||
+		!strcmp(param(s, "type", "text"), "text"))
+		return;
+	report(l, e->place,
+		"'%s' goes by numbers, but {by: hash} by bytes, so that 1 and 1.0 would come to different "
+		"vertices: take "
+		"{by: range} with the same key and type, or give '%s' width 1",
+		s->name, s->name);
+}
+
 /* ---- counts and sums of whole records ---- */
 
 /* The program whose lines the stage reads, where its text has a tab in it; NULL for others. */
@@ -226,8 +244,11 @@ void loader_check_standard(struct loader *l)
 
 		if (is_standard(s, "join"))
 			check_join(l, s);
-		else if (is_standard(s, "count"))
+		else if (is_standard(s, "count")) {
+			check_numbers(l, s);
 			check_count(l, s);
+		} else if (is_standard(s, "distinct"))
+			check_numbers(l, s);
 		else if (is_standard(s, "sum"))
 			check_sum(l, s);
 	}

@@ -27,6 +27,7 @@ struct loader {
 	size_t param_count, param_cap;
 	struct loader_check *checks;
 	size_t check_count, check_cap;
+	bool fixed, fixed_known; /* some stage has records of a fixed size */
 };
 
 struct graph_place loader_place(const struct loader *l, const struct yaml_node *node);

@@ -36,6 +36,23 @@ static struct graph_edge *join(struct loader *l, const struct graph_edge *like, 
 	return e;
 }
 
+/* A sample has the beginning of long records, but whole those of a fixed size. */
+#define SAMPLE_BYTES "64KiB"
+
+static bool has_fixed(const struct graph *graph)
+{
+	for (size_t i = 0; i < graph->stage_count; i++) {
+		const struct graph_stage *s = graph->stages[i];
+
+		if (s->kind == GRAPH_PROGRAM && s->format.kind == DAG_FORMAT_FIXED)
+			return true;
+		for (uint32_t p = 0; s->kind != GRAPH_PROGRAM && p < s->out_count; p++)
+			if (s->out[p].format.kind == DAG_FORMAT_FIXED)
+				return true;
+	}
+	return false;
+}
+
 /* a >> b by range: a >= sample >> sort, a >= range, sort >> range by all, range >> b by part. */
 static struct graph_edge *load_range(struct loader *l, const struct yaml_node *node, struct graph_edge *e)
 {
@@ -45,7 +62,7 @@ static struct graph_edge *load_range(struct loader *l, const struct yaml_node *n
 	struct graph_pair *params = arena_alloc(&l->graph->arena, DAG_LENGTH(key_words) * sizeof(*params)),
 			  *ordered = arena_alloc(
 				  &l->graph->arena, (DAG_LENGTH(key_words) + 1) * sizeof(*ordered)),
-			  *drawn = arena_alloc(&l->graph->arena, 2 * sizeof(*drawn));
+			  *drawn = arena_alloc(&l->graph->arena, 3 * sizeof(*drawn));
 	struct graph_stage *sample, *bounds, *range;
 	struct graph_edge *last, *all;
 	uint32_t count = 0, ordered_count = 0;
@@ -64,7 +81,12 @@ static struct graph_edge *load_range(struct loader *l, const struct yaml_node *n
 	sample = add_helper(l, node, e, "sample", "sample");
 	bounds = add_helper(l, node, e, "bounds", "sort");
 	range = add_helper(l, node, e, "range", "range");
-	loader_set_params(l, NULL, sample, drawn, 2);
+	drawn[2] = (struct graph_pair){"bytes", SAMPLE_BYTES};
+	if (!l->fixed_known) {
+		l->fixed = has_fixed(l->graph);
+		l->fixed_known = true;
+	}
+	loader_set_params(l, NULL, sample, drawn, l->fixed ? 2 : 3);
 	/* What is no number in the sample is met again by `range`, which names it by its place among all. */
 	for (uint32_t i = 0; i < count; i++)
 		if (strcmp(params[i].name, "invalid"))

@@ -220,7 +220,17 @@ static int by_number(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, size_t *ret_n)
+/* The first bytes of a record; 0: all of it. */
+static struct dag_record begin_of(struct dag_record r, uint64_t bytes)
+{
+	if (bytes && r.len > bytes)
+		r.len = (size_t)bytes;
+	if (bytes && r.key_len > bytes)
+		r.key_len = (size_t)bytes;
+	return r;
+}
+
+static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, uint64_t bytes, size_t *ret_n)
 {
 	uint64_t seed = dag_seed(v), number = 0;
 	struct dag_record r;
@@ -233,6 +243,7 @@ static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, s
 			continue;
 		if (at < *ret_n)
 			free_chosen(&kept[at]);
+		r = begin_of(r, bytes);
 		if (!copy_chosen(&r, &kept[at]))
 			return dag_fail(v, "out of memory");
 		kept[at].number = number;
@@ -242,7 +253,7 @@ static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, s
 }
 
 /* Some records in a row at each of so many places of a file, one in each of its equal pieces. */
-static int pass_places(struct dag_vertex *v, uint64_t most)
+static int pass_places(struct dag_vertex *v, uint64_t most, uint64_t bytes)
 {
 	uint64_t seed = dag_seed(v), total = dag_left(v, 0);
 	struct dag_record r;
@@ -257,8 +268,10 @@ static int pass_places(struct dag_vertex *v, uint64_t most)
 		for (; n; n--) {
 			int got = dag_read(v, 0, &r);
 
-			if (got > 0)
+			if (got > 0) {
+				r = begin_of(r, bytes);
 				got = std_pass(v, 0, &r);
+			}
 			if (got < 0)
 				return got;
 		}
@@ -270,13 +283,14 @@ static int pass_places(struct dag_vertex *v, uint64_t most)
 int sample(struct dag_vertex *v)
 {
 	size_t most = (size_t)std_number(v, "n", 1000), n = 0;
+	uint64_t bytes = std_number(v, "bytes", 0);
 	struct chosen *kept;
 	int r;
 
 	if (std_is(v, "by", "place") && dag_producers(v, 0) == 1 && dag_left(v, 0) >= PLACES * PIECE_MIN)
-		return pass_places(v, most);
+		return pass_places(v, most, bytes);
 	kept = calloc(most + 1, sizeof(*kept));
-	r = kept ? fill_sample(v, kept, most, &n) : dag_fail(v, "out of memory");
+	r = kept ? fill_sample(v, kept, most, bytes, &n) : dag_fail(v, "out of memory");
 	if (n)
 		qsort(kept, n, sizeof(*kept), by_number);
 	r = write_chosen(v, kept, n, r);

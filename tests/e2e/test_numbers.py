@@ -269,6 +269,30 @@ def counts_and_sums_of_lines_with_tabs_are_seen_beforehand(case):
         check(not words or words.encode() in r.stderr, [program, vertex, r.stderr])
 
 
+@test
+def numbers_do_not_go_behind_a_hash_partition(case):
+    case.write("a.txt", "".join(f"{i % 5}{'.0' if i % 3 else ''} x\n" for i in range(60)))
+    for vertex, want in (("count", [b"0\t12", b"1\t12", b"2\t12", b"3\t12", b"4\t12"]), ("distinct", None)):
+        stages = f"c: {{use: cat}}, s: {{use: {vertex}, width: 3, params: {{key: 1, type: number}}}}"
+        graph(case, stages, "t >= c, {from: c, to: s, pattern: '>>', partition: {by: hash, key: 1}}")
+        err = case.dagrun("check", "g.yaml", rc=3).stderr
+        check(b"goes by numbers, but {by: hash} by bytes" in err, err)
+        graph(case, stages, "t >= c, {from: c, to: s, pattern: '>>', partition: {by: range, key: 1, type: number}}")
+        case.dagrun("run", "g.yaml")
+        got = case.read("out.txt").splitlines()
+        check(len(got) == 5 and (not want or sorted(got) == want), got)
+
+
+@test
+def a_sample_for_ranges_has_the_beginning_of_long_records(case):
+    case.write("a.txt", "".join(f"{i:03} {'x' * (3000000 if i == 50 else 10)}\n" for i in range(100)))
+    graph(case, "s: {use: sort, width: 8}", "{from: t, to: s, pattern: '>>', partition: {by: range}}", "a.txt, split: 200KiB")
+    err = case.dagrun("run", "--slots", "2", "g.yaml").stderr.decode()
+    check(case.read("out.txt") == case.read("a.txt"), "the order differs")
+    read = float(err.split(" read, ")[0].split(", ")[-1].split()[0])
+    check("MiB read" in err and read < 20, err)
+
+
 PLUGIN = """
 #include <dagrun/vertex.h>
 #include <stdlib.h>
