@@ -140,7 +140,7 @@ static int serve(struct settings *s, struct dag_diag *diag)
 	uv_loop_t loop;
 	struct wire_loop *wire;
 	struct daemon *daemon;
-	uv_signal_t on_int, on_term;
+	uv_signal_t on_int, on_term, on_hup;
 	int r;
 
 	uv_loop_init(&loop);
@@ -149,8 +149,11 @@ static int serve(struct settings *s, struct dag_diag *diag)
 	if (r == 0) {
 		uv_signal_init(&loop, &on_int);
 		uv_signal_init(&loop, &on_term);
+		uv_signal_init(&loop, &on_hup);
 		uv_signal_start(&on_int, on_signal, SIGINT);
 		uv_signal_start(&on_term, on_signal, SIGTERM);
+		if (startup_ends_on_hangup())
+			uv_signal_start(&on_hup, on_signal, SIGHUP);
 		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n",
 			daemon_node(daemon), daemon_control(daemon), s->config.keys ? " with keys" : "",
 			s->config.slots, s->config.nameserver);
@@ -159,6 +162,7 @@ static int serve(struct settings *s, struct dag_diag *diag)
 		uv_run(&loop, UV_RUN_DEFAULT);
 		uv_close((uv_handle_t *)&on_int, NULL);
 		uv_close((uv_handle_t *)&on_term, NULL);
+		uv_close((uv_handle_t *)&on_hup, NULL);
 		daemon_destroy(&daemon);
 	}
 	wire_loop_destroy(&wire);

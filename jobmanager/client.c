@@ -7,6 +7,7 @@
 #include "results.h"
 #include "wire/cluster.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -19,7 +20,69 @@ struct dag_job {
 	bool begun;
 	uv_timer_t poll;
 	bool polled;
+	pid_t process;
+	pthread_t thread;
+	struct dag_job *next; /* of those that live */
 };
+
+/* A program may exit in the midst: what its jobs left beside their outputs goes, as far as this thread may. */
+static struct {
+	pthread_mutex_t lock;
+	struct dag_job *first;
+	bool watched;
+} living = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void say_nothing(void *ctx, const char *line)
+{
+	(void)ctx;
+	(void)line;
+}
+
+static struct dag_job *find_own(void)
+{
+	struct dag_job *job;
+
+	pthread_mutex_lock(&living.lock);
+	job = living.first;
+	while (job && (job->process != getpid() || !pthread_equal(job->thread, pthread_self())))
+		job = job->next;
+	pthread_mutex_unlock(&living.lock);
+	return job;
+}
+
+static void on_exit_of_process(void)
+{
+	struct dag_job *job;
+
+	while ((job = find_own())) {
+		job->config.say = say_nothing; /* where lines went may be gone */
+		dag_job_destroy(&job);
+	}
+}
+
+static void begin_life(struct dag_job *job)
+{
+	job->process = getpid();
+	job->thread = pthread_self();
+	pthread_mutex_lock(&living.lock);
+	job->next = living.first;
+	living.first = job;
+	if (!living.watched)
+		atexit(on_exit_of_process);
+	living.watched = true;
+	pthread_mutex_unlock(&living.lock);
+}
+
+static void end_life(struct dag_job *job)
+{
+	pthread_mutex_lock(&living.lock);
+	for (struct dag_job **at = &living.first; *at; at = &(*at)->next)
+		if (*at == job) {
+			*at = job->next;
+			break;
+		}
+	pthread_mutex_unlock(&living.lock);
+}
 
 /* ---- opening ---- */
 
@@ -69,10 +132,10 @@ int dag_job_open(struct dag_job **ret_job, const struct dag_job_options *options
 	int r = DAG_EINVAL;
 
 	*ret_job = NULL;
-	memcpy(&o, options, DAG_MIN(options->size, sizeof(o)));
+	if (options)
+		memcpy(&o, options, DAG_MIN(options->size, sizeof(o)));
 	job->config.say = o.say;
 	job->config.say_ctx = o.ctx;
-	signal(SIGPIPE, SIG_IGN); /* a host that ends must not end us */
 	if (o.graph)
 		r = begin(job, &o, &diag);
 	else
@@ -85,6 +148,7 @@ int dag_job_open(struct dag_job **ret_job, const struct dag_job_options *options
 	manager_arm(&job->manager, false);
 	uv_timer_init(&job->manager.loop, &job->poll);
 	job->poll.data = job;
+	begin_life(job);
 	*ret_job = job;
 	return 0;
 }
@@ -117,7 +181,7 @@ int dag_job_poll(struct dag_job *job, uint32_t milliseconds)
 
 static const struct graph_stage *find_open(const struct dag_job *job, const char *name)
 {
-	const struct graph_stage *s = graph_find_stage(job->load.graph, name);
+	const struct graph_stage *s = name ? graph_find_stage(job->load.graph, name) : NULL;
 
 	return s && s->open ? s : NULL;
 }
@@ -153,13 +217,14 @@ int dag_job_add(struct dag_job *job, const char *stage, const void *argument, si
 
 	if (has_ended(job))
 		return end_of(job);
-	if (!s)
+	if (!s || (!argument && argument_len) || (!inputs && input_count))
 		return DAG_EINVAL;
 	if (index == s->width || argument_len > DAG_ARGUMENT_MAX)
 		return DAG_ELIMIT;
 	reads = base_alloc((input_count + 1) * sizeof(*reads));
 	for (size_t i = 0; i < input_count; i++) {
-		const struct graph_edge *e = find_edge(job, s, inputs[i].stage);
+		const struct graph_edge *e =
+			inputs[i].stage ? find_edge(job, s, inputs[i].stage) : NULL;
 
 		reads[i] = (struct jm_read){e ? e->id : GRAPH_NONE, inputs[i].index};
 	}
@@ -271,8 +336,10 @@ void dag_job_destroy(struct dag_job **jobp)
 
 	if (!job)
 		return;
+	end_life(job);
 	if (job->poll.data) {
-		manager_step(&job->manager, &(struct jm_event){.kind = JM_CANCEL});
+		if (!job->manager.ending)
+			manager_cancel(&job->manager, SIGTERM);
 		while (!job->manager.stop)
 			uv_run(&job->manager.loop, UV_RUN_ONCE);
 		uv_close((uv_handle_t *)&job->poll, NULL);

@@ -306,11 +306,30 @@ static void on_wake(uv_async_t *wake)
 	j->config.on_durable(j->config.ctx, durable);
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+	struct journal *j = handle->data;
+
+	buffer_fini(&j->queue);
+	buffer_fini(&j->spare);
+	free(j->trouble);
+	free(j->path);
+	for (size_t i = 0; i < j->config.meta_count; i++) {
+		free((char *)j->meta[i].name);
+		free((char *)j->meta[i].value);
+	}
+	free(j->meta);
+	pthread_mutex_destroy(&j->lock);
+	pthread_cond_destroy(&j->more);
+	free(j);
+}
+
 int journal_new(uv_loop_t *loop, const struct journal_config *config, struct journal **ret_journal,
 	struct dag_diag *diag)
 {
 	pthread_condattr_t clock;
 	struct journal *j;
+	int r;
 
 	if (os_make_folders(config->folder) < 0) {
 		dag_diag_add(diag, NULL, 0, 0, "cannot make the job's folder %s: %s", config->folder,
@@ -342,7 +361,12 @@ int journal_new(uv_loop_t *loop, const struct journal_config *config, struct jou
 	pthread_condattr_destroy(&clock);
 	uv_async_init(loop, &j->wake, on_wake);
 	j->wake.data = j;
-	DAG_ASSERT(pthread_create(&j->thread, NULL, run_journal, j) == 0);
+	r = pthread_create(&j->thread, NULL, run_journal, j);
+	if (r) {
+		dag_diag_add(diag, NULL, 0, 0, "cannot start the journal's thread: %s", strerror(r));
+		uv_close((uv_handle_t *)&j->wake, on_closed);
+		return DAG_EIO;
+	}
 	*ret_journal = j;
 	return 0;
 }
@@ -379,24 +403,6 @@ uint64_t journal_durable(struct journal *j)
 	durable = j->durable;
 	pthread_mutex_unlock(&j->lock);
 	return durable;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-	struct journal *j = handle->data;
-
-	buffer_fini(&j->queue);
-	buffer_fini(&j->spare);
-	free(j->trouble);
-	free(j->path);
-	for (size_t i = 0; i < j->config.meta_count; i++) {
-		free((char *)j->meta[i].name);
-		free((char *)j->meta[i].value);
-	}
-	free(j->meta);
-	pthread_mutex_destroy(&j->lock);
-	pthread_cond_destroy(&j->more);
-	free(j);
 }
 
 void journal_destroy(struct journal **journal)

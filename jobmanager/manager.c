@@ -6,6 +6,7 @@
 #include "shell.h"
 #include "verify.h"
 #include "os/os.h"
+#include "os/startup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -278,10 +279,8 @@ static void on_flush(uv_prepare_t *flush)
 	stop_if_quiet(flush->data);
 }
 
-static void on_signal(uv_signal_t *handle, int signal)
+void manager_cancel(struct manager *m, int signal)
 {
-	struct manager *m = handle->data;
-
 	/* Asked twice: at once. But files that get their names just now are waited for. */
 	if (m->signal && !outputs_publishing(m)) {
 		m->stop = true;
@@ -292,6 +291,11 @@ static void on_signal(uv_signal_t *handle, int signal)
 	m->signal = signal;
 	outputs_cancel(m);
 	manager_step(m, &(struct jm_event){.kind = JM_CANCEL});
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+	manager_cancel(handle->data, signal);
 }
 
 /* ---- start and stop ---- */
@@ -435,8 +439,6 @@ static int start(struct manager *m, struct dag_diag *diag)
 
 void manager_arm(struct manager *m, bool signals)
 {
-	struct sigaction hangup;
-
 	uv_timer_init(&m->loop, &m->tick);
 	uv_timer_init(&m->loop, &m->wake);
 	uv_prepare_init(&m->loop, &m->flush);
@@ -449,8 +451,7 @@ void manager_arm(struct manager *m, bool signals)
 	if (signals) {
 		uv_signal_start(&m->on_int, on_signal, SIGINT);
 		uv_signal_start(&m->on_term, on_signal, SIGTERM);
-		/* Whoever is to outlive a terminal ignores it, as nohup does. */
-		if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		if (startup_ends_on_hangup())
 			uv_signal_start(&m->on_hup, on_signal, SIGHUP);
 	}
 }

@@ -172,6 +172,8 @@ int manager_begin(struct manager *m, struct manager_config *config, struct dag_d
 /* The timers, without which nothing happens; and signals that cancel the job. */
 void manager_arm(struct manager *m, bool signals);
 void manager_disarm(struct manager *m);
+/* As by that signal: nothing waits for a disk longer than some seconds. */
+void manager_cancel(struct manager *m, int signal);
 void manager_end(struct manager *m);
 /* No more vertices are added. */
 void manager_close_open(struct manager *m);

@@ -53,7 +53,7 @@ static int serve(const char *listen, struct wire_keys *keys, struct dag_diag *di
 	uv_loop_t loop;
 	struct wire_loop *wire;
 	struct nameserver *ns;
-	uv_signal_t on_int, on_term;
+	uv_signal_t on_int, on_term, on_hup;
 	char *endpoint = NULL;
 	int r;
 
@@ -63,13 +63,17 @@ static int serve(const char *listen, struct wire_keys *keys, struct dag_diag *di
 	if (r == 0) {
 		uv_signal_init(&loop, &on_int);
 		uv_signal_init(&loop, &on_term);
+		uv_signal_init(&loop, &on_hup);
 		uv_signal_start(&on_int, on_signal, SIGINT);
 		uv_signal_start(&on_term, on_signal, SIGTERM);
+		if (startup_ends_on_hangup())
+			uv_signal_start(&on_hup, on_signal, SIGHUP);
 		fprintf(stderr, "dagns: listening on %s%s\n", endpoint, keys ? " with keys" : "");
 		os_tell(diag, "dagns", NULL, NULL);
 		uv_run(&loop, UV_RUN_DEFAULT);
 		uv_close((uv_handle_t *)&on_int, NULL);
 		uv_close((uv_handle_t *)&on_term, NULL);
+		uv_close((uv_handle_t *)&on_hup, NULL);
 		nameserver_destroy(&ns);
 	}
 	wire_loop_destroy(&wire);

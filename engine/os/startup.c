@@ -27,6 +27,13 @@ void startup_standard_descriptors(void)
 	errno = 0;
 }
 
+bool startup_ends_on_hangup(void)
+{
+	struct sigaction now;
+
+	return sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler != SIG_IGN;
+}
+
 /* Of a pipe or socket that nobody reads. */
 static bool has_no_reader(int fd)
 {

@@ -16,6 +16,10 @@
  */
 int startup(const char *program, size_t descriptors_needed);
 
+/* False where SIGHUP was ignored when the program was started, as nohup does: then it outlives its terminal.
+ */
+bool startup_ends_on_hangup(void);
+
 /*
  * Last of all in main: what was printed is written out. The exit code: the given one, or 1 where that failed,
  * with a message; where whoever read stdout has left, quietly that of SIGPIPE.

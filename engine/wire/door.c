@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ZeroMQ's authentication protocol (rfc.zeromq.org/spec/27), version 1.0, over its one REP socket. */
 #include "door.h"
+#include "keys.h"
 #include "os/os.h"
 
 #include <czmq.h>
@@ -155,7 +156,7 @@ int door_new(struct door **ret_door, const char *allowed)
 	int r;
 
 	d->bell = os_bell_new();
-	d->socket = zmq_socket(zsys_init(), ZMQ_REP);
+	d->socket = zmq_socket(wire_context(), ZMQ_REP);
 	d->allowed = zcertstore_new(allowed);
 	pthread_mutex_init(&d->lock, NULL);
 	if (d->bell < 0 || !d->socket || !d->allowed)

@@ -14,17 +14,38 @@
 
 #define SELF_TEST_MS 5000
 
+/* Not czmq's own, which is ended when the process exits: that waits for every socket, and a program that has
+ * us as a library may exit while a job has some. */
+static void *context;
+
+static void new_context(void)
+{
+	context = zmq_ctx_new();
+	zmq_ctx_set(context, ZMQ_MAX_SOCKETS, zmq_ctx_get(context, ZMQ_SOCKET_LIMIT));
+}
+
 void *wire_context(void)
 {
-	static void *context;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-	if (!context) {
-		setenv("ZSYS_SIGHANDLER", "false", 1);
-		zsys_handler_set(NULL);
-		context = zsys_init();
-		zsys_set_logsender(NULL);
-	}
+	pthread_once(&once, new_context);
 	return context;
+}
+
+/* Before certificates are used: signals and what is printed are ours. */
+static void init_czmq(void)
+{
+	setenv("ZSYS_SIGHANDLER", "false", 1);
+	zsys_handler_set(NULL);
+	zsys_init();
+	zsys_set_logsender(NULL);
+}
+
+static void begin_czmq(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init_czmq);
 }
 
 static void set_int(void *socket, int option, int value)
@@ -103,7 +124,7 @@ static int make_pair(const char *folder, struct dag_diag *diag)
 	char public[KEYS_TEXT_LEN], secret[KEYS_TEXT_LEN];
 	int r;
 
-	wire_context();
+	begin_czmq();
 	if (zmq_curve_keypair(public, secret) < 0) {
 		dag_diag_add(diag, NULL, 0, 0, "this libzmq has no CURVE");
 		return DAG_EPERM;
@@ -161,7 +182,7 @@ int keys_load(const char *folder, struct wire_keys **ret_keys, struct dag_diag *
 
 	if (r < 0)
 		goto out;
-	wire_context();
+	begin_czmq();
 	cert = zcert_load(file);
 	if (!cert || !strcmp(zcert_secret_txt(cert), "0000000000000000000000000000000000000000")) {
 		dag_diag_add(diag, NULL, 0, 0, "%s is not a key file", secret);

@@ -152,5 +152,66 @@ def what_an_open_stage_cannot_be(case):
     case.dagrun("check", "g.yaml")
 
 
+EXITS = r"""
+#include <dagrun/job.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	struct dag_job_options options = {sizeof(options), .graph = argv[1], .params = (const char *const[]){argv[3], NULL},
+		.nameserver = getenv("NAMESERVER")};
+	struct sigaction before, after;
+	struct dag_job *job;
+	uint32_t index;
+	void *data;
+	size_t len;
+	int r;
+
+	(void)argc;
+	sigaction(SIGPIPE, NULL, &before);
+	r = dag_job_open(&job, &options);
+	sigaction(SIGPIPE, NULL, &after);
+	if (before.sa_handler != after.sa_handler || fcntl(0, F_GETFD) < 0)
+		return 9;
+	if (r < 0)
+		return 8;
+	if (dag_job_add(job, "square", "12", 2, NULL, 0, &index) < 0 || dag_job_add(job, NULL, "1", 1, NULL, 0, &index) != DAG_EINVAL ||
+		dag_job_add(job, "square", NULL, 1, NULL, 0, &index) != DAG_EINVAL || dag_job_add(job, "sum", "1", 1, NULL, 2, &index) != DAG_EINVAL)
+		return 7;
+	if (!strcmp(argv[2], "read") && dag_job_read(job, "square", 0, 0, &data, &len) < 0)
+		return 6;
+	if (!strcmp(argv[2], "poll"))
+		dag_job_poll(job, 50);
+	return 0;
+}
+"""
+
+
+@test
+def a_program_that_exits_in_the_midst(case):
+    """Without dag_job_destroy: it exits, and nothing of the job is left; its signals and descriptors are its own."""
+    case.write("exits.c", EXITS)
+    case.shell(f"gcc -I{SOURCE}/engine/include exits.c -o exits -L{BUILD} -ldagrun -Wl,-rpath,{BUILD}")
+    cluster = Cluster(case, nodes=1)
+    for nameserver in (None, cluster.endpoint):
+        for how in ("read", "poll", "at once"):
+            env = dict(case.env, **({"NAMESERVER": nameserver} if nameserver else {}))
+            started = time.time()
+            r = subprocess.run([case.path("exits"), GRAPH, how, f"out={case.path('out.txt')}"], env=env, capture_output=True, stdin=subprocess.DEVNULL,
+                               timeout=patience(10))
+            check(r.returncode == 0, f"{nameserver} {how}: {r}")
+            check(soon(started, 4), f"{nameserver} {how}: it took {time.time() - started:.1f} s")
+            left = [p for p in os.listdir(case.dir) if p.startswith(".dagrun-")]
+            check(not left and not os.path.exists(case.path("out.txt")), left)
+    case.wait_for(lambda: not [h for h in case.hosts() if h not in case.hosts(daemon=cluster.daemons[0].pid)], "the hosts to end")
+    os.mkdir(case.path("out.txt"))
+    r = subprocess.run([case.path("exits"), GRAPH, "read", f"out={case.path('out.txt')}"], env=case.env, capture_output=True, stdin=subprocess.DEVNULL)
+    check(r.returncode == 8 and b"not a regular file" in r.stderr, r)
+
+
 if __name__ == "__main__":
     main()
