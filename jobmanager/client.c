@@ -25,7 +25,8 @@ struct dag_job {
 	struct dag_job *next; /* of those that live */
 };
 
-/* A program may exit in the midst: what its jobs left beside their outputs goes, as far as this thread may. */
+/* A program may exit in the midst: what its jobs left beside their outputs goes, as far as this thread may.
+ */
 static struct {
 	pthread_mutex_t lock;
 	struct dag_job *first;
@@ -223,8 +224,7 @@ int dag_job_add(struct dag_job *job, const char *stage, const void *argument, si
 		return DAG_ELIMIT;
 	reads = base_alloc((input_count + 1) * sizeof(*reads));
 	for (size_t i = 0; i < input_count; i++) {
-		const struct graph_edge *e =
-			inputs[i].stage ? find_edge(job, s, inputs[i].stage) : NULL;
+		const struct graph_edge *e = inputs[i].stage ? find_edge(job, s, inputs[i].stage) : NULL;
 
 		reads[i] = (struct jm_read){e ? e->id : GRAPH_NONE, inputs[i].index};
 	}

@@ -111,6 +111,15 @@ void outputs_close_locks(struct outputs_state *s);
  * was published in part. */
 int outputs_sweep(struct manager *m, struct dag_diag *diag);
 
+/* ---- output_inputs.c ---- */
+/* Reports outputs that are the graph file or an input. */
+void outputs_check_inputs(const struct graph *graph, struct dag_diag *diag);
+
+/* ---- output_earlier.c ---- */
+/* A sentence about files beside an output of that width which an earlier, wider run left; NULL: there are
+ * none. */
+char *output_earlier(const struct output *o, uint32_t width);
+
 /* ---- stream.c ---- */
 /* Copies a file to a stream. NULL or a text; closed: whoever read it does not any more. */
 char *stream_write(int from, int to, const _Atomic bool *canceled, bool *ret_closed);

@@ -220,5 +220,6 @@ int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
 		free(folder);
 		free(path);
 	}
+	outputs_check_inputs(graph, diag);
 	return diag->count > errors ? DAG_EINVAL : 0;
 }

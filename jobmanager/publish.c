@@ -223,6 +223,7 @@ struct publication {
 	uv_work_t work;
 	struct manager *manager;
 	char *error;
+	char **earlier; /* about each output, or NULL */
 	bool closed, streamed;
 };
 
@@ -303,6 +304,8 @@ static void publish(uv_work_t *work)
 		m->outputs_state->torn = true;
 	if (!p->error)
 		exchange_settle(x);
+	for (size_t i = 0; i < m->graph->output_count && !p->error; i++)
+		p->earlier[i] = output_earlier(&m->outputs[i], file_count(m, &m->outputs[i]));
 	free(note);
 }
 
@@ -316,6 +319,12 @@ static void on_published(uv_work_t *work, int status)
 	m->outputs_state->publishing = false;
 	m->outputs_state->published = !p->error;
 	m->reader_left = p->closed;
+	for (size_t i = 0; i < m->graph->output_count; i++) {
+		if (p->earlier[i])
+			progress_say(m, "%s", p->earlier[i]);
+		free(p->earlier[i]);
+	}
+	free(p->earlier);
 	manager_step(m, &(struct jm_event){.kind = JM_PUBLISHED,
 				.error = !p->error                                 ? 0
 					 : m->outputs_state->canceled || p->closed ? DAG_ECANCELED
@@ -331,6 +340,7 @@ void outputs_publish(struct manager *m)
 
 	p->work.data = p;
 	p->manager = m;
+	p->earlier = base_alloc((m->graph->output_count + 1) * sizeof(char *));
 	m->outputs_state->publishing = true;
 	m->outputs_state->workers++;
 	uv_queue_work(&m->loop, &p->work, publish, on_published);

@@ -262,6 +262,22 @@ def names_as_long_as_can_be(case):
     check(not hidden(case), hidden(case))
 
 
+@test
+def files_of_an_earlier_wider_run_are_named(case):
+    text = "stages: {a: {program: [echo, hi], width: W}}\noutputs: {a: {file: 'o/{index}.txt'}}\n"
+    case.write("g.yaml", text.replace("W", "12"))
+    check(b"earlier" not in case.dagrun("run", "g.yaml").stderr, "none was wider")
+    case.write("o/007.txt", "")
+    case.write("o/x9.txt", "")
+    for width, words in ((8, b"/o still has 4 files of an earlier run that was wider: 8.txt, 9.txt, 10.txt, \xe2\x80\xa6\n"),
+                         (11, b"/o still has 1 file of an earlier run that was wider: 11.txt\n")):
+        case.write("g.yaml", text.replace("W", str(width)))
+        r = case.dagrun("run", "-q", "g.yaml")
+        check(words in r.stderr, r.stderr)
+    case.write("g.yaml", text.replace("W", "12"))
+    check(not case.dagrun("run", "-q", "g.yaml").stderr, "something was said")
+
+
 # ---- many ----
 
 
@@ -444,6 +460,14 @@ def signals_end_a_job_at_once(case):
         check(p.returncode == 128 + sig and b"nothing was published" in err, f"{p.returncode} {err}")
         check(soon(started, 4), "it took long")
         check(not hidden(case), hidden(case))
+
+
+@test
+def a_hangup_ends_the_daemons_too(case):
+    cluster = Cluster(case, nodes=1)
+    for p in (cluster.daemons[0], cluster.nameserver):
+        p.send_signal(signal.SIGHUP)
+        check(p.wait(patience(10)) == 0, p.args)
 
 
 @test
