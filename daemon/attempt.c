@@ -136,7 +136,7 @@ void attempt_acknowledge(struct attempt *a)
 		attempt_discard(a);
 		return;
 	}
-	keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->kept_as, a->key.vertex, a->key.number, NULL);
+	keep_note(a->job->daemon->keep, KEEP_ACKED, a->job->kept_as, a->key.vertex, a->key.number, NULL, 0);
 	if (a->state != ATTEMPT_SEALED)
 		return;
 	attempt_take_out(a->job->ended, 0, &a->job->ended_count, a);
@@ -173,7 +173,7 @@ void attempt_discard(struct attempt *a)
 		fail_rest_of_group(a);
 	attempt_take_out(job->ended, 0, &job->ended_count, a);
 	if (a->state == ATTEMPT_SEALED && !job->ending)
-		keep_note(job->daemon->keep, KEEP_GONE, job->kept_as, a->key.vertex, a->key.number, NULL);
+		keep_note(job->daemon->keep, KEEP_GONE, job->kept_as, a->key.vertex, a->key.number, NULL, 0);
 	a->discarded = true;
 	/* A running one is freed when its host has ended. */
 	if (!a->pins && a->state != ATTEMPT_RUNNING)
@@ -406,6 +406,6 @@ void attempt_on_done(
 	}
 	serve_sealed(a);
 	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->kept_as, a->key.vertex, a->key.number,
-		&done->index);
+		&done->index, keep_index_hash(a->index_copy, done->index.length));
 	end_attempt(a, ATTEMPT_SEALED);
 }

@@ -271,7 +271,7 @@ void job_destroy(struct job **jobp)
 	job->ended_count = 0;
 	job->ending = true;
 	attempt_each(job, discard, NULL);
-	keep_note(d->keep, KEEP_JOB_GONE, job->kept_as, 0, 0, NULL);
+	keep_note(d->keep, KEEP_JOB_GONE, job->kept_as, 0, 0, NULL, 0);
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;
 	*jobp = NULL;

@@ -5,18 +5,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <uthash.h>
 
-#define BUFFER_MAX (64u << 10)
+#define GATHER_MS 20
+#define WAITING_MAX (64u << 20) /* bytes of records, while the disk stands still */
 
+/*
+ * The loop notes, a thread writes: a disk that stands still must not stop a heartbeat. What a crash loses of
+ * the last milliseconds is made again, as any output that is gone.
+ */
 struct keep {
-	int fd;
 	char *path;
-	struct buffer buffer; /* not written yet */
-	off_t size;           /* of the file: whole records */
+	struct buffer buffer; /* noted, and the loop's alone */
+	pthread_t writer;
+	pthread_mutex_t lock;
+	pthread_cond_t changed, ended;
+	/* Under the lock: */
+	struct buffer waiting; /* to be written */
+	bool writing, resting, stop;
+	/* The writer's alone: */
+	int fd;
+	off_t size; /* of the file: whole records */
 };
 
 _Static_assert(sizeof(struct keep_record) == 48, "all of it is hashed");
@@ -24,6 +38,11 @@ _Static_assert(sizeof(struct keep_record) == 48, "all of it is hashed");
 static uint64_t check_of(const struct keep_record *r)
 {
 	return hash_128((const char *)r + sizeof(r->check), sizeof(*r) - sizeof(r->check)).low;
+}
+
+uint32_t keep_index_hash(const void *index, size_t len)
+{
+	return (uint32_t)hash_128(index, len).low;
 }
 
 uint64_t keep_job_number(const char *job)
@@ -78,7 +97,9 @@ static void apply_one(struct known **all, const struct keep_record *r)
 
 static void apply(struct known **all, struct keep_record r)
 {
-	for (uint32_t more = r.more; more; more--, r.vertex++)
+	uint32_t more = r.kind == KEEP_SEALED ? 0 : r.more;
+
+	for (; more; more--, r.vertex++)
 		apply_one(all, &r);
 	apply_one(all, &r);
 }
@@ -107,21 +128,83 @@ struct keep_record *keep_load(const char *folder, size_t *ret_count)
 	return records;
 }
 
+/* What cannot be kept is lost with the daemon, and made again; half of it would hide what follows. */
+static void write_records(struct keep *k, struct buffer *b)
+{
+	for (size_t at = 0; at < b->len; at += sizeof(struct keep_record)) {
+		struct keep_record *r = (struct keep_record *)(b->data + at);
+
+		r->check = check_of(r);
+	}
+	if (write(k->fd, b->data, b->len) == (ssize_t)b->len)
+		k->size += (off_t)b->len;
+	else if (ftruncate(k->fd, k->size) < 0)
+		errno = 0;
+	b->len = 0;
+}
+
+/* Nobody is woken for what comes soon after; at the end nobody rests. */
+static void rest(struct keep *k)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GATHER_MS * 1000000l;
+	until.tv_sec += until.tv_nsec / 1000000000l;
+	until.tv_nsec %= 1000000000l;
+	k->resting = true;
+	while (!k->stop && pthread_cond_timedwait(&k->ended, &k->lock, &until) == 0)
+		;
+	k->resting = false;
+}
+
+static void *run_writer(void *ctx)
+{
+	struct keep *k = ctx;
+	struct buffer mine = {0}, other;
+
+	pthread_mutex_lock(&k->lock);
+	while (!k->stop || k->waiting.len) {
+		if (!k->waiting.len) {
+			pthread_cond_wait(&k->changed, &k->lock);
+			continue;
+		}
+		other = mine;
+		mine = k->waiting;
+		k->waiting = other;
+		k->writing = true;
+		pthread_mutex_unlock(&k->lock);
+		write_records(k, &mine);
+		pthread_mutex_lock(&k->lock);
+		k->writing = false;
+		pthread_cond_broadcast(&k->changed);
+		rest(k);
+	}
+	pthread_mutex_unlock(&k->lock);
+	buffer_fini(&mine);
+	return NULL;
+}
+
 void keep_flush(struct keep *k)
 {
 	if (!k || !k->buffer.len)
 		return;
-	for (size_t at = 0; at < k->buffer.len; at += sizeof(struct keep_record)) {
-		struct keep_record *r = (struct keep_record *)(k->buffer.data + at);
-
-		r->check = check_of(r);
-	}
-	/* What cannot be kept is lost with the daemon, and made again; half of it would hide what follows. */
-	if (write(k->fd, k->buffer.data, k->buffer.len) == (ssize_t)k->buffer.len)
-		k->size += (off_t)k->buffer.len;
-	else if (ftruncate(k->fd, k->size) < 0)
-		errno = 0;
+	pthread_mutex_lock(&k->lock);
+	if (k->waiting.len <= WAITING_MAX)
+		buffer_append(&k->waiting, k->buffer.data, k->buffer.len);
+	if (!k->writing && !k->resting)
+		pthread_cond_broadcast(&k->changed);
+	pthread_mutex_unlock(&k->lock);
 	k->buffer.len = 0;
+}
+
+void keep_settle(struct keep *k)
+{
+	keep_flush(k);
+	pthread_mutex_lock(&k->lock);
+	while (k->waiting.len || k->writing)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
 }
 
 /* Vertices that follow one another end, and are acked, many at a time: one record tells of them. */
@@ -144,56 +227,86 @@ static void append(struct keep *k, const struct keep_record *r)
 	if (join_last(k, r))
 		return;
 	buffer_append(&k->buffer, r, sizeof(*r));
-	if (k->buffer.len >= BUFFER_MAX)
-		keep_flush(k);
+}
+
+static void free_keep(struct keep *k)
+{
+	pthread_mutex_destroy(&k->lock);
+	pthread_cond_destroy(&k->changed);
+	pthread_cond_destroy(&k->ended);
+	buffer_fini(&k->buffer);
+	buffer_fini(&k->waiting);
+	free(k->path);
+	free(k);
+}
+
+/* The records of an earlier daemon, in a file of their own that then takes the name. */
+static int write_anew(struct keep *k, const char *folder, const struct keep_record *records, size_t n)
+{
+	char *temporary = base_format("%s/sealed.new", folder);
+	int r = 0;
+
+	k->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	for (size_t i = 0; i < n && k->fd >= 0; i++) {
+		struct keep_record old = records[i];
+
+		old.kind = KEEP_SEALED;
+		old.acked = 0;
+		append(k, &old);
+		if (records[i].acked)
+			keep_note(k, KEEP_ACKED, old.job, old.vertex, old.attempt, NULL, 0);
+	}
+	if (k->fd >= 0)
+		write_records(k, &k->buffer);
+	if (k->fd < 0 || rename(temporary, k->path) < 0)
+		r = DAG_EIO;
+	free(temporary);
+	return r;
 }
 
 struct keep *keep_new(const char *folder, const struct keep_record *records, size_t n)
 {
-	char *path = base_format("%s/sealed", folder), *temporary = base_format("%s/sealed.new", folder);
 	struct keep *k = base_alloc(sizeof(*k));
+	pthread_condattr_t monotonic;
+	int r;
 
-	k->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-	for (size_t i = 0; i < n && k->fd >= 0; i++) {
-		struct keep_record r = records[i];
-
-		r.kind = KEEP_SEALED;
-		r.acked = 0;
-		append(k, &r);
-		if (records[i].acked)
-			keep_note(k, KEEP_ACKED, r.job, r.vertex, r.attempt, NULL);
-	}
+	k->path = base_format("%s/sealed", folder);
+	pthread_mutex_init(&k->lock, NULL);
+	pthread_cond_init(&k->changed, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&k->ended, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	r = write_anew(k, folder, records, n);
+	if (r == 0 && pthread_create(&k->writer, NULL, run_writer, k) == 0)
+		return k;
 	if (k->fd >= 0)
-		keep_flush(k);
-	if (k->fd < 0 || rename(temporary, path) < 0) {
-		if (k->fd >= 0)
-			close(k->fd);
-		buffer_fini(&k->buffer);
-		free(k);
-		k = NULL;
-	}
-	if (k)
-		k->path = path;
-	else
-		free(path);
-	free(temporary);
-	return k;
+		close(k->fd);
+	k->fd = -1;
+	free_keep(k);
+	return NULL;
 }
 
 void keep_destroy(struct keep **keep)
 {
-	if (!*keep)
+	struct keep *k = *keep;
+
+	if (!k)
 		return;
-	close((*keep)->fd);
-	unlink((*keep)->path);
-	free((*keep)->path);
-	buffer_fini(&(*keep)->buffer);
-	free(*keep);
+	pthread_mutex_lock(&k->lock);
+	k->stop = true;
+	pthread_cond_broadcast(&k->changed);
+	pthread_cond_broadcast(&k->ended);
+	pthread_mutex_unlock(&k->lock);
+	pthread_join(k->writer, NULL);
+	close(k->fd);
+	unlink(k->path);
+	free_keep(k);
 	*keep = NULL;
 }
 
 void keep_note(struct keep *keep, enum keep_kind kind, uint64_t job, uint32_t vertex, uint32_t attempt,
-	const struct block_ref *index)
+	const struct block_ref *index, uint32_t index_hash)
 {
 	struct keep_record r = {.job = job, .vertex = vertex, .attempt = attempt, .kind = (uint16_t)kind};
 
@@ -203,6 +316,7 @@ void keep_note(struct keep *keep, enum keep_kind kind, uint64_t job, uint32_t ve
 		r.segment = index->segment;
 		r.offset = index->offset;
 		r.length = index->length;
+		r.more = index_hash;
 	}
 	append(keep, &r);
 }

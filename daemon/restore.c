@@ -41,7 +41,9 @@ static bool take_up(struct daemon *d, struct orphan *o)
 	if (at.offset % BLOCK_ALIGN || !take_segment(d, o, at.segment, at.offset, at.length))
 		return false;
 	base = spool_map(d->spool, o->segments[0]);
-	if (!base || index_check(base + at.offset, at.length, &view) < 0)
+	/* The daemon may have died between giving the segment away and writing that down. */
+	if (!base || keep_index_hash(base + at.offset, at.length) != o->record.more ||
+		index_check(base + at.offset, at.length, &view) < 0)
 		return false;
 	for (uint32_t i = 0; i < view.header->blocks; i++)
 		if (!take_segment(d, o, view.blocks[i].segment, view.blocks[i].offset, view.blocks[i].length))
@@ -78,7 +80,7 @@ void restore_drop(struct daemon *d, const char *job)
 			i++;
 			continue;
 		}
-		keep_note(d->keep, KEEP_GONE, o->record.job, o->record.vertex, o->record.attempt, NULL);
+		keep_note(d->keep, KEEP_GONE, o->record.job, o->record.vertex, o->record.attempt, NULL, 0);
 		drop_orphan(d, o);
 		*o = d->orphans[--d->orphan_count];
 	}

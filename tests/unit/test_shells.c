@@ -513,17 +513,17 @@ static void test_keep_goes_on_after_a_full_disk(void **state)
 	unit_folder(folder);
 	keep = keep_new(folder, NULL, 0);
 	assert_non_null(keep);
-	keep_note(keep, KEEP_SEALED, job, 1, 1, &(struct block_ref){0});
-	keep_flush(keep);
+	keep_note(keep, KEEP_SEALED, job, 1, 1, &(struct block_ref){0}, 0);
+	keep_settle(keep);
 	getrlimit(RLIMIT_FSIZE, &before);
 	limit = (struct rlimit){sizeof(struct keep_record) * 3 / 2, before.rlim_max};
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &limit);
-	keep_note(keep, KEEP_SEALED, job, 2, 1, &(struct block_ref){0});
-	keep_flush(keep);
+	keep_note(keep, KEEP_SEALED, job, 2, 1, &(struct block_ref){0}, 0);
+	keep_settle(keep);
 	setrlimit(RLIMIT_FSIZE, &before);
-	keep_note(keep, KEEP_SEALED, job, 3, 1, &(struct block_ref){0});
-	keep_flush(keep);
+	keep_note(keep, KEEP_SEALED, job, 3, 1, &(struct block_ref){0}, 0);
+	keep_settle(keep);
 	records = keep_load(folder, &n);
 	assert_int_equal(n, 2);
 	assert_int_equal(records[0].vertex + records[1].vertex, 4);
@@ -556,17 +556,17 @@ static void test_keep_joins_what_happens_to_many(void **state)
 	keep = keep_new(folder, NULL, 0);
 	assert_non_null(keep);
 	for (uint32_t v = 0; v < 10; v++)
-		keep_note(keep, KEEP_SEALED, job, v, 1, &(struct block_ref){v, 0, 64 * v, 100 + v, 0, 0});
-	keep_note(keep, KEEP_SEALED, other, 3, 1, &(struct block_ref){0});
+		keep_note(keep, KEEP_SEALED, job, v, 1, &(struct block_ref){v, 0, 64 * v, 100 + v, 0, 0}, 0);
+	keep_note(keep, KEEP_SEALED, other, 3, 1, &(struct block_ref){0}, 0);
 	for (uint32_t v = 2; v < 8; v++)
-		keep_note(keep, KEEP_ACKED, job, v, 1, NULL);
-	keep_note(keep, KEEP_ACKED, job, 8, 2, NULL); /* another attempt, which is not here */
-	keep_flush(keep);
-	keep_note(keep, KEEP_GONE, job, 5, 1, NULL);
-	keep_note(keep, KEEP_GONE, job, 6, 1, NULL);
-	keep_note(keep, KEEP_GONE, job, 8, 1, NULL);
-	keep_note(keep, KEEP_ACKED, job, 9, 1, NULL);
-	keep_flush(keep);
+		keep_note(keep, KEEP_ACKED, job, v, 1, NULL, 0);
+	keep_note(keep, KEEP_ACKED, job, 8, 2, NULL, 0); /* another attempt, which is not here */
+	keep_settle(keep);
+	keep_note(keep, KEEP_GONE, job, 5, 1, NULL, 0);
+	keep_note(keep, KEEP_GONE, job, 6, 1, NULL, 0);
+	keep_note(keep, KEEP_GONE, job, 8, 1, NULL, 0);
+	keep_note(keep, KEEP_ACKED, job, 9, 1, NULL, 0);
+	keep_settle(keep);
 	assert_int_equal(file_size(folder, "sealed"), (11 + 2 + 3) * sizeof(struct keep_record));
 	records = keep_load(folder, &n);
 	assert_int_equal(n, 8);
