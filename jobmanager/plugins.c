@@ -202,6 +202,7 @@ static int parse(struct plugins *p, char *text, struct plugin_info *info, char *
 			e->name = arena_strdup(&p->arena, rest);
 			e->order_blind = flags && (strtoul(flags, NULL, 10) & DAG_ORDER_BLIND);
 			e->passes_bytes = flags && (strtoul(flags, NULL, 10) & DAG_PASSES_BYTES);
+			e->more_inputs = flags && (strtoul(flags, NULL, 10) & DAG_MORE_INPUTS);
 		} else if (e && rest && (!strcmp(line, "in") || !strcmp(line, "out"))) {
 			ok = add_port(e, line[0] == 'i', rest);
 		} else if (e && rest && !strcmp(line, "param") && e->param_count < PLUGIN_PARAMS_MAX) {

@@ -113,7 +113,9 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 		dag_diag_add(diag, path, 0, 0, "the file is empty");
 	else if (r == 0 && loader_expect(&l, root, YAML_MAP, "a graph file"))
 		load_root(&l, root);
-	/* The graph's own checks need whole sections: with a broken one they would only repeat its errors. */
+	/* Checks of the whole need whole sections: with a broken one they would only repeat its errors. */
+	if (r == 0 && diag->count + diag->dropped == errors)
+		loader_agree(&l);
 	if (r == 0 && diag->count + diag->dropped == errors)
 		r = graph_finish(l.graph, diag);
 	if (r == 0 && diag->count + diag->dropped == errors)

@@ -23,7 +23,7 @@ struct plugin_entry {
 	uint32_t param_count; /* 0: any are allowed */
 	struct graph_format in[DAG_PORTS_MAX], out[DAG_PORTS_MAX];
 	uint32_t in_count, out_count;
-	bool order_blind, passes_bytes;
+	bool order_blind, passes_bytes, more_inputs;
 	bool checked; /* it looks at its parameters itself */
 };
 

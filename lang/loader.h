@@ -78,5 +78,7 @@ void loader_check_standard(struct loader *l);
 struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *node, struct graph_edge *e);
 void loader_flow(struct loader *l, const struct yaml_node *root);
 void loader_outputs(struct loader *l, const struct yaml_node *root);
+/* What sections must agree on. */
+void loader_agree(struct loader *l);
 
 #endif

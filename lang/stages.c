@@ -9,9 +9,9 @@
 #include <math.h>
 #include <sys/stat.h>
 
-static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "use", "width", "timeout",
-	"memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records", "duplicates",
-	"exit_ok", "env", "files", "params", "format"};
+static const char *const stage_keys[] = {"plugin", "entry", "program", "sh", "bash", "use", "width",
+	"timeout", "memory", "cpus", "labels", "retries", "isolate", "deterministic", "skip_records",
+	"duplicates", "exit_ok", "env", "files", "params", "format"};
 
 /* Marks the ports that a text names. */
 static void note_ports(struct loader *l, const char *text, struct graph_stage *stage)
@@ -62,18 +62,21 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 		loader_error(l, node->child, "program '%s' is not an executable file", stage->argv[0]);
 }
 
-static void load_sh(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+/* A script ends where one of its commands fails, with bash also where one within a pipe does. */
+static void load_script(
+	struct loader *l, const struct yaml_node *node, struct graph_stage *stage, bool with_bash)
 {
-	const char *text = loader_words(l, node, "sh");
+	static const char *const sh[] = {"/bin/sh", "-ec"}, *const bash[] = {
+								    "bash", "-euo", "pipefail", "-c"};
+	const char *text = loader_words(l, node, with_bash ? "bash" : "sh");
 
 	if (!text)
 		return;
 	note_ports(l, text, stage);
-	stage->argv = arena_alloc(&l->graph->arena, 3 * sizeof(*stage->argv));
-	stage->argv[0] = "/bin/sh";
-	stage->argv[1] = "-c";
-	stage->argv[2] = text;
-	stage->argc = 3;
+	stage->argv = arena_alloc(&l->graph->arena, (DAG_LENGTH(bash) + 1) * sizeof(*stage->argv));
+	stage->argc = with_bash ? DAG_LENGTH(bash) : DAG_LENGTH(sh);
+	memcpy(stage->argv, with_bash ? bash : sh, stage->argc * sizeof(*stage->argv));
+	stage->argv[stage->argc++] = text;
 }
 
 /* Where a declared parameter's name ends, and where its meaning begins. */
@@ -141,6 +144,7 @@ static void take_entry(struct loader *l, struct graph_stage *stage, const struct
 	stage->out_count = e->out_count;
 	stage->order_blind = e->order_blind;
 	stage->passes_bytes = e->passes_bytes;
+	stage->more_inputs = e->more_inputs;
 	for (uint32_t p = 0; p < e->in_count; p++) {
 		stage->in[p].format = e->in[p];
 		stage->in[p].declared = true;
@@ -358,7 +362,8 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 
 static void load_stage(struct loader *l, const struct yaml_node *node)
 {
-	const struct yaml_node *program = yaml_get(node, "program"), *sh = yaml_get(node, "sh");
+	const struct yaml_node *program = yaml_get(node, "program"), *sh = yaml_get(node, "sh"),
+			       *bash = yaml_get(node, "bash");
 	const struct yaml_node *plugin = yaml_get(node, "plugin"), *use = yaml_get(node, "use");
 	struct graph_stage *stage =
 		graph_add_stage(l->graph, plugin || use ? GRAPH_PLUGIN : GRAPH_PROGRAM, node->key->text);
@@ -373,13 +378,13 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 		stage->format = format;
 		stage->format_said = yaml_get(node, "format") != NULL;
 	}
-	if (!!program + !!sh + !!plugin + !!use != 1)
-		loader_error(l, node->key, "stage '%s' needs exactly one of plugin, program, sh, use",
+	if (!!program + !!sh + !!bash + !!plugin + !!use != 1)
+		loader_error(l, node->key, "stage '%s' needs exactly one of bash, sh, program, plugin, use",
 			stage->name);
 	else if (program)
 		load_program(l, program, stage);
-	else if (sh)
-		load_sh(l, sh, stage);
+	else if (sh || bash)
+		load_script(l, sh ? sh : bash, stage, bash);
 	else
 		load_plugin(l, node, stage);
 	if ((plugin || use) && yaml_get(node, "format"))

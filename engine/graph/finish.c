@@ -20,6 +20,14 @@ void graph_report(struct dag_diag *diag, struct graph_place place, const char *f
 	free(text);
 }
 
+/* One that the entry did not declare is as its last one. */
+static void add_input(struct graph_stage *stage, uint32_t port)
+{
+	for (uint32_t p = stage->in_count; p <= port && p; p++)
+		stage->in[p].format = stage->in[p - 1].format;
+	stage->in_count = port + 1;
+}
+
 void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 {
 	for (size_t i = 0; i < graph->edge_count; i++) {
@@ -41,6 +49,8 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 			graph_report(diag, e->place,
 				"stage '%s' has no output port %u: entry '%s' declares %u", from->name,
 				e->from_port, from->entry, from->out_count);
+		if (to->kind == GRAPH_PLUGIN && to->more_inputs && e->to_port >= to->in_count)
+			add_input(to, e->to_port);
 		if (to->kind == GRAPH_PLUGIN && e->to_port >= to->in_count)
 			graph_report(diag, e->place,
 				"stage '%s' has no input port %u: entry '%s' declares %u", to->name,
@@ -53,7 +63,9 @@ void graph_finish_ports(struct graph *graph, struct dag_diag *diag)
 			const struct graph_edge *first = graph->edges[port->edge];
 
 			graph_report(diag, e->place,
-				"two writers to input port %u of stage '%s': '%s' (line %d) and '%s'",
+				"two writers to input port %u of stage '%s': '%s' (line %d) and '%s'; join "
+				"them "
+				"before it in a stage {use: cat}",
 				e->to_port, to->name, graph->stages[first->from]->name, first->place.line,
 				from->name);
 			continue;

@@ -149,6 +149,7 @@ struct graph_stage {
 	bool order_blind;
 	bool passes_bytes;  /* chunks of bytes do as well as records, */
 	bool needs_records; /* but its neighbours need those */
+	bool more_inputs;   /* as many as the flow joins, all of one format */
 	struct graph_pair *params;
 	uint32_t param_count;
 	/* GRAPH_PROGRAM */

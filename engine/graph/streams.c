@@ -114,6 +114,26 @@ static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_di
 		(struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false, e->codec});
 }
 
+/* Several inputs of one kind are told apart by nobody: their records must be alike. */
+static void check_inputs(const struct graph *graph, const struct graph_stage *s, struct dag_diag *diag)
+{
+	for (uint32_t p = 1; s->more_inputs && p < s->in_count; p++) {
+		struct graph_format first = s->in[0].format, format = s->in[p].format;
+		char names[2][32];
+
+		if (s->in[0].edge == GRAPH_NONE || s->in[p].edge == GRAPH_NONE ||
+			(first.kind == format.kind && first.size == format.size))
+			continue;
+		graph_report(diag, graph->edges[s->in[p].edge]->place,
+			"stage '%s' reads %s from '%s' and %s from '%s': give both one format", s->name,
+			graph_format_name(first, names[0]),
+			graph->stages[graph->edges[s->in[0].edge]->from]->name,
+			graph_format_name(format, names[1]),
+			graph->stages[graph->edges[s->in[p].edge]->from]->name);
+		return;
+	}
+}
+
 void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag_diag *diag)
 {
 	graph_finish_formats(graph);
@@ -121,6 +141,7 @@ void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag
 		struct graph_stage *s = graph->stages[order[i]];
 
 		/* Producers come first in `order`, so the formats of this stage's inputs are settled. */
+		check_inputs(graph, s, diag);
 		for (uint32_t p = 0; p < s->out_count; p++)
 			if (s->out[p].format.kind == DAG_FORMAT_ANY)
 				s->out[p].format = s->in_count ? s->in[0].format : (struct graph_format){0};

@@ -39,18 +39,28 @@ bool std_is(struct dag_vertex *v, const char *name, const char *value)
 	return text && !strcmp(text, value);
 }
 
-/* All inputs of port 0, one after the other. */
-static int cat(struct dag_vertex *v)
+static int copy_port(struct dag_vertex *v, uint32_t port)
 {
 	struct dag_record r[BATCH];
 	int n;
 
-	while ((n = dag_read_batch(v, 0, r, BATCH)) > 0) {
+	while ((n = dag_read_batch(v, port, r, BATCH)) > 0) {
 		n = dag_write_batch(v, 0, r, (size_t)n);
 		if (n < 0)
 			return n;
 	}
 	return n;
+}
+
+/* All inputs, one after the other; one without producers may stand between others. */
+static int cat(struct dag_vertex *v)
+{
+	int r = 0;
+
+	for (uint32_t port = 0; port < DAG_PORTS_MAX && r == 0; port++)
+		if (dag_producers(v, port))
+			r = copy_port(v, port);
+	return r;
 }
 
 /* The same as cat: its name says that the edges behind it partition. */
@@ -125,8 +135,9 @@ static int split_check(struct dag_vertex *v)
 #define ORDER_PARAM DAG_PARAM("order=asc|desc: which comes first")
 
 DAG_PLUGIN(std,
-	DAG_ENTRY_FLAGS(cat, DAG_PASSES_BYTES, DAG_IN(ANY), DAG_OUT(ANY), "all inputs, one after the other"),
-	DAG_ENTRY_FLAGS(partition, DAG_PASSES_BYTES, DAG_IN(ANY), DAG_OUT(ANY),
+	DAG_ENTRY_FLAGS(cat, DAG_PASSES_BYTES | DAG_MORE_INPUTS, DAG_IN(ANY), DAG_OUT(ANY),
+		"all inputs, one after the other"),
+	DAG_ENTRY_FLAGS(partition, DAG_PASSES_BYTES | DAG_MORE_INPUTS, DAG_IN(ANY), DAG_OUT(ANY),
 		"the records as they are, for edges that partition them"),
 	DAG_ENTRY_FLAGS(tee, DAG_PASSES_BYTES, DAG_IN(ANY), DAG_OUT(ANY), DAG_OUT(ANY),
 		"every record to both outputs"),

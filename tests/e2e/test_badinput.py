@@ -49,7 +49,8 @@ def missing_parameter(case):
 def unknown_stage_or_port(case):
     bad(case, "stages: {alpha: {sh: x}, b: {plugin: std, entry: cat}}\nflow: [alhpa >= b, alpha >= b.3]\n", "unknown stage or input 'alhpa'",
         "did you mean 'alpha'")
-    bad(case, "stages: {alpha: {sh: x}, b: {plugin: std, entry: cat}}\nflow: [alpha >= b, alpha >= b.3]\n", "no input port 3")
+    bad(case, "stages: {alpha: {sh: x}, b: {plugin: std, entry: sort}}\nflow: [alpha >= b, alpha >= b.3]\n", "no input port 3")
+    bad(case, "stages: {alpha: {sh: x}, b: {use: cat}}\nflow: [alpha >= b, alpha >= b.3]\n", "input port 1 of stage 'b' is not joined")
 
 
 @test

@@ -148,7 +148,7 @@ def what_an_open_stage_cannot_be(case):
     bad(case, two % ("a >= b, {from: b, to: c, channel: pipe}", ""), "stage 'b' is open: its channels are always files")
     bad(case, two % ("a >= b >= c", "c: {file: x}"), "stage 'b' is open: write a file for each of 'c', with {index}")
     bad(case, two.replace("open", "{open: 0}") % ("a >= b", ""), "open is 0")
-    case.write("g.yaml", two % ("t >= a >= b, b >= b, b >= c", "c: {file: 'x.{index}'}"))
+    case.write("g.yaml", two.replace("b: {sh: x", "b: {sh: 'x {in.1}'") % ("t >= a >= b, b >= b, b >= c", "c: {file: 'x.{index}'}"))
     case.dagrun("check", "g.yaml")
 
 

@@ -225,8 +225,8 @@ def what_cannot_be(case):
     bad(case, two % ("", ", width: 1", group + ", b >= c"), "'c' must have the same: leave its width out")
     bad(case, two % ("", "", group + ", {from: b, to: c, neighbours: 1}"), "it can be read by '>=', '>>' and groups")
     bad(case, two % ("", "", group + ", {from: b, to: c, pattern: '>>', channel: pipe}"), "'>>' from it goes by files only")
-    bad(case, two % ("", "", group + ", b >= c, d >= c"), "what 'd' writes would have no reader")
-    bad(case, two % ("", "", group + ", d >> b, {from: d, to: c}"), "groups feed 'b', so its other edges must be '>>' with {by: all}")
+    bad(case, two.replace("c: {sh: x", "c: {sh: 'x {in.1}'") % ("", "", group + ", b >= c, d >= c"), "what 'd' writes would have no reader")
+    bad(case, two.replace("b: {sh: x", "b: {sh: 'x {in.1}'") % ("", "", group + ", d >> b, {from: d, to: c}"), "groups feed 'b', so its other edges must be '>>' with {by: all}")
     by = ", width: {per: 1MiB, of: data}"
     bad(case, two % (by, "", "a >= b"), "the width of 'b' goes by data, so every edge into it must be '>>' from a stage")
     bad(case, two % (", width: {per: 1MiB, of: date}", "", "a >> b"), "a width goes by the bytes of 'inputs'")

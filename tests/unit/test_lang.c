@@ -54,8 +54,8 @@ static void test_errors_have_their_place(void **state)
 static void test_ports_are_given_out_in_the_order_of_the_flow(void **state)
 {
 	struct dag_diag diag = {0};
-	struct graph *g = parse("stages: {a: {sh: x}, b: {sh: x}, c: {sh: x}, d: {sh: x}}\nflow: [a >= d, b "
-				">= d.1, c >= d]\n",
+	struct graph *g = parse("stages: {a: {sh: x}, b: {sh: x}, c: {sh: x}, d: {sh: 'x {in.1} {in.2}'}}\n"
+				"flow: [a >= d, b >= d.1, c >= d]\n",
 		&diag);
 
 	(void)state;
@@ -111,15 +111,15 @@ static void test_widths_of_every_form(void **state)
 static void test_parameters_and_paths(void **state)
 {
 	struct dag_diag diag = {0};
-	struct graph *g =
-		parse("params: {given: {}, own: out}\nstages: {a: {sh: 'echo $${HOME} $PATH ${own}'}}\n"
-		      "outputs: {a: {file: '${own}/o'}, a.1: {file: '${given}/o'}}\n",
-			&diag);
+	struct graph *g = parse(
+		"params: {given: {}, own: out}\nstages: {a: {sh: 'echo $${HOME} $PATH ${own} {out.1}'}}\n"
+		"outputs: {a: {file: '${own}/o'}, a.1: {file: '${given}/o'}}\n",
+		&diag);
 	char cwd[512], *want;
 
 	(void)state;
 	assert_non_null(g);
-	assert_string_equal(g->stages[0]->argv[2], "echo ${HOME} $PATH out");
+	assert_string_equal(g->stages[0]->argv[2], "echo ${HOME} $PATH out {out.1}");
 	assert_string_equal(g->outputs[0].path, "/x/out/o");
 	want = base_format("%s/a/b/o", getcwd(cwd, sizeof(cwd)));
 	assert_string_equal(g->outputs[1].path, want);

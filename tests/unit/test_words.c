@@ -205,6 +205,26 @@ static void test_paths(void **state)
 	free(old);
 }
 
+static void test_ports_that_nobody_serves(void **state)
+{
+	struct dag_diag diag = {0};
+	struct graph *g = parse("stages: {a: {sh: x}, b: {sh: x}, s: {program: [diff, '{in.0}', '{in.1}']}}\n"
+				"flow: [a >> s, b >> s]\n",
+		NULL, &diag);
+
+	(void)state;
+	assert_non_null(g);
+	graph_destroy(&g);
+	refused("stages: {a: {sh: x}, b: {sh: x}, s: {program: [wc]}}\nflow:\n  - a >= s || b >= s\n", 3, 20,
+		"Name {in.1} in it, or join its inputs before it in a stage {use: cat}");
+	refused("stages: {a: {sh: x}, b: {sh: x}, s: {bash: wc}}\nflow:\n  - a >> s\n  - b >> s\n", 4, 10,
+		"names no {in.1}");
+	refused("stages: {a: {sh: x}, s: {sh: 'wc {in.0}'}}\nflow:\n  - a >> s.1\n", 3, 10,
+		"names no {in.1}");
+	refused("stages: {a: {sh: x}, s: {sh: wc}}\nflow:\n  - a.2 >> s\n", 3, 12, "names no {out.2}");
+	refused("stages: {a: {sh: 'x {out.0}'}}\noutputs:\n  a.1: {file: o}\n", 3, 3, "names no {out.1}");
+}
+
 static void test_scripts_of_shells_are_found(void **state)
 {
 	const char *const sh[] = {"/bin/sh", "-ec", "x"},
@@ -227,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_values_of_parameters_are_never_expanded),
 		cmocka_unit_test(test_unknown_words_are_errors),
 		cmocka_unit_test(test_outputs_know_the_index_alone), cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_ports_that_nobody_serves),
 		cmocka_unit_test(test_scripts_of_shells_are_found)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

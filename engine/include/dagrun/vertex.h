@@ -155,8 +155,9 @@ enum dag_param_kind { DAG_PARAM_IS_TEXT = 0, DAG_PARAM_IS_NUMBER = 1, DAG_PARAM_
 /*
  * PASSES_BYTES: an entry whose ports are ANY, and which writes what it has read as it is before it reads
  * more, such as `cat`. Where nobody behind it needs records, those are then chunks of bytes, cut anywhere.
+ * MORE_INPUTS: further inputs, beside those that are declared, are as the last of these.
  */
-enum dag_entry_flags { DAG_ORDER_BLIND = 1, DAG_PASSES_BYTES = 2 };
+enum dag_entry_flags { DAG_ORDER_BLIND = 1, DAG_PASSES_BYTES = 2, DAG_MORE_INPUTS = 4 };
 
 #define DAG_PORTS_MAX 16
 
