@@ -43,6 +43,8 @@ static char *describe(const struct graph *g, const char *fact)
 
 	if (!strncmp(fact, "node-down ", 10))
 		return base_format("node %s was gone", fact + 10);
+	if (!strncmp(fact, "node-ended ", 11))
+		return base_format("the daemon of node %s ended", fact + 11);
 	if (sscanf(fact, "%15s %u %u %n", word, &vertex, &attempt, &n) < 3 || vertex >= g->vertex_count)
 		return NULL;
 	for (size_t i = 0; i < DAG_LENGTH(words); i++) {
@@ -50,8 +52,8 @@ static char *describe(const struct graph *g, const char *fact)
 
 		if (strcmp(word, words[i].word))
 			continue;
-		if (!strcmp(word, "failed")) /* error=E signal=S TEXT */
-			for (int skip = 0; skip < 2 && *rest; skip++)
+		if (!strcmp(word, "failed")) /* node=N error=E signal=S TEXT */
+			for (int skip = 0; skip < 3 && *rest; skip++)
 				rest += strcspn(rest, " ") + 1;
 		return base_format("%s[%u] attempt %s %s%s", g->stages[g->vertex_stage[vertex]]->name,
 			graph_index(g, vertex), attempt_text(attempt, number), words[i].says,

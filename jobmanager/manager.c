@@ -403,6 +403,8 @@ static int start(struct manager *m, struct dag_diag *diag)
 	}
 	jm_new(&m->jm, &(struct jm_config){.graph = m->graph,
 			       .epoch = m->epoch,
+			       .seed = m->incarnation,
+			       .waits = nodes_waits(m->config),
 			       .skipped = verify ? verify_skipped(verify) : NULL,
 			       .like = verify ? verify_then(verify) : NULL});
 	if (saved) {

@@ -13,6 +13,8 @@ struct manager_config {
 	const struct graph *graph;
 	const char *nameserver; /* endpoint; NULL: everything runs in this process */
 	const struct wire_keys *keys;
+	bool wait_said; /* how long nodes are waited for, which otherwise depends on who is there: */
+	dag_instant wait_for_nodes;               /* so long */
 	uint32_t slots;                           /* embedded: 0 for one a core */
 	const char *host_program;                 /* embedded */
 	bool quiet;                               /* no progress on stderr */

@@ -212,6 +212,7 @@ static struct node *add_node(
 	n->session = session_dial(m->wire, m->config->keys, control, name, DAGRUN__ROLE__MANAGER,
 		m->incarnation, &node_handlers, n);
 	free(name);
+	n->dialled_at = os_now();
 	if (n->session) {
 		session_expect(n->session, id);
 		ship_open(m, n);
@@ -341,6 +342,29 @@ int nodes_start(struct manager *m)
 	return 0;
 }
 
+struct jm_waits nodes_waits(const struct manager_config *config)
+{
+	if (!config->nameserver) /* there is one node, and never another */
+		return (struct jm_waits){0, 0};
+	if (config->wait_said)
+		return (struct jm_waits){config->wait_for_nodes, config->wait_for_nodes};
+	return (struct jm_waits){NODE_WAIT, JOINING_WAIT};
+}
+
+/* Those that have answered and are not ready yet may be what the job waits for. */
+static void look_who_comes(struct manager *m, dag_instant now)
+{
+	bool coming = false;
+
+	for (struct node *n = m->nodes; n; n = n->next)
+		coming = coming ||
+			 (!n->up && !n->gone && n->session && session_last_heard(n->session) > n->dialled_at);
+	if (coming == (m->coming_since > 0))
+		return;
+	m->coming_since = coming ? now : 0;
+	manager_step(m, &(struct jm_event){.kind = JM_NODES_COMING, .flag = coming});
+}
+
 static bool any_up(const struct manager *m)
 {
 	for (struct node *n = m->nodes; n; n = n->next)
@@ -352,6 +376,7 @@ static bool any_up(const struct manager *m)
 void nodes_tick(struct manager *m, dag_instant now)
 {
 	const char *trouble;
+	dag_instant wait;
 
 	if (m->ns)
 		session_tick(m->ns, now);
@@ -362,22 +387,28 @@ void nodes_tick(struct manager *m, dag_instant now)
 	if (m->ending)
 		return;
 	resume_tick(m);
-	if (!m->daemon) {
-		judge(m, now);
-		tell_gone(m);
-		dial_again(m, now);
-	}
-	if (any_up(m)) {
+	if (m->daemon) /* it is in this process: however slow a disk makes it, it will be there */
+		return;
+	judge(m, now);
+	tell_gone(m);
+	dial_again(m, now);
+	if (!m->ending)
+		look_who_comes(m, now);
+	if (m->ending)
+		return;
+	if (any_up(m) || (m->coming_since && now - m->coming_since < COMING_WAIT)) {
 		m->last_node = now;
 		return;
 	}
-	if (!m->ns_answered && now - m->started > NAMESERVER_PATIENCE)
+	wait = nodes_waits(m->config).node;
+	if (!m->ns_answered && now - m->started > DAG_MAX(NAMESERVER_PATIENCE, m->config->wait_for_nodes))
 		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s does not answer%s%s",
 			m->config->nameserver, trouble ? ": " : "", trouble ? trouble : "");
-	else if (now - m->last_node > CLUSTER_PATIENCE)
+	else if (m->ns_answered && now - m->last_node > wait)
 		manager_abort(m, DAG_EUNREACHABLE,
-			"no node is there to run the job: the name server at %s knows of none that answers",
-			m->config->nameserver);
+			"no node is there to run the job: the name server at %s knows of none that answers; "
+			"one was waited for %lld s (--wait-for-nodes)",
+			m->config->nameserver, (long long)(wait / DAG_SECOND));
 }
 
 void nodes_destroy(struct manager *m)

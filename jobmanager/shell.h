@@ -35,7 +35,10 @@
 #include "wire/session.h"
 
 #define NAMESERVER_PATIENCE (5 * DAG_SECOND)
-#define CLUSTER_PATIENCE (20 * DAG_SECOND) /* without any node */
+#define NODE_WAIT                                                                                            \
+	(15 * DAG_SECOND) /* without any node, or without one that can run what is needed and was there */
+#define COMING_WAIT (300 * DAG_SECOND) /* for one that answers and is not ready: it may be fetching files */
+#define JOINING_WAIT (3 * DAG_SECOND)  /* for one that can run what is needed, where none was there */
 
 #define RESUME_PATIENCE (3 * DAG_SECOND) /* for nodes to say what they hold */
 #define DIAL_AGAIN (5 * DAG_SECOND)      /* a node that was given up and may only have been out of reach */
@@ -60,7 +63,7 @@ struct node {
 	uint32_t number; /* the core's; JM_NODE_NONE until the daemon is ready */
 	bool up, suspect, gone, told_gone;
 	bool listed; /* by the name server, and heard of there */
-	dag_instant gone_at;
+	dag_instant dialled_at, gone_at;
 	struct jm_found *found; /* what it holds, before it is ready */
 	size_t found_count, found_cap;
 	dag_instant lost_at; /* the connection broke then; 0: it holds */
@@ -151,6 +154,7 @@ struct manager {
 	uv_prepare_t flush;
 	uv_signal_t on_int, on_term, on_hup;
 	dag_instant started, last_tick, last_node;
+	dag_instant coming_since; /* 0: no node is */
 	bool ending, stop;
 	int signal;
 	dag_instant signalled;
@@ -188,6 +192,8 @@ void results_node_gone(struct manager *m, uint32_t node);
 
 /* ---- nodes.c ---- */
 int nodes_start(struct manager *m);
+/* How long nodes are waited for. */
+struct jm_waits nodes_waits(const struct manager_config *config);
 void nodes_tick(struct manager *m, dag_instant now);
 struct node *nodes_find(struct manager *m, uint32_t number);
 void nodes_destroy(struct manager *m);

@@ -347,6 +347,7 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	loader_pairs(l, yaml_get(node, "labels"), "labels", false, &stage->labels, &stage->label_count);
 	loader_number(l, yaml_get(node, "retries"), "retries", 0, 1000, &retries);
 	stage->retries = (int32_t)retries;
+	stage->retries_said = yaml_get(node, "retries") != NULL;
 	loader_bool(l, yaml_get(node, "isolate"), "isolate", &stage->isolate);
 	load_deterministic(l, yaml_get(node, "deterministic"), stage);
 	loader_bool(l, yaml_get(node, "duplicates"), "duplicates", &duplicates);

@@ -163,6 +163,7 @@ struct graph_stage {
 	uint32_t file_count;
 	dag_instant timeout; /* of an attempt; 0: none */
 	int32_t retries;     /* further attempts after a failure */
+	bool retries_said;   /* by the user: then failures that are alike are tried so often too */
 	enum graph_deterministic deterministic;
 	bool no_copies;        /* slow vertices are not run twice */
 	uint32_t skip_records; /* that may go to the quarantine file */

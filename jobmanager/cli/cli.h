@@ -33,6 +33,14 @@ int cli_graph_load(struct load *g, bool read_stdin);
 struct cluster;
 /* cluster_find for a command: the exit code, 0 for success. Errors go to stderr; warnings, unless quiet. */
 int cli_cluster_find(struct cluster *c, const char *nameserver, const char *keys, bool quiet);
+#define CLI_WAIT_OPTION                                                                                      \
+	{                                                                                                    \
+		"wait-for-nodes", 0, "TIME",                                                                 \
+			"how long a node is waited for that can run what no node there can, such as 90s, "   \
+			"5m "                                                                                \
+			"(default: 15s where no node is there or such a one is gone, else 3s)"               \
+	}
+int cli_wait_option(struct manager_config *config, const char *value);
 /* The one operand of the command, or a message and NULL. */
 const char *cli_operand(const struct cli_command *command, int argc, char **argv, int first);
 void cli_print(struct dag_diag *diag);

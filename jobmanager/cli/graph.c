@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading a graph for a subcommand. */
 #include "cli.h"
+#include "base/size.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -23,6 +24,16 @@ int cli_graph_option(struct load *g, size_t option, const char *value)
 		return 0;
 	fprintf(stderr, "dagrun: -p %s: write -p NAME=VALUE\n", value);
 	return DAG_EINVAL;
+}
+
+int cli_wait_option(struct manager_config *config, const char *value)
+{
+	if (size_parse_duration(value, &config->wait_for_nodes) < 0) {
+		fprintf(stderr, "dagrun: --wait-for-nodes %s: a whole number with ms, s, m or h\n", value);
+		return DAG_EINVAL;
+	}
+	config->wait_said = true;
+	return 0;
 }
 
 static bool reads_stdin(const struct graph *graph)

@@ -6,14 +6,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum option { QUIET, HELP };
+enum option { WAIT, QUIET, HELP };
 
 static const struct option_spec options[] = {
+	[WAIT] = CLI_WAIT_OPTION,
 	[QUIET] = {"quiet", 'q', NULL, "no progress and no summary on stderr"},
 	[HELP] = {"help", 'h', NULL, "this text"},
 };
 
 struct settings {
+	struct manager_config config; /* only what is said here */
 	bool quiet, help;
 };
 
@@ -21,7 +23,8 @@ static int on_option(void *ctx, size_t option, const char *value)
 {
 	struct settings *s = ctx;
 
-	(void)value;
+	if (option == WAIT)
+		return cli_wait_option(&s->config, value);
 	if (option == QUIET)
 		s->quiet = true;
 	else
@@ -38,6 +41,8 @@ static int run_job(const struct settings *s, const char *id, const struct journa
 	earlier.config.saved = saved;
 	earlier.config.lock_fd = lock_fd;
 	earlier.config.quiet = s->quiet;
+	earlier.config.wait_said = s->config.wait_said;
+	earlier.config.wait_for_nodes = s->config.wait_for_nodes;
 	if (r == 0)
 		r = manager_run(&earlier.config);
 	if (r == MANAGER_DONE &&

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, DRY_RUN, QUIET, HELP };
+enum option { SLOTS = CLI_GRAPH_OPTION_COUNT, NAMESERVER, KEYS, WAIT, DRY_RUN, QUIET, HELP };
 
 static const struct option_spec options[] = {
 	CLI_GRAPH_OPTIONS,
@@ -19,6 +19,7 @@ static const struct option_spec options[] = {
 		"7700); "
 		"'none': on this machine"},
 	[KEYS] = {"keys", 'k', "DIR", CLUSTER_KEYS_HELP},
+	[WAIT] = CLI_WAIT_OPTION,
 	[DRY_RUN] = {"dry-run", 0, NULL, "prints the plan and runs nothing"},
 	[QUIET] = {"quiet", 'q', NULL, "no progress and no summary on stderr"},
 	[HELP] = {"help", 'h', NULL, "this text"},
@@ -51,6 +52,8 @@ static int on_option(void *ctx, size_t option, const char *value)
 	case KEYS:
 		s->keys = value;
 		return 0;
+	case WAIT:
+		return cli_wait_option(&s->config, value);
 	case DRY_RUN:
 		s->dry_run = true;
 		return 0;
@@ -81,6 +84,22 @@ static int check_open(const struct graph *graph)
 	return 0;
 }
 
+/* How much room these need only the scheduler knows: a host of a hundred may have one slot. */
+static bool has_fifos(const struct graph *graph, uint32_t gang)
+{
+	const struct graph_gang *g = &graph->gangs[gang];
+	uint32_t first = graph->vertex_stage[graph->gang_members[g->first]],
+		 last = graph->vertex_stage[graph->gang_members[g->first + g->count - 1]];
+
+	for (size_t i = 0; i < graph->edge_count; i++) {
+		const struct graph_edge *e = graph->edges[i];
+
+		if (e->channel == GRAPH_FIFO && e->from >= first && e->from <= last)
+			return true;
+	}
+	return false;
+}
+
 static int check_slots(const struct graph *graph, uint32_t slots)
 {
 	for (uint32_t i = 0; i < graph->gang_count; i++) {
@@ -88,7 +107,8 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 		const struct graph_stage *s =
 			graph->stages[graph->vertex_stage[graph->gang_members[graph->gangs[i].first]]];
 
-		if (s->kind == GRAPH_INPUT || shares <= (uint64_t)slots * GRAPH_CPU_SHARES)
+		if (s->kind == GRAPH_INPUT || has_fifos(graph, i) ||
+			shares <= (uint64_t)slots * GRAPH_CPU_SHARES)
 			continue;
 		if (graph->gangs[i].count > 1)
 			fprintf(stderr,

@@ -55,14 +55,14 @@ bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other)
 	       jm->vertices[vertex].attempt > jm->vertices[other].attempt;
 }
 
-bool run_alone(struct jm *jm, uint32_t vertex)
+bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	uint32_t gang = jm->graph->gang_of[vertex], node;
 	struct producers p = {gang, true};
 
 	if (v->state != JM_RUNNING || jm->graph->gangs[gang].count == 1 ||
-		jm->gangs[gang].broken_at != DAG_NEVER ||
+		jm->gangs[gang].broken_at != DAG_NEVER || JM_ATTEMPT_NUMBER(v->highest) == JM_ATTEMPTS_MAX ||
 		!reads_pipes_and_feeds_none(jm, vertex_stage(jm, vertex)))
 		return false;
 	vertex_each_producer(jm, vertex, look_at_producer, &p);
@@ -78,6 +78,9 @@ bool run_alone(struct jm *jm, uint32_t vertex)
 	occupy_node(jm, node, vertex, +1);
 	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
 	jm_fact(jm, "alone %u %u node=%u", vertex, v->attempt, node);
-	emit_start(jm, node, vertex, v->attempt, 0, 1);
+	if (pause)
+		put_off_start(jm, vertex, pause);
+	else
+		emit_start(jm, node, vertex, v->attempt, 0, 1);
 	return true;
 }

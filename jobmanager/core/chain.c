@@ -28,8 +28,9 @@ static bool may_follow(const struct jm *jm, uint32_t vertex, uint32_t node)
 	const struct jm_vertex *v = &jm->vertices[vertex];
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	if (v->state != JM_WAITING || v->skipped || v->missing != 1 || v->avoid == node + 1 ||
-		!may_lead(jm, vertex) || !node_fits(jm, node, vertex))
+	if (v->state != JM_WAITING || v->skipped || jm->gangs[jm->graph->gang_of[vertex]].paused ||
+		v->missing != 1 || v->avoid == node + 1 || !may_lead(jm, vertex) ||
+		!node_fits(jm, node, vertex))
 		return false;
 	for (uint32_t p = 0; p < s->in_count; p++)
 		if (s->in[p].edge != GRAPH_NONE && jm->edges[s->in[p].edge].missing)

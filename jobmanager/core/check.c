@@ -92,7 +92,7 @@ static uint32_t check_queue(const struct jm *jm, const struct jm_queue *q)
 
 void jm_check(const struct jm *jm)
 {
-	uint32_t left = 0, ready = 0, queued = 0, copied = 0;
+	uint32_t left = 0, ready = 0, queued = 0, copied = 0, large = 0;
 	uint64_t shares = 0;
 
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++) {
@@ -118,6 +118,7 @@ void jm_check(const struct jm *jm)
 		if (jm->gangs[g].state == JM_READY) {
 			ready++;
 			shares += graph_gang_shares(jm->graph, g);
+			large += gang_is_large(jm, g);
 		}
 	for (uint32_t i = jm->queue_top; i < jm->queue_count; i++)
 		DAG_ASSERT(!jm->queues[i].count);
@@ -125,5 +126,6 @@ void jm_check(const struct jm *jm)
 		queued += check_queue(jm, &jm->queues[i]);
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		queued += check_queue(jm, &jm->nodes[i].queue);
-	DAG_ASSERT(ready == queued && ready == jm->ready_count && shares == jm->ready_shares);
+	DAG_ASSERT(ready == queued && ready == jm->ready_count && shares == jm->ready_shares &&
+		   large == jm->large_ready);
 }

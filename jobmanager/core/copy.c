@@ -92,7 +92,7 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 	uint32_t node = 0;
 
 	/* What it reads may be lost meanwhile; the one that runs has read it. */
-	if (!vertex_inputs_there(jm, vertex))
+	if (!vertex_inputs_there(jm, vertex) || JM_ATTEMPT_NUMBER(v->highest) == JM_ATTEMPTS_MAX)
 		return true;
 	while (node < jm->node_count && (node == v->node || jm->nodes[node].used >= jm->nodes[node].granted ||
 						!node_fits(jm, node, vertex)))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two facts that every vertex has, written without the cost of a format. */
+/* The two facts that every vertex has, written without the cost of a format; and names as facts have them. */
 #include "state.h"
 
 #define TEXT_MAX 200 /* bytes of such a fact */
@@ -73,4 +73,40 @@ void fact_committed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	if (o->closed_early)
 		put_text(to, " closed");
 	jm_emit(jm, JM_JOURNAL)->text = text;
+}
+
+/*
+ * A fact is one line, and a name may be anything: a backslash or a control character is \xHH. Blanks stay:
+ * the name is all that follows the word.
+ */
+void fact_node(struct jm *jm, const char *word, const char *name)
+{
+	struct buffer b = {0};
+
+	for (const char *c = name; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f || *c == '\\')
+			buffer_format(&b, "\\x%02x", (unsigned char)*c);
+		else
+			buffer_append(&b, c, 1);
+	jm_fact(jm, "%s %.*s", word, (int)b.len, (char *)b.data);
+	buffer_fini(&b);
+}
+
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+char *fact_unescape(const char *text)
+{
+	char *name = base_strdup(text), *to = name;
+
+	while (*text)
+		if (!strncmp(text, "\\x", 2) && hex_digit(text[2]) >= 0 && hex_digit(text[3]) >= 0) {
+			*to++ = (char)(hex_digit(text[2]) << 4 | hex_digit(text[3]));
+			text += 4;
+		} else
+			*to++ = *text++;
+	*to = 0;
+	return name;
 }

@@ -22,17 +22,22 @@ static const char *indent_tail(struct jm *jm, const char *tail)
 	return text;
 }
 
-/* Two failures that are alike: the same code, signal and words. A kill from outside says nothing about the
- * vertex. */
+/*
+ * Two failures that are alike: the same code, signal and words. What ran into its time or its memory is alike
+ * whatever the numbers in the words. A kill from outside says nothing about the vertex.
+ */
 static bool is_alike(const struct jm_failure *a, const struct jm_outcome *b)
 {
-	return a->error == b->error && a->signal == b->signal && a->signal != 9 &&
-	       !strcmp(a->text, b->text ? b->text : "") && b->error != DAG_ELOST && b->error != DAG_ENOSPC &&
-	       b->error != DAG_EBUSY;
+	if (a->error != b->error || b->error == DAG_ELOST || b->error == DAG_ENOSPC || b->error == DAG_EBUSY)
+		return false;
+	if (b->error == DAG_ELIMIT || b->error == DAG_ETIMEDOUT)
+		return true;
+	return a->signal == b->signal && a->signal != 9 && !strcmp(a->text, b->text ? b->text : "");
 }
 
-static void remember(struct jm *jm, struct jm_vertex *v, const struct jm_outcome *o)
+void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *o)
 {
+	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_failure *f;
 
 	if (!v->last_failure) {
@@ -44,7 +49,7 @@ static void remember(struct jm *jm, struct jm_vertex *v, const struct jm_outcome
 	*f = (struct jm_failure){.error = o->error,
 		.signal = o->signal,
 		.text = base_strdup(o->text ? o->text : ""),
-		.node = v->node,
+		.node = node,
 		.has_at = o->has_at,
 		.at = {o->at.port, o->at.producer, o->at.number, NULL, 0}};
 }
@@ -69,10 +74,15 @@ void blame_failed_node(struct jm *jm, uint32_t vertex)
 }
 
 /* Alone, or with its whole gang; what that lost is looked for first. */
-static void run_again(struct jm *jm, uint32_t vertex)
+static void run_again(struct jm *jm, uint32_t vertex, dag_instant pause)
 {
-	if (!run_alone(jm, vertex))
-		gang_rerun(jm, jm->graph->gang_of[vertex]);
+	uint32_t gang = jm->graph->gang_of[vertex];
+
+	if (run_alone(jm, vertex, pause))
+		return;
+	if (pause)
+		pause_gang(jm, gang, pause);
+	gang_rerun(jm, gang);
 }
 
 /* ---- rule 7 ---- */
@@ -168,13 +178,17 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	const char *name = jm_attempt_name(jm, vertex),
 		   *text = o->text && *o->text ? o->text : dag_strerror(o->error);
 	const struct jm_failure *last = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
-	/* Twice on one node may be the node's fault, where there is another to try. */
-	bool alike = last && is_alike(last, o) && (last->node != v->node || !has_elsewhere(jm, vertex));
+	/* Who says how often wants it so often. Twice on one node may be its fault, where there is another.
+	 */
+	bool alike = last && !s->retries_said && is_alike(last, o) &&
+		     (last->node != v->node || !has_elsewhere(jm, vertex));
+	dag_instant pause;
 
 	bool same = last && last->has_at && o->has_at && is_same_record(&last->at, &o->at);
 
 	jm->stages[s->id].failures++;
-	jm_fact(jm, "failed %u %u error=%d signal=%d %s", vertex, v->attempt, o->error, o->signal, text);
+	jm_fact(jm, "failed %u %u node=%u error=%d signal=%d %s", vertex, v->attempt, v->node, o->error,
+		o->signal, text);
 	v->failures++;
 	if (o->error == DAG_ENOSPC)
 		rest_node(jm, &jm->nodes[v->node]);
@@ -183,7 +197,7 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		return;
 	}
 	if (same && skip_record(jm, vertex, o, text)) {
-		run_again(jm, vertex);
+		run_again(jm, vertex, 0);
 		return;
 	}
 	if (same) {
@@ -194,16 +208,21 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		return;
 	}
 	if (v->failures > s->retries || alike) {
-		jm_end(jm, o->error, "%s: %s%s%s", name, text,
-			alike && v->failures <= s->retries ? " (twice the same, so it is not tried again)"
-							   : "",
-			indent_tail(jm, o->stderr_tail));
+		const char *why = "";
+
+		if (alike && v->failures <= s->retries)
+			why = " (twice the same, so it is not tried again)";
+		else if (v->failures > 1)
+			why = arena_format(&jm->texts, " (it failed %u times)", v->failures);
+		jm_end(jm, o->error, "%s: %s%s%s", name, text, why, indent_tail(jm, o->stderr_tail));
 		return;
 	}
-	jm_note(jm, "%s failed and runs again: %s%s", name, text, indent_tail(jm, o->stderr_tail));
-	remember(jm, v, o);
+	pause = pause_time(jm, vertex, v->failures);
+	jm_note(jm, "%s failed and runs again in %.1f s: %s%s", name, (double)pause / (double)DAG_SECOND,
+		text, indent_tail(jm, o->stderr_tail));
+	remember_failure(jm, vertex, v->node, o);
 	v->avoid = v->node + 1;
-	run_again(jm, vertex);
+	run_again(jm, vertex, pause);
 }
 
 /* ---- rule 2 ---- */
@@ -220,11 +239,11 @@ static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		o->text && *o->text ? o->text : dag_strerror(o->error));
 	v->avoid = reader_node + 1;
 	if (p->state != JM_DONE || p->attempt != o->blamed_attempt) {
-		run_again(jm, vertex); /* that output is being made again already */
+		run_again(jm, vertex, 0); /* that output is being made again already */
 		return;
 	}
 	if (!jm->nodes[p->node].up) {
-		run_again(jm, vertex);
+		run_again(jm, vertex, 0);
 		vertex_invalidate(jm, o->blamed_vertex, "its node is gone");
 		return;
 	}
@@ -249,7 +268,7 @@ static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome
 		return;
 	}
 	jm_note(jm, "%s could not read %s and runs again: %s", jm_attempt_name(jm, vertex), file->path, text);
-	run_again(jm, vertex);
+	run_again(jm, vertex, pause_time(jm, vertex, v->source_failures));
 }
 
 /* The complaint about intact data: the reader's own node is at fault. */
@@ -270,6 +289,7 @@ static void on_intact(struct jm *jm, const struct jm_complaint *c)
 				jm->nodes[jm->vertices[c->producer].node].name);
 			return;
 		}
+		pause_gang(jm, jm->graph->gang_of[c->reader], pause_time(jm, c->reader, v->failures));
 	}
 	gang_try_ready(jm, jm->graph->gang_of[c->reader]);
 }
@@ -343,7 +363,7 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	else if (o->error == DAG_ELOST) { /* its daemon gave it up: uncharged, as if the node were gone */
 		jm_note(jm, "%s was lost and runs again: %s", jm_attempt_name(jm, vertex),
 			o->text && *o->text ? o->text : dag_strerror(o->error));
-		run_again(jm, vertex);
+		run_again(jm, vertex, 0);
 	} else
 		charge(jm, vertex, o);
 }
@@ -432,20 +452,6 @@ static bool is_on_node(const struct jm *jm, uint32_t vertex, const void *ctx)
 	return jm->vertices[vertex].node == *(const uint32_t *)ctx;
 }
 
-/* A vertex whose daemons end again and again takes them with it, unless daemons end everywhere. */
-static void count_death(struct jm *jm, uint32_t vertex, uint32_t node)
-{
-	struct jm_vertex *v = &jm->vertices[vertex];
-
-	jm_fact(jm, "died %s %u", jm->nodes[node].name, vertex);
-	if (++v->deaths >= JM_DEATHS_MAX && v->deaths * 2u > jm->node_deaths)
-		jm_end(jm, DAG_ELIMIT,
-			"%s: the daemons of %u nodes ended while it ran there, the last one on %s; does it "
-			"take more "
-			"memory than a node has?",
-			jm_attempt_name(jm, vertex), v->deaths, jm->nodes[node].name);
-}
-
 void on_node_down(struct jm *jm, uint32_t node, bool died)
 {
 	struct jm_node *n = &jm->nodes[node];
@@ -458,12 +464,14 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 	node_update_open(jm, node);
 	n->downs++;
 	jm->node_deaths += died;
-	jm_fact(jm, "node-down %s", n->name);
+	fact_node(jm, died ? "node-ended" : "node-down", n->name);
 	if (jm->resuming) { /* on_resumed sees what is gone */
 		forget_found(jm, node);
 		return;
 	}
-	for (size_t i = 0; i < jm->copy_count;) {
+	if (died)
+		blame_deaths(jm, node);
+	for (size_t i = 0; i < jm->copy_count && !jm->ended;) {
 		struct jm_copy copy = jm->copies[i];
 
 		if (copy.node == node)
@@ -476,10 +484,7 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 	for (uint32_t v = 0; v < jm->graph->vertex_count && !jm->ended; v++)
 		if (jm->vertices[v].node == node && jm->vertices[v].state == JM_RUNNING) {
 			lost++;
-			if (died)
-				count_death(jm, v, node);
-			if (!jm->ended)
-				run_again(jm, v);
+			run_again(jm, v, 0);
 		}
 	rerun_lost(jm, is_on_node, &node, &lost);
 	for (size_t i = 0; i < jm->complaint_count && !jm->ended; i++)

@@ -8,7 +8,7 @@
  *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
  *   alone VERTEX ATTEMPT node=N                a member of a gang, which reads the others' attempts anew
  *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D us=T
- *   failed VERTEX ATTEMPT error=E signal=S TEXT
+ *   failed VERTEX ATTEMPT node=N error=E signal=S TEXT
  *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
  *   invalidated VERTEX ATTEMPT WHY
@@ -16,8 +16,9 @@
  *   quarantined VERTEX ATTEMPT PORT PRODUCER RECORD HEX REASON    it was passed over
  *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
  *   adopted VERTEX ATTEMPT node=N
- *   died NODE VERTEX                           its daemon ended while the vertex ran there
- *   node-up NODE, node-down NODE               nodes are numbered as they come up first, from 0: that is N
+ *   died VERTEX ATTEMPT node=N                 its daemon ended while the vertex ran there
+ *   node-up NODE                               nodes are numbered as they come up first, from 0: that is N
+ *   node-down NODE, node-ended NODE            it is gone; its daemon has ended
  *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
  *   refetched OUTPUT                           from its first vertex again
  *   grouped EDGE CONSUMER PRODUCER…            who reads what; their numbers in their stages
@@ -157,6 +158,9 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 
 	jm->graph = g;
 	jm->epoch = config->epoch;
+	jm->seed = config->seed;
+	jm->waits = config->waits;
+	jm->hopeless_since = DAG_NEVER;
 	jm->wake_at = DAG_NEVER;
 	jm->vertices = base_alloc((g->vertex_count + 1) * sizeof(*jm->vertices));
 	jm->gangs = base_alloc((g->gang_count + 1) * sizeof(*jm->gangs));
@@ -216,6 +220,9 @@ void jm_destroy(struct jm **jmp)
 	free(jm->outputs);
 	free(jm->queues);
 	free(jm->complaints);
+	free(jm->paused);
+	free(jm->put_off);
+	free(jm->deaths);
 	free(jm->copies);
 	free(jm->broken);
 	for (size_t i = 0; i < jm->bad_count; i++)
@@ -289,7 +296,8 @@ static int node_up(struct jm *jm, const struct jm_event *event)
 		n->usable_at = jm->now + (DAG_SECOND << DAG_MIN(n->downs - 1, (uint32_t)JM_FLAPS_WAIT_MAX));
 	jm->usable_until = DAG_MAX(jm->usable_until, n->usable_at);
 	jm->nodes_changed = true;
-	jm_fact(jm, "node-up %s", n->name);
+	jm->joined_at = jm->now;
+	fact_node(jm, "node-up", n->name);
 	on_found(jm, event->node, event->found, event->found_count);
 	return 0;
 }
@@ -470,6 +478,10 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		if (jm->nodes[event->node].up)
 			on_node_down(jm, event->node, event->flag);
 		break;
+	case JM_NODES_COMING:
+		jm->nodes_coming = event->flag;
+		jm->hopeless_checked = now - DAG_SECOND; /* long enough ago to look again */
+		break;
 	case JM_RESUMED:
 		if (!jm->resuming)
 			return DAG_EINVAL;
@@ -518,8 +530,10 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	case JM_TICK:
 		break;
 	}
-	if (r == 0 && !jm->ended && !jm->resuming)
+	if (r == 0 && !jm->ended && !jm->resuming) {
 		rerun_broken(jm);
+		pauses_look(jm);
+	}
 	if (r < 0 || jm->ended || jm->resuming)
 		return r;
 	place_ready(jm);

@@ -27,19 +27,24 @@
 #define JM_NODE_COMPLAINTS_MAX 3        /* of one node about data that is intact */
 #define JM_LOCALITY_WAIT (500 * DAG_MS) /* a ready vertex waits so long for the node that holds its input */
 #define JM_RACK_WAIT (250 * DAG_MS)     /* and so long for one of the same rack */
-#define JM_HOPELESS_WAIT                                                                                     \
-	(5 * DAG_SECOND)           /* no node has what a vertex asks for: so long, another may come          \
-				    */
-#define JM_SHORT (20 * DAG_MS)     /* vertices of a stage that run less on average are started ahead: */
-#define JM_AHEAD 8                 /* so many for each that runs, */
-#define JM_AHEAD_TIME (2 * DAG_MS) /* or as many as run in this time, */
-#define JM_AHEAD_MAX 256           /* but no more */
+#define JM_SHORT (20 * DAG_MS)          /* vertices of a stage that run less on average are started ahead: */
+#define JM_AHEAD 8                      /* so many for each that runs, */
+#define JM_AHEAD_TIME (2 * DAG_MS)      /* or as many as run in this time, */
+#define JM_AHEAD_MAX 256                /* but no more */
 
 struct jm;
+
+/* How long a node is waited for that could run what no node can. */
+struct jm_waits {
+	dag_instant node;    /* where one was there and is gone: it may come back */
+	dag_instant joining; /* where there was none: others may be joining */
+};
 
 struct jm_config {
 	const struct graph *graph; /* finished; outlives the jm */
 	uint32_t epoch;
+	uint64_t seed; /* of pauses between attempts */
+	struct jm_waits waits;
 	const bool *skipped;   /* vertices that are not to be run, and nobody who is reads; NULL: none */
 	const struct jm *like; /* another run of the job: groups and widths are to be as there; NULL */
 };
@@ -58,6 +63,7 @@ enum jm_event_kind {
 	JM_NODE_GRANT,   /* node, shares */
 	JM_NODE_SUSPECT, /* node, flag: takes no new work */
 	JM_NODE_DOWN,    /* node; flag: its daemon ended, rather than was silent */
+	JM_NODES_COMING, /* flag: nodes are known that are not up yet */
 	JM_RESUMED,      /* after jm_replay: all nodes that can be expected have said what they hold */
 	JM_ENDED,        /* node, vertex, attempt, outcome */
 	JM_VERIFIED,     /* vertex, attempt, error */
@@ -242,6 +248,12 @@ bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record 
 /* Whether the attempt runs there, as the current one or as a copy. */
 bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node);
 
+/*
+ * The state that facts must bring back, as text, a line for each thing. Numbers of attempts only where they
+ * are of that epoch: of older ones, more may be known than facts say. For tests: a dump before a crash is one
+ * after the replay. What is not in it is volatile, and listed in dump.c.
+ */
+void jm_dump(const struct jm *jm, uint32_t epoch, struct buffer *text);
 /* Derives every index and counter anew and compares; aborts where one is wrong. For tests. */
 void jm_check(const struct jm *jm);
 

@@ -4,7 +4,6 @@
  * most of its input, or in a common queue by depth; round.c takes it out.
  */
 #include "state.h"
-#include "graph/edge.h"
 
 /* ---- queues: doubly linked through the gangs ---- */
 
@@ -15,6 +14,11 @@ static struct jm_queue *queue_of(struct jm *jm, uint32_t gang)
 	if (q)
 		return &jm->nodes[q - 1].queue;
 	return &jm->queues[vertex_stage(jm, jm->graph->gang_members[jm->graph->gangs[gang].first])->depth];
+}
+
+bool gang_is_large(const struct jm *jm, uint32_t gang)
+{
+	return jm->graph->gangs[gang].count > 1 || graph_gang_shares(jm->graph, gang) > GRAPH_CPU_SHARES;
 }
 
 struct preference {
@@ -69,6 +73,15 @@ dag_instant first_wait(const struct jm_node *holder)
 	return !holder->up ? 0 : *holder->rack ? JM_RACK_WAIT : JM_LOCALITY_WAIT;
 }
 
+static void count_ready(struct jm *jm, uint32_t gang, int sign)
+{
+	uint64_t shares = graph_gang_shares(jm->graph, gang);
+
+	jm->ready_count += sign;
+	jm->ready_shares += sign > 0 ? shares : -shares;
+	jm->large_ready += gang_is_large(jm, gang) ? sign : 0;
+}
+
 void queue_gang(struct jm *jm, uint32_t gang)
 {
 	struct jm_gang *g = &jm->gangs[gang];
@@ -87,8 +100,7 @@ void queue_gang(struct jm *jm, uint32_t gang)
 	q->count++;
 	if (!g->queue)
 		jm->queue_top = DAG_MAX(jm->queue_top, (uint32_t)(q - jm->queues) + 1);
-	jm->ready_count++;
-	jm->ready_shares += graph_gang_shares(jm->graph, gang);
+	count_ready(jm, gang, +1);
 	if (!g->queue)
 		return;
 	/* Others may take it later, or at once where its node is gone. */
@@ -112,8 +124,7 @@ void unqueue_gang(struct jm *jm, uint32_t gang)
 	q->count--;
 	while (jm->queue_top && !jm->queues[jm->queue_top - 1].count)
 		jm->queue_top--;
-	jm->ready_count--;
-	jm->ready_shares -= graph_gang_shares(jm->graph, gang);
+	count_ready(jm, gang, -1);
 	g->next = g->previous = GRAPH_NONE;
 	g->queue = 0;
 }
@@ -125,20 +136,6 @@ uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex)
 	uint32_t said = vertex_stage(jm, vertex)->cpu_shares;
 
 	return said ? said : jm->graph->gangs[gang].count > 1 ? 1 : GRAPH_CPU_SHARES;
-}
-
-static bool has_labels(const struct jm_node *node, const struct graph_stage *s)
-{
-	for (uint32_t i = 0; i < s->label_count; i++) {
-		bool found = false;
-
-		for (uint32_t j = 0; j < node->label_count && !found; j++)
-			found = !strcmp(node->labels[j].name, s->labels[i].name) &&
-				!strcmp(node->labels[j].value, s->labels[i].value);
-		if (!found)
-			return false;
-	}
-	return true;
 }
 
 uint32_t node_room(const struct jm_node *node, uint32_t ahead)
@@ -245,49 +242,73 @@ static uint32_t gang_ahead(const struct jm *jm, const struct graph_stage *stage,
 	return jm->graph->gangs[gang].count > 1 ? 0 : stage_ahead(jm, &jm->stages[stage->id]);
 }
 
-/* A node that fails what others can do gets work only where there is no other. */
-bool is_shunned(const struct jm *jm, const struct jm_node *node)
+/* A node that fails what others can do gets work only where no other could run it. */
+bool is_shunned(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
 	if (!node->avoided)
 		return false;
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (jm->nodes[i].up && !jm->nodes[i].avoided)
+		if (!jm->nodes[i].avoided && could_run(jm, &jm->nodes[i], vertex))
 			return true;
 	return false;
 }
 
-bool node_takes_work(const struct jm *jm, const struct jm_node *node)
+bool node_takes_work(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
-	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node);
+	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node, vertex);
 }
 
-static bool fits(const struct jm *jm, const struct jm_node *node, uint32_t gang, uint32_t vertex,
-	uint32_t shares, uint64_t memory)
+bool node_has_labels(const struct jm_node *node, const struct graph_stage *s)
+{
+	for (uint32_t i = 0; i < s->label_count; i++) {
+		bool found = false;
+
+		for (uint32_t j = 0; j < node->label_count && !found; j++)
+			found = !strcmp(node->labels[j].name, s->labels[i].name) &&
+				!strcmp(node->labels[j].value, s->labels[i].value);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+bool node_has_memory(const struct jm_node *node, uint64_t used, uint64_t memory)
+{
+	return !memory || !node->memory || used + memory <= node->memory;
+}
+
+bool would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	return node_takes_work(jm, node) && has_labels(node, s) &&
-	       node->used + shares <= node_room(node, gang_ahead(jm, s, gang)) &&
-	       (!memory || !node->memory || node->memory_used + memory <= node->memory);
+	return node_has_labels(node, s) && node_has_memory(node, 0, s->memory) &&
+	       gang_shares_of(jm, jm->graph->gang_of[vertex], vertex) <= node->total;
 }
 
-/* Whether the vertex could ever run on the node, with all its slots free. */
 bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
-	const struct graph_stage *s = vertex_stage(jm, vertex);
-
-	uint32_t shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
-
-	return node->up && has_labels(node, s) && shares <= node->total &&
-	       (!s->memory || !node->memory || s->memory <= node->memory);
+	return node->up && would_suit(jm, node, vertex);
 }
 
-static void account(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
+bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex)
 {
-	struct jm_node *n = &jm->nodes[node];
-	uint32_t shares = gang_shares_of(jm, gang, vertex);
-	uint64_t memory = vertex_stage(jm, vertex)->memory;
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	const struct jm_node *n = &jm->nodes[node];
+	uint32_t gang = jm->graph->gang_of[vertex];
 
+	return node_takes_work(jm, n, vertex) && node_has_labels(n, s) &&
+	       n->used + gang_shares_of(jm, gang, vertex) <= node_room(n, gang_ahead(jm, s, gang)) &&
+	       node_has_memory(n, n->memory_used, s->memory);
+}
+
+void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
+{
+	uint32_t gang = jm->graph->gang_of[vertex], shares = gang_shares_of(jm, gang, vertex);
+	uint64_t memory = vertex_stage(jm, vertex)->memory;
+	struct jm_node *n = &jm->nodes[node];
+
+	if (sign > 0 && !n->used)
+		recall_moved(jm, node);
 	n->used += sign > 0 ? shares : -shares;
 	n->memory_used += sign > 0 ? memory : -memory;
 	n->running += sign > 0 ? 1 : -1;
@@ -296,28 +317,8 @@ static void account(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex
 		jm->gangs_changed = true;
 	}
 	jm->used += sign > 0 ? shares : -(uint64_t)shares;
-}
-
-static void occupy(struct jm *jm, uint32_t node, uint32_t gang, uint32_t vertex, int sign)
-{
-	if (sign > 0 && !jm->nodes[node].used)
-		recall_moved(jm, node);
-	account(jm, node, gang, vertex, sign);
-	jm->started_ahead = jm->started_ahead || recall_waiting(&jm->nodes[node]);
+	jm->started_ahead = jm->started_ahead || recall_waiting(n);
 	node_update_open(jm, node);
-}
-
-void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
-{
-	occupy(jm, node, jm->graph->gang_of[vertex], vertex, sign);
-}
-
-bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex)
-{
-	uint32_t gang = jm->graph->gang_of[vertex];
-
-	return fits(jm, &jm->nodes[node], gang, vertex, gang_shares_of(jm, gang, vertex),
-		vertex_stage(jm, vertex)->memory);
 }
 
 void requeue_all(struct jm *jm)
@@ -332,68 +333,12 @@ void requeue_all(struct jm *jm)
 void node_release(struct jm *jm, uint32_t vertex)
 {
 	if (jm->vertices[vertex].node != JM_NODE_NONE)
-		occupy(jm, jm->vertices[vertex].node, jm->graph->gang_of[vertex], vertex, -1);
-}
-
-/* ---- fifo groups: members that one host runs ---- */
-
-static bool in_fifo(const struct jm *jm, uint32_t vertex)
-{
-	const struct graph_stage *s = vertex_stage(jm, vertex);
-
-	for (size_t i = 0; i < jm->graph->edge_count; i++)
-		if (jm->graph->edges[i]->channel == GRAPH_FIFO &&
-			(jm->graph->edges[i]->from == s->id || jm->graph->edges[i]->to == s->id))
-			return true;
-	return false;
-}
-
-struct fifo_walk {
-	uint32_t *group; /* of each member, by its position in the gang */
-	uint32_t gang, number;
-};
-
-static uint32_t member_position(const struct jm *jm, uint32_t gang, uint32_t vertex)
-{
-	const struct graph_gang *g = &jm->graph->gangs[gang];
-	uint32_t low = 0, high = g->count;
-
-	while (low + 1 < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (jm->graph->gang_members[g->first + mid] <= vertex)
-			low = mid;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/* Paints all that fifos join to `vertex` with one number. */
-static void paint_group(struct jm *jm, struct fifo_walk *w, uint32_t vertex)
-{
-	const struct graph *g = jm->graph;
-	const struct graph_stage *s = vertex_stage(jm, vertex);
-	uint32_t index = vertex - s->first_vertex, at = member_position(jm, w->gang, vertex);
-
-	if (w->group[at])
-		return;
-	w->group[at] = w->number;
-	for (size_t i = 0; i < g->edge_count; i++) {
-		const struct graph_edge *e = g->edges[i];
-
-		if (e->channel != GRAPH_FIFO)
-			continue;
-		for (uint32_t c = 0; e->from == s->id && c < edge_consumers(e, index); c++)
-			paint_group(jm, w, g->stages[e->to]->first_vertex + edge_consumer(e, index, c));
-		for (uint32_t c = 0; e->to == s->id && c < edge_producers(e, index); c++)
-			paint_group(jm, w, g->stages[e->from]->first_vertex + edge_producer(e, index, c));
-	}
+		occupy_node(jm, jm->vertices[vertex].node, vertex, -1);
 }
 
 /* ---- starting ---- */
 
-static void start_vertex(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t node, uint32_t attempt)
+static void start_vertex(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t attempt)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 
@@ -401,7 +346,7 @@ static void start_vertex(struct jm *jm, uint32_t gang, uint32_t vertex, uint32_t
 	v->node = node;
 	v->started = jm->now;
 	v->piece_end = 0;
-	occupy(jm, node, gang, vertex, +1);
+	occupy_node(jm, node, vertex, +1);
 	vertex_set_state(jm, vertex, JM_RUNNING);
 	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
 }
@@ -442,38 +387,6 @@ static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
 	}
 }
 
-/* Finds nodes for all members; the first choice is `node`. True where all have one, in `chosen`. */
-static bool choose_nodes(struct jm *jm, uint32_t gang, uint32_t node, const uint32_t *group, uint32_t *chosen)
-{
-	const struct graph_gang *g = &jm->graph->gangs[gang];
-	bool ok = true;
-	uint32_t done = 0;
-
-	for (; done < g->count && ok; done++) {
-		uint32_t vertex = jm->graph->gang_members[g->first + done], same = JM_NODE_NONE;
-		uint64_t memory = vertex_stage(jm, vertex)->memory;
-		uint32_t shares = gang_shares_of(jm, gang, vertex);
-
-		for (uint32_t j = 0; group[done] && j < done && same == JM_NODE_NONE; j++)
-			if (group[j] == group[done])
-				same = chosen[j];
-		chosen[done] = same;
-		for (uint32_t k = 0; k < jm->node_count && chosen[done] == JM_NODE_NONE; k++) {
-			uint32_t n = (node + k) % (uint32_t)jm->node_count;
-
-			if (fits(jm, &jm->nodes[n], gang, vertex, shares, memory))
-				chosen[done] = n;
-		}
-		ok = chosen[done] != JM_NODE_NONE;
-		if (ok)
-			account(jm, chosen[done], gang, vertex, +1); /* for the members that follow */
-	}
-	for (uint32_t i = 0; i < done; i++)
-		if (chosen[i] != JM_NODE_NONE)
-			account(jm, chosen[i], gang, jm->graph->gang_members[g->first + i], -1);
-	return ok;
-}
-
 /* All members of one start have one number, above all that they had before. */
 uint32_t next_attempt(const struct jm *jm, uint32_t gang)
 {
@@ -496,7 +409,7 @@ void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
 
 	jm->gangs[gang].state = JM_RUNNING;
 	jm->gangs[gang].left = 1;
-	start_vertex(jm, gang, vertex, node, attempt);
+	start_vertex(jm, vertex, node, attempt);
 	fact_started(jm, vertex, attempt, node, 1);
 	emit_member(jm, vertex, 0, 1);
 }
@@ -504,29 +417,21 @@ void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
 bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
-	uint32_t *group = arena_alloc(&jm->texts, g->count * sizeof(*group)),
-		 *chosen = arena_alloc(&jm->texts, g->count * sizeof(*chosen));
-	bool ok;
+	uint32_t attempt, *group = arena_alloc(&jm->texts, g->count * sizeof(*group)),
+			  *chosen = arena_alloc(&jm->texts, g->count * sizeof(*chosen));
 
-	for (uint32_t i = 0; i < g->count && g->count > 1; i++)
-		if (!group[i] && in_fifo(jm, jm->graph->gang_members[g->first + i])) {
-			struct fifo_walk w = {group, gang, ++jm->last_group};
-
-			paint_group(jm, &w, jm->graph->gang_members[g->first + i]);
-		}
-	ok = choose_nodes(jm, gang, node, group, chosen);
-	if (ok) {
-		uint32_t attempt = next_attempt(jm, gang);
-
-		unqueue_gang(jm, gang);
-		jm->gangs[gang].state = JM_RUNNING;
-		jm->gangs[gang].left = g->count;
-		for (uint32_t i = 0; i < g->count; i++)
-			start_vertex(jm, gang, jm->graph->gang_members[g->first + i], chosen[i], attempt);
-		fact_started(jm, jm->graph->gang_members[g->first], attempt, chosen[0], g->count);
-		emit_groups(jm, gang, group);
-		if (g->count == 1)
-			chain_start(jm, jm->graph->gang_members[g->first]);
-	}
-	return ok;
+	*chosen = node;
+	if (g->count > 1 && !spread_gang(jm, gang, node, group, chosen))
+		return false;
+	attempt = next_attempt(jm, gang);
+	unqueue_gang(jm, gang);
+	jm->gangs[gang].state = JM_RUNNING;
+	jm->gangs[gang].left = g->count;
+	for (uint32_t i = 0; i < g->count; i++)
+		start_vertex(jm, jm->graph->gang_members[g->first + i], chosen[i], attempt);
+	fact_started(jm, jm->graph->gang_members[g->first], attempt, chosen[0], g->count);
+	emit_groups(jm, gang, group);
+	if (g->count == 1)
+		chain_start(jm, jm->graph->gang_members[g->first]);
+	return true;
 }

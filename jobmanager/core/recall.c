@@ -11,7 +11,9 @@
 
 static uint32_t idle_shares(const struct jm *jm, const struct jm_node *n)
 {
-	return node_takes_work(jm, n) && n->used < n->granted ? n->granted - n->used : 0;
+	bool ready = n->up && !n->suspect && !n->avoided && jm->now >= n->usable_at;
+
+	return ready && n->used < n->granted ? n->granted - n->used : 0;
 }
 
 uint32_t recall_waiting(const struct jm_node *n)

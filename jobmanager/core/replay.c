@@ -4,14 +4,18 @@
 
 #include <stdio.h>
 
-static int replay_node(struct jm *jm, const char *name, bool up)
+static int replay_node(struct jm *jm, const char *word, const char *text)
 {
+	char *name = fact_unescape(text);
 	uint32_t n = jm_node_number(jm, name);
+	bool up = !strcmp(word, "node-up");
 
 	if (n == jm->node_count)
 		jm_add_node(jm, name);
 	jm->nodes[n].expected = up;
 	jm->nodes[n].downs += !up;
+	jm->node_deaths += !strcmp(word, "node-ended");
+	free(name);
 	return 0;
 }
 
@@ -70,8 +74,17 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 	return 0;
 }
 
-static int replay_failed(struct jm *jm, unsigned vertex)
+static int replay_failed(struct jm *jm, unsigned vertex, const char *rest)
 {
+	struct jm_outcome o = {0};
+	unsigned node;
+	int n = 0;
+
+	if (sscanf(rest, "node=%u error=%d signal=%d %n", &node, &o.error, &o.signal, &n) < 3 || !n ||
+		node >= jm->node_count)
+		return DAG_EFORMAT;
+	o.text = rest + n;
+	remember_failure(jm, vertex, node, &o);
 	jm->vertices[vertex].failures++;
 	jm->stages[jm->graph->vertex_stage[vertex]].failures++;
 	return 0;
@@ -146,6 +159,16 @@ static int replay_skip(struct jm *jm, unsigned vertex, const char *rest)
 	return 0;
 }
 
+static int replay_died(struct jm *jm, unsigned vertex, const char *rest)
+{
+	unsigned node;
+
+	if (sscanf(rest, "node=%u", &node) != 1 || node >= jm->node_count)
+		return DAG_EFORMAT;
+	add_death(jm, vertex, node);
+	return 0;
+}
+
 /* Facts about a vertex: WORD VERTEX ATTEMPT … */
 static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 {
@@ -160,7 +183,7 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 	if (!strcmp(word, "committed"))
 		return replay_committed(jm, vertex, attempt, rest);
 	if (!strcmp(word, "failed"))
-		return replay_failed(jm, vertex);
+		return replay_failed(jm, vertex, rest);
 	if (!strcmp(word, "reset"))
 		return replay_reset(jm, vertex, attempt);
 	if (!strcmp(word, "invalidated"))
@@ -171,22 +194,13 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 		return replay_alone(jm, vertex, attempt);
 	if (!strcmp(word, "copied"))
 		return replay_copied(jm, vertex, attempt);
+	if (!strcmp(word, "died"))
+		return replay_died(jm, vertex, rest);
 	if (!strcmp(word, "skip"))
 		return replay_skip(jm, vertex, rest);
 	if (!strcmp(word, "quarantined"))
 		return 0; /* for the file, which the shell writes */
 	return !strcmp(word, "unread") || !strcmp(word, "failed-copy") ? 0 : DAG_EFORMAT;
-}
-
-static int replay_death(struct jm *jm, const char *rest)
-{
-	unsigned vertex;
-	char node[256];
-
-	if (sscanf(rest, "%255s %u", node, &vertex) != 2 || !is_vertex(jm, vertex))
-		return DAG_EFORMAT;
-	jm->vertices[vertex].deaths++;
-	return 0;
 }
 
 int jm_replay(struct jm *jm, const char *fact)
@@ -203,10 +217,8 @@ int jm_replay(struct jm *jm, const char *fact)
 	rest = fact + n + (fact[n] == ' ');
 	if (jm->fate >= JM_FATE_PUBLISHED && strcmp(word, "ended"))
 		return DAG_EFORMAT; /* nothing happens after the end */
-	if (!strcmp(word, "node-up") || !strcmp(word, "node-down"))
-		r = *rest ? replay_node(jm, rest, word[5] == 'u') : DAG_EFORMAT;
-	else if (!strcmp(word, "died"))
-		r = replay_death(jm, rest);
+	if (!strcmp(word, "node-up") || !strcmp(word, "node-down") || !strcmp(word, "node-ended"))
+		r = *rest ? replay_node(jm, word, rest) : DAG_EFORMAT;
 	else if (!strcmp(word, "synced") || !strcmp(word, "refetched"))
 		r = replay_output(jm, word, rest);
 	else if (!strcmp(word, "grouped") || !strcmp(word, "width"))

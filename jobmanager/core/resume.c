@@ -16,6 +16,11 @@ void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t
 		if (f->vertex >= jm->graph->vertex_count || vertex_stage(jm, f->vertex)->kind == GRAPH_INPUT)
 			continue;
 		v = &jm->vertices[f->vertex];
+		/* Nobody has given that number, and the next ones are above all that are named. */
+		if (f->attempt > v->highest && JM_ATTEMPT_EPOCH(f->attempt) >= jm->epoch) {
+			jm_kill(jm, node, f->vertex, f->attempt);
+			continue;
+		}
 		if (v->state == JM_DONE && !v->released && v->attempt == f->attempt && v->node == node &&
 			f->sealed &&
 			(!v->hashed || (v->hash_low == f->hash_low && v->hash_high == f->hash_high)))

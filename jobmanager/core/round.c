@@ -8,7 +8,8 @@
 
 #define SCAN_MAX 32               /* gangs of a queue that are looked at for one that fits */
 #define STEAL_AGAIN (10 * DAG_MS) /* after nothing was found in other nodes' queues */
-#define HOPELESS_CHECK (500 * DAG_MS)
+#define STARVING_WAIT                                                                                        \
+	(500 * DAG_MS) /* a gang that asks for labels or memory and is not started so long starves */
 
 static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
 {
@@ -18,7 +19,7 @@ static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
 		return false;
 	/* Elsewhere, if there is an elsewhere. */
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i]) &&
+		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i], first) &&
 			could_run(jm, &jm->nodes[i], first))
 			return true;
 	return false;
@@ -111,83 +112,62 @@ static void tell_want(struct jm *jm)
 	}
 }
 
+/* Some member asks for what not every node has. */
+static bool is_choosy(const struct jm *jm, uint32_t gang)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	for (uint32_t i = 0; i < g->count; i++) {
+		const struct graph_stage *s = vertex_stage(jm, jm->graph->gang_members[g->first + i]);
+
+		if (s->label_count || s->memory)
+			return true;
+	}
+	return false;
+}
+
+static bool is_starving(const struct jm *jm, uint32_t gang)
+{
+	uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
+	bool alone = jm->graph->gangs[gang].count == 1;
+	uint64_t granted = 0;
+
+	if (!alone && jm->now - jm->gangs[gang].ready_at > STARVING_WAIT && is_choosy(jm, gang))
+		return true;
+	for (uint32_t i = 0; i < jm->node_count; i++) {
+		const struct jm_node *n = &jm->nodes[i];
+
+		if (!n->up || (alone && !could_run(jm, n, first)))
+			continue;
+		granted = alone ? DAG_MAX(granted, (uint64_t)n->granted) : granted + n->granted;
+	}
+	return graph_gang_shares(jm->graph, gang) > granted;
+}
+
+/* The shares that the queue's first gang needs, if it starves; 0. */
+static uint32_t starving_in(const struct jm *jm, const struct jm_queue *q)
+{
+	if (q->first == GRAPH_NONE || !gang_is_large(jm, q->first) || !is_starving(jm, q->first))
+		return 0;
+	return (uint32_t)graph_gang_shares(jm->graph, q->first);
+}
+
 /*
  * A gang that needs more than all that is granted would wait for ever beside another job's that does too.
  * Every node gives such slots to the oldest job first, so one of them gets all that it needs.
  */
 static void look_for_starving(struct jm *jm)
 {
-	uint64_t granted = 0, most = 0, starving = 0;
-	bool counted = false;
+	uint32_t starving = 0;
 
-	for (uint32_t d = jm->queue_top; d-- > 0 && !starving;) {
-		uint32_t gang = jm->queues[d].first;
-		uint64_t need = gang == GRAPH_NONE ? 0 : graph_gang_shares(jm->graph, gang);
-		bool alone = gang != GRAPH_NONE && jm->graph->gangs[gang].count == 1;
-
-		if (!need || (alone && need <= GRAPH_CPU_SHARES))
-			continue;
-		for (uint32_t i = 0; i < jm->node_count && !counted; i++) {
-			most = DAG_MAX(most, jm->nodes[i].granted);
-			granted += jm->nodes[i].granted;
-		}
-		counted = true;
-		if (need > (alone ? most : granted))
-			starving = need;
-	}
+	for (uint32_t d = jm->queue_top; d-- > 0 && !starving && jm->large_ready;)
+		starving = starving_in(jm, &jm->queues[d]);
+	for (uint32_t i = 0; i < jm->node_count && !starving && jm->large_ready; i++)
+		starving = starving_in(jm, &jm->nodes[i].queue);
 	if (starving == jm->starving)
 		return;
-	jm->starving = (uint32_t)starving;
+	jm->starving = starving;
 	jm->gangs_changed = true;
-}
-
-/* Nodes may still be on their way: what nobody can run is hopeless only after a while. */
-static void check_hopeless(struct jm *jm)
-{
-	bool hopeless = false;
-
-	if (!jm->nodes_changed && !jm->hopeless_since && jm->now - jm->hopeless_checked < HOPELESS_CHECK) {
-		jm_wake(jm, jm->hopeless_checked + HOPELESS_CHECK);
-		return;
-	}
-	jm->hopeless_checked = jm->now;
-	for (uint32_t d = 0; d < jm->queue_top && jm->ready_count && !jm->ended; d++) {
-		uint32_t gang = jm->queues[d].first;
-		uint32_t first;
-		const struct graph_stage *s;
-		bool any_up = false, can = false;
-		uint64_t total = 0;
-
-		if (gang == GRAPH_NONE)
-			continue;
-		first = jm->graph->gang_members[jm->graph->gangs[gang].first];
-		s = vertex_stage(jm, first);
-		for (uint32_t i = 0; i < jm->node_count; i++) {
-			any_up = any_up || jm->nodes[i].up;
-			can = can || could_run(jm, &jm->nodes[i], first);
-			total += jm->nodes[i].up ? jm->nodes[i].total : 0;
-		}
-		if (!any_up || (can && graph_gang_shares(jm->graph, gang) <= total))
-			continue;
-		hopeless = true;
-		if (!jm->hopeless_since || jm->now - jm->hopeless_since < JM_HOPELESS_WAIT)
-			continue;
-		if (can)
-			jm_end(jm, DAG_ELIMIT,
-				"the %u vertices that pipes join to '%s' must run together, and need more "
-				"slots than all "
-				"nodes have",
-				jm->graph->gangs[gang].count, s->name);
-		else
-			jm_end(jm, DAG_ELIMIT,
-				"no node has the labels, memory or cpus that stage '%s' asks for", s->name);
-	}
-	if (!hopeless)
-		jm->hopeless_since = 0;
-	else if (!jm->hopeless_since)
-		jm->hopeless_since = jm->now ? jm->now : 1;
-	if (hopeless)
-		jm_wake(jm, jm->hopeless_since + JM_HOPELESS_WAIT);
 }
 
 void place_ready(struct jm *jm)
@@ -198,6 +178,7 @@ void place_ready(struct jm *jm)
 		return;
 	if (jm->nodes_changed)
 		jm->steal_at = 0;
+	jm->round++;
 	/* One for each node and then the next, so that they fill evenly. */
 	while (started && jm->ready_count) {
 		started = false;
@@ -210,8 +191,8 @@ void place_ready(struct jm *jm)
 	}
 	if (jm->now >= jm->steal_at && jm->open_count)
 		jm->steal_at = next_steal(jm);
+	check_hopeless(jm);
 	if (jm->ready_count) {
-		check_hopeless(jm);
 		for (uint32_t i = 0; i < jm->node_count && jm->usable_until > jm->now; i++)
 			if (jm->nodes[i].up && jm->nodes[i].usable_at > jm->now)
 				jm_wake(jm, jm->nodes[i].usable_at);

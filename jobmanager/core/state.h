@@ -7,9 +7,13 @@
  *   jm.c        the step: events to the others; journal, output and end of the job
  *   vertices.c  vertex and gang states, what is missing to each
  *   place.c     queues, what fits where, the start of a gang
+ *   spread.c    which node each member of a gang gets
  *   round.c     which gang is started where
+ *   hopeless.c  what no node can run
+ *   pause.c     what waits before it is tried again
  *   chain.c     short vertices that are started behind the one that they read
  *   failure.c   what a failure means
+ *   blame.c     vertices that take their daemons with them
  *   copy.c      second copies of slow vertices
  *   alone.c     members of gangs that run again alone
  *   replay.c    the facts of an earlier run
@@ -21,7 +25,9 @@
 
 #define JM_TIMES 128
 #define JM_NODE_BAD_MAX 3               /* failures that others did not have: the node is avoided */
-#define JM_DEATHS_MAX 3                 /* daemons that a vertex may take with it */
+#define JM_DEATHS_ALONE 2               /* daemons that ended under a vertex, where no other is suspected, */
+#define JM_DEATHS_MAX 3                 /* and where others are */
+#define JM_DEATHS_NOTED 255             /* of a vertex */
 #define JM_BAD_RECORDS_MAX 32           /* of one vertex */
 #define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
 #define JM_FLAPS_WAIT_MAX 8             /* log2 of the longest wait after a node came back, in seconds */
@@ -37,10 +43,10 @@ struct jm_vertex {
 	uint64_t hash_low, hash_high; /* of its last commit, where `hashed` */
 	dag_instant started;          /* RUNNING */
 	uint8_t state;                /* enum jm_state */
-	uint8_t failures;             /* charged */
 	uint8_t reruns;               /* because its output was lost */
 	uint8_t source_failures;
-	uint8_t deaths; /* of daemons that it ran on */
+	uint8_t deaths;    /* of daemons that it ran on; their nodes are in jm.deaths */
+	uint16_t failures; /* charged */
 	bool hashed;
 	bool skipped;          /* not to be run */
 	bool released;         /* DONE: all that was asked of it is on disk, its node has it no more */
@@ -70,6 +76,17 @@ struct jm_bad_record {
 	char *reason;
 };
 
+/* The daemon of the node ended while the vertex ran there. */
+struct jm_death {
+	uint32_t vertex, node;
+};
+
+/* A start that waits for a pause. */
+struct jm_put_off {
+	uint32_t vertex, attempt;
+	dag_instant at;
+};
+
 /* A second attempt of a vertex that is slow. */
 struct jm_copy {
 	uint32_t vertex, attempt, node;
@@ -82,6 +99,8 @@ struct jm_gang {
 	dag_instant broken_at;   /* a member could not read another; DAG_NEVER */
 	uint32_t queue;          /* READY: node + 1 of the queue it is in; 0: the common one */
 	uint32_t next, previous; /* in that queue; GRAPH_NONE */
+	uint32_t misfit_round;   /* it found no room in this round, whatever node was tried first */
+	dag_instant paused;      /* it is not READY before then; 0: it may be at once */
 };
 
 struct jm_queue {
@@ -226,11 +245,20 @@ struct jm {
 	bool started_ahead; /* perhaps: some node has more than it can run */
 	dag_instant recall_checked;
 	uint32_t starving; /* shares that a ready gang needs and that all grants together do not give */
-	dag_instant steal_at, usable_until, hopeless_checked;
+	dag_instant steal_at, usable_until;
 	uint32_t ready_count;  /* gangs in any queue */
 	uint64_t ready_shares; /* that they ask for */
+	uint32_t large_ready;  /* of them, that need slots which are of no use in parts */
+	uint32_t round;        /* of starting what is ready */
 	struct jm_failure *failures;
 	size_t failure_count, failure_cap;
+	uint32_t *paused; /* gangs */
+	size_t paused_count, paused_cap;
+	dag_instant paused_next; /* when the first of them may go on */
+	struct jm_put_off *put_off;
+	size_t put_off_count, put_off_cap;
+	struct jm_death *deaths;
+	size_t death_count, death_cap;
 	struct jm_complaint *complaints; /* being verified */
 	size_t complaint_count, complaint_cap;
 	struct jm_copy *copies;
@@ -257,7 +285,13 @@ struct jm {
 	size_t effect_count, effect_cap;
 	struct arena texts; /* of the last step's effects */
 	dag_instant wake_at;
-	dag_instant hopeless_since; /* a ready vertex fits no node since then; 0: none */
+	struct jm_waits waits;
+	uint64_t seed;
+	bool nodes_coming;          /* some are known and not up yet */
+	dag_instant joined_at;      /* the last node came up */
+	dag_instant hopeless_since; /* no node can run what is needed; DAG_NEVER: all is well */
+	dag_instant hopeless_checked;
+	uint32_t hopeless_next; /* the node whose queue is looked at next */
 };
 
 /* ---- jm.c ---- */
@@ -319,6 +353,10 @@ int replay_added(struct jm *jm, const char *rest);
 /* ---- facts.c ---- */
 void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count);
 void fact_committed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o);
+/* A node came up, was gone ("node-up", "node-down"), or its daemon ended ("node-ended"). */
+void fact_node(struct jm *jm, const char *word, const char *name);
+/* The name that such a fact has, allocated. */
+char *fact_unescape(const char *text);
 
 /* ---- vertices.c ---- */
 /* skipped: of each vertex, or NULL. */
@@ -352,7 +390,15 @@ void queue_gang(struct jm *jm, uint32_t gang);
 /* So long a gang waits for the node that holds its input before anybody else may take it. */
 dag_instant first_wait(const struct jm_node *holder);
 void unqueue_gang(struct jm *jm, uint32_t gang);
-bool is_shunned(const struct jm *jm, const struct jm_node *node);
+/* Needs slots that are of no use in parts. */
+bool gang_is_large(const struct jm *jm, uint32_t gang);
+bool is_shunned(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
+/* Every label that the stage asks for. */
+bool node_has_labels(const struct jm_node *node, const struct graph_stage *s);
+/* Where it is not known how much the node has, it is enough. */
+bool node_has_memory(const struct jm_node *node, uint64_t used, uint64_t memory);
+/* As could_run, whether or not the node is up. */
+bool would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* Whether the vertex could ever run on the node, with all its slots free. */
 bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* False where the members do not all find room now; the first choice is `node`. */
@@ -363,7 +409,7 @@ void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
 /* Shares that all vertices of the node together may ask for, where so many are started ahead for each that
  * runs. */
 uint32_t node_room(const struct jm_node *node, uint32_t ahead);
-bool node_takes_work(const struct jm *jm, const struct jm_node *node);
+bool node_takes_work(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* After anything that decides whether the node has room. */
 void node_update_open(struct jm *jm, uint32_t node);
 /* The effect that starts an attempt; group 0 of size 1: in a host of its own. */
@@ -380,9 +426,31 @@ uint32_t next_attempt(const struct jm *jm, uint32_t gang);
 void requeue_all(struct jm *jm);
 uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex);
 
+/* ---- spread.c ---- */
+/*
+ * Finds a node for each member; the first choice is `node`. False where they do not all find room now.
+ * `group`, which comes zeroed, gets the number of each member's fifo group, 0 for none.
+ */
+bool spread_gang(struct jm *jm, uint32_t gang, uint32_t node, uint32_t *group, uint32_t *chosen);
+/* A member for which there would be no room if nothing else ran on the nodes that are up; GRAPH_NONE. */
+uint32_t spread_misfit(const struct jm *jm, uint32_t gang);
+
+/* ---- pause.c ---- */
+/* Before the attempt after so many failures. */
+dag_instant pause_time(const struct jm *jm, uint32_t vertex, uint32_t failures);
+/* The gang does not become READY before the pause is over. */
+void pause_gang(struct jm *jm, uint32_t gang, dag_instant pause);
+/* The current attempt of the running vertex is started when the pause is over. */
+void put_off_start(struct jm *jm, uint32_t vertex, dag_instant pause);
+void pauses_look(struct jm *jm);
+
 /* ---- round.c ---- */
 /* Starts what can be started. */
 void place_ready(struct jm *jm);
+
+/* ---- hopeless.c ---- */
+/* Ends the job where no node can run what it needs, and none is waited for any more. */
+void check_hopeless(struct jm *jm);
 
 /* ---- recall.c ---- */
 /* Shares of vertices that the node has and that wait there for a slot. */
@@ -406,10 +474,19 @@ void on_node_down(struct jm *jm, uint32_t node, bool died);
 void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
 	const void *ctx, uint32_t *ret_count);
 void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
+/* Keeps what an attempt failed of, to compare it with the next failure. */
+void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *outcome);
 /* The fact about a bad record that the vertex met and passed over. */
 void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record);
 /* A commit on another node than where the vertex failed: that node is to blame. */
 void blame_failed_node(struct jm *jm, uint32_t vertex);
+
+/* ---- blame.c ---- */
+/* The node's daemon ended while the vertex ran there. */
+void add_death(struct jm *jm, uint32_t vertex, uint32_t node);
+/* The node's daemon has ended: ends the job where a vertex is to blame. Before what ran there is looked at.
+ */
+void blame_deaths(struct jm *jm, uint32_t node);
 
 /* ---- copy.c ---- */
 void copies_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns);
@@ -434,9 +511,11 @@ void chain_set(struct jm *jm, uint32_t vertex, bool chained);
 void chain_reset(struct jm *jm, uint32_t vertex);
 
 /* ---- alone.c ---- */
-/* Starts the running vertex anew while the others of its gang go on; false where they must start again too.
+/*
+ * Starts the running vertex anew, after a pause, while the others of its gang go on; false where they must
+ * start again too.
  */
-bool run_alone(struct jm *jm, uint32_t vertex);
+bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause);
 /* Whether it was, and reads `other` of its gang in an earlier attempt. */
 bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other);
 

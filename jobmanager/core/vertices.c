@@ -92,7 +92,7 @@ void gang_try_ready(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
-	if (jm->gangs[gang].state != JM_WAITING)
+	if (jm->gangs[gang].state != JM_WAITING || jm->gangs[gang].paused)
 		return;
 	for (uint32_t i = 0; i < g->count; i++)
 		if (!vertex_inputs_there(jm, jm->graph->gang_members[g->first + i]))
@@ -271,6 +271,9 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 	gang->state = JM_WAITING;
 	gang->left = 0;
 	gang->broken_at = DAG_NEVER;
+	if (JM_ATTEMPT_NUMBER(highest) >= JM_ATTEMPTS_MAX && JM_ATTEMPT_EPOCH(highest) == jm->epoch)
+		jm_end(jm, DAG_ELIMIT, "%s was started %u times, and no number is left for another attempt",
+			jm_attempt_name(jm, jm->graph->gang_members[g->first]), JM_ATTEMPTS_MAX);
 }
 
 void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)

@@ -300,7 +300,7 @@ def labels_choose_nodes(case):
     case.write("l.yaml", "stages: {a: {sh: 'echo x', labels: {disk: ssd}, width: 4}}\noutputs: {a: {file: '-'}}\n")
     cluster = Cluster(case, nodes=1)
     r = cluster.run("l.yaml", rc=1)
-    check(b"no node has the labels" in r.stderr, r.stderr)
+    check(b"no node can run stage 'a', which asks for label disk=ssd" in r.stderr, r.stderr)
     cluster.add(7, extra=["--label", "disk=ssd", "--rack", "r1"])
     case.wait_for(lambda: cluster.count() == 2, "the second node")
     check(cluster.run("l.yaml").stdout == b"x\n" * 4, "the output differs")

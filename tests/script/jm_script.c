@@ -10,7 +10,8 @@
  *   edge FROM >=|>> TO [pipe|fifo]
  *   edge FROM groups TO node|rack LEAST MOST
  *   output STAGE [each]
- *   begin
+ *   begin [node=MS] [joining=MS]       how long nodes are waited for; else 15 and 3 seconds
+ *   coming 0|1
  *   node NAME SHARES [label=K=V] [memory=BYTES] [rack=R]
  *   grant NODE SHARES
  *   suspect NODE 0|1
@@ -26,6 +27,9 @@
  *   add STAGE ARGUMENT [VERTEX…]
  *   close STAGE
  *   missed VERTEX ATTEMPT
+ *   fact TEXT…                         to be replayed, as if it had been journaled
+ *   expect-refused COMMAND…            which the core does not take
+ *   finish                             ends well all that runs, until the job is done
  *   published
  *   cancel
  *   after MS
@@ -33,29 +37,15 @@
  *   found VERTEX ATTEMPT sealed HASH|running [PRODUCER ATTEMPT]…
  *   resumed
  *
- * A vertex is stage[index]. After every step jm_check derives all indexes anew.
+ * A vertex is stage[index], and a node's name has \040 for a blank. After every step jm_check derives all
+ * indexes anew. After a crash that loses no fact the state must be the one before, but for what is volatile
+ * (jm_dump). A script that does not bring its job to an end says "# open" in its first lines.
  */
+#include "script.h"
 #include "base/hash.h"
-#include "jobmanager/core/jm.h"
 
 #include <glob.h>
 #include <stdio.h>
-
-struct script {
-	struct graph *graph;
-	struct jm *jm;
-	dag_instant now;
-	uint32_t epoch;
-	char **facts;
-	size_t fact_count, fact_cap;
-	struct jm_found *found; /* of the next node */
-	size_t found_count, found_cap;
-	struct buffer *out;
-	const char *file;
-	int line;
-	char *words[32];
-	size_t count;
-};
 
 static _Noreturn void bad(const struct script *s, const char *what)
 {
@@ -70,7 +60,7 @@ static const char *word(struct script *s, size_t i)
 	return s->words[i];
 }
 
-static uint32_t number(struct script *s, size_t i)
+uint32_t script_number(struct script *s, size_t i)
 {
 	return (uint32_t)strtoul(word(s, i), NULL, 10);
 }
@@ -127,11 +117,13 @@ static void add_stage(struct script *s, bool input)
 	struct graph_stage *stage =
 		graph_add_stage(s->graph, input ? GRAPH_INPUT : GRAPH_PROGRAM, word(s, 1));
 
-	stage->width = number(s, 2);
+	stage->width = script_number(s, 2);
 	stage->width_given = true;
 	stage->labels = label(s, &stage->label_count);
-	if (option(s, "retries"))
+	if (option(s, "retries")) {
 		stage->retries = atoi(option(s, "retries"));
+		stage->retries_said = true;
+	}
 	if (option(s, "cpus"))
 		stage->cpu_shares = (uint32_t)atoi(option(s, "cpus"));
 	if (option(s, "deterministic"))
@@ -173,8 +165,8 @@ static void add_edge(struct script *s)
 	if (!strcmp(word(s, 2), "groups")) {
 		e->pattern = GRAPH_GROUPS;
 		e->groups.by = !strcmp(word(s, 4), "rack") ? GRAPH_GROUP_RACK : GRAPH_GROUP_NODE;
-		e->groups.least = number(s, 5);
-		e->groups.most = number(s, 6);
+		e->groups.least = script_number(s, 5);
+		e->groups.most = script_number(s, 6);
 	} else if (s->count > 4)
 		e->channel = !strcmp(s->words[4], "pipe") ? GRAPH_PIPE : GRAPH_FIFO;
 }
@@ -230,20 +222,48 @@ static void print_effect(struct script *s, const struct jm_effect *e)
 	buffer_format(s->out, "\n");
 }
 
-static void step(struct script *s, const struct jm_event *event)
+void script_wrong(struct script *s, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	buffer_format(s->out, "  WRONG: %s\n", text);
+	free(text);
+	s->wrong = true;
+}
+
+static void note_unanswered(struct script *s, const struct jm_effect *e)
+{
+	struct jm_effect *to = e->kind == JM_VERIFY ? &s->verify : &s->publish;
+
+	if (e->kind == JM_FETCH)
+		to = &s->fetch[DAG_MIN(e->output, SCRIPT_OUTPUTS_MAX - 1u)];
+	if (e->kind == JM_VERIFY || e->kind == JM_FETCH || e->kind == JM_PUBLISH) {
+		*to = *e;
+		to->text = "unanswered";
+	}
+}
+
+void script_step(struct script *s, const struct jm_event *event)
 {
 	int r = jm_step(s->jm, s->now, event);
 	struct jm_effects effects = jm_effects(s->jm);
 
+	s->refused = r < 0;
 	if (r < 0)
 		buffer_format(s->out, "  refused %d\n", r);
 	for (size_t i = 0; r == 0 && i < effects.count; i++) {
-		print_effect(s, &effects.items[i]);
+		if (!s->quiet || effects.items[i].kind == JM_END)
+			print_effect(s, &effects.items[i]);
+		note_unanswered(s, &effects.items[i]);
 		if (effects.items[i].kind == JM_JOURNAL)
 			*DAG_APPEND(s->facts, s->fact_count, s->fact_cap) =
 				base_strdup(effects.items[i].text);
 	}
-	if (effects.wake_at != DAG_NEVER)
+	if (effects.wake_at != DAG_NEVER && !s->quiet)
 		buffer_format(
 			s->out, "  wake in %lld ms\n", (long long)((effects.wake_at - s->now) / DAG_MS));
 	jm_check(s->jm);
@@ -268,11 +288,11 @@ static void end_vertex(struct script *s, bool failed)
 		o.run_ns = atoi(option(s, "us")) * (DAG_MS / 1000);
 	if (option(s, "hash"))
 		o.hash_low = strtoull(option(s, "hash"), NULL, 16);
-	step(s, &(struct jm_event){.kind = JM_ENDED,
-			.vertex = vertex(s, 1),
-			.attempt = number(s, 2),
-			.node = number(s, 3),
-			.outcome = &o});
+	script_step(s, &(struct jm_event){.kind = JM_ENDED,
+			       .vertex = vertex(s, 1),
+			       .attempt = script_number(s, 2),
+			       .node = script_number(s, 3),
+			       .outcome = &o});
 	buffer_fini(&text);
 }
 
@@ -284,32 +304,15 @@ static void add_found(struct script *s)
 	size_t n = 0;
 
 	f->vertex = vertex(s, 1);
-	f->attempt = number(s, 2);
+	f->attempt = script_number(s, 2);
 	f->sealed = !strcmp(word(s, 3), "sealed");
 	if (f->sealed)
 		f->hash_low = strtoull(word(s, 4), NULL, 16);
 	for (size_t i = f->sealed ? 5 : 4; i + 1 < s->count; i += 2) {
 		pairs[n++] = vertex(s, i);
-		pairs[n++] = number(s, i + 1);
+		pairs[n++] = script_number(s, i + 1);
 	}
 	f->inputs = hash_pairs(pairs, n / 2);
-}
-
-/* The job manager dies; the next one replays what is in the journal, but for the last `lost` facts. */
-static void crash(struct script *s)
-{
-	size_t n = s->fact_count - (s->count > 1 ? number(s, 1) : 0);
-
-	jm_destroy(&s->jm);
-	jm_new(&s->jm, &(struct jm_config){s->graph, ++s->epoch});
-	while (s->fact_count > n)
-		free(s->facts[--s->fact_count]);
-	for (size_t i = 0; i < n; i++)
-		if (jm_replay(s->jm, s->facts[i]) < 0)
-			buffer_format(s->out, "  not replayed: %s\n", s->facts[i]);
-	jm_replayed(s->jm);
-	jm_check(s->jm);
-	buffer_format(s->out, "  epoch %u, %u nodes expected\n", s->epoch, jm_expected_nodes(s->jm));
 }
 
 static void unread(struct script *s)
@@ -317,21 +320,27 @@ static void unread(struct script *s)
 	struct jm_outcome o = {.error = code(s, 6),
 		.blamed = true,
 		.blamed_vertex = vertex(s, 4),
-		.blamed_attempt = number(s, 5)};
+		.blamed_attempt = script_number(s, 5)};
 
-	step(s, &(struct jm_event){.kind = JM_ENDED,
-			.vertex = vertex(s, 1),
-			.attempt = number(s, 2),
-			.node = number(s, 3),
-			.outcome = &o});
+	script_step(s, &(struct jm_event){.kind = JM_ENDED,
+			       .vertex = vertex(s, 1),
+			       .attempt = script_number(s, 2),
+			       .node = script_number(s, 3),
+			       .outcome = &o});
 }
 
 static void add_node(struct script *s)
 {
+	char *name = s->count > 1 ? s->words[1] : NULL;
+
+	for (char *c; name && (c = strstr(name, "\\040"));) {
+		*c = ' ';
+		memmove(c + 1, c + 4, strlen(c + 4) + 1);
+	}
 	struct jm_event event = {.kind = JM_NODE_UP,
 		.node = jm_node_number(s->jm, word(s, 1)),
 		.name = word(s, 1),
-		.shares = number(s, 2),
+		.shares = script_number(s, 2),
 		.found = s->found,
 		.found_count = s->found_count};
 
@@ -339,7 +348,7 @@ static void add_node(struct script *s)
 	if (option(s, "memory"))
 		event.memory = strtoull(option(s, "memory"), NULL, 10);
 	event.rack = option(s, "rack");
-	step(s, &event);
+	script_step(s, &event);
 	s->found_count = 0;
 }
 
@@ -355,7 +364,12 @@ static void begin(struct script *s)
 			s->graph->stages[i]->kind = GRAPH_PLUGIN;
 			s->graph->stages[i]->plugin = "plugin";
 		}
-	jm_new(&s->jm, &(struct jm_config){s->graph, s->epoch = 1});
+	s->waits = (struct jm_waits){15 * DAG_SECOND, 3 * DAG_SECOND};
+	if (option(s, "node"))
+		s->waits.node = atoi(option(s, "node")) * DAG_MS;
+	if (option(s, "joining"))
+		s->waits.joining = atoi(option(s, "joining")) * DAG_MS;
+	script_begin_core(s);
 	jm_check(s->jm);
 }
 
@@ -375,12 +389,23 @@ static void add_vertex(struct script *s)
 			edge++;
 		reads[n++] = (struct jm_read){edge, graph_index(s->graph, producer)};
 	}
-	step(s, &(struct jm_event){.kind = JM_ADD,
-			.stage = stage->id,
-			.reads = reads,
-			.read_count = n,
-			.argument = word(s, 2),
-			.argument_len = strlen(word(s, 2))});
+	script_step(s, &(struct jm_event){.kind = JM_ADD,
+			       .stage = stage->id,
+			       .reads = reads,
+			       .read_count = n,
+			       .argument = word(s, 2),
+			       .argument_len = strlen(word(s, 2))});
+}
+
+static void add_fact(struct script *s)
+{
+	struct buffer text = {0};
+
+	for (size_t i = 1; i < s->count; i++)
+		buffer_format(&text, "%s%s", i > 1 ? " " : "", s->words[i]);
+	buffer_append(&text, "", 1);
+	*DAG_APPEND(s->facts, s->fact_count, s->fact_cap) = (char *)text.data;
+	s->invented = true;
 }
 
 static void run_command(struct script *s)
@@ -402,67 +427,95 @@ static void run_command(struct script *s)
 	else if (!strcmp(name, "node"))
 		add_node(s);
 	else if (!strcmp(name, "grant"))
-		step(s, &(struct jm_event){
-				.kind = JM_NODE_GRANT, .node = number(s, 1), .shares = number(s, 2)});
+		script_step(s, &(struct jm_event){.kind = JM_NODE_GRANT,
+				       .node = script_number(s, 1),
+				       .shares = script_number(s, 2)});
 	else if (!strcmp(name, "suspect"))
-		step(s, &(struct jm_event){
-				.kind = JM_NODE_SUSPECT, .node = number(s, 1), .flag = number(s, 2)});
+		script_step(s, &(struct jm_event){.kind = JM_NODE_SUSPECT,
+				       .node = script_number(s, 1),
+				       .flag = script_number(s, 2)});
 	else if (!strcmp(name, "down"))
-		step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = number(s, 1)});
+		script_step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = script_number(s, 1)});
 	else if (!strcmp(name, "died"))
-		step(s, &(struct jm_event){.kind = JM_NODE_DOWN, .node = number(s, 1), .flag = true});
+		script_step(s,
+			&(struct jm_event){.kind = JM_NODE_DOWN, .node = script_number(s, 1), .flag = true});
 	else if (!strcmp(name, "found"))
 		add_found(s);
+	else if (!strcmp(name, "coming"))
+		script_step(s, &(struct jm_event){.kind = JM_NODES_COMING, .flag = script_number(s, 1)});
+	else if (!strcmp(name, "fact"))
+		add_fact(s);
+	else if (!strcmp(name, "finish"))
+		script_finish(s);
 	else if (!strcmp(name, "crash"))
-		crash(s);
+		script_crash(s);
 	else if (!strcmp(name, "resumed"))
-		step(s, &(struct jm_event){.kind = JM_RESUMED});
+		script_step(s, &(struct jm_event){.kind = JM_RESUMED});
 	else if (!strcmp(name, "done") || !strcmp(name, "fail"))
 		end_vertex(s, *name == 'f');
 	else if (!strcmp(name, "unread"))
 		unread(s);
 	else if (!strcmp(name, "verified"))
-		step(s, &(struct jm_event){.kind = JM_VERIFIED,
-				.vertex = vertex(s, 1),
-				.attempt = number(s, 2),
-				.error = code(s, 3)});
+		script_step(s, &(struct jm_event){.kind = JM_VERIFIED,
+				       .vertex = vertex(s, 1),
+				       .attempt = script_number(s, 2),
+				       .error = code(s, 3)});
 	else if (!strcmp(name, "fetched"))
-		step(s, &(struct jm_event){.kind = JM_FETCHED,
-				.output = number(s, 1),
-				.vertex = vertex(s, 2),
-				.attempt = number(s, 3)});
+		script_step(s, &(struct jm_event){.kind = JM_FETCHED,
+				       .output = script_number(s, 1),
+				       .vertex = vertex(s, 2),
+				       .attempt = script_number(s, 3)});
 	else if (!strcmp(name, "synced"))
-		step(s, &(struct jm_event){.kind = JM_SYNCED,
-				.output = number(s, 1),
-				.vertex = vertex(s, 2),
-				.bytes = number(s, 3)});
+		script_step(s, &(struct jm_event){.kind = JM_SYNCED,
+				       .output = script_number(s, 1),
+				       .vertex = vertex(s, 2),
+				       .bytes = script_number(s, 3)});
 	else if (!strcmp(name, "unfetched"))
-		step(s, &(struct jm_event){.kind = JM_FETCH_FAILED,
-				.output = number(s, 1),
-				.vertex = vertex(s, 2),
-				.attempt = number(s, 3),
-				.error = code(s, 4),
-				.text = "the fetch failed"});
+		script_step(s, &(struct jm_event){.kind = JM_FETCH_FAILED,
+				       .output = script_number(s, 1),
+				       .vertex = vertex(s, 2),
+				       .attempt = script_number(s, 3),
+				       .error = code(s, 4),
+				       .text = "the fetch failed"});
 	else if (!strcmp(name, "published"))
-		step(s, &(struct jm_event){.kind = JM_PUBLISHED});
+		script_step(s, &(struct jm_event){.kind = JM_PUBLISHED});
 	else if (!strcmp(name, "add"))
 		add_vertex(s);
 	else if (!strcmp(name, "close"))
-		step(s, &(struct jm_event){
-				.kind = JM_CLOSE, .stage = graph_find_stage(s->graph, word(s, 1))->id});
+		script_step(s, &(struct jm_event){.kind = JM_CLOSE,
+				       .stage = graph_find_stage(s->graph, word(s, 1))->id});
 	else if (!strcmp(name, "missed"))
-		step(s, &(struct jm_event){
-				.kind = JM_UNREAD, .vertex = vertex(s, 1), .attempt = number(s, 2)});
+		script_step(s,
+			&(struct jm_event){
+				.kind = JM_UNREAD, .vertex = vertex(s, 1), .attempt = script_number(s, 2)});
 	else if (!strcmp(name, "cancel"))
-		step(s, &(struct jm_event){.kind = JM_CANCEL});
+		script_step(s, &(struct jm_event){.kind = JM_CANCEL});
 	else if (!strcmp(name, "after")) {
-		s->now += number(s, 1) * DAG_MS;
-		step(s, &(struct jm_event){.kind = JM_TICK});
+		s->now += script_number(s, 1) * DAG_MS;
+		script_step(s, &(struct jm_event){.kind = JM_TICK});
 	} else
 		bad(s, "no such command");
 }
 
-static void run_script(const char *file, char *text, struct buffer *out)
+/* A command that the core does not take is a mistake of the script's, unless it says so. */
+static void run_line(struct script *s)
+{
+	bool expected = !strcmp(s->words[0], "expect-refused");
+
+	if (expected)
+		memmove(s->words, s->words + 1, --s->count * sizeof(*s->words));
+	if (!s->count)
+		bad(s, "a word is missing");
+	s->refused = false;
+	run_command(s);
+	if (s->refused && !expected)
+		script_wrong(s, "it was refused");
+	if (!s->refused && expected)
+		script_wrong(s, "it was not refused");
+}
+
+/* True where the script, whatever its trace, is right. */
+static bool run_script(const char *file, char *text, struct buffer *out)
 {
 	struct script s = {.out = out, .file = file};
 
@@ -475,20 +528,25 @@ static void run_script(const char *file, char *text, struct buffer *out)
 		if (line[0] == ' ' && line[1] == ' ')
 			continue; /* an old trace */
 		buffer_format(out, "%s\n", line);
+		s.open = s.open || !strncmp(line, "# open", 6);
 		if (!*line || *line == '#')
 			continue;
 		s.count = 0;
 		for (char *rest = line, *w;
 			s.count < DAG_LENGTH(s.words) && (w = strtok_r(rest, " ", &rest));)
 			s.words[s.count++] = w;
-		run_command(&s);
+		run_line(&s);
 	}
+	if (s.open == (s.jm && jm_ended(s.jm)))
+		script_wrong(&s, s.open ? "it says '# open', and its job ends"
+					: "its job does not end: finish, or '# open'");
 	while (s.fact_count)
 		free(s.facts[--s.fact_count]);
 	free(s.facts);
 	free(s.found);
 	jm_destroy(&s.jm);
 	graph_destroy(&s.graph);
+	return !s.wrong;
 }
 
 static char *read_file(const char *path)
@@ -527,9 +585,8 @@ static bool check_script(const char *path, bool rewrite)
 {
 	char *text = read_file(path), *want = base_strdup(text);
 	struct buffer out = {0};
-	bool same;
+	bool right = run_script(path, text, &out), same;
 
-	run_script(path, text, &out);
 	buffer_append(&out, "", 1);
 	same = !strcmp(want, (char *)out.data);
 	if (!same && rewrite) {
@@ -544,7 +601,9 @@ static bool check_script(const char *path, bool rewrite)
 	buffer_fini(&out);
 	free(want);
 	free(text);
-	return same;
+	if (!right)
+		printf("# %s: a line of the trace says what is wrong\n", path);
+	return same && right;
 }
 
 int main(int argc, char **argv)

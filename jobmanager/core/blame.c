@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vertex may take its daemon with it, by all of a node's memory for instance, and then the next one. It
+ * must not get all nodes, and others must not be blamed for it.
+ *
+ * What counts is a daemon whose process ended while its machine answers; one that was silent may have been
+ * cut off. All that ran there are suspects. A vertex has failed where two daemons ended under it and no other
+ * suspect ran beside it the second time, or where three did, in any company. In both cases those must be more
+ * than half of all daemons that ended: where they end everywhere (a cluster that is restarted), no vertex is
+ * to blame.
+ */
+#include "state.h"
+
+#define NAMES_MAX 3 /* of vertices in the reason */
+
+void add_death(struct jm *jm, uint32_t vertex, uint32_t node)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (v->deaths == JM_DEATHS_NOTED)
+		return;
+	v->deaths++;
+	*DAG_APPEND(jm->deaths, jm->death_count, jm->death_cap) = (struct jm_death){vertex, node};
+}
+
+/* Vertices and copies that ran there, without those that certainly had not begun. */
+static struct jm_list find_running(const struct jm *jm, uint32_t node)
+{
+	struct jm_list list = {0};
+
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		if (jm->vertices[v].state == JM_RUNNING && jm->vertices[v].node == node &&
+			!jm->vertices[v].chained)
+			jm_list_append(&list, v);
+	for (size_t i = 0; i < jm->copy_count; i++)
+		if (jm->copies[i].node == node)
+			jm_list_append(&list, jm->copies[i].vertex);
+	return list;
+}
+
+static bool is_guilty(const struct jm *jm, uint32_t vertex, uint32_t suspects)
+{
+	uint32_t deaths = jm->vertices[vertex].deaths;
+
+	return deaths >= (suspects == 1 ? JM_DEATHS_ALONE : JM_DEATHS_MAX) && deaths * 2 > jm->node_deaths;
+}
+
+static void say_nodes(struct buffer *b, const struct jm *jm, uint32_t vertex)
+{
+	const char *between = "";
+
+	for (size_t i = 0; i < jm->death_count; i++)
+		if (jm->deaths[i].vertex == vertex) {
+			buffer_format(b, "%son %s", between, jm->nodes[jm->deaths[i].node].name);
+			between = " and ";
+		}
+}
+
+static void end_for(struct jm *jm, const struct jm_list *guilty)
+{
+	struct buffer b = {0};
+	uint32_t deaths = jm->vertices[guilty->items[0]].deaths;
+
+	for (size_t i = 0; i < guilty->count && i < NAMES_MAX; i++)
+		buffer_format(&b, "%s%s[%u]", i ? ", " : "", vertex_stage(jm, guilty->items[i])->name,
+			graph_index(jm->graph, guilty->items[i]));
+	if (guilty->count > NAMES_MAX)
+		buffer_format(&b, " or one of %zu others", guilty->count - NAMES_MAX);
+	if (deaths == 2)
+		buffer_format(&b, ": its daemon ended twice while it ran: ");
+	else
+		buffer_format(&b, ": its daemon ended %u times while it ran: ", deaths);
+	say_nodes(&b, jm, guilty->items[0]);
+	buffer_format(&b, "; does it take more memory than a node has?");
+	jm_end(jm, DAG_ELIMIT, "%.*s", (int)b.len, (char *)b.data);
+	buffer_fini(&b);
+}
+
+void blame_deaths(struct jm *jm, uint32_t node)
+{
+	struct jm_list running = find_running(jm, node), guilty = {0};
+	uint32_t suspects = 0;
+
+	for (size_t i = 0; i < running.count; i++)
+		suspects += jm->vertices[running.items[i]].deaths > 0;
+	for (size_t i = 0; i < running.count; i++) {
+		uint32_t v = running.items[i];
+
+		jm_fact(jm, "died %u %u node=%u", v, jm->vertices[v].attempt, node);
+		add_death(jm, v, node);
+		if (is_guilty(jm, v, suspects))
+			jm_list_append(&guilty, v);
+	}
+	if (guilty.count)
+		end_for(jm, &guilty);
+	free(running.items);
+	free(guilty.items);
+}
