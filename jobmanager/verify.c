@@ -68,17 +68,35 @@ static const struct graph_stage *stage_of(const struct verify *v, uint32_t verte
 	return v->graph.stages[v->graph.vertex_stage[vertex]];
 }
 
-/* With its gang, and all that those read. */
-static void need(struct verify *v, uint32_t vertex)
+/* Vertices whose producers are still to be looked at: a job may be as deep as it has vertices. */
+struct needed {
+	uint32_t *vertices;
+	size_t count, cap;
+};
+
+/* With its gang. */
+static void add_needed(struct verify *v, struct needed *needed, uint32_t vertex)
 {
 	const struct graph_gang *gang = &v->graph.gangs[v->graph.gang_of[vertex]];
 
 	if (!v->skipped[vertex])
 		return;
-	for (uint32_t i = 0; i < gang->count; i++)
-		v->skipped[v->graph.gang_members[gang->first + i]] = false;
 	for (uint32_t i = 0; i < gang->count; i++) {
 		uint32_t member = v->graph.gang_members[gang->first + i];
+
+		v->skipped[member] = false;
+		*DAG_APPEND(needed->vertices, needed->count, needed->cap) = member;
+	}
+}
+
+/* With its gang, and all that those read. */
+static void need(struct verify *v, uint32_t vertex)
+{
+	struct needed needed = {0};
+
+	add_needed(v, &needed, vertex);
+	while (needed.count) {
+		uint32_t member = needed.vertices[--needed.count];
 		const struct graph_stage *s = stage_of(v, member);
 
 		for (uint32_t p = 0; p < s->in_count; p++) {
@@ -87,10 +105,12 @@ static void need(struct verify *v, uint32_t vertex)
 			uint32_t index = member - s->first_vertex;
 
 			for (uint32_t j = 0; e && j < jm_producers(v->jm, e, index); j++)
-				need(v, v->graph.stages[e->from]->first_vertex +
+				add_needed(v, &needed,
+					v->graph.stages[e->from]->first_vertex +
 						jm_producer(v->jm, e, index, j));
 		}
 	}
+	free(needed.vertices);
 }
 
 static void draw(struct verify *v, uint32_t vertex)

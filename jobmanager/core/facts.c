@@ -97,13 +97,38 @@ static int hex_digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+int fact_byte(const char *text)
+{
+	int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
+
+	return low < 0 ? -1 : high << 4 | low;
+}
+
+bool fact_number(const char **text, uint32_t *ret_number)
+{
+	const char *c = *text;
+	uint64_t n = 0;
+
+	while (*c == ' ')
+		c++;
+	if (*c < '0' || *c > '9')
+		return false;
+	for (; *c >= '0' && *c <= '9' && n <= UINT32_MAX; c++)
+		n = n * 10 + (uint64_t)(*c - '0');
+	if (n > UINT32_MAX)
+		return false;
+	*ret_number = (uint32_t)n;
+	*text = c;
+	return true;
+}
+
 char *fact_unescape(const char *text)
 {
 	char *name = base_strdup(text), *to = name;
 
 	while (*text)
-		if (!strncmp(text, "\\x", 2) && hex_digit(text[2]) >= 0 && hex_digit(text[3]) >= 0) {
-			*to++ = (char)(hex_digit(text[2]) << 4 | hex_digit(text[3]));
+		if (!strncmp(text, "\\x", 2) && fact_byte(text + 2) >= 0) {
+			*to++ = (char)fact_byte(text + 2);
 			text += 4;
 		} else
 			*to++ = *text++;

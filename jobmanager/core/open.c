@@ -21,9 +21,9 @@ static bool from_hex(const char *text, size_t digits, struct jm_argument *ret)
 	ret->data = base_alloc(digits / 2 + 1);
 	ret->len = digits / 2;
 	for (size_t i = 0; i < ret->len; i++) {
-		unsigned byte;
+		int byte = fact_byte(text + 2 * i);
 
-		if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
+		if (byte < 0) {
 			free(ret->data);
 			return false;
 		}
@@ -133,7 +133,8 @@ int replay_added(struct jm *jm, const char *rest)
 	struct jm_read *reads = NULL;
 	size_t count = 0, cap = 0, digits;
 	struct jm_argument argument;
-	unsigned stage, index, edge, producer;
+	unsigned stage, index;
+	uint32_t edge, producer;
 	int n = 0, r = DAG_EFORMAT;
 
 	if (sscanf(rest, "%u %u %n", &stage, &index, &n) != 2 || !n || stage >= jm->graph->stage_count ||
@@ -143,7 +144,7 @@ int replay_added(struct jm *jm, const char *rest)
 	digits = strcspn(rest, " ");
 	if (!from_hex(rest, digits, &argument))
 		return DAG_EFORMAT;
-	for (rest += digits; sscanf(rest, "%u:%u%n", &edge, &producer, &n) == 2; rest += n)
+	for (rest += digits; fact_number(&rest, &edge) && *rest++ == ':' && fact_number(&rest, &producer);)
 		*DAG_APPEND(reads, count, cap) = (struct jm_read){edge, producer};
 	if (jm_may_add(jm, stage, reads, count)) {
 		add(jm, stage, argument, reads, count);

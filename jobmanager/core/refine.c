@@ -196,6 +196,17 @@ static bool may_close(const struct jm *jm, const struct graph_edge *e, size_t n)
 	return (uint64_t)(e->to_width - g->count - 1) * e->groups.most >= rest;
 }
 
+static uint64_t bytes_of(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
+{
+	return jm->vertices[jm->graph->stages[e->from]->first_vertex + producer].bytes;
+}
+
+static void list_add(struct jm *jm, const struct graph_edge *e, struct jm_list *list, uint32_t producer)
+{
+	jm_list_append(list, producer);
+	list->bytes += bytes_of(jm, e, producer);
+}
+
 /* Makes groups of a list; fewer than `least` stay in it. */
 static void close_list(struct jm *jm, const struct graph_edge *e, struct jm_list *list, uint32_t least)
 {
@@ -210,9 +221,10 @@ static void close_list(struct jm *jm, const struct graph_edge *e, struct jm_list
 	if (!done)
 		return;
 	jm->edges[e->id].groups->waiting -= (uint32_t)done;
+	for (size_t i = 0; i < done; i++)
+		list->bytes -= bytes_of(jm, e, list->items[i]);
 	list->count -= done;
 	memmove(list->items, list->items + done, list->count * sizeof(*list->items));
-	list->bytes = list->count ? list->bytes : 0;
 }
 
 static bool same_rack(const struct jm_node *a, const struct jm_node *b)
@@ -252,7 +264,7 @@ static void close_lists(struct jm *jm, const struct graph_edge *e, bool to_racks
 		if (to_racks && up == key)
 			continue;
 		for (size_t i = 0; i < list->count; i++)
-			jm_list_append(to_racks ? &g->lists[up] : rest, list->items[i]);
+			list_add(jm, e, to_racks ? &g->lists[up] : rest, list->items[i]);
 		list->count = 0;
 		list->bytes = 0;
 	}
@@ -287,8 +299,7 @@ static void take(struct jm *jm, const struct graph_edge *e, uint32_t producer)
 
 	if (!jm->replaying && list->bytes + v->bytes > bytes)
 		close_list(jm, e, list, 1);
-	jm_list_append(list, producer);
-	list->bytes += v->bytes;
+	list_add(jm, e, list, producer);
 	g->waiting++;
 	if (jm->replaying)
 		return;
@@ -299,13 +310,11 @@ static void take(struct jm *jm, const struct graph_edge *e, uint32_t producer)
 
 static void take_back(struct jm *jm, struct jm_groups *g, const struct graph_edge *e, uint32_t producer)
 {
-	const struct jm_vertex *v = &jm->vertices[jm->graph->stages[e->from]->first_vertex + producer];
-
 	for (size_t l = 0; l < g->list_count; l++)
 		for (size_t i = 0; i < g->lists[l].count; i++)
 			if (g->lists[l].items[i] == producer) {
 				g->lists[l].items[i] = g->lists[l].items[--g->lists[l].count];
-				g->lists[l].bytes -= v->bytes;
+				g->lists[l].bytes -= bytes_of(jm, e, producer);
 				g->waiting--;
 				return;
 			}
@@ -344,7 +353,8 @@ void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, 
 
 static int replay_group(struct jm *jm, const char *rest)
 {
-	unsigned edge, consumer, producer;
+	unsigned edge, consumer;
+	uint32_t producer;
 	const struct graph_edge *e;
 	struct jm_groups *g;
 	uint32_t *producers;
@@ -358,7 +368,7 @@ static int replay_group(struct jm *jm, const char *rest)
 	if (!g || consumer != g->count || consumer >= e->to_width)
 		return DAG_EFORMAT;
 	producers = base_alloc(e->from_width * sizeof(*producers));
-	for (rest += n; sscanf(rest, "%u%n", &producer, &n) == 1; rest += n) {
+	for (rest += n; fact_number(&rest, &producer);) {
 		if (producer >= e->from_width || g->of[producer] != GRAPH_NONE || count == e->from_width)
 			goto out;
 		producers[count++] = producer;

@@ -276,40 +276,83 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 			jm_attempt_name(jm, jm->graph->gang_members[g->first]), JM_ATTEMPTS_MAX);
 }
 
-void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
-{
-	struct jm_vertex *p = &jm->vertices[producer];
+/* Gangs that run again, and producers of theirs that are gone: a job may be as deep as it has vertices. */
+struct rerun {
+	struct jm_list producers, gangs;
+};
 
-	(void)ctx;
-	if (!jm->ended && p->state == JM_DONE && !jm->nodes[p->node].up)
-		vertex_invalidate(jm, producer, "its node is gone");
+static void note_if_gone(struct jm *jm, uint32_t producer, void *ctx)
+{
+	const struct jm_vertex *p = &jm->vertices[producer];
+
+	if (p->state == JM_DONE && !jm->nodes[p->node].up)
+		jm_list_append(&((struct rerun *)ctx)->producers, producer);
 }
 
-void gang_rerun(struct jm *jm, uint32_t gang)
+static void reset_for_rerun(struct jm *jm, uint32_t gang, struct rerun *r)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
+	size_t first = r->producers.count, last;
 
 	if (is_idle(jm, jm->graph->gang_members[g->first]))
 		return;
 	gang_reset(jm, gang, true);
 	for (uint32_t i = 0; i < g->count && !jm->replaying; i++)
-		vertex_each_producer(jm, jm->graph->gang_members[g->first + i], invalidate_if_gone, NULL);
-	gang_try_ready(jm, gang);
+		vertex_each_producer(jm, jm->graph->gang_members[g->first + i], note_if_gone, r);
+	/* The first of them is the next one that is looked at. */
+	for (last = r->producers.count; first + 1 < last; first++) {
+		uint32_t producer = r->producers.items[first];
+
+		r->producers.items[first] = r->producers.items[--last];
+		r->producers.items[last] = producer;
+	}
+	jm_list_append(&r->gangs, gang);
+}
+
+/* False where that has happened too often. */
+static bool note_invalid(struct jm *jm, uint32_t vertex, const char *why)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (++v->reruns > JM_RERUNS_MAX) {
+		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s",
+			jm_attempt_name(jm, vertex), JM_RERUNS_MAX + 1, why);
+		return false;
+	}
+	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);
+	jm_note(jm, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
+	return true;
+}
+
+void gang_rerun(struct jm *jm, uint32_t gang)
+{
+	struct rerun r = {0};
+
+	reset_for_rerun(jm, gang, &r);
+	while (r.producers.count && !jm->ended) {
+		uint32_t producer = r.producers.items[--r.producers.count];
+		const struct jm_vertex *p = &jm->vertices[producer];
+
+		if (p->state == JM_DONE && !jm->nodes[p->node].up && !is_idle(jm, producer) &&
+			note_invalid(jm, producer, "its node is gone"))
+			reset_for_rerun(jm, jm->graph->gang_of[producer], &r);
+	}
+	while (r.gangs.count)
+		gang_try_ready(jm, r.gangs.items[--r.gangs.count]);
+	free(r.producers.items);
+	free(r.gangs.items);
 }
 
 void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
-	uint32_t gang = jm->graph->gang_of[vertex];
+	if (jm->vertices[vertex].state == JM_DONE && !is_idle(jm, vertex) && note_invalid(jm, vertex, why))
+		gang_rerun(jm, jm->graph->gang_of[vertex]);
+}
 
-	if (v->state != JM_DONE || is_idle(jm, vertex))
-		return;
-	if (++v->reruns > JM_RERUNS_MAX) {
-		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s",
-			jm_attempt_name(jm, vertex), JM_RERUNS_MAX + 1, why);
-		return;
-	}
-	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);
-	jm_note(jm, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
-	gang_rerun(jm, gang);
+void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
+{
+	(void)ctx;
+	if (!jm->ended && jm->vertices[producer].state == JM_DONE &&
+		!jm->nodes[jm->vertices[producer].node].up)
+		vertex_invalidate(jm, producer, "its node is gone");
 }
