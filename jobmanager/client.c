@@ -111,6 +111,8 @@ static int begin(struct dag_job *job, const struct dag_job_options *o, struct da
 	if (r < 0)
 		return DAG_EPERM;
 	r = load(job, o, diag);
+	if (r == 0)
+		r = manager_check_outputs(job->load.graph, diag);
 	if (r < 0)
 		return r;
 	job->config.graph = job->load.graph;

@@ -242,6 +242,20 @@ def a_link_is_written_through(case):
 
 
 @test
+def an_output_that_is_read_is_refused(case):
+    case.write("in/0.txt", "precious\n")
+    case.write("in/1.txt", "precious\n")
+    os.symlink("in/1.txt", case.path("link"))
+    os.link(case.path("in/0.txt"), case.path("hard"))
+    for output, what in (("in/0.txt", "an input"), ("./in/../in/1.txt", "an input"), ("'in/{index}.txt'", "an input"), ("link", "an input"),
+                         ("hard", "an input"), ("g.yaml", "the graph file")):
+        text = f"inputs: {{t: {{files: 'in/*.txt'}}}}\nstages: {{a: {{program: [cat]}}}}\nflow: [t >= a]\noutputs: {{a: {{file: {output}}}}}\n"
+        for command in ("check", "run"):
+            bad(case, text, "would replace " + what, "g.yaml:4:", command=command)
+    check(case.read("in/0.txt") == case.read("in/1.txt") == b"precious\n" and case.read("g.yaml") == text.encode(), "something was replaced")
+
+
+@test
 def names_as_long_as_can_be(case):
     """Also where the job is killed, resumed and given up."""
     for n in (200, 239, 254, 255):
