@@ -143,6 +143,33 @@ void manager_data(struct sim *s, uint32_t from, const Dagrun__Data *d)
 			(uint64_t)d->channel << 32 | o->vertex, o->writes);
 }
 
+/* What was there before is put back, the last one first. Who dies meanwhile begins again. */
+static void undo_next(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
+{
+	struct sim_manager *m = s->manager;
+
+	(void)self;
+	(void)a;
+	(void)b;
+	if (shell_dies_here(s))
+		return;
+	if (m->published) {
+		oracle_hidden(s, --m->published);
+		sim_call(s, DAG_MS, SIM_MANAGER, true, undo_next, 0, 0);
+		return;
+	}
+	sim_probe(s, PROBE_publication_undone);
+	shell_step(s, &(struct jm_event){.kind = JM_PUBLISHED,
+			      .error = DAG_EIO,
+			      .text = "cannot publish: the name cannot be taken"});
+}
+
+/* A folder may be gone, or full, as a disk may be. */
+static bool name_is_refused(struct sim *s)
+{
+	return s->faults[FAULT_DISK_FULL] && !s->calm && sim_draw(s, 12) == 0;
+}
+
 /* One file after the other gets its name; those of an earlier run have theirs. */
 static void publish_next(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
 {
@@ -155,6 +182,10 @@ static void publish_next(struct sim *s, uint32_t self, uint64_t a, uint64_t b)
 	if (shell_dies_here(s)) {
 		if (i)
 			sim_probe(s, PROBE_publication_cut);
+		return;
+	}
+	if (i < s->use->output_count && name_is_refused(s)) {
+		undo_next(s, self, 0, 0);
 		return;
 	}
 	if (i < s->use->output_count) {

@@ -462,6 +462,12 @@ void oracle_visible(struct sim *s, uint32_t output, const uint64_t *values, size
 	}
 }
 
+void oracle_hidden(struct sim *s, uint32_t output)
+{
+	s->oracle->visible_count -= s->oracle->visible[output];
+	s->oracle->visible[output] = false;
+}
+
 /* I4: what each committed vertex read is what the committed attempt of its producer gave. */
 static void check_lineage(struct sim *s)
 {

@@ -41,6 +41,7 @@
 	X(sealed_adopted, "an end that nobody had heard was committed after a resume")                       \
 	X(publication_resumed, "a publication was resumed")                                                  \
 	X(publication_cut, "a publication was cut between two files")                                        \
+	X(publication_undone, "a publication was taken back, as a file did not get its name")                \
 	X(copied, "a slow vertex got a copy")                                                                \
 	X(copy_won, "the copy won")                                                                          \
 	X(invalidated, "a lost output was made again")                                                       \
@@ -326,6 +327,8 @@ void oracle_effect(struct sim *s, const struct jm_effect *e);
 void oracle_sealed(struct sim *s, uint32_t vertex, uint32_t attempt, uint64_t value, const uint32_t *vertices,
 	const uint32_t *attempts, size_t n);
 void oracle_visible(struct sim *s, uint32_t output, const uint64_t *values, size_t n);
+/* What was there before the output is back. */
+void oracle_hidden(struct sim *s, uint32_t output);
 void oracle_end(struct sim *s);
 void oracle_fini(struct sim *s);
 
