@@ -49,22 +49,48 @@ static bool passes(const struct graph_stage *s)
 	return false;
 }
 
-/* What partitions the records of an edge: the edge itself, or one before it; NULL where nobody can tell. */
-static const struct graph_edge *partitioning_edge(const struct loader *l, const struct graph_edge *e)
-{
-	while (e->pattern == GRAPH_POINTWISE && e->from_width == e->to_width) {
-		const struct graph_stage *from = l->graph->stages[e->from];
+/* What decides in which vertex a record of an edge is. */
+struct placing {
+	enum { PLACED_UNKNOWN, PLACED_BY_EDGE, PLACED_BY_SPLIT } how;
+	const struct graph_edge *edge;
+};
 
-		if (!passes(from) || from->in_count != 1 || from->in[0].edge == GRAPH_NONE)
-			return NULL;
-		e = l->graph->edges[from->in[0].edge];
-	}
-	return e->pattern == GRAPH_BIPARTITE ? e : NULL;
+/* One vertex a file may be meant: files that some job has partitioned before. */
+static bool is_split(const struct graph_stage *s)
+{
+	return s->kind == GRAPH_INPUT && s->width > s->input_file_count;
 }
 
-static const char *by_word(const struct loader *l, const struct graph_edge *e)
+/* Back over pointwise edges to one that partitions, or to an input. */
+static struct placing placing_of(const struct loader *l, const struct graph_edge *e)
 {
-	switch (e->partition.kind) {
+	bool changed = false;
+
+	while (e->pattern == GRAPH_POINTWISE) {
+		const struct graph_stage *from = l->graph->stages[e->from];
+
+		if (is_split(from))
+			return (struct placing){PLACED_BY_SPLIT, e};
+		if (from->in_count != 1 || from->in[0].edge == GRAPH_NONE)
+			return (struct placing){PLACED_UNKNOWN, e};
+		/* Others may write other keys, and keep what belongs together all the same. */
+		changed = changed || !passes(from) || e->from_width != e->to_width;
+		e = l->graph->edges[from->in[0].edge];
+	}
+	return (struct placing){
+		changed || e->pattern != GRAPH_BIPARTITE ? PLACED_UNKNOWN : PLACED_BY_EDGE, e};
+}
+
+static bool goes_by(struct placing p, enum graph_partition_kind kind)
+{
+	return p.how == PLACED_BY_EDGE && p.edge->partition.kind == kind;
+}
+
+static const char *by_word(const struct loader *l, struct placing p)
+{
+	if (p.how == PLACED_BY_SPLIT)
+		return "the splits of an input";
+	switch (p.edge->partition.kind) {
 	case GRAPH_BY_ALL:
 		return "all";
 	case GRAPH_BY_HASH:
@@ -72,7 +98,7 @@ static const char *by_word(const struct loader *l, const struct graph_edge *e)
 	case GRAPH_BY_ROUND_ROBIN:
 		return "round-robin";
 	default:
-		return is_standard(l->graph->stages[e->from], "range") ? "range" : "part";
+		return is_standard(l->graph->stages[p.edge->from], "range") ? "range" : "part";
 	}
 }
 
@@ -127,51 +153,53 @@ static bool whole_lines_meet(const struct loader *l, const struct graph_stage *s
 	       !strcmp(param(s, "from", "0"), "0") && !strcmp(param(s, "to", "0"), "0");
 }
 
+/* Where vertices pick the part themselves, or files come one a vertex, what belongs together may well meet.
+ */
+static bool may_meet(const struct loader *l, const struct placing side[2])
+{
+	bool said = true;
+
+	for (int i = 0; i < 2; i++) {
+		if (side[i].how == PLACED_UNKNOWN)
+			return true;
+		said = said && goes_by(side[i], GRAPH_BY_PART) && strcmp(by_word(l, side[i]), "range") != 0;
+	}
+	return said;
+}
+
 static void check_join(struct loader *l, const struct graph_stage *s)
 {
-	const struct graph_edge *side[2];
-	bool all[2];
+	struct placing side[2];
+	bool all[2], ranges;
 
 	if (s->width == 1 || s->in[0].edge == GRAPH_NONE || s->in[1].edge == GRAPH_NONE)
 		return;
 	for (int i = 0; i < 2; i++) {
-		side[i] = partitioning_edge(l, l->graph->edges[s->in[i].edge]);
-		if (!side[i])
-			return;
-		all[i] = side[i]->partition.kind == GRAPH_BY_ALL;
+		side[i] = placing_of(l, l->graph->edges[s->in[i].edge]);
+		all[i] = goes_by(side[i], GRAPH_BY_ALL);
 	}
-	if (side[0]->partition.kind == GRAPH_BY_PART && side[1]->partition.kind == GRAPH_BY_PART &&
-		!is_standard(l->graph->stages[side[0]->from], "range"))
-		return;
-	if (all[1] && !all[0])
+	if (may_meet(l, side) || (all[1] && !all[0]))
 		return;
 	if (all[0] && (all[1] || strcmp(param(s, "kind", "inner"), "inner") != 0)) {
-		report(l, side[0]->place,
-			"all of the %u vertices of '%s' get the whole left side {by: all}, and each would "
+		report(l, side[0].edge->place,
+			"each of the %u vertices of '%s' gets the whole left side {by: all}, and each would "
 			"write it: "
 			"partition that side, or give '%s' width 1",
 			s->width, s->name, s->name);
-		return;
-	}
-	if (all[0])
-		return;
-	if (side[0]->partition.kind != GRAPH_BY_HASH || side[1]->partition.kind != GRAPH_BY_HASH) {
-		report(l, side[1]->place,
+	} else if (!all[0] && (!goes_by(side[0], GRAPH_BY_HASH) || !goes_by(side[1], GRAPH_BY_HASH))) {
+		ranges = !strcmp(by_word(l, side[0]), "range") && !strcmp(by_word(l, side[1]), "range");
+		report(l, side[side[1].how == PLACED_BY_SPLIT ? 0 : 1].edge->place,
 			"the sides of '%s' are partitioned unlike, by %s and by %s%s, so that records with "
 			"one key "
 			"would not meet in one of its %u vertices: take {by: hash} by the join's key for "
 			"both, or {by: "
 			"all} for the right one",
 			s->name, by_word(l, side[0]), by_word(l, side[1]),
-			side[0]->partition.kind == side[1]->partition.kind &&
-					side[0]->partition.kind == GRAPH_BY_PART
-				? ", each with bounds of its own"
-				: "",
-			s->width);
-		return;
+			ranges ? ", each with bounds of its own" : "", s->width);
+	} else if (!all[0] && !whole_lines_meet(l, s, side[0].edge, side[1].edge) &&
+		   check_hash(l, s, 0, side[0].edge)) {
+		check_hash(l, s, 1, side[1].edge);
 	}
-	if (!whole_lines_meet(l, s, side[0], side[1]) && check_hash(l, s, 0, side[0]))
-		check_hash(l, s, 1, side[1]);
 }
 
 /* ---- keys that are numbers ---- */
@@ -179,13 +207,14 @@ static void check_join(struct loader *l, const struct graph_stage *s)
 /* Numbers that are spelt in two ways are one key, but not to a partition by hash. */
 static void check_numbers(struct loader *l, const struct graph_stage *s)
 {
-	const struct graph_edge *e =
-		s->in[0].edge == GRAPH_NONE ? NULL : partitioning_edge(l, l->graph->edges[s->in[0].edge]);
+	struct placing p;
 
-	if (!e || s->width == 1 || e->partition.kind != GRAPH_BY_HASH ||
-		!strcmp(param(s, "type", "text"), "text"))
+	if (s->width == 1 || s->in[0].edge == GRAPH_NONE || !strcmp(param(s, "type", "text"), "text"))
 		return;
-	report(l, e->place,
+	p = placing_of(l, l->graph->edges[s->in[0].edge]);
+	if (!goes_by(p, GRAPH_BY_HASH))
+		return;
+	report(l, p.edge->place,
 		"'%s' goes by numbers, but {by: hash} by bytes, so that 1 and 1.0 would come to different "
 		"vertices: take "
 		"{by: range} with the same key and type, or give '%s' width 1",
@@ -214,11 +243,11 @@ static void check_count(struct loader *l, const struct graph_stage *s)
 
 	if (from && !param(s, "key", NULL))
 		report(l, s->place,
-			"'%s' has no key, so it counts whole lines, and '%s' seems to write tabs in them: "
-			"say key: 1 (or "
-			"another field), key: 0 to count whole lines, or let '%s' have format: kv, where "
-			"what is before "
-			"the first tab is the key",
+			"'%s' has no key, so it counts whole lines, and '%s' seems to write tabs in them, "
+			"with which they could not "
+			"be written as keys: say key: 1 (or another field), or let '%s' have format: kv, "
+			"where what is before the "
+			"first tab is the key; key: 0 says that its lines have no tabs",
 			s->name, from->name, from->name);
 }
 

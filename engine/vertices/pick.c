@@ -230,24 +230,27 @@ static struct dag_record begin_of(struct dag_record r, uint64_t bytes)
 	return r;
 }
 
-static int fill_sample(struct dag_vertex *v, struct chosen *kept, size_t most, uint64_t bytes, size_t *ret_n)
+static int fill_sample(struct dag_vertex *v, struct chosen_heap *h, uint64_t bytes)
 {
 	uint64_t seed = dag_seed(v), number = 0;
 	struct dag_record r;
+	struct chosen c;
 	int got;
 
 	for (; (got = dag_read(v, 0, &r)) > 0; number++) {
-		uint64_t at = number < most ? number : draw(&seed) % (number + 1);
+		uint64_t at = number < h->most ? number : draw(&seed) % (number + 1);
 
-		if (at >= most)
+		if (at >= h->most)
 			continue;
-		if (at < *ret_n)
-			free_chosen(&kept[at]);
 		r = begin_of(r, bytes);
-		if (!copy_chosen(&r, &kept[at]))
+		if (!grow_heap(h) || !copy_chosen(&r, &c))
 			return dag_fail(v, "out of memory");
-		kept[at].number = number;
-		*ret_n += at == *ret_n;
+		c.number = number;
+		if (at < h->n)
+			free_chosen(&h->items[at]);
+		else
+			h->n++;
+		h->items[at] = c;
 	}
 	return got;
 }
@@ -282,18 +285,16 @@ static int pass_places(struct dag_vertex *v, uint64_t most, uint64_t bytes)
 
 int sample(struct dag_vertex *v)
 {
-	size_t most = (size_t)std_number(v, "n", 1000), n = 0;
+	struct chosen_heap h = {.most = (size_t)std_number(v, "n", 1000)};
 	uint64_t bytes = std_number(v, "bytes", 0);
-	struct chosen *kept;
 	int r;
 
 	if (std_is(v, "by", "place") && dag_producers(v, 0) == 1 && dag_left(v, 0) >= PLACES * PIECE_MIN)
-		return pass_places(v, most, bytes);
-	kept = calloc(most + 1, sizeof(*kept));
-	r = kept ? fill_sample(v, kept, most, bytes, &n) : dag_fail(v, "out of memory");
-	if (n)
-		qsort(kept, n, sizeof(*kept), by_number);
-	r = write_chosen(v, kept, n, r);
-	free(kept);
+		return pass_places(v, h.most, bytes);
+	r = fill_sample(v, &h, bytes);
+	if (h.n)
+		qsort(h.items, h.n, sizeof(*h.items), by_number);
+	r = write_chosen(v, h.items, h.n, r);
+	free(h.items);
 	return r;
 }

@@ -12,24 +12,20 @@ int std_pass(struct dag_vertex *v, uint32_t port, const struct dag_record *r)
 	return dag_write(v, port, r->data, r->len);
 }
 
-/* The graph file has checked what it is: a number, with K, M, G or KiB, MiB, GiB behind it where it is a
- * size. */
+/* The graph file has checked what it is: a number, perhaps with K, M, G or T behind it (KiB is the same). */
 uint64_t std_number(struct dag_vertex *v, const char *name, uint64_t otherwise)
 {
-	const char *text = dag_param(v, name);
-	uint64_t scale = 1;
+	static const char units[] = "KMGT";
+	const char *text = dag_param(v, name), *unit;
+	uint64_t n;
 	char *end;
-	double n;
 
 	if (!text)
 		return otherwise;
-	n = strtod(text, &end);
-	for (const char *units = "KMGT"; *end && *units; units++) {
-		scale *= strchr(end, 'i') ? 1024 : 1000;
-		if (*units == *end || *units + 'a' - 'A' == *end)
-			return (uint64_t)(n * (double)scale);
-	}
-	return (uint64_t)n;
+	n = strtoull(text, &end, 10);
+	end += strspn(end, " ");
+	unit = *end ? strchr(units, *end == 'k' ? 'K' : *end) : NULL;
+	return unit ? n << 10 * (unit - units + 1) : n;
 }
 
 bool std_is(struct dag_vertex *v, const char *name, const char *value)

@@ -257,6 +257,26 @@ def sides_of_a_join_are_partitioned_alike(case):
 
 
 @test
+def a_side_as_its_input_is_split_is_not_partitioned(case):
+    for side in "ab":
+        case.write(f"{side}.txt", "".join(f"k{i} {side}\n" for i in range(40)))
+    for program, left in (("", "a >= s.0"), ("p: {sh: cat}, ", "a >= p >= s.0")):
+        for by, refused in (("hash, key: 1", "by the splits of an input and by hash"), ("all", None)):
+            case.write("j.yaml", f"""
+inputs: {{a: {{files: a.txt, split: 64B}}, b: {{files: b.txt}}}}
+stages: {{{program}c: {{use: cat}}, s: {{use: join, params: {{key: 1}}}}}}
+flow:
+  - {left}
+  - b >= c
+  - {{from: c, to: s.1, pattern: ">>", partition: {{by: {by}}}}}
+outputs: {{s: {{file: out.txt}}}}
+""".replace("p: {sh: cat}, " if "p >=" not in left else "\0", ""))
+            r = case.dagrun("check" if refused else "run", "j.yaml", rc=3 if refused else 0)
+            check(not refused or refused.encode() in r.stderr, r.stderr)
+            check(refused or case.read("out.txt").count(b"\n") == 40, left)
+
+
+@test
 def counts_and_sums_of_lines_with_tabs_are_seen_beforehand(case):
     case.write("a.txt", "x\n")
     for program, vertex, words in (
@@ -291,6 +311,15 @@ def a_sample_for_ranges_has_the_beginning_of_long_records(case):
     check(case.read("out.txt") == case.read("a.txt"), "the order differs")
     read = float(err.split(" read, ")[0].split(", ")[-1].split()[0])
     check("MiB read" in err and read < 20, err)
+
+
+@test
+def as_many_as_asked_for_need_no_memory_beforehand(case):
+    case.write("a.txt", "".join(f"{i}\n" for i in range(1000)))
+    for vertex in ("top", "sample"):
+        check(use(case, vertex, "n: 9223372036854775807").count(b"\n") == 1000, vertex)
+    check(use(case, "sample", "n: 10, bytes: 1").split() != [], "a sample of beginnings")
+    check(all(len(line) == 1 for line in case.read("out.txt").split()), case.read("out.txt"))
 
 
 PLUGIN = """
