@@ -2,6 +2,7 @@
 /* One reading of the words for both who checks and who replaces them. */
 #include "words.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PORT_DIGITS_MAX 6
@@ -69,6 +70,48 @@ size_t words_next(const char *text, struct word *ret)
 		len++;
 	*ret = (struct word){.text = text, .len = len};
 	return len;
+}
+
+size_t words_path(const struct word *w, uint32_t producer, uint32_t turn, char ret[WORDS_PATH_MAX])
+{
+	int n;
+
+	if (w->kind == WORD_OUT)
+		n = snprintf(ret, WORDS_PATH_MAX, "out.%u", w->port);
+	else if (w->file)
+		n = snprintf(ret, WORDS_PATH_MAX, "in.%u.file", w->port);
+	else if (w->list && producer == UINT32_MAX)
+		n = snprintf(ret, WORDS_PATH_MAX, "in.%u.list", w->port);
+	else if (w->each || w->list)
+		n = snprintf(ret, WORDS_PATH_MAX, "in.%u.%u", w->port, producer);
+	else
+		n = snprintf(ret, WORDS_PATH_MAX, "in.%u", w->port);
+	if (turn && w->kind == WORD_IN && !w->file)
+		n += snprintf(ret + n, WORDS_PATH_MAX - (size_t)n, "-%u", turn + 1);
+	return (size_t)n;
+}
+
+void words_count(const char *text, struct words_uses *uses)
+{
+	struct word w;
+
+	while (*text) {
+		text += words_next(text, &w);
+		if (w.kind != WORD_IN)
+			continue;
+		uses->each[w.port] += w.each || w.list;
+		uses->file[w.port] += w.file;
+		uses->pipe[w.port] += !w.each && !w.list && !w.file;
+	}
+}
+
+uint32_t words_mixed(const struct words_uses *uses)
+{
+	uint32_t port = 0;
+
+	while (port < DAG_PORTS_MAX && !(uses->each[port] && (uses->file[port] || uses->pipe[port])))
+		port++;
+	return port;
 }
 
 static bool is_shell(const char *program)

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,19 @@
  * one of its own, which in the child of a vfork writes down and stops the counters of the parent. */
 static int (*volatile execute)(const char *, char *const *, char *const *) = execve;
 static int (*volatile execute_found)(const char *, char *const *, char *const *) = execvpe;
+
+/* Of another machine, most likely; the shell would say that it has errors of syntax. Leaves errno. */
+static bool is_binary(const char *path)
+{
+	int error = errno, fd = open(path, O_RDONLY | O_CLOEXEC);
+	char head[4] = {0};
+	bool binary = fd >= 0 && read(fd, head, sizeof(head)) == sizeof(head) && !memcmp(head, "\177ELF", 4);
+
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return binary;
+}
 
 _Noreturn static void run_child(const struct spawn *s, volatile int *error)
 {
@@ -44,10 +58,11 @@ _Noreturn static void run_child(const struct spawn *s, volatile int *error)
 	syscall(SYS_close_range, (unsigned)s->fd_count, ~0u, 0u);
 	if (s->folder && chdir(s->folder) < 0)
 		goto fail;
-	if (strchr(s->path, '/'))
-		execute(s->path, s->argv, s->env);
-	else
+	/* A script without a first line that says who reads it is the shell's, as execvp does it. */
+	if (!strchr(s->path, '/'))
 		execute_found(s->found ? s->found : s->path, s->argv, s->env);
+	else if (execute(s->path, s->argv, s->env) < 0 && errno == ENOEXEC && !is_binary(s->path))
+		execute_found(s->path, s->argv, s->env);
 fail:
 	*error = errno;
 	_exit(127);
@@ -83,4 +98,94 @@ int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd)
 	*ret_pid = pid;
 	*ret_pidfd = pidfd;
 	return 0;
+}
+
+/* ---- why not ---- */
+
+/* The program that the first line names, allocated; NULL where it names none. */
+static char *interpreter_of(const char *path)
+{
+	char line[256] = {0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	char *name = line + 2, *end;
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 2 || line[0] != '#' || line[1] != '!')
+		return NULL;
+	name += strspn(name, " \t");
+	end = name + strcspn(name, " \t\n");
+	return base_strndup(name, (size_t)(end - name));
+}
+
+static char *explain_missing(const struct spawn *s, const char *path)
+{
+	struct stat st;
+	char *interpreter, *text;
+	size_t len;
+
+	if (s->folder && stat(s->folder, &st) < 0)
+		return base_format(
+			"cannot start program '%s': its folder %s: %s", s->path, s->folder, strerror(errno));
+	if (!strchr(path, '/'))
+		return base_format(
+			"cannot start program '%s': PATH has none of this name on this node", s->path);
+	if (stat(path, &st) < 0)
+		return base_format("cannot start program '%s': %s: %s", s->path, path, strerror(errno));
+	interpreter = interpreter_of(path);
+	if (!interpreter)
+		return base_format(
+			"cannot start program '%s': the dynamic loader that it was built for is not "
+			"on this node",
+			s->path);
+	len = strlen(interpreter);
+	if (len && interpreter[len - 1] == '\r') {
+		interpreter[len - 1] = 0;
+		text = base_format(
+			"cannot start program '%s': its first line, #!%s, ends in a carriage return, "
+			"which is taken for a part of the interpreter's name; write its lines with LF "
+			"alone",
+			s->path, interpreter);
+	} else {
+		text = base_format(
+			"cannot start program '%s': its first line names the interpreter '%s', which "
+			"is not on this node",
+			s->path, interpreter);
+	}
+	free(interpreter);
+	return text;
+}
+
+char *spawn_explain(const struct spawn *s, int error)
+{
+	const char *path = strchr(s->path, '/') || !s->found ? s->path : s->found;
+	struct stat st;
+
+	if (error == ENOENT || error == ENOTDIR)
+		return explain_missing(s, path);
+	if (error == EACCES && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return base_format("cannot start program '%s': it is a folder", s->path);
+	if (error == EACCES && stat(path, &st) == 0 && !(st.st_mode & 0111))
+		return base_format("cannot start program '%s': it is not executable (chmod +x)", s->path);
+	if (error == EACCES)
+		return base_format(
+			"cannot start program '%s': %s: it, or its interpreter, may not be executed "
+			"by this user or on this file system",
+			s->path, strerror(error));
+	if (error == ENOEXEC)
+		return base_format("cannot start program '%s': %s; it was built for another machine, perhaps",
+			s->path, strerror(error));
+	if (error == EAGAIN)
+		return base_format(
+			"cannot start program '%s': %s (see 'ulimit -u', and the container's limit of "
+			"processes)",
+			s->path, strerror(error));
+	if (error == E2BIG)
+		return base_format(
+			"cannot start program '%s': %s: an argument may have 128 KiB, all together as "
+			"much as 'getconf ARG_MAX' says; a file {in.N.list} has the names of many "
+			"inputs",
+			s->path, strerror(error));
+	return base_format("cannot start program '%s': %s", s->path, strerror(error));
 }

@@ -25,5 +25,7 @@ struct spawn {
  * no room for a process now.
  */
 int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd);
+/* Why it could not, by the errno that it left: a text for people, allocated. */
+char *spawn_explain(const struct spawn *spawn, int error);
 
 #endif

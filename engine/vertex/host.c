@@ -445,12 +445,30 @@ static void free_task(struct dag_vertex *v)
 	v->host->spare = v;
 }
 
+/* False where there is no room for a thread: then the daemon ends this host, with what has begun in it. */
+static bool start_beside(struct host *host, uint32_t i, pthread_t *ret_thread)
+{
+	struct dag_vertex *v = host->tasks[i];
+	int error = pthread_create(ret_thread, NULL, run_task, v);
+
+	if (!error)
+		return true;
+	task_fail(v, DAG_EBUSY,
+		base_format(
+			"cannot start thread %u of %u for vertices that run together: %s (see 'ulimit -u', "
+			"and the container's limit of processes)",
+			i + 1, host->task_count, strerror(error)));
+	send_done(v, DAG_EBUSY, &(struct block_ref){0}, os_now());
+	return false;
+}
+
 /* Runs the first group_size STARTs, in threads beside each other where there are several. */
 static void run_group(struct host *host)
 {
 	struct host_start *starts = host->starts + host->start_first;
 	uint32_t n = starts[0].msg.u.start.group_size;
 	pthread_t threads[HOST_TASKS_MAX];
+	uint32_t started = 1;
 
 	host->start_first += n;
 	if (starts[0].msg.u.start.stage != host->stage && host->ran_long) {
@@ -474,10 +492,11 @@ static void run_group(struct host *host)
 	host->running = n;
 	atomic_store(&host->status->vertex, host->tasks[0]->vertex);
 	atomic_store(&host->status->reading, 0);
-	for (uint32_t i = 1; i < n; i++)
-		DAG_ASSERT(pthread_create(&threads[i], NULL, run_task, host->tasks[i]) == 0);
-	run_task(host->tasks[0]);
-	for (uint32_t i = 1; i < n; i++)
+	while (started < n && start_beside(host, started, &threads[started]))
+		started++;
+	if (started == n)
+		run_task(host->tasks[0]);
+	for (uint32_t i = 1; i < started; i++)
 		pthread_join(threads[i], NULL);
 	host->threads = 1;
 	host_release_kept(host);

@@ -4,163 +4,28 @@
  * data has a pump in a thread of its own, so that no order in which a program uses its ports can block
  * another port.
  */
-#include "pump.h"
-#include "graph/words.h"
+#include "program.h"
 #include "os/spawn.h"
 #include "os/strays.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct program {
-	struct dag_vertex *v;
-	struct pump *pumps;
-	size_t pump_count, pump_cap;
-	bool in_named[GRAPH_PORTS_MAX], out_named[GRAPH_PORTS_MAX];
-	char **argv;
-	size_t argc, argv_cap;
-	char **env;
-	size_t env_count, env_cap;
-	int child_fds[3];
-	int pidfd;
-};
-
-static void add_pump(struct program *prog, bool out, uint32_t port, uint32_t producer, int fd, char *path)
-{
-	*DAG_APPEND(prog->pumps, prog->pump_count, prog->pump_cap) = (struct pump){.v = prog->v,
-		.pidfd = &prog->pidfd,
-		.out = out,
-		.port = port,
-		.producer = producer,
-		.fd = fd,
-		.path = path};
-}
-
-/* ---- ports as paths ---- */
-
-static int make_fifo(struct program *prog, bool out, uint32_t port, uint32_t producer, char *path)
-{
-	if (mkfifo(path, 0600) < 0 && errno != EEXIST) {
-		int r = task_fail(prog->v, DAG_EIO,
-			base_format("cannot make the named pipe %s: %s", path, strerror(errno)));
-
-		free(path);
-		return r;
-	}
-	for (size_t i = 0; i < prog->pump_count; i++)
-		if (prog->pumps[i].path && !strcmp(prog->pumps[i].path, path)) {
-			free(path); /* named twice: one pipe */
-			return 0;
-		}
-	add_pump(prog, out, port, producer, -1, path);
-	return 0;
-}
-
-/* {in.N:file}: the whole input, before the program starts. */
-static int make_file(struct program *prog, uint32_t port, const char *path)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct pump p = {
-		.v = prog->v, .pidfd = &prog->pidfd, .port = port, .producer = ALL_PRODUCERS, .fd = fd};
-
-	if (fd < 0)
-		return errno == EEXIST ? 0
-				       : task_fail(prog->v, DAG_EIO,
-						 base_format("cannot make %s: %s", path, strerror(errno)));
-	pump_in(&p);
-	close(fd);
-	return prog->v->error;
-}
-
-/* The text that stands for a port is added to b. */
-static int expand_port(struct program *prog, const struct word *ph, uint32_t producer, struct buffer *b)
-{
-	const char *scratch = prog->v->scratch;
-	char *path;
-	int r;
-
-	if (ph->kind == WORD_OUT) {
-		prog->out_named[ph->port] = true;
-		path = base_format("%s/out.%u", scratch, ph->port);
-		buffer_format(b, "%s", path);
-		return make_fifo(prog, true, ph->port, ALL_PRODUCERS, path);
-	}
-	prog->in_named[ph->port] = true;
-	if (ph->each) {
-		path = base_format("%s/in.%u.%u", scratch, ph->port, producer);
-		buffer_format(b, "%s", path);
-		return make_fifo(prog, false, ph->port, producer, path);
-	}
-	path = base_format("%s/in.%u%s", scratch, ph->port, ph->file ? ".file" : "");
-	buffer_format(b, "%s", path);
-	if (!ph->file)
-		return make_fifo(prog, false, ph->port, ALL_PRODUCERS, path);
-	r = make_file(prog, ph->port, path);
-	free(path);
-	return r;
-}
+#define PUMP_STACK (256u << 10)
+#define RELEASE_LAST                                                                                         \
+	(100 * DAG_MS)     /* between two looks at a thread that waits for the program to open its pipe */
+#define STUCK_FIRST_MS 500 /* before one looks what a program with named pipes waits for; it doubles, */
+#define STUCK_LAST_MS 4000 /* up to this */
 
 static void add_arg(struct program *prog, const char *data, size_t len)
 {
 	*DAG_APPEND(prog->argv, prog->argc, prog->argv_cap) = base_strndup(data ? data : "", len);
-}
-
-/* A word within a text; for `each` its paths, with blanks between. */
-static int expand_word(struct program *prog, const struct word *w, struct buffer *b)
-{
-	uint32_t count = w->each ? prog->v->in[w->port].producers : 1;
-	int r = 0;
-
-	if (w->kind == WORD_TEXT)
-		buffer_append(b, w->text, w->len);
-	else if (w->kind == WORD_INDEX || w->kind == WORD_WIDTH)
-		buffer_format(b, "%u", w->kind == WORD_INDEX ? prog->v->index : prog->v->width);
-	else
-		for (uint32_t i = 0; i < count && r == 0; i++) {
-			if (i)
-				buffer_append(b, " ", 1);
-			r = expand_port(prog, w, i, b);
-		}
-	return r;
-}
-
-static int expand_text(struct program *prog, const char *text, struct buffer *b)
-{
-	struct word w;
-	int r = 0;
-
-	while (*text && r == 0) {
-		text += words_next(text, &w);
-		r = expand_word(prog, &w, b);
-	}
-	return r;
-}
-
-static int expand_arg(struct program *prog, const char *arg)
-{
-	struct buffer b = {0};
-	struct word w;
-	int r = 0;
-
-	/* A whole argument that is {in.N.*} becomes one argument a producer. */
-	if (*arg && !arg[words_next(arg, &w)] && w.each) {
-		for (uint32_t i = 0; i < prog->v->in[w.port].producers && r == 0; i++) {
-			b.len = 0;
-			r = expand_port(prog, &w, i, &b);
-			add_arg(prog, (char *)b.data, b.len);
-		}
-		buffer_fini(&b);
-		return r;
-	}
-	r = expand_text(prog, arg, &b);
-	add_arg(prog, (char *)b.data, b.len);
-	buffer_fini(&b);
-	return r;
 }
 
 /* ---- environment and files ---- */
@@ -206,7 +71,7 @@ static int make_environment(struct program *prog)
 	for (uint32_t i = 0; i < spec->env_count && r == 0; i++) {
 		struct buffer b = {0};
 
-		r = expand_text(prog, spec->env[i].value, &b);
+		r = ports_expand(prog, spec->env[i].value, &b);
 		add_env(prog, spec->env[i].name, "%.*s", (int)b.len, b.data ? (char *)b.data : "");
 		buffer_fini(&b);
 	}
@@ -223,7 +88,7 @@ static int link_files(struct program *prog)
 		int r = symlink(spec->files[i].value, path);
 
 		free(path);
-		if (r < 0 && errno != EEXIST)
+		if (r < 0)
 			return task_fail(prog->v, DAG_EIO,
 				base_format("cannot place the file '%s': %s", spec->files[i].name,
 					strerror(errno)));
@@ -246,7 +111,7 @@ static int make_pipes(struct program *prog)
 				prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
 		prog->child_fds[0] = fds[0];
 		fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
-		add_pump(prog, false, 0, ALL_PRODUCERS, fds[1], NULL);
+		ports_add_pump(prog, false, 0, ALL_PRODUCERS, fds[1], NULL);
 	}
 	if (spec->out_count && !prog->out_named[0] && prog->v->port_stream_count[0]) {
 		if (pipe2(fds, O_CLOEXEC) < 0)
@@ -254,40 +119,40 @@ static int make_pipes(struct program *prog)
 				prog->v, DAG_EIO, base_format("cannot make a pipe: %s", strerror(errno)));
 		prog->child_fds[1] = fds[1];
 		fcntl(fds[0], F_SETPIPE_SZ, 1 << 20);
-		add_pump(prog, true, 0, ALL_PRODUCERS, fds[0], NULL);
+		ports_add_pump(prog, true, 0, ALL_PRODUCERS, fds[0], NULL);
 	}
 	return 0;
 }
 
 /* A pump may still wait for a program that has ended to open its named pipe: open the other end once. */
-static void release_fifos(struct program *prog)
+static void release(const struct pump *p)
 {
-	for (size_t i = 0; i < prog->pump_count; i++) {
-		struct pump *p = &prog->pumps[i];
-		int fd;
+	int fd = p->path ? open(p->path, (p->out ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC) : -1;
 
-		if (!p->path)
-			continue;
-		fd = open(p->path, (p->out ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
-		if (fd >= 0)
-			close(fd);
-	}
+	if (fd >= 0)
+		close(fd);
 }
 
 static void join_pumps(struct program *prog)
 {
-	for (size_t i = 0; i < prog->pump_count; i++) {
-		struct timespec soon;
+	for (size_t i = 0; i < prog->threads; i++) {
+		struct pump *p = &prog->pumps[i];
+		dag_instant pause = DAG_MS;
 
-		do {
-			release_fifos(prog);
+		while (pthread_tryjoin_np(p->thread, NULL) != 0) {
+			struct timespec soon;
+
+			release(p);
 			clock_gettime(CLOCK_REALTIME, &soon);
-			soon.tv_nsec += 100000000;
-			if (soon.tv_nsec >= 1000000000) {
+			soon.tv_nsec += pause;
+			if (soon.tv_nsec >= DAG_SECOND) {
 				soon.tv_sec++;
-				soon.tv_nsec -= 1000000000;
+				soon.tv_nsec -= DAG_SECOND;
 			}
-		} while (pthread_timedjoin_np(prog->pumps[i].thread, NULL, &soon) != 0);
+			if (pthread_timedjoin_np(p->thread, NULL, &soon) == 0)
+				break;
+			pause = DAG_MIN(pause * 2, RELEASE_LAST);
+		}
 	}
 }
 
@@ -326,7 +191,56 @@ static void end_strays(struct host *host, pid_t pid)
 	pthread_mutex_unlock(&host->lock);
 }
 
-static int start_and_wait(struct program *prog)
+/* The threads that carry its ports. Where there is no room for one, the program ends. */
+static void begin_pumps(struct program *prog)
+{
+	struct dag_vertex *v = prog->v;
+	pthread_attr_t small;
+	int error = 0;
+
+	/* Threads of this program may wait for each other as well as for the daemon. */
+	pthread_mutex_lock(&v->host->lock);
+	v->host->threads += (int)prog->pump_count;
+	pthread_mutex_unlock(&v->host->lock);
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, PUMP_STACK);
+	for (; prog->threads < prog->pump_count && !error; prog->threads += !error) {
+		struct pump *p = &prog->pumps[prog->threads];
+
+		error = pthread_create(&p->thread, &small, pump_run, p);
+	}
+	pthread_attr_destroy(&small);
+	if (!error)
+		return;
+	task_fail(v, DAG_EBUSY,
+		base_format(
+			"cannot start thread %zu of %zu for the ports of %s: %s (see 'ulimit -u', and the "
+			"container's limit of processes)",
+			prog->threads + 1, prog->pump_count, prog->argv[0], strerror(error)));
+	kill(-prog->pid, SIGKILL);
+	for (size_t i = prog->threads; i < prog->pump_count; i++)
+		if (prog->pumps[i].fd >= 0)
+			close(prog->pumps[i].fd);
+}
+
+/* Until it has ended. Meanwhile one looks now and then whether it waits for what will never come. */
+static void await_end(struct program *prog, siginfo_t *ret_info)
+{
+	struct pollfd end = {prog->pidfd, POLLIN, 0};
+	bool paths = false;
+	int pause_ms = STUCK_FIRST_MS;
+
+	for (size_t i = 0; i < prog->pump_count && !paths; i++)
+		paths = prog->pumps[i].path;
+	while (paths && poll(&end, 1, pause_ms) == 0) {
+		stuck_look(prog);
+		pause_ms = prog->seen ? STUCK_FIRST_MS : DAG_MIN(pause_ms * 2, STUCK_LAST_MS);
+	}
+	while (waitid(P_PID, (id_t)prog->pid, ret_info, WEXITED) < 0 && errno == EINTR)
+		;
+}
+
+static int spawn(struct program *prog)
 {
 	struct dag_vertex *v = prog->v;
 	const struct stage_spec *spec = &v->stage->spec;
@@ -337,40 +251,42 @@ static int start_and_wait(struct program *prog)
 		.folder = v->scratch,
 		.fds = {prog->child_fds[0], prog->child_fds[1], 2},
 		.fd_count = 3};
-	siginfo_t info = {0};
-	int pidfd, r;
-	pid_t pid;
+	int r;
 
 	/* Under the lock, or a thread whose program ends would take it for a stray. */
 	pthread_mutex_lock(&v->host->lock);
-	r = spawn_process(&spawn, &pid, &pidfd);
+	r = spawn_process(&spawn, &prog->pid, &prog->pidfd);
 	if (r == 0)
-		v->host->programs[v->host->program_count++] = pid;
+		v->host->programs[v->host->program_count++] = prog->pid;
 	pthread_mutex_unlock(&v->host->lock);
+	if (r < 0)
+		task_fail(v, r, spawn_explain(&spawn, errno));
 	for (int i = 0; i < 2; i++)
 		if (prog->child_fds[i] >= 0)
 			close(prog->child_fds[i]);
+	return r;
+}
+
+static int start_and_wait(struct program *prog)
+{
+	struct dag_vertex *v = prog->v;
+	siginfo_t info = {0};
+	int r = spawn(prog);
+
 	if (r < 0) {
 		for (size_t i = 0; i < prog->pump_count; i++)
 			if (prog->pumps[i].fd >= 0)
 				close(prog->pumps[i].fd);
-		return task_fail(
-			v, r, base_format("cannot start program '%s': %s", prog->argv[0], strerror(errno)));
+		return r;
 	}
-	prog->pidfd = pidfd;
-	/* Threads of this program may wait for each other as well as for the daemon. */
-	pthread_mutex_lock(&v->host->lock);
-	v->host->threads += (int)prog->pump_count;
-	pthread_mutex_unlock(&v->host->lock);
-	for (size_t i = 0; i < prog->pump_count; i++)
-		DAG_ASSERT(pthread_create(&prog->pumps[i].thread, NULL, pump_run, &prog->pumps[i]) == 0);
-	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
-		;
+	begin_pumps(prog);
+	await_end(prog, &info);
 	/* What the program left behind would hold its pipes open, and outlive its attempt. */
-	kill(-pid, SIGKILL);
-	end_strays(v->host, pid);
+	kill(-prog->pid, SIGKILL);
+	end_strays(v->host, prog->pid);
+	atomic_store(&prog->ended, true);
 	join_pumps(prog);
-	close(pidfd);
+	close(prog->pidfd);
 	pthread_mutex_lock(&v->host->lock);
 	v->host->threads -= (int)prog->pump_count;
 	pthread_mutex_unlock(&v->host->lock);
@@ -385,9 +301,11 @@ int program_run(struct dag_vertex *v)
 
 	if (!task_scratch(v))
 		return v->error;
-	r = link_files(&prog);
+	r = ports_survey(&prog);
+	if (r == 0)
+		r = link_files(&prog);
 	for (uint32_t i = 0; i < spec->argc && r == 0; i++)
-		r = expand_arg(&prog, spec->argv[i]);
+		r = ports_expand_arg(&prog, spec->argv[i], add_arg);
 	*DAG_APPEND(prog.argv, prog.argc, prog.argv_cap) = NULL;
 	if (r == 0)
 		r = make_environment(&prog);
@@ -399,10 +317,8 @@ int program_run(struct dag_vertex *v)
 		free(prog.argv[i]);
 	for (size_t i = 0; i < prog.env_count; i++)
 		free(prog.env[i]);
-	for (size_t i = 0; i < prog.pump_count; i++)
-		free(prog.pumps[i].path);
+	ports_fini(&prog);
 	free(prog.argv);
 	free(prog.env);
-	free(prog.pumps);
 	return v->error ? v->error : r;
 }

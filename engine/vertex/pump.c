@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 #define PUMP_FLUSH_MS 20       /* a slow program's records become readable at least this often */
 #define PUMP_END_MS 250        /* between a program's closing of its stdin and its end, where that is why */
 
-static int write_all(int fd, const char *data, size_t len)
+int pump_write(int fd, const char *data, size_t len)
 {
 	while (len) {
 		ssize_t n = write(fd, data, len);
@@ -106,30 +107,58 @@ void pump_in(struct pump *p)
 			check_text(p->v, p->port, &r) < 0)
 			break;
 		if (format == DAG_FORMAT_BYTES && r.len >= PUMP_WHOLE) {
-			ok = write_all(p->fd, (char *)b.data, b.len) == 0 &&
-			     write_all(p->fd, r.data, r.len) == 0;
+			ok = pump_write(p->fd, (char *)b.data, b.len) == 0 &&
+			     pump_write(p->fd, r.data, r.len) == 0;
 			b.len = 0;
 			continue;
 		}
 		put_record(&b, format, &r, in->channels[r.producer].unended);
 		if (b.len < PUMP_BUFFER && !block_ended(p))
 			continue;
-		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
+		ok = pump_write(p->fd, (char *)b.data, b.len) == 0;
 		b.len = 0;
 	}
 	if (ok && n == 0 && b.len)
-		ok = write_all(p->fd, (char *)b.data, b.len) == 0;
+		ok = pump_write(p->fd, (char *)b.data, b.len) == 0;
 	if (!ok)
 		stop_feeding(p);
 	buffer_fini(&b);
 }
 
-/* A program that writes nothing for a while: what it wrote before goes on its way. */
+/* Who wrote to the named pipe has closed it, and somebody else may open it until the program's end. The new
+ * descriptor is there before the old one goes, or a writer would find nobody who reads. */
+static bool reopen(struct pump *p)
+{
+	int fd = open(p->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	close(p->fd);
+	p->fd = fd;
+	return true;
+}
+
+/* Until there is something to read, or an end. A program that writes nothing for a while: what it wrote
+ * before goes on its way. */
 static int await_program(struct pump *p)
 {
-	struct pollfd poll_fd = {p->fd, POLLIN, 0};
+	struct pollfd look = {p->fd, POLLIN, 0};
 
-	return poll(&poll_fd, 1, PUMP_FLUSH_MS) == 0 ? writer_flush_port(p->v, p->port) : 0;
+	for (int patience = PUMP_FLUSH_MS;;) {
+		look.revents = 0;
+		look.fd = p->fd;
+		if (poll(&look, 1, patience) == 0) {
+			int r = writer_flush_port(p->v, p->port);
+
+			if (r < 0)
+				return r;
+			patience = -1;
+		}
+		if (look.revents & POLLIN)
+			return 0;
+		if (look.revents && (!p->path || atomic_load(p->ended) || !reopen(p)))
+			return 0;
+	}
 }
 
 static ssize_t read_program(const struct pump *p, void *buf, size_t n)
@@ -255,6 +284,39 @@ static void end_failed(struct pump *p)
 		syscall(SYS_pidfd_send_signal, *p->pidfd, SIGKILL, NULL, 0);
 }
 
+/* The program has opened the pipe that this thread waited at. From now on there is another one in its place,
+ * which nobody writes to: who opens it is found waiting there (stuck.c). */
+static bool claim(struct pump *p)
+{
+	if (!p->path || !p->claim)
+		return true;
+	if (atomic_load(p->ended))
+		return false;
+	if (!atomic_exchange(p->claim, true)) {
+		unlink(p->path);
+		if (mkfifo(p->path, 0600) < 0)
+			errno = 0; /* then there is nothing to be opened */
+		return true;
+	}
+	task_fail(p->v, DAG_EFAILED, pump_read_twice(p));
+	return false;
+}
+
+char *pump_read_twice(const struct pump *p)
+{
+	return base_format(
+		"the program opened input port %u a second time: a named pipe can be read only once, "
+		"by one program; write {in.%u:file} for a file, which can be read again",
+		p->port, p->port);
+}
+
+/* Nobody wants what the port still brings: who opens it later must not wait for a reader. */
+static void abandon(const struct pump *p)
+{
+	if (p->out && p->path && !atomic_load(p->ended))
+		unlink(p->path);
+}
+
 void *pump_run(void *arg)
 {
 	struct pump *p = arg;
@@ -265,9 +327,10 @@ void *pump_run(void *arg)
 		task_fail(p->v, DAG_EIO, base_format("cannot open %s: %s", p->path, strerror(errno)));
 	else if (p->out)
 		pump_out(p);
-	else
+	else if (claim(p))
 		pump_in(p);
 	end_failed(p);
+	abandon(p);
 	/* The end of its input, or, by SIGPIPE, that nobody reads it any more. */
 	if (p->fd >= 0)
 		close(p->fd);

@@ -8,7 +8,9 @@
 
 struct pump {
 	struct dag_vertex *v;
-	const int *pidfd; /* of the program, once it runs */
+	const int *pidfd;         /* of the program, once it runs */
+	const atomic_bool *ended; /* nothing of it runs any more */
+	atomic_bool *claim;       /* in: set by the first of those that have these bytes; or NULL */
 	bool out;
 	uint32_t port, producer; /* producer: ALL_PRODUCERS, or the one that {in.N.*} named */
 	int fd;                  /* −1: opened by the thread from `path` */
@@ -21,5 +23,9 @@ struct pump {
 void *pump_run(void *pump);
 /* All that an input port has still to bring goes to the descriptor. */
 void pump_in(struct pump *p);
+/* What is wrong where the program opens an input's pipe again; allocated. */
+char *pump_read_twice(const struct pump *p);
+/* Writes all of it. DAG_ECLOSED with errno. */
+int pump_write(int fd, const char *data, size_t len);
 
 #endif

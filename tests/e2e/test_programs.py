@@ -111,6 +111,102 @@ def a_resumed_job_runs_beside_nobody(case):
     none_left(case, mark)
 
 
+ONE = "inputs: {{t: {{files: in.txt}}}}\nstages: {{a: {{{stage}, retries: 0}}}}\nflow: [t >= a]\noutputs: {{{outputs}}}\n"
+
+
+def run_one(case, stage, outputs="a: {file: o.txt}", rc=0, lines="1\n2\n3\n", **options):
+    """A vertex that reads some lines; what it wrote to its outputs, or the error."""
+    case.write("in.txt", lines)
+    case.write("one.yaml", ONE.format(stage=stage, outputs=outputs))
+    for name in ("o.txt", "p.txt"):
+        if os.path.exists(case.path(name)):
+            os.unlink(case.path(name))
+    r = case.dagrun("run", "-q", "one.yaml", rc=rc, timeout=20, **options)
+    if rc:
+        return r.stderr.decode()
+    return b"".join(case.read(name) for name in ("o.txt", "p.txt") if os.path.exists(case.path(name)))
+
+
+@test
+def a_pipe_is_read_once(case):
+    """Whoever opens an input's pipe again, in turn or at once, is told of {in.0:file} instead of waiting, or getting a share."""
+    for script in ("wc -l {in.0}; cat {in.0}", "for i in 1 2; do cat {in.0}; done", "paste {in.0} {in.0}", "f={in.0}; cat $f; cat $f >&2",
+                   "cat $(cat {in.0.list}); cat $(cat {in.0.list})"):
+        err = run_one(case, f'sh: "{script}"', rc=1)
+        check("opened input port 0 a second time" in err and "{in.0:file}" in err, err)
+    check("second time" in run_one(case, 'program: [paste, "{in.0}", "{in.0}"]', rc=1), "two arguments")
+    check("but its bytes come once" in run_one(case, 'sh: "cat {in.0.*} {in.0:file}"', rc=1), "two ways")
+    three = b"1\n2\n3\n"
+    check(run_one(case, 'sh: "if true; then cat {in.0}; else cat {in.0}; fi"') == three, "one of two places")
+    check(run_one(case, 'sh: "wc -l < {in.0:file}; cat {in.0}; cat {in.0:file}"') == b"3\n" + three + three, "a file and a pipe of it")
+    check(run_one(case, 'program: [cat, "{in.0.*}"]') == three, "a pipe for each producer")
+    check(run_one(case, 'sh: "cat {in.0.list}; cat $(cat {in.0.list})"') == b"in.0.0\n" + three, "a list")
+
+
+@test
+def an_output_is_a_pipe_to_write_to(case):
+    """It may be opened again to write more; who reads it waits for nobody."""
+    two = "a: {file: o.txt}, a.1: {file: p.txt}"
+    check(run_one(case, "sh: 'cat {in.0:file}; echo a > {out.1}; echo b >> {out.1}; sleep 0.1; echo c >> {out.1}'", two) == b"1\n2\n3\na\nb\nc\n", "three writers")
+    check(run_one(case, "sh: 'cat; : {out.1}'", two) == b"1\n2\n3\n", "one that nobody opens")
+    for script in ("cat {out.0}; echo x > {out.0}", "echo x > {out.0}; cat {out.0}", "exec 5>&1; (exec setsid cat {out.0}); echo x > {out.0}"):
+        err = run_one(case, f'sh: "{script}"', rc=1)
+        check("waits to open output port 0, {out.0}, for reading" in err, err)
+    err = run_one(case, "sh: 'echo x > {in.0}'", rc=1)
+    check("waits to open input port 0, {in.0}, for writing" in err, err)
+    # Its reader has gone: a later writer does not wait for another one.
+    case.write("g.yaml", "stages: {a: {sh: 'yes | head -c 9000000 > {out.1}; echo more > {out.1}; echo end'}, b: {sh: 'head -n 1'}}\n"
+               "flow: [{from: a.1, to: b, channel: pipe}]\noutputs: {a: {file: o.txt}, b: {file: p.txt}}\n")
+    case.dagrun("run", "-q", "g.yaml")
+    check(case.read("o.txt") == b"end\n" and case.read("p.txt") == b"y\n", "the files differ")
+
+
+@test
+def paths_need_no_quotes(case):
+    """Ports have names in the working folder: whatever that is called, inside of quotes and outside."""
+    for name in ("My Home", "it's", "a$b", "a;b", 'q"q'):
+        state = case.path(name)
+        for script in ("cat {in.0:file} > {out.1}; echo z", "cat '{in.0:file}' > '{out.1}'; echo z", r'cat \"{in.0}\" > \"{out.1}\"; echo z'):
+            got = run_one(case, f'sh: "{script}"', "a: {file: o.txt}, a.1: {file: p.txt}", env=dict(case.env, XDG_STATE_HOME=state))
+            check(got == b"z\n1\n2\n3\n", f"{name}: {script}: {got}")
+
+
+@test
+def many_producers_have_a_pipe_each(case):
+    """Their number costs what it is, and not its square; so do the places that name them."""
+    case.write("in.txt", "".join(f"{i}\n" for i in range(3000)))
+    text = ("inputs: {{t: {{files: in.txt}}}}\nstages: {{p: {{use: partition, width: 1}}, s: {{use: sort, params: {{type: number}}, width: 1500}}, "
+            "all: {{{all}}}}}\nflow: [t >= p, {{from: p, to: s, pattern: '>>', partition: {{by: round-robin}}}}, s >> all]\noutputs: {{all: {{file: o.txt}}}}\n")
+    took = []
+    for stage in ("use: merge, params: {type: number}", "program: [sort, -mn, '{in.0.*}']", "sh: 'sort -mn {in.0.*}'",
+                  "sh: 'tr \"\\n\" \"\\0\" < {in.0.list} > l; sort -mn --files0-from=l'"):
+        case.write("g.yaml", text.format(all=stage))
+        began = time.time()
+        case.dagrun("run", "-q", "g.yaml")
+        took.append(time.time() - began)
+        check(case.read("o.txt") == case.read("in.txt"), stage)
+    check(max(took[1:]) < 10 * took[0] + 2, f"{took}")
+
+
+@test
+def why_a_program_cannot_be_started(case):
+    def refused(name, text, *words, mode=0o755):
+        case.write(name, text)
+        os.chmod(case.path(name), mode)
+        err = run_one(case, f"program: [./{name}]", rc=1)
+        for word in words:
+            check(word in err, err)
+
+    refused("cr.sh", "#!/bin/sh\r\necho x\r\n", "ends in a carriage return", "#!/bin/sh,")
+    refused("no.sh", "#!/nowhere/perl -w\necho x\n", "the interpreter '/nowhere/perl', which is not on this node")
+    refused("elf", b"\177ELF" + bytes(200), "Exec format error", "another machine")
+    case.write("plain", "echo from sh; cat\n")
+    os.chmod(case.path("plain"), 0o755)
+    check(run_one(case, "program: [./plain]") == b"from sh\n1\n2\n3\n", "a script without a first line")
+    err = run_one(case, "program: [no-such-program]", rc=1)
+    check("PATH has none of this name" in err, err)
+
+
 @test
 def dagrun_leaves_alone_what_is_not_its_own(case):
     """What the caller started before it became dagrun is a child of dagrun, too; what that leaves behind is nobody's here."""
