@@ -127,17 +127,34 @@ static void mark_elastic(struct graph *graph, const uint64_t *channels, struct d
 	}
 }
 
+/* The first of a group that do not say what they need have a share each, up to a slot; the others ride along.
+ */
+static void mark_riders(struct graph *graph, uint32_t *parent, uint32_t *counts)
+{
+	uint32_t n = graph->vertex_count;
+
+	memset(counts, 0, n * sizeof(*counts));
+	graph->rides = arena_alloc(&graph->arena, n + 1);
+	for (uint32_t v = 0; v < n; v++)
+		if (!graph->stages[graph->vertex_stage[v]]->cpu_shares &&
+			graph->gangs[graph->gang_of[v]].count > 1)
+			graph->rides[v] = counts[find_root(parent, v)]++ >= GRAPH_CPU_SHARES;
+}
+
 /* What fifos join runs in one process. */
-static void check_fifo_groups(const struct graph *graph, struct dag_diag *diag)
+static void check_fifo_groups(struct graph *graph, struct dag_diag *diag)
 {
 	uint32_t n = graph->vertex_count, *parent = base_alloc((n + 1) * sizeof(*parent)),
 		 *counts = base_alloc((n + 1) * sizeof(*counts));
+	bool any = false;
 
 	for (uint32_t v = 0; v < n; v++)
 		parent[v] = v;
 	for (size_t i = 0; i < graph->edge_count; i++)
-		if (graph->edges[i]->channel == GRAPH_FIFO)
+		if (graph->edges[i]->channel == GRAPH_FIFO) {
 			unite_edge(graph, graph->edges[i], parent);
+			any = true;
+		}
 	for (uint32_t v = 0; v < n; v++)
 		counts[find_root(parent, v)]++;
 	for (size_t i = 0; i < graph->edge_count; i++) {
@@ -154,6 +171,8 @@ static void check_fifo_groups(const struct graph *graph, struct dag_diag *diag)
 			GRAPH_FIFO_GROUP_MAX);
 		*count = 0; /* once is enough */
 	}
+	if (any)
+		mark_riders(graph, parent, counts);
 	free(parent);
 	free(counts);
 }
@@ -305,16 +324,23 @@ void graph_finish_gangs(struct graph *graph, struct dag_diag *diag)
 		check_order(graph, diag);
 }
 
+uint32_t graph_vertex_shares(const struct graph *graph, uint32_t vertex)
+{
+	uint32_t said = graph->stages[graph->vertex_stage[vertex]]->cpu_shares;
+
+	if (said)
+		return said;
+	if (graph->gangs[graph->gang_of[vertex]].count == 1)
+		return GRAPH_CPU_SHARES;
+	return graph->rides && graph->rides[vertex] ? 0 : 1;
+}
+
 uint64_t graph_gang_shares(const struct graph *graph, uint32_t gang)
 {
 	const struct graph_gang *g = &graph->gangs[gang];
 	uint64_t shares = 0;
 
-	for (uint32_t i = 0; i < g->count; i++) {
-		const struct graph_stage *s =
-			graph->stages[graph->vertex_stage[graph->gang_members[g->first + i]]];
-
-		shares += s->cpu_shares ? s->cpu_shares : g->count > 1 ? 1 : GRAPH_CPU_SHARES;
-	}
+	for (uint32_t i = 0; i < g->count; i++)
+		shares += graph_vertex_shares(graph, graph->gang_members[g->first + i]);
 	return shares;
 }

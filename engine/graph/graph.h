@@ -266,6 +266,7 @@ struct graph {
 	uint32_t *gang_members; /* vertices, gang after gang, ascending within one */
 	struct graph_gang *gangs;
 	uint32_t gang_count;
+	bool *rides; /* of each vertex: it takes no share of a slot; NULL: every one does */
 };
 
 void graph_new(struct graph **ret_graph, const char *name, const char *file);
@@ -285,6 +286,11 @@ struct graph_stage *graph_find_stage(const struct graph *graph, const char *name
 
 /* Completes and checks the graph. DAG_EINVAL with every error found in *diag. */
 int graph_finish(struct graph *graph, struct dag_diag *diag);
+/*
+ * Sixteenths of a slot that the vertex takes: what its stage asks for, else a slot, or one in a gang. Those
+ * of one fifo group that do not ask take one slot together at most, since they are one process.
+ */
+uint32_t graph_vertex_shares(const struct graph *graph, uint32_t vertex);
 /* The largest gang's shares of a slot, for "a gang beyond the slots": 0 where no gang has several members. */
 uint64_t graph_gang_shares(const struct graph *graph, uint32_t gang);
 

@@ -84,22 +84,6 @@ static int check_open(const struct graph *graph)
 	return 0;
 }
 
-/* How much room these need only the scheduler knows: a host of a hundred may have one slot. */
-static bool has_fifos(const struct graph *graph, uint32_t gang)
-{
-	const struct graph_gang *g = &graph->gangs[gang];
-	uint32_t first = graph->vertex_stage[graph->gang_members[g->first]],
-		 last = graph->vertex_stage[graph->gang_members[g->first + g->count - 1]];
-
-	for (size_t i = 0; i < graph->edge_count; i++) {
-		const struct graph_edge *e = graph->edges[i];
-
-		if (e->channel == GRAPH_FIFO && e->from >= first && e->from <= last)
-			return true;
-	}
-	return false;
-}
-
 static int check_slots(const struct graph *graph, uint32_t slots)
 {
 	for (uint32_t i = 0; i < graph->gang_count; i++) {
@@ -107,8 +91,7 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 		const struct graph_stage *s =
 			graph->stages[graph->vertex_stage[graph->gang_members[graph->gangs[i].first]]];
 
-		if (s->kind == GRAPH_INPUT || has_fifos(graph, i) ||
-			shares <= (uint64_t)slots * GRAPH_CPU_SHARES)
+		if (s->kind == GRAPH_INPUT || shares <= (uint64_t)slots * GRAPH_CPU_SHARES)
 			continue;
 		if (graph->gangs[i].count > 1)
 			fprintf(stderr,

@@ -65,7 +65,7 @@ void chain_set(struct jm *jm, uint32_t vertex, bool chained)
 
 	if (v->chained == chained)
 		return;
-	shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+	shares = graph_vertex_shares(jm->graph, vertex);
 	v->chained = chained;
 	jm->nodes[v->node].chained += chained ? shares : -shares;
 }

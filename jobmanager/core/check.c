@@ -44,7 +44,7 @@ static void check_edges(const struct jm *jm)
 
 static void add_load(const struct jm *jm, struct jm_node *nodes, uint32_t node, uint32_t vertex)
 {
-	nodes[node].used += gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+	nodes[node].used += graph_vertex_shares(jm->graph, vertex);
 	nodes[node].memory_used += vertex_stage(jm, vertex)->memory;
 	nodes[node].running++;
 }
@@ -59,7 +59,7 @@ static void check_nodes(const struct jm *jm)
 			add_load(jm, nodes, jm->vertices[v].node, v);
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
 		if (jm->vertices[v].chained)
-			nodes[jm->vertices[v].node].chained += gang_shares_of(jm, jm->graph->gang_of[v], v);
+			nodes[jm->vertices[v].node].chained += graph_vertex_shares(jm->graph, v);
 	for (size_t i = 0; i < jm->copy_count; i++)
 		add_load(jm, nodes, jm->copies[i].node, jm->copies[i].vertex);
 	for (uint32_t n = 0; n < jm->node_count; n++)

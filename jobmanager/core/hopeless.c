@@ -134,8 +134,7 @@ static void say_lacks(struct buffer *b, const struct jm *jm, const struct graph_
 
 static void end_for_stage(struct jm *jm, const struct graph_stage *s)
 {
-	uint32_t shares = gang_shares_of(jm, jm->graph->gang_of[s->first_vertex], s->first_vertex),
-		 up = count_up(jm);
+	uint32_t shares = graph_vertex_shares(jm->graph, s->first_vertex), up = count_up(jm);
 	struct buffer b = {0};
 
 	if (s->label_count || s->memory || s->cpu_shares)
@@ -192,8 +191,7 @@ enum hope { HOPE, HOPE_GONE, HOPE_NONE }; /* GONE: a node that would do was ther
 /* Most stages ask for nothing that a node could lack. */
 static bool is_easy(const struct jm *jm, const struct graph_stage *s, uint32_t most)
 {
-	return !s->label_count && !s->memory &&
-	       gang_shares_of(jm, jm->graph->gang_of[s->first_vertex], s->first_vertex) <= most;
+	return !s->label_count && !s->memory && graph_vertex_shares(jm->graph, s->first_vertex) <= most;
 }
 
 static enum hope stage_hope(const struct jm *jm, const struct graph_stage *s)

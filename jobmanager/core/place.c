@@ -131,13 +131,6 @@ void unqueue_gang(struct jm *jm, uint32_t gang)
 
 /* ---- what fits where ---- */
 
-uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex)
-{
-	uint32_t said = vertex_stage(jm, vertex)->cpu_shares;
-
-	return said ? said : jm->graph->gangs[gang].count > 1 ? 1 : GRAPH_CPU_SHARES;
-}
-
 uint32_t node_room(const struct jm_node *node, uint32_t ahead)
 {
 	return node->granted * (node->held_up ? 1 : 1 + ahead);
@@ -282,7 +275,7 @@ bool would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
 	return node_has_labels(node, s) && node_has_memory(node, 0, s->memory) &&
-	       gang_shares_of(jm, jm->graph->gang_of[vertex], vertex) <= node->total;
+	       graph_vertex_shares(jm->graph, vertex) <= node->total;
 }
 
 bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
@@ -297,13 +290,13 @@ bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex)
 	uint32_t gang = jm->graph->gang_of[vertex];
 
 	return node_takes_work(jm, n, vertex) && node_has_labels(n, s) &&
-	       n->used + gang_shares_of(jm, gang, vertex) <= node_room(n, gang_ahead(jm, s, gang)) &&
+	       n->used + graph_vertex_shares(jm->graph, vertex) <= node_room(n, gang_ahead(jm, s, gang)) &&
 	       node_has_memory(n, n->memory_used, s->memory);
 }
 
 void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
 {
-	uint32_t gang = jm->graph->gang_of[vertex], shares = gang_shares_of(jm, gang, vertex);
+	uint32_t gang = jm->graph->gang_of[vertex], shares = graph_vertex_shares(jm->graph, vertex);
 	uint64_t memory = vertex_stage(jm, vertex)->memory;
 	struct jm_node *n = &jm->nodes[node];
 
@@ -356,7 +349,7 @@ void emit_start(
 {
 	struct jm_effect *e = jm_emit_attempt(jm, JM_START, node, vertex, attempt);
 
-	e->shares = gang_shares_of(jm, jm->graph->gang_of[vertex], vertex);
+	e->shares = graph_vertex_shares(jm->graph, vertex);
 	e->group = group;
 	e->group_size = group_size;
 }

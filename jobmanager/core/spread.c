@@ -3,8 +3,7 @@
  * Which node each member of a gang gets. All must find room at once. They are taken in their order; where
  * that does not work out, those that fewest nodes suit are taken first, and the larger before the smaller.
  *
- * Members that fifos join run in one host, so they are placed as one. Those that do not say what they need
- * share what there is: a host with a hundred of them may have one slot.
+ * Members that fifos join run in one host, so they are placed as one.
  */
 #include "state.h"
 #include "graph/edge.h"
@@ -104,8 +103,7 @@ static uint32_t find_groups(const struct jm *jm, uint32_t gang, uint32_t last, u
 /* What is placed as one: a member, or a fifo group. */
 struct unit {
 	uint32_t first; /* member; the others of a group follow by `next` */
-	uint32_t said;  /* shares that were asked for */
-	uint32_t most;  /* and with those of members that ask for none */
+	uint32_t shares;
 	uint32_t nodes; /* that it suits */
 	uint64_t memory;
 };
@@ -127,12 +125,6 @@ struct spread {
 	bool mixed;         /* units differ in what they need */
 };
 
-/* A group needs room for those that say how much, and for one of those that do not. */
-static uint64_t least_of(const struct unit *u)
-{
-	return u->said + (u->most > u->said);
-}
-
 static bool suits(const struct spread *s, const struct unit *u, const struct jm_node *n)
 {
 	if (!n->up)
@@ -148,7 +140,7 @@ static bool has_room(const struct spread *s, const struct unit *u, uint32_t node
 	const struct jm_node *n = &s->jm->nodes[node];
 	const struct load *load = &s->loads[node];
 
-	return load->shares + least_of(u) <= (s->empty ? n->total : node_room(n, 0)) &&
+	return load->shares + u->shares <= (s->empty ? n->total : node_room(n, 0)) &&
 	       node_has_memory(n, load->memory, u->memory) && suits(s, u, n);
 }
 
@@ -174,11 +166,10 @@ static void add_units(struct spread *s)
 				unit_of[g - first_group] = s->unit_count;
 		}
 		last[u] = m;
-		s->units[u].said += stage->cpu_shares;
-		s->units[u].most += gang_shares_of(s->jm, s->gang, s->members[m]);
+		s->units[u].shares += graph_vertex_shares(s->jm->graph, s->members[m]);
 		s->units[u].memory += stage->memory;
 		s->mixed = s->mixed || stage->label_count || s->units[u].memory != s->units->memory ||
-			   s->units[u].said != s->units->said;
+			   s->units[u].shares != s->units->shares;
 	}
 }
 
@@ -188,8 +179,8 @@ static int by_need(const void *a, const void *b)
 
 	if (x->nodes != y->nodes)
 		return x->nodes < y->nodes ? -1 : 1;
-	if (x->said != y->said)
-		return x->said > y->said ? -1 : 1;
+	if (x->shares != y->shares)
+		return x->shares > y->shares ? -1 : 1;
 	if (x->memory != y->memory)
 		return x->memory > y->memory ? -1 : 1;
 	return x->first < y->first ? -1 : x->first > y->first;
@@ -216,7 +207,7 @@ static const struct unit *place_units(struct spread *s, uint32_t node, uint32_t 
 			k++;
 		if (k == count)
 			return u;
-		s->loads[(node + k) % count].shares += u->most;
+		s->loads[(node + k) % count].shares += u->shares;
 		s->loads[(node + k) % count].memory += u->memory;
 		for (uint32_t m = u->first; m != GRAPH_NONE; m = s->next[m])
 			chosen[m] = (node + k) % count;

@@ -429,7 +429,6 @@ void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
 bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex);
 uint32_t next_attempt(const struct jm *jm, uint32_t gang);
 void requeue_all(struct jm *jm);
-uint32_t gang_shares_of(const struct jm *jm, uint32_t gang, uint32_t vertex);
 
 /* ---- spread.c ---- */
 /*

@@ -87,6 +87,16 @@ def what_this_machine_cannot_run_is_told_at_once(case):
 
 
 @test
+def a_hundred_that_fifos_join_run_on_one_slot(case):
+    case.write("f.yaml", """stages: {a: {sh: "seq 1000"}, b: {program: [cat], width: 100}}
+flow: [{from: a, to: b, pattern: ">>", channel: fifo, partition: {by: round-robin}}]
+outputs: {b: {file: out}}
+""")
+    case.dagrun("run", "f.yaml", "--slots", "1")
+    check(sorted(case.read("out").split()) == sorted(b"%d" % i for i in range(1, 1001)), "the bytes differ")
+
+
+@test
 def a_label_that_no_node_has_is_told_where_the_input_is(case):
     cluster = Cluster(case, nodes=2)
     case.write("g.yaml", "stages: {a: {sh: 'echo x'}, b: {sh: cat, labels: {gpu: '1'}}}\nflow: [a >= b]\noutputs: {b: {file: out}}\n")
