@@ -37,6 +37,7 @@ static void begin_end(struct manager *m, int error, const char *text)
 {
 	if (!m->fenced)
 		mark_ended(m);
+	notes_flush(m);
 	m->ending = true;
 	m->end_error = error;
 	m->end_text = base_strdup(text);
@@ -138,7 +139,7 @@ static void run_effect(struct manager *m, const struct jm_effect *e)
 		nodes_send_recall(m, e->node, e->shares);
 		break;
 	case JM_NOTE:
-		progress_say(m, "%s", e->text);
+		notes_hear(m, e, os_now());
 		break;
 	default:
 		carry_out(m, &now);
@@ -180,6 +181,8 @@ static size_t copy_effects(const struct jm_effects *effects, struct jm_effect *c
 		copy[n] = effects->items[i];
 		if (copy[n].text)
 			copy[n].text = base_strdup(copy[n].text);
+		if (copy[n].like)
+			copy[n].like = base_strdup(copy[n].like);
 		n++;
 	}
 	return n;
@@ -211,6 +214,7 @@ void manager_step(struct manager *m, const struct jm_event *event)
 	for (size_t i = 0; i < n; i++) {
 		run_effect(m, &copy[i]);
 		free((char *)copy[i].text);
+		free((char *)copy[i].like);
 	}
 	if (copy != few)
 		free(copy);
@@ -263,6 +267,7 @@ static void on_tick(uv_timer_t *tick)
 	dag_instant now = os_now();
 
 	nodes_tick(m, now);
+	notes_tick(m, now);
 	progress_tick(m, now);
 	m->last_tick = now;
 	stop_if_quiet(m);
@@ -489,6 +494,7 @@ void manager_end(struct manager *m)
 	if (m->job_folder && (m->config->verify || (!began && !m->config->saved)))
 		os_remove_tree(m->job_folder); /* nobody needs it */
 	jm_destroy(&m->jm);
+	notes_destroy(m);
 	progress_destroy(m);
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
 		free(m->deferred[i].text);

@@ -20,6 +20,7 @@
  *   client.c    dagrun/job.h
  *   origin.c    what the job was started with
  *   progress.c  what a person sees
+ *   notes.c     what happened, told once for those that are alike
  *   journal.c   facts on disk
  *   quarantine.c  records that were passed over
  *   verify.c    a job that ran, compared
@@ -150,6 +151,7 @@ struct manager {
 	struct counter *counters;
 	size_t counter_count, counter_cap;
 	struct progress *progress;
+	struct notes *notes; /* that wait for others like them; NULL */
 	uv_timer_t tick, wake;
 	uv_prepare_t flush;
 	uv_signal_t on_int, on_term, on_hup;
@@ -263,6 +265,14 @@ void quarantine_fact(struct manager *m, const char *fact);
 /* Writes what gets its name beside the job's first output, with the others. NULL, or what went wrong. */
 char *quarantine_write(struct manager *m, struct exchange *x);
 void quarantine_destroy(struct manager *m);
+
+/* ---- notes.c ---- */
+/* A note of the core, told now or with those that are like it. */
+void notes_hear(struct manager *m, const struct jm_effect *e, dag_instant now);
+void notes_tick(struct manager *m, dag_instant now);
+/* Tells what waits: the job ends. */
+void notes_flush(struct manager *m);
+void notes_destroy(struct manager *m);
 
 /* ---- progress.c ---- */
 void progress_new(struct manager *m);

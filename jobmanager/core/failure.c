@@ -3,6 +3,22 @@
 #include "state.h"
 #include "graph/edge.h"
 
+#define TAIL_LINES_MAX 20
+#define TAIL_LINE_BYTES_MAX 400 /* of each that is shown */
+
+/* The last lines of a text. */
+static const char *last_lines(const char *text)
+{
+	const char *c = text + strlen(text);
+
+	if (c > text && c[-1] == '\n')
+		c--;
+	for (int n = 0; c > text; c--)
+		if (c[-1] == '\n' && ++n == TAIL_LINES_MAX)
+			break;
+	return c;
+}
+
 static const char *indent_tail(struct jm *jm, const char *tail)
 {
 	struct buffer b = {0};
@@ -11,10 +27,12 @@ static const char *indent_tail(struct jm *jm, const char *tail)
 	if (!tail || !*tail)
 		return "";
 	buffer_format(&b, "\n  its stderr ended:");
+	tail = last_lines(tail);
 	while (*tail) {
 		size_t len = strcspn(tail, "\n");
 
-		buffer_format(&b, "\n    %.*s", (int)len, tail);
+		buffer_format(&b, "\n    %.*s%s", (int)DAG_MIN(len, (size_t)TAIL_LINE_BYTES_MAX), tail,
+			len > TAIL_LINE_BYTES_MAX ? "…" : "");
 		tail += len + (tail[len] == '\n');
 	}
 	text = arena_strndup(&jm->texts, (char *)b.data, b.len);
@@ -218,8 +236,8 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		return;
 	}
 	pause = pause_time(jm, vertex, v->failures);
-	jm_note(jm, "%s failed and runs again in %.1f s: %s%s", name, (double)pause / (double)DAG_SECOND,
-		text, indent_tail(jm, o->stderr_tail));
+	jm_note_like(jm, vertex, text, "%s failed and runs again in %.1f s: %s%s", name,
+		(double)pause / (double)DAG_SECOND, text, indent_tail(jm, o->stderr_tail));
 	remember_failure(jm, vertex, v->node, o);
 	v->avoid = v->node + 1;
 	run_again(jm, vertex, pause);
@@ -234,8 +252,8 @@ static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 
 	jm_fact(jm, "unread %u %u from=%u %u error=%d", vertex, v->attempt, o->blamed_vertex,
 		o->blamed_attempt, o->error);
-	jm_note(jm, "%s could not read %s: %s", jm_attempt_name(jm, vertex),
-		jm_attempt_name(jm, o->blamed_vertex),
+	jm_note_like(jm, vertex, "could not read its input", "%s could not read %s: %s",
+		jm_attempt_name(jm, vertex), jm_attempt_name(jm, o->blamed_vertex),
 		o->text && *o->text ? o->text : dag_strerror(o->error));
 	v->avoid = reader_node + 1;
 	if (p->state != JM_DONE || p->attempt != o->blamed_attempt) {
@@ -267,7 +285,8 @@ static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome
 			jm_attempt_name(jm, vertex), in->name, file->path, text);
 		return;
 	}
-	jm_note(jm, "%s could not read %s and runs again: %s", jm_attempt_name(jm, vertex), file->path, text);
+	jm_note_like(jm, vertex, text, "%s could not read %s and runs again: %s", jm_attempt_name(jm, vertex),
+		file->path, text);
 	run_again(jm, vertex, pause_time(jm, vertex, v->source_failures));
 }
 
@@ -361,8 +380,8 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	} else if (o->blamed && input_error)
 		break_gang(jm, jm->graph->gang_of[vertex]);
 	else if (o->error == DAG_ELOST) { /* its daemon gave it up: uncharged, as if the node were gone */
-		jm_note(jm, "%s was lost and runs again: %s", jm_attempt_name(jm, vertex),
-			o->text && *o->text ? o->text : dag_strerror(o->error));
+		jm_note_like(jm, vertex, "was lost", "%s was lost and runs again: %s",
+			jm_attempt_name(jm, vertex), o->text && *o->text ? o->text : dag_strerror(o->error));
 		run_again(jm, vertex, 0);
 	} else
 		charge(jm, vertex, o);
@@ -378,8 +397,8 @@ static void rerun_consumer(struct jm *jm, uint32_t consumer, void *ctx)
 	if (v->skipped || jm->graph->gang_of[consumer] == jm->graph->gang_of[producer] ||
 		(v->state != JM_RUNNING && v->state != JM_DONE))
 		return;
-	jm_note(jm, "%s runs again: it read other bytes than %s has now", jm_attempt_name(jm, consumer),
-		jm_attempt_name(jm, producer));
+	jm_note_like(jm, consumer, "read other bytes", "%s runs again: it read other bytes than %s has now",
+		jm_attempt_name(jm, consumer), jm_attempt_name(jm, producer));
 	gang_rerun(jm, jm->graph->gang_of[consumer]);
 }
 
@@ -394,7 +413,8 @@ void on_differs(struct jm *jm, uint32_t vertex)
 			jm_attempt_name(jm, vertex));
 		return;
 	}
-	jm_note(jm, "%s gave other bytes than the attempt before; is '%s' deterministic?",
+	jm_note_like(jm, vertex, "gave other bytes",
+		"%s gave other bytes than the attempt before; is '%s' deterministic?",
 		jm_attempt_name(jm, vertex), s->name);
 	if (s->deterministic == GRAPH_ACCEPT)
 		return;

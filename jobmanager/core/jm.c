@@ -107,6 +107,21 @@ void jm_note(struct jm *jm, const char *format, ...)
 	e->text = text;
 }
 
+void jm_note_like(struct jm *jm, uint32_t vertex, const char *like, const char *format, ...)
+{
+	va_list args;
+	struct jm_effect *e;
+	const char *text;
+
+	va_start(args, format);
+	text = format_text(jm, format, args);
+	va_end(args);
+	e = jm_emit(jm, JM_NOTE);
+	e->text = text;
+	e->vertex = vertex;
+	e->like = arena_strdup(&jm->texts, like);
+}
+
 const char *jm_attempt_name(struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);

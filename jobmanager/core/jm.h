@@ -152,7 +152,7 @@ enum jm_effect_kind {
 	JM_RECALL,  /* node, shares: so many of what has not begun there are wanted back */
 	JM_FETCH,   /* output, vertex, attempt, node; durable where what is on disk is written over */
 	JM_PUBLISH, /* durable */
-	JM_NOTE,    /* text for people */
+	JM_NOTE,    /* text for people, perhaps one of many that are alike */
 	JM_END      /* error (0: done), text; durable. The last effect of a job. */
 };
 
@@ -174,6 +174,8 @@ struct jm_effect {
 	uint32_t group_size;
 	int error;
 	const char *text; /* until the next step */
+	const char *like; /* NOTE about `vertex`: what its stage's other vertices would be told of in the same
+			     words. Or NULL */
 };
 
 struct jm_effects {

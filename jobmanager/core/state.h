@@ -303,6 +303,9 @@ struct jm_effect *jm_emit_attempt(
 void jm_kill(struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt);
 void jm_fact(struct jm *jm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void jm_note(struct jm *jm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* About a vertex; those of one stage that are like it may be told together. */
+void jm_note_like(struct jm *jm, uint32_t vertex, const char *like, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* Ends the job: kills what runs; 0 is success. `text` is kept. */
 void jm_end(struct jm *jm, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* "stage[index] attempt n on node", in the step's arena. */

@@ -320,7 +320,7 @@ static bool note_invalid(struct jm *jm, uint32_t vertex, const char *why)
 		return false;
 	}
 	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);
-	jm_note(jm, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
+	jm_note_like(jm, vertex, why, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
 	return true;
 }
 

@@ -112,7 +112,7 @@ def a_message_stands_above_what_is_drawn(case):
     finally:
         terminal.close()
     text = "".join(lines)
-    check("fails[0] attempt 1" in text and "running" not in text and " s: " not in text, lines)
+    check("fails[0] attempt 1" in text and "running" not in text and not re.search(r"\d s: \d", text), lines)
 
 
 @test
@@ -151,6 +151,21 @@ def what_jobs_says(case):
     check(sorted(states.values()) == ["cancelled", "failed"], states)
     job = json.loads(case.dagrun("jobs", "--json", failed).stdout)
     check(job["state"] == "failed" and "exit code 3" in job["reason"] and job["stages"][0]["stage"] == "a" and job["stages"][0]["failed"] == 1, job)
+
+
+@test
+def failures_that_are_alike_are_told_once(case):
+    """However many vertices fail in the same words, and whatever their numbers; with the last lines of one's stderr."""
+    case.write("g.yaml", "stages:\n  thumb:\n    width: 40\n    retries: 1\n    sh: |\n      seq 100 >&2\n"
+               "      [ -e AT$DAGRUN_INDEX ] && exit 0\n      touch AT$DAGRUN_INDEX\n      exit 5\n".replace("AT", case.path("at")))
+    err = case.dagrun("run", "--slots", "8", "g.yaml").stderr.decode()
+    check(len(re.findall("thumb failed alike", err)) in (1, 2, 3) and "vertices of thumb failed alike; the first: thumb[" in err, err)
+    check(err.count("its stderr ended:") == 1 and "\n    81\n" in err and "\n    100\n" in err and "\n    80\n" not in err, err)
+    counts = [int(n) for n in re.findall(r"(\d+) (?:more )?vertices of thumb", err)]
+    check(sum(counts) == 40, err)
+    case.write("g.yaml", "stages: {one: {sh: 'exit 5', retries: 0}}\n")
+    err = case.dagrun("run", "g.yaml", rc=1).stderr.decode()
+    check("alike" not in err and "exit code 5" in err, err)
 
 
 if __name__ == "__main__":
