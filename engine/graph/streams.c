@@ -114,6 +114,21 @@ static void settle_edge(struct graph *graph, struct graph_edge *e, struct dag_di
 		(struct graph_stream){e->from_port, e->parts, e->partition, e->channel, false, e->codec});
 }
 
+/* What an entry's outputs of any format are: as its first input; as written, where one of them is. */
+static struct graph_format passed_format(const struct graph_stage *s)
+{
+	struct graph_format format = {0};
+	bool found = false;
+
+	for (uint32_t p = 0; p < s->in_count; p++)
+		if (s->in[p].edge != GRAPH_NONE && (!found || graph_is_as_written(s->in[p].format))) {
+			if (!found || format.kind == DAG_FORMAT_LINES)
+				format = s->in[p].format;
+			found = true;
+		}
+	return format;
+}
+
 /* Several inputs of one kind are told apart by nobody: their records must be alike. */
 static void check_inputs(const struct graph *graph, const struct graph_stage *s, struct dag_diag *diag)
 {
@@ -122,7 +137,8 @@ static void check_inputs(const struct graph *graph, const struct graph_stage *s,
 		char names[2][32];
 
 		if (s->in[0].edge == GRAPH_NONE || s->in[p].edge == GRAPH_NONE ||
-			(first.kind == format.kind && first.size == format.size))
+			(first.kind == format.kind &&
+				(first.kind != DAG_FORMAT_FIXED || first.size == format.size)))
 			continue;
 		graph_report(diag, graph->edges[s->in[p].edge]->place,
 			"stage '%s' reads %s from '%s' and %s from '%s': give both one format", s->name,
@@ -144,7 +160,7 @@ void graph_finish_streams(struct graph *graph, const uint32_t *order, struct dag
 		check_inputs(graph, s, diag);
 		for (uint32_t p = 0; p < s->out_count; p++)
 			if (s->out[p].format.kind == DAG_FORMAT_ANY)
-				s->out[p].format = s->in_count ? s->in[0].format : (struct graph_format){0};
+				s->out[p].format = passed_format(s);
 		for (struct graph_edge *e = graph_out(graph, s->first_out); e;
 			e = graph_out(graph, e->next_out))
 			settle_edge(graph, e, diag);

@@ -143,7 +143,7 @@ int dag_read_batch(struct dag_vertex *v, uint32_t port, struct dag_record r[], s
 	int got = n ? dag_read(v, port, &r[0]) : 0;
 
 	/* All spans of a batch must live together, so a batch never leaves the block or the bytes at hand. */
-	while (got > 0 && ++count < n) {
+	while (got > 0 && ++count < n && !v->read_unended) {
 		struct in_channel *ch = &v->in[port].channels[v->in[port].current];
 
 		if (ch->source ? !source_has_record(ch->source) : ch->at == ch->end)

@@ -138,8 +138,8 @@ static bool reopen(struct pump *p)
 	return true;
 }
 
-/* Until there is something to read, or an end. A program that writes nothing for a while: what it wrote
- * before goes on its way. */
+/* Until there is something to read: 1, or 0 at the end. A program that writes nothing for a while: what it
+ * wrote before goes on its way. */
 static int await_program(struct pump *p)
 {
 	struct pollfd look = {p->fd, POLLIN, 0};
@@ -155,9 +155,9 @@ static int await_program(struct pump *p)
 			patience = -1;
 		}
 		if (look.revents & POLLIN)
-			return 0;
+			return 1;
 		if (look.revents && (!p->path || atomic_load(p->ended) || !reopen(p)))
-			return 0;
+			return look.revents != POLLHUP; /* of an error the read tells */
 	}
 }
 
@@ -173,7 +173,7 @@ static ssize_t read_program(const struct pump *p, void *buf, size_t n)
 
 static ssize_t fill_from_program(void *ctx, void *buf, size_t n)
 {
-	return await_program(ctx) < 0 ? 0 : read_program(ctx, buf, n);
+	return await_program(ctx) <= 0 ? 0 : read_program(ctx, buf, n);
 }
 
 static void fail_read(const struct pump *p, int error)
@@ -191,7 +191,9 @@ static void carry_bytes(struct pump *p)
 		size_t len;
 		void *room;
 
-		if (await_program(p) < 0 || writer_bytes_room(p->v, p->port, PUMP_ROOM, &room, &len) < 0)
+		/* No room is taken for the end: where there is none, it might wait for a reader that waits
+		 * for the end. */
+		if (await_program(p) <= 0 || writer_bytes_room(p->v, p->port, PUMP_ROOM, &room, &len) < 0)
 			return;
 		n = read_program(p, room, len);
 		if (n < 0)
@@ -204,17 +206,17 @@ static void carry_bytes(struct pump *p)
 /* What is cut into lines, though nobody said that it is. */
 static void note_no_text(const struct pump *p, const struct source *source)
 {
-	static const char *const ways =
-		"say format: bytes at the stage if it is no text, which nobody can read as records then, "
-		"{fixed: N} for records of N bytes, or lines if it is right so";
+	static const char *const ways = "say format: bytes at the stage if it is no text, {fixed: N} for "
+					"records of N bytes, or lines if it "
+					"is right so";
 
 	if (source_has_nul(source))
 		task_note(p->v, HOST_NOTE_NO_TEXT,
 			"what is written to port %u has a NUL byte, and is cut into lines, since somebody "
-			"reads "
-			"its records: %s",
+			"reads its "
+			"records: %s",
 			p->port, ways);
-	if (source_is_unended(source) && p->v->index + 1 < p->v->width)
+	else if (source_is_unended(source) && p->v->index + 1 < p->v->width)
 		task_note(p->v, HOST_NOTE_NO_TEXT,
 			"the last line that is written to port %u has no line feed, which makes it a line of "
 			"its "

@@ -77,21 +77,19 @@ static bool file_changed(const struct in_channel *ch)
 /* Bytes that are cut into records, which nobody said that they are. */
 static void note_no_text(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct in_channel *ch)
 {
+	static const char *const ways = "say format: bytes (without split) at the input if it is no text, or "
+					"format: lines if it is right so";
+	bool more = producer + 1 < v->in[port].producers || v->index + 1 < v->width;
+
 	if (source_has_nul(ch->source))
+		task_note(v, HOST_NOTE_NO_TEXT, "input port %u is cut into lines, and has a NUL byte: %s",
+			port, ways);
+	else if (source_is_unended(ch->source) && more && v->stage->spec.kind == GRAPH_PLUGIN)
 		task_note(v, HOST_NOTE_NO_TEXT,
-			"input port %u is cut into lines, but has a NUL byte, so it may be no text: say "
-			"format: "
-			"bytes (without split) or {fixed: N} at the input, or format: lines if it is right "
-			"so",
-			port);
-	if (ch->unended && (producer + 1 < v->in[port].producers || v->index + 1 < v->width))
-		task_note(v, HOST_NOTE_NO_TEXT,
-			"a file of input port %u is cut into lines, and its last one has no line feed: that "
-			"one "
-			"is a line of its own; say format: bytes (without split) at the input if it is no "
-			"text, "
-			"or format: lines if it is right so",
-			port);
+			"input port %u is cut into lines, and the last one of a file has no line feed, which "
+			"makes "
+			"it a line of its own for those who read records: %s",
+			port, ways);
 }
 
 static int next_source_record(
@@ -176,11 +174,11 @@ static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record
 		return DAG_ECORRUPT;
 	memcpy(lens, ch->at, 4);
 	if (lens[0] > have - 4) {
-		/* Only the last of a channel, so that others need not be looked at for it. */
-		if (lens[0] != (RECORD_UNENDED | (have - 4)))
-			return DAG_ECORRUPT;
+		/* A mark makes it too long: records without one need not be looked at for it. */
+		ch->unended = lens[0] & RECORD_UNENDED;
 		lens[0] &= ~RECORD_UNENDED;
-		ch->unended = true;
+		if (!ch->unended || lens[0] > have - 4)
+			return DAG_ECORRUPT;
 	}
 	r->key = NULL;
 	r->key_len = 0;
@@ -196,6 +194,8 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 	struct in_channel *ch = &p->channels[producer];
 	int n;
 
+	if (ch->unended)
+		ch->unended = false;
 	if (ch->at == ch->end && !ch->source) {
 		if (ch->state == CHANNEL_ENDED)
 			return 0;

@@ -63,7 +63,7 @@ struct in_channel {
 	struct raw_reader raw_reader;
 	uint64_t file_size; /* SOURCE: as it was when the job started */
 	int64_t file_mtime_ns;
-	bool unended; /* its last record is a line that was written without a line feed behind it */
+	bool unended; /* the record that was read last is a line without a line feed behind it */
 	bool ended;   /* LIVE: END came. Guarded by host.lock. */
 	bool check_end;
 	struct channel_end expected;

@@ -153,8 +153,15 @@ stages:
   e: {{use: tee}}
   f: {{program: [cat]}}
   g: {{sh: "cat {{in.0:file}}"}}
+  h: {{program: [cat]}}
+  i: {{use: cat}}
+  j: {{program: [cat]}}
 flow:
   - t >= a
+  - d >= h
+  - d >= i.0
+  - sort >= i.1
+  - i >= j
   - a >> sort
   - {{from: a, to: parts, pattern: ">>", partition: {{by: hash, key: 1}}}}
   - {{from: a, to: b, channel: {channel}}}
@@ -163,14 +170,15 @@ flow:
   - {{from: a, to: e, channel: {channel}}}
   - e.1 >> f
   - a >> g
-outputs: {{a: {{file: a}}, b: {{file: "b.{{index}}"}}, c: {{file: c}}, d: {{file: d}}, e: {{file: e}}, f: {{file: f}}, g: {{file: g}}, sort: {{file: sort}}, parts: {{file: parts}}}}
+outputs: {{a: {{file: a}}, b: {{file: "b.{{index}}"}}, c: {{file: c}}, d: {{file: d}}, e: {{file: e}}, f: {{file: f}}, g: {{file: g}}, h: {{file: h}}, j: {{file: j}}, sort: {{file: sort}}, parts: {{file: parts}}}}
 """)
         r = case.dagrun("run", "-s", "20", "g.yaml")
         for i, piece in enumerate(text):
             same(case.read(f"b.{i}"), piece, f"{channel} b.{i}")
-        for path in "acdefg":
+        for path in "acdefgh":
             same(case.read(path), whole, f"{channel} {path}")
         lines = sorted(line for piece in text for line in piece.removesuffix(b"\n").split(b"\n") if piece)
+        same(case.read("j"), whole + case.read("sort"), "what was written, and records behind it")
         same(case.read("sort"), b"".join(line + b"\n" for line in lines), "sort")
         check(sorted(case.read("parts").split(b"\n")[:-1]) == lines, case.read("parts"))
         check(r.stderr.count(b"no line feed") == 1 and r.stderr.count(b"format: bytes") == 1, r.stderr.decode())
