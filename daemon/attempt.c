@@ -8,6 +8,8 @@
 #include "base/hash.h"
 #include "os/os.h"
 
+#define RUN_MAX (10 * 365 * 24 * 3600 * DAG_SECOND)
+
 struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number)
 {
 	struct attempt *a = vertex < job->vertex_count ? job->attempts[vertex] : NULL;
@@ -328,8 +330,10 @@ static struct spool_segment *adopt(struct attempt *a, const struct host *host, u
 		if (attempt_segment(a, i)->id == id)
 			return attempt_segment(a, i);
 	segment = find_segment(a->job->daemon->spool, host, id);
-	if (segment)
-		add_segment(a, segment);
+	/* A host can cut its own short: who reads it then would die of it. */
+	if (!segment || !spool_is_whole(a->job->daemon->spool, segment))
+		return NULL;
+	add_segment(a, segment);
 	return segment;
 }
 
@@ -338,18 +342,15 @@ int attempt_adopt_segments(struct attempt *a, struct host *host, const struct bl
 {
 	struct spool *spool = a->job->daemon->spool;
 	struct spool_segment *segment = find_segment(spool, host, index->segment);
-	const unsigned char *base;
 	struct index_view view;
 
 	if (!segment || index->offset > segment->size || index->length > segment->size - index->offset ||
 		index->offset % BLOCK_ALIGN)
 		return DAG_ENOTSEALED;
-	base = spool_map(spool, segment);
-	if (!base)
-		return DAG_ENOTSEALED;
 	a->place = *index;
 	a->index_copy = base_alloc(DAG_MAX(index->length, 1u));
-	memcpy(a->index_copy, base + index->offset, index->length);
+	if (spool_read(spool, segment, index->offset, a->index_copy, index->length) < 0)
+		return DAG_ENOTSEALED;
 	if (index_check(a->index_copy, index->length, &view) < 0)
 		return DAG_ENOTSEALED;
 	if (view.header->streams != a->stream_count)
@@ -378,6 +379,15 @@ static bool says_no_space(const struct attempt *a)
 	       strstr(a->run->stderr_tail, "No space left on device");
 }
 
+/* What a host may say of an end: not that its node has gone, or that somebody wanted it to end. */
+static void judge_done(struct host_done *done)
+{
+	if (done->error > 0 || done->error == DAG_ELOST || done->error == DAG_ECANCELED ||
+		done->error == DAG_EDIFFERS)
+		done->error = DAG_EPROTO;
+	done->run_ns = DAG_MIN(DAG_MAX(done->run_ns, 0), RUN_MAX);
+}
+
 void attempt_on_done(
 	struct attempt *a, struct host *host, const struct host_done *done, const char *tail, size_t tail_len)
 {
@@ -385,6 +395,8 @@ void attempt_on_done(
 		DAG_MIN(done->counter_count, (uint32_t)HOST_COUNTERS_MAX) * sizeof(*a->run->counters);
 
 	a->run->done = *done;
+	judge_done(&a->run->done);
+	done = &a->run->done;
 	counters = counters > tail_len ? 0 : counters;
 	a->run->done.counter_count = (uint32_t)(counters / sizeof(*a->run->counters));
 	if (counters) {
@@ -394,6 +406,11 @@ void attempt_on_done(
 	if (done->error) {
 		const char *sentence = dag_strerror(done->error);
 
+		/* The host knows that there was no room, and we know where. */
+		if (host->refused && (done->error == DAG_ENOSPC || done->error == DAG_EBUSY)) {
+			sentence = host->refused;
+			tail_len = counters;
+		}
 		a->run->stderr_tail = host_stderr(host);
 		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : done->error, done->signal,
 			tail_len > counters ? base_strndup(tail + counters, tail_len - counters)

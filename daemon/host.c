@@ -59,6 +59,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	close(host->bell);
 	munmap(host->status, sizeof(*host->status));
 	excerpt_fini(&host->errors);
+	free(host->refused);
 	free(host->task_room);
 	free(host->grants);
 	free(host->packet);
@@ -129,13 +130,16 @@ static void on_gone(struct host *host)
 		if (signal == SIGKILL && host->cgroup && !a->run->too_much &&
 			cgroup_out_of_memory(host->cgroup))
 			a->run->too_much = UINT64_MAX; /* the kernel saw it */
-		if (!a->lost && !a->run->too_much)
+		if (!a->lost && !a->run->too_much && !host->misdeed)
 			host_note_position(host, a);
 		if (a->lost)
 			attempt_fail(a, DAG_ELOST, 0,
 				base_strdup("the job manager was not heard, and its lease here ended"));
 		else if (a->run->too_much)
 			attempt_fail(a, DAG_ELIMIT, 0, host_memory_text(a));
+		else if (host->misdeed)
+			attempt_fail(a, DAG_EPROTO, 0,
+				base_format("its process broke the rules: %s", host->misdeed));
 		else if (a->timed_out)
 			attempt_fail(a, DAG_ETIMEDOUT, 0, base_strdup("it ran longer than its timeout"));
 		else
@@ -266,6 +270,8 @@ out:
 	if (errs[1] >= 0)
 		close(errs[1]);
 	if (r < 0) {
+		if (host->status && host->status != MAP_FAILED)
+			munmap(host->status, sizeof(*host->status));
 		if (socks[0] >= 0)
 			close(socks[0]);
 		if (errs[0] >= 0)

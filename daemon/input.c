@@ -215,7 +215,7 @@ void input_on_source(struct job *job, const Dagrun__SourceData *m)
 		segment = stash_room(d, size);
 		if (!segment) {
 			input_push_error(
-				ch->reader, ch->port, ch->producer, DAG_ENOSPC, "the node's spool is full");
+				ch->reader, ch->port, ch->producer, DAG_ENOSPC, spool_trouble(d->spool));
 			ch->source_last = true;
 			return;
 		}

@@ -58,7 +58,7 @@ void host_check_memory(struct job *job)
 
 		if (has <= may)
 			continue;
-		for (size_t i = 0; i < h->task_count; i++)
+		for (size_t i = 0; i < n; i++)
 			h->tasks[i]->run->too_much = has;
 		host_kill(h);
 	}
@@ -100,7 +100,7 @@ static void choose_cpus(struct daemon *d, uint32_t count, cpu_set_t *ret)
 	for (int c = 0; c < CPU_SETSIZE; c++)
 		if (CPU_ISSET(c, &all))
 			cpus[n++] = c;
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < DAG_MIN(count, (uint32_t)n); i++) {
 		int best = -1;
 
 		for (int k = 0; k < n; k++) {

@@ -11,7 +11,9 @@
 #include "version.h"
 
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum option {
@@ -133,6 +135,32 @@ static void on_signal(uv_signal_t *handle, int signal)
 {
 	(void)signal;
 	uv_stop(handle->loop);
+}
+
+/*
+ * Blocks are sent from where they lie, in files that vertices write to. One that a vertex cuts short under us
+ * is zeros from there on, which its readers find by their hashes.
+ */
+static void on_cut_short(int signal, siginfo_t *info, void *context)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	void *at = (void *)((uintptr_t)info->si_addr & ~((uintptr_t)page - 1));
+
+	(void)context;
+	if (info->si_code != BUS_ADRERR ||
+		mmap(at, (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			0) == MAP_FAILED) {
+		struct sigaction usual = {.sa_handler = SIG_DFL};
+
+		sigaction(signal, &usual, NULL); /* it happens again, and is our end */
+	}
+}
+
+static void survive_cut_files(void)
+{
+	struct sigaction act = {.sa_sigaction = on_cut_short, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGBUS, &act, NULL);
 }
 
 static int serve(struct settings *s, struct dag_diag *diag)
@@ -310,6 +338,7 @@ int main(int argc, char **argv)
 	}
 	if (startup("dagd", 256) < 0)
 		return 1;
+	survive_cut_files();
 	os_be_patient();
 	r = find_endpoints(&s, &diag);
 	if (r) {

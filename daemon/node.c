@@ -281,8 +281,10 @@ static void on_tick(uv_timer_t *tick)
 	dag_instant now = os_now(), boot = os_boottime();
 	struct job *job, *next;
 
-	for (struct host *h = d->hosts; h; h = h->next)
+	for (struct host *h = d->hosts; h; h = h->next) {
 		talk_hear_ends(h); /* before anybody is judged */
+		talk_check(h);
+	}
 	session_server_tick(d->control, now);
 	session_server_expire(d->control, now, 2 * JOB_LEASE);
 	look_after_nameserver(d, now);
@@ -552,6 +554,7 @@ void daemon_destroy(struct daemon **daemon)
 	session_server_destroy(&d->control);
 	data_destroy(&d->server);
 	data_destroy(&d->data);
+	verify_abandon_all(d);
 	for (job = d->ended_jobs; job; job = job->next_ended)
 		attempt_free_all(job);
 	free_ended_jobs(d);

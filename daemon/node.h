@@ -101,6 +101,7 @@ struct daemon {
 	uv_prepare_t flush;
 	int handles; /* of these three that are open */
 	bool stopping;
+	struct verification *verifications; /* in a thread of the pool */
 };
 
 /* ---- node.c ---- */
@@ -354,6 +355,8 @@ void start_batch(struct job *job, const Dagrun__StartBatch *m);
 
 /* Reads all its data again. 0, DAG_EMISSING or DAG_ECORRUPT, through the session. */
 void attempt_verify(struct job *job, uint32_t vertex, uint32_t number);
+/* The daemon ends: those on their way need nothing of it any more. */
+void verify_abandon_all(struct daemon *d);
 
 /* ---- trim.c ---- */
 
@@ -446,7 +449,12 @@ struct host {
 	struct host_packet *packet, *inbox; /* packet: being filled, behind those */
 	struct buffer tail, given;          /* of a message that is made */
 	bool full;                          /* its socket has no room */
-	uint64_t received;                  /* messages */
+	char *refused;                      /* why it got no segment, the last time; NULL: it got all */
+	const char *misdeed;                /* why it is not believed any more; NULL: it is */
+	uint32_t grants_unread, stuck_ticks, silent_ticks;
+	uint32_t stuck_at;       /* ring_taken at the last tick, */
+	uint64_t stuck_received; /* and received */
+	uint64_t received;       /* messages */
 	uint32_t ring_taken;
 	uint32_t *stages;      /* sent to it: a flag each */
 	struct excerpt errors; /* of what is written to stderr */
@@ -493,6 +501,8 @@ void host_note_position(struct host *host, struct attempt *a);
 void talk_begin(struct host *host);
 /* Hears all that the host has said. */
 void talk_hear(struct host *host);
+/* Each tick: a host that breaks the rules, or does not hear, is ended. */
+void talk_check(struct host *host);
 /* Hears just what has ended. */
 void talk_hear_ends(struct host *host);
 /* Sends what it is to be told. */

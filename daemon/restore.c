@@ -36,19 +36,20 @@ static bool take_up(struct daemon *d, struct orphan *o)
 {
 	struct block_ref at = keep_index(&o->record);
 	struct index_view view;
-	const unsigned char *base;
+	unsigned char *index;
+	bool ok;
 
 	if (at.offset % BLOCK_ALIGN || !take_segment(d, o, at.segment, at.offset, at.length))
 		return false;
-	base = spool_map(d->spool, o->segments[0]);
+	index = base_alloc(DAG_MAX(at.length, 1u));
 	/* The daemon may have died between giving the segment away and writing that down. */
-	if (!base || keep_index_hash(base + at.offset, at.length) != o->record.more ||
-		index_check(base + at.offset, at.length, &view) < 0)
-		return false;
-	for (uint32_t i = 0; i < view.header->blocks; i++)
-		if (!take_segment(d, o, view.blocks[i].segment, view.blocks[i].offset, view.blocks[i].length))
-			return false;
-	return true;
+	ok = spool_read(d->spool, o->segments[0], at.offset, index, at.length) == 0 &&
+	     keep_index_hash(index, at.length) == o->record.more &&
+	     index_check(index, at.length, &view) == 0;
+	for (uint32_t i = 0; ok && i < view.header->blocks; i++)
+		ok = take_segment(d, o, view.blocks[i].segment, view.blocks[i].offset, view.blocks[i].length);
+	free(index);
+	return ok;
 }
 
 void restore_orphans(struct daemon *d)

@@ -177,7 +177,8 @@ static void send_remote(struct remote_reader *r, const struct block_ref *ref, ui
 	struct attempt *a = r->attempt;
 	struct daemon *d = a->job->daemon;
 	struct spool_segment *segment = spool_find(d->spool, ref->segment);
-	unsigned char *base = segment ? spool_map(d->spool, segment) : NULL;
+	unsigned char *base =
+		segment && spool_is_whole(d->spool, segment) ? spool_map(d->spool, segment) : NULL;
 	struct block_header header = {.version = BLOCK_VERSION,
 		.kind = (uint8_t)ref->kind,
 		.epoch = a->job->epoch,

@@ -1,92 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Size classes, two folders, free lists. A lock file in each folder says that its daemon lives. */
+/* Size classes, two folders, free lists. */
 #include "spool.h"
+#include "folder.h"
 #include "os/os.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CLASSES 4
-#define KEPT_SECONDS (24 * 3600)
 #define PAGE 4096ull
-#define LOCK_TRIES 150 /* three seconds for the processes of a daemon that died */
-#define LOCK_PAUSE_US 20000
+#define NAME_SIZE 24u
+#define OPEN_MAX 32u
+#define WINDOW_MIN 1024u
+#define WINDOW_MAX 16384u
 #define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
 
 static const uint64_t class_size[CLASSES] = {1ull << 20, 4ull << 20, 16ull << 20, 64ull << 20};
 
+/* A segment's file that was opened to be looked at, and may be again. */
+struct opened {
+	uint32_t id;
+	int fd;
+};
+
+/* What was read of a segment together with what lay beside it: many small indexes at a time. */
+struct window {
+	uint32_t id; /* 0: nothing */
+	uint64_t offset;
+	size_t len, next; /* next: bytes to be read the next time */
+	unsigned char bytes[WINDOW_MAX];
+};
+
 struct spool {
 	char *memory_folder, *folder;
+	int memory_fd, folder_fd; /* of the folders */
 	int memory_lock, lock;
 	uint64_t budget, memory_used, disk_used, pooled;
 	uint32_t last_id;
-	uint32_t cold; /* the segment on disk that forget_pages looked at last */
-	int cold_fd;
+	struct opened opened[OPEN_MAX]; /* by the segment's number */
+	struct window window;
+	char *trouble; /* why there was no segment the last time; NULL: nothing is known */
 	struct spool_segment *segments;
 	struct spool_segment *free[CLASSES];
 	void (*on_removed)(void *ctx, uint32_t segment);
 	void *ctx;
 };
-
-/* Takes a folder's lock. *ret_fd stays open as long as the folder is ours. */
-static int lock_folder(const char *folder, int *ret_fd)
-{
-	char *path = base_format("%s/lock", folder);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	free(path);
-	if (fd < 0)
-		return DAG_EIO;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		close(fd);
-		return DAG_EBUSY;
-	}
-	futimens(fd, NULL);
-	*ret_fd = fd;
-	return 0;
-}
-
-/* The daemon that took the lock last is gone: what is left of it lets go of it soon. */
-static bool owner_is_gone(const char *folder)
-{
-	char *path = base_format("%s/lock", folder);
-	FILE *f = fopen(path, "re");
-	int pid = 0;
-	bool gone = f && fscanf(f, "%d", &pid) == 1 && pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
-
-	if (f)
-		fclose(f);
-	free(path);
-	return gone;
-}
-
-/* The lock of the folder that a daemon is to have, which says whose it is. */
-static int own_folder(const char *folder, int *ret_fd)
-{
-	int r = lock_folder(folder, ret_fd);
-	char pid[16];
-	int len;
-
-	for (int i = 0; i < LOCK_TRIES && r == DAG_EBUSY && owner_is_gone(folder); i++) {
-		usleep(LOCK_PAUSE_US);
-		r = lock_folder(folder, ret_fd);
-	}
-	if (r < 0)
-		return r;
-	len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	/* Where the disk is full, nobody will wait for us. */
-	if (pwrite(*ret_fd, pid, (size_t)len, 0) != len || ftruncate(*ret_fd, len) < 0)
-		errno = 0;
-	return 0;
-}
 
 static struct spool_segment *spool_any(const struct spool *s, uint32_t id)
 {
@@ -102,9 +65,9 @@ static uint64_t *used_by(struct spool *s, const struct spool_segment *segment)
 }
 
 /* Segments of an earlier daemon: without a reference until somebody takes them up. */
-static void scan_segments(struct spool *s, const char *folder, bool in_memory)
+static void scan_segments(struct spool *s, bool in_memory)
 {
-	DIR *dir = opendir(folder);
+	DIR *dir = folder_list(in_memory ? s->memory_fd : s->folder_fd);
 	struct dirent *e;
 
 	if (!dir)
@@ -115,7 +78,8 @@ static void scan_segments(struct spool *s, const char *folder, bool in_memory)
 		char *end;
 		unsigned long id;
 
-		if (strncmp(e->d_name, "seg-", 4) || fstatat(dirfd(dir), e->d_name, &st, 0) < 0)
+		if (strncmp(e->d_name, "seg-", 4) ||
+			fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		id = strtoul(e->d_name + 4, &end, 10);
 		if (*end || !id || id >= UINT32_MAX || !S_ISREG(st.st_mode) || spool_any(s, (uint32_t)id)) {
@@ -134,45 +98,21 @@ static void scan_segments(struct spool *s, const char *folder, bool in_memory)
 	closedir(dir);
 }
 
-static bool is_old(const char *folder)
-{
-	char *path = base_format("%s/lock", folder);
-	struct stat st;
-	bool old = stat(path, &st) < 0 || time(NULL) - st.st_mtime > KEPT_SECONDS;
-
-	free(path);
-	return old;
-}
-
-/* Removes the folders of nodes whose daemons died a day ago: nobody holds their locks. */
-static void remove_dead_nodes(const char *parent, const char *ours)
-{
-	DIR *dir = opendir(parent);
-	struct dirent *e;
-
-	if (!dir)
-		return;
-	while ((e = readdir(dir))) {
-		char *folder = base_format("%s/%s", parent, e->d_name);
-		int fd;
-
-		if (e->d_name[0] != '.' && strcmp(folder, ours) && is_old(folder) &&
-			lock_folder(folder, &fd) == 0) {
-			os_remove_tree(folder);
-			close(fd);
-		}
-		free(folder);
-	}
-	closedir(dir);
-}
-
 /* Without shared memory everything goes to disk, which works, and is told. */
 static void open_memory(struct spool *s, struct dag_diag *diag)
 {
-	int r = os_make_folders(s->memory_folder) < 0 ? DAG_EIO
-						      : lock_folder(s->memory_folder, &s->memory_lock);
+	char *why = NULL, *parent = base_strndup(s->memory_folder,
+				  (size_t)(strrchr(s->memory_folder, '/') - s->memory_folder));
+	int above = os_open_own_folder(parent, &why), r = DAG_EIO;
 
-	if (r < 0 && s->budget)
+	if (above >= 0)
+		s->memory_fd = os_open_own_folder(s->memory_folder, &why);
+	if (s->memory_fd >= 0)
+		r = folder_lock(s->memory_fd, &s->memory_lock);
+	if (r < 0 && s->budget && why)
+		dag_diag_add(diag, NULL, 0, 0, "outputs go to the disk, not to memory: %s %s",
+			above < 0 ? parent : s->memory_folder, why);
+	else if (r < 0 && s->budget)
 		dag_diag_add(diag, NULL, 0, 0,
 			r == DAG_EBUSY
 				? "outputs go to the disk, not to memory: %s is in use by another daemon "
@@ -181,32 +121,62 @@ static void open_memory(struct spool *s, struct dag_diag *diag)
 			s->memory_folder);
 	if (r < 0)
 		s->budget = 0;
+	else if (ftruncate(s->memory_lock, 0) == 0 &&
+		 os_write_at(s->memory_lock, s->folder, strlen(s->folder), 0) != 0)
+		errno = 0; /* it will go after a day */
+	if (above >= 0)
+		close(above);
+	free(parent);
+	free(why);
 }
 
 static int open_folders(struct spool *s, const char *node, struct dag_diag *diag)
 {
-	char *parent = base_format("/dev/shm/dagrun-%u", (unsigned)getuid());
+	char *why = NULL;
 	int r;
 
-	s->memory_folder = base_format("%s/%s", parent, node);
-	remove_dead_nodes(parent, s->memory_folder);
-	if (os_make_folders(s->folder) < 0) {
-		dag_diag_add(
-			diag, NULL, 0, 0, "cannot make the spool folder %s: %s", s->folder, strerror(errno));
-		r = DAG_EIO;
-	} else {
-		r = own_folder(s->folder, &s->lock);
-		if (r < 0)
-			dag_diag_add(diag, NULL, 0, 0,
-				r == DAG_EBUSY ? "the spool %s is in use by another daemon; give this one "
-						 "its own with --spool"
-					       : "cannot write to the spool folder %s",
-				s->folder);
+	s->memory_folder = base_format("/dev/shm/dagrun-%u/%s", (unsigned)geteuid(), node);
+	folder_remove_dead(node);
+	s->folder_fd = os_open_own_folder(s->folder, &why);
+	if (s->folder_fd < 0) {
+		dag_diag_add(diag, NULL, 0, 0, "the spool folder %s %s", s->folder, why);
+		free(why);
+		return DAG_EIO;
 	}
-	if (r == 0)
+	r = folder_own(s->folder_fd, &s->lock);
+	if (r < 0)
+		dag_diag_add(diag, NULL, 0, 0,
+			r == DAG_EBUSY ? "the spool %s is in use by another daemon; give this one "
+					 "its own with --spool"
+				       : "cannot write to the spool folder %s: %s",
+			s->folder, strerror(errno));
+	else
 		open_memory(s, diag);
-	free(parent);
 	return r;
+}
+
+static void close_all(struct spool *s)
+{
+	for (uint32_t i = 0; i < OPEN_MAX; i++)
+		if (s->opened[i].id)
+			close(s->opened[i].fd);
+	if (s->memory_fd >= 0)
+		close(s->memory_fd);
+	if (s->folder_fd >= 0)
+		close(s->folder_fd);
+	if (s->memory_lock >= 0)
+		close(s->memory_lock);
+	if (s->lock >= 0)
+		close(s->lock);
+}
+
+static void free_spool(struct spool *s)
+{
+	close_all(s);
+	free(s->trouble);
+	free(s->folder);
+	free(s->memory_folder);
+	free(s);
 }
 
 int spool_new(const char *node, const char *folder, uint64_t memory_budget, struct spool **ret_spool,
@@ -215,26 +185,42 @@ int spool_new(const char *node, const char *folder, uint64_t memory_budget, stru
 	struct spool *s = base_alloc(sizeof(*s));
 	int r;
 
-	s->folder = base_strdup(folder);
+	s->folder = os_absolute_path(folder);
 	s->budget = memory_budget;
-	s->lock = s->memory_lock = s->cold_fd = -1;
+	spool_look_anew(s);
+	s->lock = s->memory_lock = s->memory_fd = s->folder_fd = -1;
 	r = open_folders(s, node, diag);
 	if (r < 0) {
-		free(s->folder);
-		free(s->memory_folder);
-		free(s);
+		free_spool(s);
 		return r;
 	}
 	if (s->memory_lock >= 0) /* else they are another daemon's */
-		scan_segments(s, s->memory_folder, true);
-	scan_segments(s, s->folder, false);
+		scan_segments(s, true);
+	scan_segments(s, false);
 	*ret_spool = s;
 	return 0;
 }
 
-static char *segment_path(const struct spool *s, const struct spool_segment *segment)
+/* Its name in the folder of ours whose descriptor is returned. */
+static int segment_name(const struct spool *s, const struct spool_segment *segment, char name[NAME_SIZE])
 {
-	return base_format("%s/seg-%u", segment->in_memory ? s->memory_folder : s->folder, segment->id);
+	snprintf(name, NAME_SIZE, "seg-%u", segment->id);
+	return segment->in_memory ? s->memory_fd : s->folder_fd;
+}
+
+char *spool_path(const struct spool *s, const struct spool_segment *segment)
+{
+	char name[NAME_SIZE];
+
+	segment_name(s, segment, name);
+	return base_format("%s/%s", segment->in_memory ? s->memory_folder : s->folder, name);
+}
+
+static void unlink_segment(const struct spool *s, const struct spool_segment *segment)
+{
+	char name[NAME_SIZE];
+
+	unlinkat(segment_name(s, segment, name), name, 0);
 }
 
 static int size_class(uint64_t size)
@@ -247,18 +233,17 @@ static int size_class(uint64_t size)
 
 static void remove_segment(struct spool *s, struct spool_segment *segment)
 {
-	char *path = segment_path(s, segment);
+	struct opened *o = &s->opened[segment->id % OPEN_MAX];
 
 	if (s->on_removed)
 		s->on_removed(s->ctx, segment->id);
-	unlink(path);
-	free(path);
+	unlink_segment(s, segment);
 	if (segment->base)
 		munmap(segment->base, segment->size);
 	*used_by(s, segment) -= segment->size - segment->holes;
-	if (s->cold_fd >= 0 && s->cold == segment->id) {
-		close(s->cold_fd); /* or the disk would keep it */
-		s->cold_fd = -1;
+	if (o->id == segment->id) {
+		close(o->fd); /* or the disk would keep it */
+		o->id = 0;
 	}
 	HASH_DEL(s->segments, segment);
 	free(segment);
@@ -293,24 +278,14 @@ void spool_destroy(struct spool **spool)
 	if (!s)
 		return;
 	HASH_ITER(hh, s->segments, segment, next) {
-		char *path = segment_path(s, segment);
-
 		/* Not unmapped: ZeroMQ's thread may still be sending from it, until the process ends. */
-		unlink(path);
-		free(path);
+		unlink_segment(s, segment);
 		HASH_DEL(s->segments, segment);
 		free(segment);
 	}
-	if (s->memory_lock >= 0) {
+	if (s->memory_lock >= 0)
 		os_remove_tree(s->memory_folder);
-		close(s->memory_lock);
-	}
-	close(s->lock);
-	if (s->cold_fd >= 0)
-		close(s->cold_fd);
-	free(s->memory_folder);
-	free(s->folder);
-	free(s);
+	free_spool(s);
 	*spool = NULL;
 }
 
@@ -324,36 +299,60 @@ const char *spool_folder(const struct spool *s)
 	return s->folder;
 }
 
-static int make_file(struct spool *s, struct spool_segment *segment)
+/* Why there is no segment: what the node lacks, and which folder that is about. */
+int spool_say_trouble(struct spool *s, bool in_memory, int error)
 {
-	char *path = segment_path(s, segment);
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r = 0;
+	const char *folder = in_memory ? s->memory_folder : s->folder;
 
-	/* Allocated now: a write to a full tmpfs through a mapping would be SIGBUS. */
-	if (fd < 0 || posix_fallocate(fd, 0, (off_t)segment->size) != 0) {
-		if (fd >= 0)
-			unlink(path);
-		r = DAG_ENOSPC;
+	free(s->trouble);
+	s->trouble = NULL;
+	if (error == EMFILE || error == ENFILE || error == ENOMEM) {
+		s->trouble =
+			base_format("the node lacks what a file in its spool needs: %s", strerror(error));
+		return DAG_EBUSY;
 	}
-	if (fd >= 0)
-		close(fd);
-	free(path);
-	return r;
+	s->trouble =
+		error == ENOSPC || error == EDQUOT || error == EFBIG
+			? base_format("the node's spool is full: %s: %s", folder, strerror(error))
+			: base_format("the node's spool cannot be written: %s: %s", folder, strerror(error));
+	return DAG_ENOSPC;
 }
 
-/* Somebody may have removed its file while it was in the pool. */
+const char *spool_trouble(const struct spool *s)
+{
+	return s->trouble ? s->trouble : "the node's spool is full";
+}
+
+/* 0 or an errno. */
+static int make_file(struct spool *s, struct spool_segment *segment)
+{
+	char name[NAME_SIZE];
+	int folder = segment_name(s, segment, name),
+	    fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), error;
+
+	if (fd < 0)
+		return errno;
+	/* Allocated now: a write to a full tmpfs through a mapping would be SIGBUS. */
+	error = posix_fallocate(fd, 0, (off_t)segment->size);
+	if (error)
+		unlinkat(folder, name, 0);
+	close(fd);
+	return error;
+}
+
+/* Somebody may have removed its file while it was in the pool, or its host cut it short. */
 static bool is_there(const struct spool *s, const struct spool_segment *segment)
 {
-	char *path = segment_path(s, segment);
-	bool there = access(path, F_OK) == 0;
+	char name[NAME_SIZE];
+	struct stat st;
 
-	free(path);
-	return there;
+	return fstatat(segment_name(s, segment, name), name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(st.st_mode) && (uint64_t)st.st_size == segment->size;
 }
 
 int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
 {
-	int class = size_class(size);
+	int class = size_class(size), error;
 	struct spool_segment *segment;
 
 	while (class >= 0 && s->free[class]) {
@@ -372,15 +371,15 @@ int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segmen
 	segment->id = ++s->last_id;
 	segment->size = class >= 0 ? class_size[class] : (size + 4095) & ~(uint64_t)4095;
 	segment->in_memory = s->memory_used + segment->size <= s->budget;
-	if (segment->in_memory && make_file(s, segment) < 0)
+	error = make_file(s, segment);
+	if (error && segment->in_memory) {
 		segment->in_memory = false;
-	else if (segment->in_memory)
-		goto made;
-	if (make_file(s, segment) < 0) {
-		free(segment);
-		return DAG_ENOSPC;
+		error = make_file(s, segment);
 	}
-made:
+	if (error) {
+		free(segment);
+		return spool_say_trouble(s, false, error);
+	}
 	segment->refs = 1;
 	*used_by(s, segment) += segment->size;
 	HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
@@ -426,22 +425,91 @@ struct spool_segment *spool_find(const struct spool *s, uint32_t id)
 
 int spool_open(const struct spool *s, const struct spool_segment *segment, bool writable)
 {
-	char *path = segment_path(s, segment);
-	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+	char name[NAME_SIZE];
+	int folder = segment_name(s, segment, name);
 
-	free(path);
-	return fd;
+	return openat(folder, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/* A descriptor of the spool's own, until another segment needs its place. */
+static int look_into(struct spool *s, const struct spool_segment *segment)
+{
+	struct opened *o = &s->opened[segment->id % OPEN_MAX];
+
+	if (o->id == segment->id)
+		return o->fd;
+	if (o->id)
+		close(o->fd);
+	o->fd = spool_open(s, segment, false);
+	o->id = o->fd < 0 ? 0 : segment->id;
+	return o->fd;
+}
+
+bool spool_is_whole(struct spool *s, const struct spool_segment *segment)
+{
+	int fd = look_into(s, segment);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == segment->size;
+}
+
+void spool_look_anew(struct spool *s)
+{
+	s->window.id = 0;
+	s->window.next = WINDOW_MIN;
+}
+
+static int read_at(int fd, void *to, size_t len, uint64_t offset)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(fd, (char *)to + done, len - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return DAG_EMISSING;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int spool_read(struct spool *s, const struct spool_segment *segment, uint64_t offset, void *to, size_t len)
+{
+	struct window *w = &s->window;
+	int r;
+
+	if (w->id != segment->id || offset < w->offset || len > w->len || offset - w->offset > w->len - len) {
+		if (offset > segment->size || len > segment->size - offset || look_into(s, segment) < 0)
+			return DAG_EMISSING;
+		if (len > WINDOW_MAX)
+			return read_at(look_into(s, segment), to, len, offset);
+		/* The more is read of one place, the more will be. */
+		w->id = 0;
+		w->offset = offset;
+		w->len = (size_t)DAG_MIN(segment->size - offset, DAG_MAX(w->next, len));
+		w->next = DAG_MIN(4 * w->next, (size_t)WINDOW_MAX);
+		r = read_at(look_into(s, segment), w->bytes, w->len, offset);
+		if (r < 0)
+			return r;
+		w->id = segment->id;
+	}
+	memcpy(to, w->bytes + (offset - w->offset), len);
+	return 0;
 }
 
 unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 {
+	struct stat st;
 	int fd;
 
 	if (segment->base)
 		return segment->base;
 	fd = spool_open(s, segment, true);
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size != segment->size) {
+		if (fd >= 0)
+			close(fd);
 		return NULL;
+	}
 	segment->base = mmap(NULL, segment->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (segment->base == MAP_FAILED)
@@ -453,14 +521,10 @@ unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 static void forget_pages(
 	struct spool *s, const struct spool_segment *segment, uint64_t offset, uint64_t length)
 {
-	if (s->cold_fd < 0 || s->cold != segment->id) {
-		if (s->cold_fd >= 0)
-			close(s->cold_fd);
-		s->cold_fd = spool_open(s, segment, false);
-		s->cold = segment->id;
-	}
-	if (s->cold_fd >= 0)
-		posix_fadvise(s->cold_fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
+	int fd = look_into(s, segment);
+
+	if (fd >= 0)
+		posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
 }
 
 void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)

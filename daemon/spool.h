@@ -44,8 +44,11 @@ const char *spool_folder(const struct spool *spool);
 /* Its lock's descriptor: a copy of it keeps other daemons out of the folder. */
 int spool_lock(const struct spool *spool);
 
-/* A segment of at least `size` bytes with one reference. DAG_ENOSPC. */
+/* A segment of at least `size` bytes with one reference. DAG_ENOSPC, DAG_EBUSY: spool_trouble says why. */
 int spool_take(struct spool *spool, uint64_t size, struct spool_segment **ret_segment);
+const char *spool_trouble(const struct spool *spool);
+/* Notes why a segment's file could not be had, by an errno; the code for it. */
+int spool_say_trouble(struct spool *spool, bool in_memory, int error);
 void spool_ref(struct spool_segment *segment);
 /* on_removed (spool_on_removed) is called for a segment whose file goes, before that. */
 void spool_unref(struct spool *spool, struct spool_segment *segment);
@@ -53,8 +56,20 @@ void spool_on_removed(struct spool *spool, void (*on_removed)(void *ctx, uint32_
 struct spool_segment *spool_find(const struct spool *spool, uint32_t id);
 /* The bytes are not needed any more: the whole pages of memory among them go. */
 void spool_punch(struct spool *spool, uint32_t segment, uint64_t offset, uint64_t length);
+/* Where its file lies, allocated: for who outlives the spool. */
+char *spool_path(const struct spool *spool, const struct spool_segment *segment);
 /* A descriptor of the caller's; negative with errno. */
 int spool_open(const struct spool *spool, const struct spool_segment *segment, bool writable);
+/*
+ * Bytes of a segment that a host writes to: it can cut its file short, and then a look through a mapping
+ * would be the end of us. 0, or DAG_EMISSING where it ends before them. What was read is kept with what lies
+ * beside it until spool_look_anew, which comes before what is written later is read.
+ */
+int spool_read(
+	struct spool *spool, const struct spool_segment *segment, uint64_t offset, void *to, size_t len);
+void spool_look_anew(struct spool *spool);
+/* The file is there and as long as it was made. */
+bool spool_is_whole(struct spool *spool, const struct spool_segment *segment);
 /* The segment in this process's memory; NULL where it cannot be mapped. */
 unsigned char *spool_map(struct spool *spool, struct spool_segment *segment);
 /* Bytes held, all in all and in shared memory. */

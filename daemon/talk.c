@@ -10,7 +10,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#define STUCK_TICKS 5u        /* of the daemon's, that an end may wait for messages before it */
+#define SILENT_TICKS 2u       /* that a host may take to end when its socket has */
+#define GRANTS_UNREAD 64u     /* segments that a host has asked for and not taken */
+#define OUT_MAX (1u << 16)    /* packets for a host that does not read */
+#define SKIPPED_LEN_MAX 1024u /* bytes of a bad record that are told */
+
 /* ---- what it says ---- */
+
+/* A host that breaks the rules: what it has is not believed any more. */
+static void break_off(struct host *host, const char *misdeed)
+{
+	if (!host->misdeed)
+		host->misdeed = misdeed;
+	host_kill(host);
+}
 
 static struct attempt *find_task(struct host *host, uint32_t task)
 {
@@ -31,9 +45,14 @@ static void grant_segment(struct host *host, uint64_t size)
 	if (!msg.u.segment.error) {
 		fd = spool_open(host->daemon->spool, segment, true);
 		if (fd < 0) {
+			msg.u.segment.error =
+				spool_say_trouble(host->daemon->spool, segment->in_memory, errno);
 			spool_unref(host->daemon->spool, segment);
-			msg.u.segment.error = DAG_ENOSPC;
 		}
+	}
+	if (msg.u.segment.error && msg.u.segment.error != DAG_ELIMIT) {
+		free(host->refused);
+		host->refused = base_strdup(spool_trouble(host->daemon->spool));
 	}
 	if (!msg.u.segment.error) {
 		msg.u.segment.id = segment->id;
@@ -41,6 +60,8 @@ static void grant_segment(struct host *host, uint64_t size)
 		*DAG_APPEND(host->grants, host->grant_count, host->grant_cap) = segment;
 		direct_granted(host, segment);
 	}
+	if (++host->grants_unread > GRANTS_UNREAD)
+		break_off(host, "it asks for segments and does not take them");
 	host_send_msg(host, &msg, NULL, 0, fd);
 }
 
@@ -99,15 +120,21 @@ static void on_live(struct host *host, struct attempt *a, const struct host_msg 
 	for (size_t i = 0; i < n; i++)
 		if (!host_has_grant(host, refs[i].segment) ||
 			!serve_append(a, msg->u.live.stream, msg->u.live.part, &refs[i])) {
-			host_kill(host);
+			break_off(host, "it named a block that it has not");
 			return;
 		}
 }
 
 static void note_skipped(struct attempt *a, const struct host_msg *msg, const void *bytes, size_t len)
 {
-	Dagrun__Record *r = base_alloc(sizeof(*r));
+	Dagrun__Record *r;
 
+	if (a->run->skipped_count == HOST_SKIPS_MAX) {
+		break_off(a->host, "it skips more records than it may");
+		return;
+	}
+	len = DAG_MIN(len, (size_t)SKIPPED_LEN_MAX);
+	r = base_alloc(sizeof(*r));
 	dagrun__record__init(r);
 	r->port = msg->u.data.port;
 	r->producer = msg->u.data.producer;
@@ -153,7 +180,7 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 	switch (msg->kind) {
 	case HOST_READY:
 		if (msg->u.ready.version != HOST_PROTO_VERSION)
-			host_kill(host);
+			break_off(host, "it is of another version than its daemon");
 		return;
 	case HOST_SPACE:
 		grant_segment(host, msg->u.segment.size);
@@ -188,6 +215,7 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 			attempt_log(a, tail, tail_len);
 		break;
 	case HOST_DONE:
+		spool_look_anew(host->daemon->spool);
 		on_done(host, a, &msg->u.done, tail, tail_len);
 		job_run(host->job);
 		break;
@@ -203,21 +231,40 @@ static void tell_core(struct host *host)
 		atomic_store(&host->status->daemon_core, host->told_core = core);
 }
 
-/* Every end that the host had written before it sent the next message. */
-static void take_ends(struct host *host, uint64_t received)
+/* Those that were there when we looked: what they say of, had been written by then. */
+static bool take_written(struct host *host, uint64_t received)
 {
+	uint32_t written = host_ring_written(host->status);
 	struct host_ended ended;
 	struct attempt *a;
 	bool any = false;
 
-	tell_core(host);
-	while (host_ring_take(host->status, &host->ring_taken, received, &ended)) {
+	if (written - host->ring_taken > HOST_RING_SIZE) {
+		break_off(host, "its ring of ends is damaged");
+		return false;
+	}
+	spool_look_anew(host->daemon->spool);
+	while (host->ring_taken != written && !host->misdeed &&
+		host_ring_take(host->status, &host->ring_taken, received, &ended)) {
 		a = find_task(host, ended.task);
 		ended.done.error = ended.done.counter_count = 0;
 		if (a)
 			on_done(host, a, &ended.done, NULL, 0);
 		any = any || a;
 	}
+	return any;
+}
+
+/* Every end that the host had written before it sent the next message. */
+static void take_ends(struct host *host, uint64_t received)
+{
+	bool any = false;
+
+	tell_core(host);
+	if (host->misdeed)
+		return;
+	while (take_written(host, received))
+		any = true;
 	if (!any)
 		return;
 	host->daemon->spoken = true;
@@ -235,22 +282,52 @@ void talk_hear(struct host *host)
 	struct host_msg msg;
 	const void *tail;
 	size_t tail_len;
-	int fd, r;
+	int fd, r = 0;
 
 	/* Bounded, so that one host does not keep the loop from the others; the poll is level-triggered. */
 	for (int i = 0; i < 256 || host_packet_has_more(host->inbox); i++) {
 		r = host_msg_recv(host->sock, host->inbox, &msg, &tail, &tail_len, &fd);
-		if (r == DAG_ELOST)
-			host->silent = true;
 		if (r <= 0)
 			break;
 		if (fd >= 0)
 			close(fd);
+		if (host->misdeed)
+			continue; /* until its end */
 		host->daemon->spoken = true;
 		take_ends(host, host->received++);
 		on_message(host, &msg, tail, tail_len);
 	}
 	take_ends(host, host->received);
+	host->silent = host->silent || r == DAG_ELOST;
+	if (r == DAG_EPROTO)
+		break_off(host, "what it says breaks the protocol");
+}
+
+/* An end that waits for messages before it, and none of them comes. */
+static bool is_stuck(struct host *host)
+{
+	struct host_ended ended;
+	uint32_t taken = host->ring_taken;
+
+	return taken != host_ring_written(host->status) && taken == host->stuck_at &&
+	       host->received == host->stuck_received &&
+	       !host_ring_look(host->status, taken, host->received, &ended);
+}
+
+void talk_check(struct host *host)
+{
+	if (host->misdeed)
+		return;
+	host->stuck_ticks = is_stuck(host) ? host->stuck_ticks + 1 : 0;
+	host->silent_ticks += host->silent && !host->ended;
+	host->stuck_at = host->ring_taken;
+	host->stuck_received = host->received;
+	if (host->stuck_ticks > STUCK_TICKS)
+		break_off(host, "an end waits for messages that do not come");
+	else if (host->silent_ticks > SILENT_TICKS)
+		break_off(host, "it has closed the connection to its daemon");
+	else if (host->out_count > OUT_MAX)
+		break_off(host, "it does not hear what its daemon says");
 }
 
 /* ---- what it is told ---- */
@@ -270,7 +347,7 @@ static void close_packet(struct host *host, int fd)
 
 void host_send_msg(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
 {
-	if (host->dead) {
+	if (host->dead || host->silent || host->misdeed) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -302,6 +379,8 @@ void talk_flush(struct host *host)
 {
 	size_t done = 0;
 
+	if (host->silent || host->misdeed)
+		return;
 	/* What is left of a host that is gone, its end will show. */
 	while (done < host->out_count && host_packet_send(host->sock, host->out[done].bytes,
 						 host->out[done].len, host->out[done].fd) != DAG_EBUSY)
@@ -310,6 +389,8 @@ void talk_flush(struct host *host)
 	if (!host->out_count && host->packet->len &&
 		host_packet_send(host->sock, host->packet->bytes, host->packet->len, -1) != DAG_EBUSY)
 		host->packet->len = 0;
+	if (!host->out_count && !host->packet->len)
+		host->grants_unread = 0;
 	if (host->silent || host->full == (host->out_count || host->packet->len))
 		return;
 	host->full = !host->full;

@@ -121,22 +121,26 @@ static void put_result(struct arena *arena, Dagrun__Done *m, struct attempt *a, 
 	const struct block_ref *block = part ? &view.blocks[part->first_block] : NULL;
 	struct spool *spool = a->job->daemon->spool;
 	struct spool_segment *segment;
-	unsigned char *base;
+	unsigned char *bytes = NULL;
 	Dagrun__Result *r;
 
 	if (!part || part->block_count > 1 || part->bytes > DAG_MIN(RESULT_BYTES_MAX, *room))
 		return;
-	segment = part->block_count ? spool_find(spool, block->segment) : NULL;
-	base = segment ? spool_map(spool, segment) : NULL;
-	if (part->block_count && (!base || block->kind != BLOCK_DATA))
-		return;
+	if (part->block_count) {
+		segment = spool_find(spool, block->segment);
+		if (!segment || block->kind != BLOCK_DATA || block->length > part->bytes)
+			return;
+		bytes = arena_alloc(arena, block->length + 1);
+		if (spool_read(spool, segment, block->offset, bytes, block->length) < 0)
+			return;
+	}
 	r = arena_alloc(arena, sizeof(*r));
 	dagrun__result__init(r);
 	r->port = port;
 	r->hash_low = part->hash.low;
 	r->hash_high = part->hash.high;
-	if (base)
-		r->data = (ProtobufCBinaryData){block->length, base + block->offset};
+	if (bytes)
+		r->data = (ProtobufCBinaryData){block->length, bytes};
 	*room -= (uint32_t)r->data.len;
 	m->results[m->n_results++] = r;
 }

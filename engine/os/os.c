@@ -135,6 +135,30 @@ int os_make_folders(const char *path)
 	return r;
 }
 
+int os_open_own_folder(const char *path, char **ret_why)
+{
+	int fd = os_make_folders(path) < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR)) {
+		*ret_why = base_strdup(lstat(path, &st) == 0 && S_ISLNK(st.st_mode)
+					       ? "is a link; name the folder that it leads to"
+					       : "is no folder");
+		return -1;
+	}
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		*ret_why = base_format("cannot be used: %s", strerror(errno));
+		return -1;
+	}
+	if (st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return fd;
+	*ret_why = st.st_uid != geteuid()
+			   ? base_format("belongs to another user (%u)", (unsigned)st.st_uid)
+			   : base_strdup("can be written to by others; make it yours alone with: chmod go-w");
+	close(fd);
+	return -1;
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;

@@ -30,6 +30,11 @@ void os_bell_hush(int bell);
 
 /* mkdir -p with mode 0700; 0 or DAG_EIO with errno. */
 int os_make_folders(const char *path);
+/*
+ * A folder of ours alone: made (0700) where it is missing, no link, this user's, and nobody else writes to
+ * it. A descriptor of it, or negative; then *ret_why is why not, to be put behind its name: allocated.
+ */
+int os_open_own_folder(const char *path, char **ret_why);
 /* Removes a folder and all below it, following no links. Missing is fine. */
 void os_remove_tree(const char *path);
 /* The program that PATH has under this name, allocated; NULL where there is none, or where that depends on

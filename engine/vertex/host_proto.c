@@ -70,10 +70,11 @@ static int receive(int sock, struct host_packet *p)
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
+	/* Room for one descriptor exactly: in what aligns it a second one would fit, and stay. */
 	struct msghdr header = {.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes)};
+		.msg_controllen = CMSG_LEN(sizeof(int))};
 	ssize_t n;
 
 	p->len = p->at = 0;
@@ -149,14 +150,16 @@ uint32_t host_ring_waiting(const struct host_status *status)
 	       atomic_load_explicit(&status->ring_taken, memory_order_relaxed);
 }
 
+bool host_ring_look(
+	const struct host_status *status, uint32_t taken, uint64_t received, struct host_ended *ret)
+{
+	*ret = status->ring[taken % HOST_RING_SIZE];
+	return ret->sent <= received;
+}
+
 bool host_ring_take(struct host_status *status, uint32_t *taken, uint64_t received, struct host_ended *ret)
 {
-	uint32_t written = atomic_load_explicit(&status->ring_written, memory_order_acquire);
-
-	if (written == *taken)
-		return false;
-	*ret = status->ring[*taken % HOST_RING_SIZE];
-	if (ret->sent > received)
+	if (host_ring_written(status) == *taken || !host_ring_look(status, *taken, received, ret))
 		return false;
 	atomic_store_explicit(&status->ring_taken, ++*taken, memory_order_release);
 	return true;

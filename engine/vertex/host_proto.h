@@ -226,6 +226,15 @@ uint32_t host_ring_waiting(const struct host_status *status);
  * daemon's own count of what it took, since the shared one can be damaged. False where there is none.
  */
 bool host_ring_take(struct host_status *status, uint32_t *taken, uint64_t received, struct host_ended *ret);
+/* The one that lies at `taken`, without taking it: false where it waits for messages. */
+bool host_ring_look(
+	const struct host_status *status, uint32_t taken, uint64_t received, struct host_ended *ret);
+/* All that were ever written, as the host says: no more than HOST_RING_SIZE beyond those taken, if it is
+ * right. */
+static inline uint32_t host_ring_written(const struct host_status *status)
+{
+	return atomic_load_explicit(&status->ring_written, memory_order_acquire);
+}
 
 /* The host is about to begin a task: false where it was taken back. */
 bool host_status_claim(struct host_status *status, uint32_t task);

@@ -50,5 +50,37 @@ outputs: {b: {file: "-"}}
     bad(case, graph.replace("width: 100", "width: 1024"), "g.yaml:3", "'a'", "1025 vertices", "1024", "pipe")
 
 
+def hostile(case, cluster, entry, *words, code=1):
+    """One of the vertices of hostile.c is run and fails as such; no daemon minds, and the next job is right."""
+    case.write("bad.yaml", f"stages: {{a: {{plugin: {os.path.join(BUILD, 'tests', 'hostile.so')}, entry: {entry}, retries: 2}}}}\n"
+               "outputs: {a: {file: '-'}}\n")
+    r = cluster.run("bad.yaml", rc=code)
+    for word in words:
+        check(word in r.stderr.decode(errors="replace"), f"{entry}: no '{word}' in {r.stderr.decode(errors='replace')}")
+    for d in cluster.daemons:
+        check(d.poll() is None, f"{entry}: a daemon ended with {d.returncode}")
+    case.write("good.yaml", "stages: {g: {sh: 'seq 1000000', width: 2}}\noutputs: {g: {file: '-'}}\n")
+    check(cluster.run("good.yaml").stdout == b"".join(b"%d\n" % i for i in range(1, 1000001)) * 2, f"{entry}: the next job's bytes")
+
+
+@test
+def vertices_that_break_the_rules(case):
+    cluster = Cluster(case, nodes=2, slots=2)
+    descriptors = [len(os.listdir(f"/proc/{d.pid}/fd")) for d in cluster.daemons]
+    hostile(case, cluster, "skips", "a[0]", "skips more records than it may")
+    hostile(case, cluster, "cuts_and_ends", "a[0]", "damaged")
+    hostile(case, cluster, "cuts_and_dies", "a[0]")
+    hostile(case, cluster, "future_end", "a[0]", "messages that do not come")
+    hostile(case, cluster, "damaged_ring", "a[0]", "ring of ends is damaged")
+    hostile(case, cluster, "closes_socket", "a[0]", "closed the connection to its daemon")
+    hostile(case, cluster, "nonsense", "a[0]", "protocol")
+    hostile(case, cluster, "wants_space", "a[0]", "segments")
+    hostile(case, cluster, "claims_loss", "a[0]")
+    hostile(case, cluster, "places_block", "a[0]", "block")
+    hostile(case, cluster, "descriptors", code=None)
+    case.wait_for(lambda: all(len(os.listdir(f"/proc/{d.pid}/fd")) < n + 64 for d, n in zip(cluster.daemons, descriptors)),
+                  "the descriptors that came beside messages to be closed")
+
+
 if __name__ == "__main__":
     main()
