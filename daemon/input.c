@@ -371,8 +371,8 @@ static void open_remote(struct attempt *a, uint32_t port, uint32_t producer, con
 		.reader = a->key.vertex,
 		.reader_port = port,
 		.live = in->channel == GRAPH_PIPE,
-		.credit =
-			FETCH_WINDOW / DAG_MIN(DAG_MAX(in->count / FETCHES, 1u), HOST_OPEN_AHEAD / FETCHES)};
+		.credit = a->job->daemon->fetch_window /
+			  DAG_MIN(DAG_MAX(in->count / FETCHES, 1u), HOST_OPEN_AHEAD / FETCHES)};
 	struct host_msg msg = {0};
 	struct input_channel *ch = new_fetch(a, port, producer);
 

@@ -472,6 +472,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->slots = c->slots;
 	d->cores = (uint32_t)os_cores();
 	d->memory = c->memory;
+	d->fetch_window = DAG_MIN(DAG_MAX(c->memory / FETCH_SHARE, FETCH_WINDOW_MIN), FETCH_WINDOW_MAX);
 	d->embedded = c->embedded;
 	d->nameserver = c->nameserver ? base_strdup(c->nameserver) : NULL;
 	d->advertise = c->advertise ? base_strdup(c->advertise) : NULL;

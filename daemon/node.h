@@ -36,8 +36,10 @@
 
 #define JOB_LEASE (30 * DAG_SECOND) /* without a word of the job manager: its vertices are stopped */
 #define DATA_KEPT (24 * 3600 * DAG_SECOND)
-#define FETCH_WINDOW (16ull << 20)
-#define FETCHES 4u /* with such a window; where more are read at a time, each has a smaller one */
+#define FETCH_WINDOW_MIN (256ull << 10)
+#define FETCH_WINDOW_MAX (16ull << 20)
+#define FETCH_SHARE 64u /* of the memory: that one such window may take */
+#define FETCHES 4u      /* with such a window; where more are read at a time, each has a smaller one */
 #define STDERR_HEAD 1024u
 #define STDERR_TAIL 4096u
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
@@ -62,6 +64,7 @@ struct daemon {
 	uint64_t incarnation;
 	uint32_t slots;
 	uint64_t memory;
+	uint64_t fetch_window;
 	struct graph_pair *labels;
 	uint32_t label_count;
 	bool embedded;

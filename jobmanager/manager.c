@@ -326,13 +326,12 @@ static int start_embedded(struct manager *m, struct dag_diag *diag)
 	char *control = base_format("inproc://control-%s", m->job),
 	     *data = base_format("inproc://data-%s", m->job);
 	char *cache = base_format("%s/cache", m->state_folder);
-	uint64_t memory = os_memory();
 	struct daemon_config config = {.node = "local",
 		.listen = control,
 		.data_listen = data,
 		.slots = m->config->slots,
-		.memory = memory,
-		.spool_memory = memory / 4,
+		.memory = m->memory,
+		.spool_memory = m->memory / 4,
 		.spool = m->spool_folder,
 		.host_program = m->config->host_program,
 		.embedded = true,
@@ -540,6 +539,7 @@ void manager_close_open(struct manager *m)
 int manager_begin(struct manager *m, struct manager_config *config, struct dag_diag *diag)
 {
 	*m = (struct manager){.config = config, .graph = config->graph};
+	m->memory = os_memory();
 	if (!config->slots)
 		config->slots = (uint32_t)os_cores();
 	if (config->saved)

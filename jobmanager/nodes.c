@@ -337,7 +337,7 @@ int nodes_start(struct manager *m)
 	if (m->config->nameserver)
 		return dial_nameserver(m);
 	add_node(m, daemon_node(m->daemon), 1, daemon_control(m->daemon), daemon_data(m->daemon))->memory =
-		os_memory();
+		m->memory;
 	m->ns_answered = true;
 	return 0;
 }

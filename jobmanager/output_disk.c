@@ -208,9 +208,9 @@ static void on_written(uv_work_t *work, int status)
  * Most outputs are read soon, and stay in the page cache. One that is not small beside the machine's memory
  * would push out of it what the job itself reads; and its fresh pages cost several times what the disk does.
  */
-static bool passes_the_cache(const struct output *o)
+static bool passes_the_cache(const struct manager *m, const struct output *o)
 {
-	return o->bytes_total >= os_memory() / CACHED_SHARE && os_is_on_disk(o->fd) &&
+	return o->bytes_total >= m->memory / CACHED_SHARE && os_is_on_disk(o->fd) &&
 	       !os_is_network_fs(o->files[o->open_file].temporary);
 }
 
@@ -223,7 +223,7 @@ void output_write(struct manager *m, struct output *o)
 		.output = o,
 		.bytes = o->pending,
 		.at = o->size,
-		.direct = passes_the_cache(o),
+		.direct = passes_the_cache(m, o),
 		.fd = dup(o->fd)};
 	count_written(o);
 	o->pending = o->spare;

@@ -123,7 +123,8 @@ struct manager {
 	struct journal *journal;
 	uint64_t journaled;
 	uint32_t epoch;
-	int lock_fd; /* of the job's folder */
+	int lock_fd;     /* of the job's folder */
+	uint64_t memory; /* that this machine, or container, has */
 	bool resuming, fenced, cut_off;
 	struct judge judge;
 	char **quarantined; /* facts about records that were passed over */

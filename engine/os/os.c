@@ -2,6 +2,7 @@
 /* Thin wrappers over the system. */
 #include "os.h"
 #include "print.h"
+#include "container.h"
 #include "version.h"
 
 #include <dlfcn.h>
@@ -350,14 +351,17 @@ bool os_is_network_fs(const char *path)
 
 uint64_t os_memory(void)
 {
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return DAG_MIN(all, container_look("").memory);
 }
 
 int os_cores(void)
 {
+	uint32_t may = container_look("").cpus;
 	cpu_set_t set;
+	int all = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set)
+							       : (int)sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		return CPU_COUNT(&set);
-	return (int)sysconf(_SC_NPROCESSORS_ONLN);
+	return (int)DAG_MAX(DAG_MIN((uint32_t)all, may), 1u);
 }

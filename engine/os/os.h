@@ -74,7 +74,8 @@ static inline void os_write_coverage(void)
 {
 }
 #endif
-/* Bytes of memory of this machine. */
+/* Bytes of memory, and cores, that this process may use of the machine, or of the container that it is in.
+ * Each call reads a dozen small files. */
 uint64_t os_memory(void);
 int os_cores(void);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits and signals of our programs. */
 #include "startup.h"
+#include "os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,15 +60,16 @@ int startup_finish(const char *program, int code)
 
 int startup(const char *program, size_t descriptors_needed)
 {
+	uint64_t kept = DAG_MIN(os_memory() / 32, 128u << 20);
 	struct rlimit limit;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error that is told */
 	signal(SIGABRT, on_abort);
 	/* Large ZeroMQ messages come and go: both thresholds together keep their memory from being mapped
-	 * anew each time. */
-	mallopt(M_MMAP_THRESHOLD, 64 << 20);
-	mallopt(M_TRIM_THRESHOLD, 128 << 20);
+	 * anew each time. Where there is little memory, little of it is kept. */
+	mallopt(M_MMAP_THRESHOLD, (int)DAG_MIN(kept / 2, 64u << 20));
+	mallopt(M_TRIM_THRESHOLD, (int)kept);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 0;
 	if (limit.rlim_cur < limit.rlim_max) {

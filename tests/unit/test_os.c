@@ -2,12 +2,14 @@
 /* What the shells have of the system: writing past the page cache, leaving a core. */
 #include "unit.h"
 #include "base/prng.h"
+#include "os/container.h"
 #include "os/os.h"
 #include "os/print.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Bytes of any length at any place, past the cache and through it in turns, are all there, and nothing else.
@@ -111,11 +113,130 @@ static void test_a_core_is_left_for_a_moment(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
+/* ---- containers ---- */
+
+static void put(const char *root, const char *name, const char *text)
+{
+	char *path = base_format("%s/%s", root, name), *folder = base_strdup(path);
+	FILE *f;
+
+	*strrchr(folder, '/') = 0;
+	assert_int_equal(os_make_folders(folder), 0);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	free(path);
+	free(folder);
+}
+
+static void expect_limits(const char *root, uint64_t memory, uint32_t cpus)
+{
+	struct container c = container_look(root);
+
+	assert_int_equal(c.memory, memory);
+	assert_int_equal(c.cpus, cpus);
+}
+
+/* The least of the own group and all above it, in both versions, and where one sees only a part of the tree.
+ */
+static void test_a_container_has_what_its_groups_leave_it(void **state)
+{
+	char folder[64];
+
+	(void)state;
+	expect_limits(unit_folder(folder), UINT64_MAX, UINT32_MAX); /* nothing is there at all */
+	put(folder, "proc/self/cgroup", "0::/a/b/c\n");
+	put(folder, "proc/self/mountinfo",
+		"20 1 0:2 / / rw - ext4 /dev/x rw\n30 23 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup "
+		"rw\n");
+	put(folder, "sys/fs/cgroup/a/memory.max", "300000000\n");
+	put(folder, "sys/fs/cgroup/a/b/memory.max", "max\n");
+	put(folder, "sys/fs/cgroup/a/b/cpu.max", "150000 100000\n");
+	put(folder, "sys/fs/cgroup/a/b/c/memory.max", "400000000\n");
+	put(folder, "sys/fs/cgroup/a/b/c/cpu.max", "max 100000\n");
+	expect_limits(folder, 300000000, 2);
+	/* A namespace of its own: the group looks like the root. */
+	put(folder, "proc/self/cgroup", "0::/\n");
+	put(folder, "sys/fs/cgroup/memory.max", "70000000\n");
+	expect_limits(folder, 70000000, UINT32_MAX);
+	/* It sees a part of the tree, and the whole path of its group. */
+	put(folder, "proc/self/mountinfo",
+		"30 23 0:26 /docker/abc /sys/fs/cgroup rw shared:9 - cgroup2 cgroup rw\n");
+	put(folder, "proc/self/cgroup", "0::/docker/abc/a\n");
+	put(folder, "sys/fs/cgroup/a/memory.max", "60000000\n");
+	expect_limits(folder, 60000000, UINT32_MAX);
+	os_remove_tree(folder);
+
+	unit_folder(folder);
+	put(folder, "proc/self/mountinfo",
+		"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+		"35 31 0:32 / /with\\040blank/memory rw - cgroup cgroup rw,memory\n"
+		"36 31 0:33 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+	put(folder, "proc/self/cgroup", "4:memory:/x/y\n1:cpu,cpuacct:/z\n0::/\n");
+	put(folder, "with blank/memory/memory.limit_in_bytes", "9223372036854771712\n");
+	put(folder, "with blank/memory/x/memory.limit_in_bytes", "268435456\n");
+	put(folder, "with blank/memory/x/y/memory.limit_in_bytes", "9223372036854771712\n");
+	put(folder, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+	put(folder, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+	put(folder, "sys/fs/cgroup/cpu,cpuacct/z/cpu.cfs_quota_us", "50000\n");
+	put(folder, "sys/fs/cgroup/cpu,cpuacct/z/cpu.cfs_period_us", "100000\n");
+	expect_limits(folder, 268435456, 1);
+	os_remove_tree(folder);
+}
+
+/* ---- folders ---- */
+
+static void expect_refused(const char *path, const char *word)
+{
+	char *why = NULL;
+
+	assert_int_equal(os_open_own_folder(path, &why), -1);
+	assert_non_null(strstr(why, word));
+	free(why);
+}
+
+static void test_a_folder_of_ours_alone(void **state)
+{
+	char folder[64], *path, *other, *why = NULL;
+	int fd;
+
+	(void)state;
+	unit_folder(folder);
+	path = base_format("%s/a/b", folder);
+	other = base_format("%s/link", folder);
+	fd = os_open_own_folder(path, &why);
+	assert_true(fd >= 0);
+	close(fd);
+	chmod(path, 0770);
+	expect_refused(path, "others");
+	chmod(path, 0707);
+	expect_refused(path, "others");
+	chmod(path, 0755);
+	fd = os_open_own_folder(path, &why);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(symlink(path, other), 0);
+	expect_refused(other, "link");
+	unlink(other);
+	put(folder, "link", "a file");
+	expect_refused(other, "folder");
+	if (geteuid() == 0) {
+		assert_int_equal(chown(path, 12345, 12345), 0);
+		expect_refused(path, "another user");
+	}
+	free(path);
+	free(other);
+	os_remove_tree(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_printed_is_cleaned),
 		cmocka_unit_test(test_direct_writes_are_as_others),
-		cmocka_unit_test(test_a_core_is_left_for_a_moment)};
+		cmocka_unit_test(test_a_core_is_left_for_a_moment),
+		cmocka_unit_test(test_a_container_has_what_its_groups_leave_it),
+		cmocka_unit_test(test_a_folder_of_ours_alone)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

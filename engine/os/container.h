@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OS_CONTAINER_H
+#define OS_CONTAINER_H
+/*
+ * What the control groups that this process is in leave of the machine: of version 1 and 2, and of all groups
+ * above its own, as containers, systemd and batch systems set them.
+ */
+#include "base/base.h"
+
+struct container {
+	uint64_t memory; /* bytes; UINT64_MAX: all */
+	uint32_t cpus;   /* whole ones, rounded up; UINT32_MAX: all */
+};
+
+/* root: where /proc and the groups are to be found; "" but in tests. */
+struct container container_look(const char *root);
+
+#endif
