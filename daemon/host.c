@@ -4,6 +4,8 @@
  * vertex; it is killed after a failure, so that the next attempt meets a fresh one.
  */
 #include "node.h"
+#include "base/size.h"
+#include "os/container.h"
 #include "os/os.h"
 #include "os/spawn.h"
 
@@ -97,10 +99,24 @@ static void bury(struct host *host)
 	uv_close((uv_handle_t *)&host->stderr_poll, on_handle_closed);
 }
 
+/* The kernel killed something for want of memory since this was asked last. */
+static bool memory_was_short(struct daemon *d)
+{
+	uint64_t before = d->kills;
+
+	d->kills = container_kills("");
+	return d->kills > before;
+}
+
 static char *death_text(struct host *host, struct attempt *a, int signal, int code)
 {
-	char *how = signal ? base_format("killed by signal %d (%s)", signal, strsignal(signal))
-			   : base_format("its process ended with exit code %d", code);
+	char size[SIZE_TEXT_LEN];
+	char *how = signal == SIGKILL && memory_was_short(host->daemon)
+			    ? base_format("killed by the kernel, which had no memory left: the node has %s "
+					  "in all",
+				      size_format(host->daemon->memory, size))
+		    : signal ? base_format("killed by signal %d (%s)", signal, strsignal(signal))
+			     : base_format("its process ended with exit code %d", code);
 	char *text;
 
 	if (atomic_load(&host->status->reading) && atomic_load(&host->status->vertex) == a->key.vertex)
@@ -237,9 +253,14 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 {
 	struct daemon *d = job->daemon;
 	struct host *host = base_alloc(sizeof(*host));
-	int socks[2] = {-1, -1}, errs[2] = {-1, -1}, page, bell, r = DAG_EBUSY;
+	int socks[2] = {-1, -1}, errs[2] = {-1, -1}, page, bell, r = DAG_EBUSY, error;
 	char *argv[] = {d->host_program, "--serve", NULL}, **env = host_environment();
 
+	if (!os_has_descriptors()) {
+		errno = EMFILE;
+		page = bell = -1;
+		goto out;
+	}
 	page = memfd_create("dagrun-status", MFD_CLOEXEC);
 	bell = os_bell_new();
 	if (page < 0 || bell < 0 || ftruncate(page, sizeof(*host->status)) < 0 ||
@@ -260,6 +281,7 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 				  .fd_count = 7},
 		&host->pid, &host->pidfd);
 out:
+	error = errno;
 	for (char **e = env; *e; e++)
 		free(*e);
 	free(env);
@@ -279,6 +301,7 @@ out:
 		if (bell >= 0)
 			close(bell);
 		free(host);
+		errno = error;
 		return r;
 	}
 	host->daemon = d;

@@ -311,13 +311,15 @@ bool job_try_free(struct job *job)
 
 /* ---- running ---- */
 
-static void fail_start(struct attempt *a, int error)
+/* reason: an errno. */
+static void fail_start(struct attempt *a, int error, int reason)
 {
 	a->state = ATTEMPT_RUNNING; /* so that its shares are given back */
 	a->job->running += a->run->shares;
 	attempt_fail(a, error, 0,
-		error == DAG_ENOEXEC ? base_format("cannot start daghost: %s", strerror(errno))
-				     : base_strdup("the node has no room for another process"));
+		base_format(error == DAG_ENOEXEC ? "cannot start daghost: %s"
+						 : "the node cannot start another process: %s",
+			strerror(reason)));
 }
 
 void job_begin(struct attempt *a)
@@ -377,11 +379,11 @@ static void fail_group(struct attempt **group, size_t n, int error, const char *
 static void begin_group(struct job *job, struct attempt **group, size_t n)
 {
 	struct host *host;
-	int r = host_get(job, job->stages[group[0]->stage].isolate, &host);
+	int r = host_get(job, job->stages[group[0]->stage].isolate, &host), reason = errno;
 
 	for (size_t i = 0; i < n; i++)
 		if (r < 0)
-			fail_start(group[i], r);
+			fail_start(group[i], r, reason);
 		else
 			job_begin(group[i]);
 	if (r < 0)

@@ -95,19 +95,50 @@ static void apply_one(struct known **all, const struct keep_record *r)
 				forget(all, k);
 }
 
+/* What it tells of many, looked for among those that are known where there are fewer. */
+static void apply_to_known(struct known **all, const struct keep_record *r)
+{
+	struct known *k, *next;
+
+	HASH_ITER(hh, *all, k, next) {
+		struct keep_record one = *r;
+
+		one.vertex = k->key.vertex;
+		if (k->key.job == r->job && k->key.attempt == r->attempt && one.vertex >= r->vertex &&
+			one.vertex - r->vertex <= r->more)
+			apply_one(all, &one);
+	}
+}
+
 static void apply(struct known **all, struct keep_record r)
 {
-	uint32_t more = r.kind == KEEP_SEALED ? 0 : r.more;
+	uint32_t more = r.kind == KEEP_ACKED || r.kind == KEEP_GONE ? r.more : 0;
 
+	if (more > HASH_COUNT(*all)) {
+		apply_to_known(all, &r);
+		return;
+	}
 	for (; more; more--, r.vertex++)
 		apply_one(all, &r);
 	apply_one(all, &r);
 }
 
+/* Nothing but a file of ours: a pipe of that name would be waited for. */
+static FILE *open_records(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+	FILE *f = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? fdopen(fd, "rb") : NULL;
+
+	if (!f && fd >= 0)
+		close(fd);
+	return f;
+}
+
 struct keep_record *keep_load(const char *folder, size_t *ret_count)
 {
 	char *path = base_format("%s/sealed", folder);
-	FILE *f = fopen(path, "rbe");
+	FILE *f = open_records(path);
 	struct keep_record r, *records;
 	struct known *all = NULL, *k, *next;
 	size_t n = 0;
@@ -246,7 +277,8 @@ static int write_anew(struct keep *k, const char *folder, const struct keep_reco
 	char *temporary = base_format("%s/sealed.new", folder);
 	int r = 0;
 
-	k->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	unlink(temporary); /* whatever it is */
+	k->fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	for (size_t i = 0; i < n && k->fd >= 0; i++) {
 		struct keep_record old = records[i];
 

@@ -2,6 +2,7 @@
 /* The daemon's shell: sessions with job managers and the name server, heartbeats, and slots among jobs. */
 #include "node.h"
 #include "core/slots.h"
+#include "os/container.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -473,6 +474,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->cores = (uint32_t)os_cores();
 	d->memory = c->memory;
 	d->fetch_window = DAG_MIN(DAG_MAX(c->memory / FETCH_SHARE, FETCH_WINDOW_MIN), FETCH_WINDOW_MAX);
+	d->kills = container_kills("");
 	d->embedded = c->embedded;
 	d->nameserver = c->nameserver ? base_strdup(c->nameserver) : NULL;
 	d->advertise = c->advertise ? base_strdup(c->advertise) : NULL;

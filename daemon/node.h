@@ -65,6 +65,7 @@ struct daemon {
 	uint32_t slots;
 	uint64_t memory;
 	uint64_t fetch_window;
+	uint64_t kills; /* container_kills, as we know of them */
 	struct graph_pair *labels;
 	uint32_t label_count;
 	bool embedded;

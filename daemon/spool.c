@@ -15,6 +15,8 @@
 #define CLASSES 4
 #define PAGE 4096ull
 #define NAME_SIZE 24u
+#define ID_MAX (1u << 31) /* of one that is taken up */
+#define STRANGE_MAX 100   /* names of segments that something else may have */
 #define OPEN_MAX 32u
 #define WINDOW_MIN 1024u
 #define WINDOW_MAX 16384u
@@ -82,7 +84,7 @@ static void scan_segments(struct spool *s, bool in_memory)
 			fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		id = strtoul(e->d_name + 4, &end, 10);
-		if (*end || !id || id >= UINT32_MAX || !S_ISREG(st.st_mode) || spool_any(s, (uint32_t)id)) {
+		if (*end || !id || id >= ID_MAX || !S_ISREG(st.st_mode) || spool_any(s, (uint32_t)id)) {
 			unlinkat(dirfd(dir), e->d_name, 0);
 			continue;
 		}
@@ -372,6 +374,10 @@ int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segmen
 	segment->size = class >= 0 ? class_size[class] : (size + 4095) & ~(uint64_t)4095;
 	segment->in_memory = s->memory_used + segment->size <= s->budget;
 	error = make_file(s, segment);
+	for (int i = 0; i < STRANGE_MAX && error == EEXIST; i++) {
+		segment->id = ++s->last_id; /* something that is no segment has its name */
+		error = make_file(s, segment);
+	}
 	if (error && segment->in_memory) {
 		segment->in_memory = false;
 		error = make_file(s, segment);

@@ -153,8 +153,8 @@ static void look_at_2(const char *root, const char *folder, struct container *c)
 		take_cpus(c, quota, period);
 }
 
-/* The own group and those above it, up to where the controller is mounted. */
-static void each_group(const char *root, const char *controller,
+/* The own group and, with `above`, those above it, up to where the controller is mounted. */
+static void each_group(const char *root, const char *controller, bool above,
 	void (*look)(const char *root, const char *folder, struct container *c), struct container *c)
 {
 	struct mount mount;
@@ -172,7 +172,7 @@ static void each_group(const char *root, const char *controller,
 		char *slash = strrchr(folder, '/');
 
 		look(root, folder, c);
-		if (!slash || (size_t)(slash - folder) < least || strlen(folder) == least)
+		if (!above || !slash || (size_t)(slash - folder) < least || strlen(folder) == least)
 			break;
 		*slash = 0;
 	}
@@ -181,10 +181,43 @@ static void each_group(const char *root, const char *controller,
 
 struct container container_look(const char *root)
 {
-	struct container c = {UINT64_MAX, UINT32_MAX};
+	struct container c = {UINT64_MAX, UINT32_MAX, 0};
 
-	each_group(root, "memory", look_at_memory_1, &c);
-	each_group(root, "cpu", look_at_cpus_1, &c);
-	each_group(root, "", look_at_2, &c);
+	each_group(root, "memory", true, look_at_memory_1, &c);
+	each_group(root, "cpu", true, look_at_cpus_1, &c);
+	each_group(root, "", true, look_at_2, &c);
 	return c;
+}
+
+static void count_kills(const char *root, const char *folder, const char *name, struct container *c)
+{
+	char *path = base_format("%s/%s", folder, name), line[64];
+	FILE *f = open_file(root, path);
+	unsigned long long n;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "oom_kill %llu", &n) == 1)
+			c->kills += n;
+	if (f)
+		fclose(f);
+	free(path);
+}
+
+static void count_kills_1(const char *root, const char *folder, struct container *c)
+{
+	count_kills(root, folder, "memory.oom_control", c);
+}
+
+static void count_kills_2(const char *root, const char *folder, struct container *c)
+{
+	count_kills(root, folder, "memory.events", c);
+}
+
+uint64_t container_kills(const char *root)
+{
+	struct container c = {0};
+
+	each_group(root, "memory", false, count_kills_1, &c);
+	each_group(root, "", false, count_kills_2, &c);
+	return c.kills;
 }

@@ -10,9 +10,12 @@
 struct container {
 	uint64_t memory; /* bytes; UINT64_MAX: all */
 	uint32_t cpus;   /* whole ones, rounded up; UINT32_MAX: all */
+	uint64_t kills;  /* container_kills */
 };
 
 /* root: where /proc and the groups are to be found; "" but in tests. */
 struct container container_look(const char *root);
+/* How often the kernel has killed something in this process's group for want of memory. */
+uint64_t container_kills(const char *root);
 
 #endif

@@ -17,11 +17,14 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#define DESCRIPTORS_IN_HAND 64
 
 static dag_instant read_clock(clockid_t clock)
 {
@@ -321,6 +324,19 @@ void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *c
 	if (diag->dropped)
 		tell(base_format("and %zu more errors", diag->dropped), false, program, say, ctx);
 	dag_diag_fini(diag);
+}
+
+/* The lowest that is free is given, so all below it are taken. */
+bool os_has_descriptors(void)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	struct rlimit limit;
+	bool has = fd >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+		   (rlim_t)fd + DESCRIPTORS_IN_HAND < limit.rlim_cur;
+
+	if (fd >= 0)
+		close(fd);
+	return has;
 }
 
 bool os_is_on_disk(int fd)

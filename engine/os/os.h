@@ -61,6 +61,9 @@ char *os_absolute_path(const char *path);
  */
 typedef void os_say_fn(void *ctx, const char *text);
 void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *ctx);
+/* False where this process has but few descriptors left, which those need that cannot do without: work that
+ * takes more is refused. */
+bool os_has_descriptors(void);
 /* False in shared memory. */
 bool os_is_on_disk(int fd);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */

@@ -68,6 +68,12 @@ fail:
 	_exit(127);
 }
 
+/* The machine had no room for it now; the program itself may be as it should. */
+static bool lacks_something(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
+}
+
 int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd)
 {
 	volatile int error = 0;
@@ -87,7 +93,7 @@ int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd)
 	if (error) {
 		waitpid(pid, NULL, 0);
 		errno = error;
-		return DAG_ENOEXEC;
+		return lacks_something(error) ? DAG_EBUSY : DAG_ENOEXEC;
 	}
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) {

@@ -156,6 +156,9 @@ static void test_a_container_has_what_its_groups_leave_it(void **state)
 	put(folder, "sys/fs/cgroup/a/b/c/memory.max", "400000000\n");
 	put(folder, "sys/fs/cgroup/a/b/c/cpu.max", "max 100000\n");
 	expect_limits(folder, 300000000, 2);
+	put(folder, "sys/fs/cgroup/a/b/c/memory.events", "low 0\noom 4\noom_kill 3\n");
+	put(folder, "sys/fs/cgroup/a/b/memory.events", "oom_kill 70\n");
+	assert_int_equal(container_kills(folder), 3);
 	/* A namespace of its own: the group looks like the root. */
 	put(folder, "proc/self/cgroup", "0::/\n");
 	put(folder, "sys/fs/cgroup/memory.max", "70000000\n");
@@ -181,6 +184,9 @@ static void test_a_container_has_what_its_groups_leave_it(void **state)
 	put(folder, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
 	put(folder, "sys/fs/cgroup/cpu,cpuacct/z/cpu.cfs_quota_us", "50000\n");
 	put(folder, "sys/fs/cgroup/cpu,cpuacct/z/cpu.cfs_period_us", "100000\n");
+	put(folder, "with blank/memory/x/y/memory.oom_control",
+		"oom_kill_disable 0\nunder_oom 0\noom_kill 5\n");
+	assert_int_equal(container_kills(folder), 5);
 	expect_limits(folder, 268435456, 1);
 	os_remove_tree(folder);
 }

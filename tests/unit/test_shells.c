@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What has threads, sockets and files: the socket wrapper, sessions, the journal, the spool, spawning. */
 #include "loop.h"
+#include "base/hash.h"
+#include "daemon/folder.h"
 #include "daemon/keep.h"
 #include "daemon/spool.h"
 #include "jobmanager/journal.h"
@@ -542,6 +544,129 @@ static off_t file_size(const char *folder, const char *name)
 	return st.st_size;
 }
 
+/* Nothing that lies under the name of the record, or is written in it, keeps a daemon from its start. */
+static void test_keep_believes_nothing(void **state)
+{
+	struct keep_record sealed = {.job = keep_job_number("j"),
+				   .vertex = 7,
+				   .attempt = 1,
+				   .kind = KEEP_SEALED},
+			   forged = {.job = sealed.job, .attempt = 1, .more = UINT32_MAX, .kind = KEEP_ACKED},
+			   *records;
+	struct keep_record all[4] = {sealed, forged, sealed, forged};
+	char folder[64], *path, *temporary;
+	struct keep *keep;
+	size_t n;
+	FILE *f;
+
+	(void)state;
+	path = base_format("%s/sealed", unit_folder(folder));
+	temporary = base_format("%s/sealed.new", folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(mkfifo(temporary, 0600), 0);
+	free(keep_load(folder, &n));
+	assert_int_equal(n, 0);
+	keep = keep_new(folder, NULL, 0);
+	assert_non_null(keep);
+	keep_destroy(&keep);
+	/* Records of more vertices than there are: acked, and gone, and with them the job. */
+	all[3].kind = KEEP_GONE;
+	all[2].vertex = 8;
+	all[2].job++;
+	for (int i = 0; i < 4; i++)
+		all[i].check = hash_128((char *)&all[i] + 8, sizeof(all[i]) - 8).low;
+	f = fopen(path, "wb");
+	assert_int_equal(fwrite(all, sizeof(all[0]), 3, f), 3);
+	fclose(f);
+	records = keep_load(folder, &n);
+	assert_int_equal(n, 2);
+	assert_int_equal(records[0].acked + records[1].acked, 1);
+	free(records);
+	f = fopen(path, "wb");
+	assert_int_equal(fwrite(all, sizeof(all[0]), 4, f), 4);
+	fclose(f);
+	free(keep_load(folder, &n));
+	assert_int_equal(n, 1); /* of the other job */
+	free(path);
+	free(temporary);
+	os_remove_tree(folder);
+}
+
+/* What is no segment has the name of one; the pool's file was cut short; a folder is not ours alone. */
+static void test_spool_believes_nothing(void **state)
+{
+	char folder[64], node[32], *path;
+	struct spool *spool = NULL;
+	struct spool_segment *a, *b;
+	struct dag_diag diag = {0};
+	unsigned char bytes[100];
+	uint32_t id;
+	int fd;
+
+	(void)state;
+	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
+	path = base_format("%s/seg-1", unit_folder(folder));
+	assert_int_equal(mkdir(path, 0700), 0);
+	put(path, "x", "y");
+	assert_int_equal(spool_new(node, folder, 0, &spool, &diag), 0);
+	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_int_not_equal(a->id, 1);
+	spool_destroy(&spool);
+	assert_int_equal(chmod(folder, 0777), 0);
+	assert_int_equal(spool_new(node, folder, 0, &spool, &diag), DAG_EIO);
+	assert_non_null(strstr(diag.items[0].text, "written to by others"));
+	assert_int_equal(chmod(folder, 0700), 0);
+	assert_int_equal(spool_new(node, folder, 64 << 20, &spool, &diag), 0);
+	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_true(a->in_memory);
+	assert_int_equal(spool_read(spool, a, 50, bytes, 50), 0);
+	assert_int_equal(spool_read(spool, a, a->size - 10, bytes, 11), DAG_EMISSING);
+	id = a->id;
+	fd = spool_open(spool, a, true);
+	assert_int_equal(ftruncate(fd, 10), 0);
+	close(fd);
+	spool_look_anew(spool);
+	assert_int_equal(spool_read(spool, a, 50, bytes, 50), DAG_EMISSING);
+	assert_false(spool_is_whole(spool, a));
+	assert_null(spool_map(spool, a));
+	spool_unref(spool, a);
+	assert_int_equal(spool_take(spool, 100, &b), 0);
+	assert_int_not_equal(b->id, id);
+	spool_destroy(&spool);
+	dag_diag_fini(&diag);
+	free(path);
+	os_remove_tree(folder);
+}
+
+/* Shared memory of a daemon that is dead goes when its spool is gone, or after a day. */
+static void test_shared_memory_of_the_dead_goes(void **state)
+{
+	char folder[64], *name = base_format("unit-dead-%d", (int)getpid()),
+			 *memory = base_format("/dev/shm/dagrun-%u/%s", (unsigned)geteuid(), name),
+			 *spool = base_format("%s/spool", unit_folder(folder)),
+			 *lock = base_format("%s/lock", memory);
+
+	(void)state;
+	assert_int_equal(os_make_folders(spool), 0);
+	assert_int_equal(os_make_folders(memory), 0);
+	put(memory, "seg-1", "x");
+	folder_remove_dead(NULL);
+	assert_int_equal(access(memory, F_OK), 0); /* it has no lock yet: somebody is at it */
+	put(memory, "lock", spool);
+	folder_remove_dead(NULL);
+	assert_int_equal(access(memory, F_OK), 0); /* it may come again */
+	os_remove_tree(spool);
+	folder_remove_dead(name);
+	assert_int_equal(access(memory, F_OK), 0); /* it is ours */
+	folder_remove_dead(NULL);
+	assert_true(access(memory, F_OK) < 0);
+	free(name);
+	free(memory);
+	free(spool);
+	free(lock);
+	os_remove_tree(folder);
+}
+
 /* One record for vertices that follow one another, and each is what it was said to be. */
 static void test_keep_joins_what_happens_to_many(void **state)
 {
@@ -592,6 +717,8 @@ int main(void)
 		cmocka_unit_test(test_spool_recycles_and_spills),
 		cmocka_unit_test(test_spool_of_a_name_in_use),
 		cmocka_unit_test(test_keep_joins_what_happens_to_many),
+		cmocka_unit_test(test_keep_believes_nothing), cmocka_unit_test(test_spool_believes_nothing),
+		cmocka_unit_test(test_shared_memory_of_the_dead_goes),
 		cmocka_unit_test(test_spool_gives_back_what_is_not_needed),
 		cmocka_unit_test(test_keep_goes_on_after_a_full_disk),
 		cmocka_unit_test(test_spawn_passes_only_what_is_meant),
