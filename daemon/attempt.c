@@ -388,6 +388,15 @@ static void judge_done(struct host_done *done)
 	done->run_ns = DAG_MIN(DAG_MAX(done->run_ns, 0), RUN_MAX);
 }
 
+/* The host's words, where it had all the facts. */
+static char *failure_text(struct host *host, const struct host_done *done, const char *words, size_t len)
+{
+	if (host->refused && (done->error == DAG_ENOSPC || done->error == DAG_EBUSY))
+		return base_strdup(host->refused); /* which folder had no room */
+	return host_why_killed(host->daemon, done->signal,
+		len ? base_strndup(words, len) : base_strdup(dag_strerror(done->error)));
+}
+
 void attempt_on_done(
 	struct attempt *a, struct host *host, const struct host_done *done, const char *tail, size_t tail_len)
 {
@@ -404,17 +413,9 @@ void attempt_on_done(
 		memcpy(a->run->counters, tail, counters);
 	}
 	if (done->error) {
-		const char *sentence = dag_strerror(done->error);
-
-		/* The host knows that there was no room, and we know where. */
-		if (host->refused && (done->error == DAG_ENOSPC || done->error == DAG_EBUSY)) {
-			sentence = host->refused;
-			tail_len = counters;
-		}
 		a->run->stderr_tail = host_stderr(host);
 		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : done->error, done->signal,
-			tail_len > counters ? base_strndup(tail + counters, tail_len - counters)
-					    : base_strdup(sentence));
+			failure_text(host, done, tail + counters, tail_len - counters));
 		return;
 	}
 	if (attempt_adopt_segments(a, host, &done->index) < 0) {

@@ -16,7 +16,8 @@ struct daemon;
 struct wire_loop;
 
 struct daemon_config {
-	const char *node;        /* id; NULL: made from host name, pid and time */
+	const char *node;        /* id */
+	const char *spool_name;  /* of what it has in shared memory; NULL: node */
 	const char *nameserver;  /* endpoint, or NULL: registers nowhere */
 	const char *listen;      /* control endpoint */
 	const char *advertise;   /* what others dial; NULL: as bound */

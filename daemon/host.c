@@ -4,8 +4,6 @@
  * vertex; it is killed after a failure, so that the next attempt meets a fresh one.
  */
 #include "node.h"
-#include "base/size.h"
-#include "os/container.h"
 #include "os/os.h"
 #include "os/spawn.h"
 
@@ -99,24 +97,11 @@ static void bury(struct host *host)
 	uv_close((uv_handle_t *)&host->stderr_poll, on_handle_closed);
 }
 
-/* The kernel killed something for want of memory since this was asked last. */
-static bool memory_was_short(struct daemon *d)
-{
-	uint64_t before = d->kills;
-
-	d->kills = container_kills("");
-	return d->kills > before;
-}
-
 static char *death_text(struct host *host, struct attempt *a, int signal, int code)
 {
-	char size[SIZE_TEXT_LEN];
-	char *how = signal == SIGKILL && memory_was_short(host->daemon)
-			    ? base_format("killed by the kernel, which had no memory left: the node has %s "
-					  "in all",
-				      size_format(host->daemon->memory, size))
-		    : signal ? base_format("killed by signal %d (%s)", signal, strsignal(signal))
-			     : base_format("its process ended with exit code %d", code);
+	char *how = signal ? host_why_killed(host->daemon, signal,
+				     base_format("killed by signal %d (%s)", signal, strsignal(signal)))
+			   : base_format("its process ended with exit code %d", code);
 	char *text;
 
 	if (atomic_load(&host->status->reading) && atomic_load(&host->status->vertex) == a->key.vertex)

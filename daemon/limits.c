@@ -2,9 +2,11 @@
 /* What a vertex may have, and what it may leave behind: nothing. */
 #include "node.h"
 #include "base/size.h"
+#include "os/container.h"
 #include "os/strays.h"
 
 #include <dirent.h>
+#include <signal.h>
 
 char *host_memory_text(const struct attempt *a)
 {
@@ -15,6 +17,27 @@ char *host_memory_text(const struct attempt *a)
 			"killed: more than memory %s", size_format(a->job->stages[a->stage].memory, may));
 	return base_format("killed: %s > memory %s", size_format(a->run->too_much, had),
 		size_format(a->job->stages[a->stage].memory, may));
+}
+
+/* The kernel killed something for want of memory since this was asked last. */
+static bool memory_was_short(struct daemon *d)
+{
+	uint64_t before = d->kills;
+
+	d->kills = container_kills("");
+	return d->kills > before;
+}
+
+char *host_why_killed(struct daemon *d, int signal, char *text)
+{
+	char size[SIZE_TEXT_LEN], *whole;
+
+	if (signal != SIGKILL || !memory_was_short(d))
+		return text;
+	whole = base_format(
+		"%s, since the node's memory (%s) was used up", text, size_format(d->memory, size));
+	free(text);
+	return whole;
 }
 
 /* Threads of one host share what their stages may have; 0 where one may have all. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dagd: options, keys, loop. */
 #include "daemon.h"
+#include "name.h"
 #include "base/size.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -116,6 +117,10 @@ static int on_option(void *ctx, size_t option, const char *value)
 			(struct graph_pair){base_strndup(value, (size_t)(equals - value)), equals + 1};
 		return 0;
 	case NODE:
+		if (!name_is_good(value)) {
+			fprintf(stderr, "dagd: --node '%s': a name is made of " NAME_RULE "\n", value);
+			return DAG_EINVAL;
+		}
 		s->config.node = value;
 		return 0;
 	case KEYS:
@@ -200,11 +205,37 @@ static int serve(struct settings *s, struct dag_diag *diag)
 	return r;
 }
 
+/* The name by which this machine's daemon is found again, and the folder for what it keeps. */
+static int complete_name(struct settings *s)
+{
+	struct daemon_config *c = &s->config;
+	char *why = NULL, *state = c->node && c->spool ? NULL : os_state_folder_or(&why);
+	int r = 0;
+
+	if (why) {
+		fprintf(stderr, "dagd: %s\n", why);
+		free(why);
+		return DAG_EIO;
+	}
+	if (!c->node)
+		c->node = name_choose(state);
+	if (!c->node) {
+		fprintf(stderr, "dagd: there is no name to be had in %s/nodes; give one with --node\n",
+			state);
+		r = DAG_EIO;
+	} else if (!c->spool) {
+		s->spool = base_format("%s/spool/%s", state, c->node);
+		c->spool = s->spool;
+	}
+	free(state);
+	return r;
+}
+
 /* Fills in what was not said. */
 static int complete(struct settings *s)
 {
 	struct daemon_config *c = &s->config;
-	char *state, *folder = os_program_folder();
+	char *folder = os_program_folder();
 
 	c->slots = s->slots ? (uint32_t)s->slots : (uint32_t)os_cores();
 	c->memory = s->memory ? s->memory : os_memory();
@@ -212,24 +243,7 @@ static int complete(struct settings *s)
 	c->labels = s->labels;
 	c->host_program = base_format("%s/daghost", folder);
 	free(folder);
-	if (!c->node) {
-		char host[64] = "node";
-
-		gethostname(host, sizeof(host) - 1);
-		host[strcspn(host, ".")] = 0;
-		c->node = base_format("%s-%d", host, (int)getpid());
-	}
-	if (!c->spool) {
-		state = os_state_folder();
-		if (!state) {
-			fprintf(stderr, "dagd: cannot make the state folder; say --spool DIR\n");
-			return DAG_EIO;
-		}
-		s->spool = base_format("%s/spool/%s", state, c->node);
-		c->spool = s->spool;
-		free(state);
-	}
-	return 0;
+	return complete_name(s);
 }
 
 /* ---- where ---- */

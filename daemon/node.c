@@ -392,18 +392,6 @@ static void on_segment_removed(void *ctx, uint32_t segment)
 
 /* ---- start and stop ---- */
 
-static char *make_id(void)
-{
-	char name[64] = "node";
-
-	gethostname(name, sizeof(name) - 1);
-	name[strcspn(name, ".")] = 0;
-	for (char *c = name; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", *c))
-			*c = '-';
-	return base_format("%s-%d", name, (int)getpid());
-}
-
 /* The real data endpoint as others dial it: the host that is advertised, with the data port. */
 static void advertise_data(struct daemon *d)
 {
@@ -432,6 +420,21 @@ static void complete_advertise(struct daemon *d)
 		free(d->advertise);
 		d->advertise = whole;
 	}
+}
+
+/* What lies there is run. */
+static int check_cache(const struct daemon *d, struct dag_diag *diag)
+{
+	char *why = NULL;
+	int fd = os_open_own_folder(d->cache, &why);
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	dag_diag_add(diag, NULL, 0, 0, "the folder of shipped files %s %s", d->cache, why);
+	free(why);
+	return DAG_EIO;
 }
 
 static int listen_on(struct daemon *d, const struct daemon_config *c, struct dag_diag *diag)
@@ -465,7 +468,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->loop = loop;
 	d->wire = wire;
 	d->keys = c->keys;
-	d->id = c->node ? base_strdup(c->node) : make_id();
+	d->id = base_strdup(c->node);
 	d->incarnation = os_random();
 	d->ns_heard = os_now();
 	d->rack = base_strdup(c->rack ? c->rack : "");
@@ -491,16 +494,14 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->kept_max = c->spool_memory / 8;
 	r = c->cgroup ? cgroup_new(&d->cgroup, strcmp(c->cgroup, "own") ? c->cgroup : NULL, diag) : 0;
 	if (r == 0)
-		r = spool_new(d->id, c->spool, c->spool_memory, &d->spool, diag);
+		r = spool_new(
+			c->spool_name ? c->spool_name : d->id, c->spool, c->spool_memory, &d->spool, diag);
 	if (r == 0) {
 		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
 		spool_on_removed(d->spool, on_segment_removed, d);
 		d->started = os_boottime();
 		restore_orphans(d);
-		r = os_make_folders(d->cache);
-		if (r < 0)
-			dag_diag_add(
-				diag, NULL, 0, 0, "cannot make the folder %s: %s", d->cache, strerror(errno));
+		r = check_cache(d, diag);
 	}
 	if (r == 0)
 		r = listen_on(d, c, diag);

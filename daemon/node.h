@@ -485,6 +485,8 @@ void host_free_cpus(struct host *host);
 void host_end_group(struct host *host);
 /* Removes the groups of hosts that are gone. */
 void limits_tick(struct daemon *d);
+/* The text of an end by a signal, which it frees, with the reason where the kernel had one. */
+char *host_why_killed(struct daemon *d, int signal, char *text);
 /* "killed: 612 MiB > memory 512 MiB" */
 char *host_memory_text(const struct attempt *a);
 /* Ends the hosts whose vertices have more memory than their stages said. */

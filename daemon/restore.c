@@ -44,8 +44,7 @@ static bool take_up(struct daemon *d, struct orphan *o)
 	index = base_alloc(DAG_MAX(at.length, 1u));
 	/* The daemon may have died between giving the segment away and writing that down. */
 	ok = spool_read(d->spool, o->segments[0], at.offset, index, at.length) == 0 &&
-	     keep_index_hash(index, at.length) == o->record.more &&
-	     index_check(index, at.length, &view) == 0;
+	     keep_index_hash(index, at.length) == o->record.more && index_check(index, at.length, &view) == 0;
 	for (uint32_t i = 0; ok && i < view.header->blocks; i++)
 		ok = take_segment(d, o, view.blocks[i].segment, view.blocks[i].offset, view.blocks[i].length);
 	free(index);

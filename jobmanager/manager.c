@@ -336,12 +336,12 @@ static int start_embedded(struct manager *m, struct dag_diag *diag)
 		.host_program = m->config->host_program,
 		.embedded = true,
 		.cache = cache};
-	char *node = base_format("run-%s", m->job);
+	char *spool_name = base_format("run-%s", m->job);
 	int r;
 
-	config.node = node;
+	config.spool_name = spool_name;
 	r = daemon_new(&m->loop, m->wire, &config, &m->daemon, diag);
-	free(node);
+	free(spool_name);
 	free(control);
 	free(data);
 	free(cache);
@@ -386,12 +386,13 @@ static int start(struct manager *m, struct dag_diag *diag)
 	struct journal_config journal = {.on_durable = on_durable, .on_trouble = on_trouble, .ctx = m};
 	const struct journal_saved *saved = m->config->saved;
 	struct verify *verify = m->config->verify;
+	char *why = NULL;
 	int r = 0;
 
-	m->state_folder = os_state_folder();
+	m->state_folder = os_state_folder_or(&why);
 	if (!m->state_folder) {
-		dag_diag_add(diag, NULL, 0, 0,
-			"cannot make the state folder (set XDG_STATE_HOME or HOME): %s", strerror(errno));
+		dag_diag_add(diag, NULL, 0, 0, "%s", why);
+		free(why);
 		return DAG_EIO;
 	}
 	m->job_folder = base_format("%s/jobs/%s", m->state_folder, m->job);

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #define DESCRIPTORS_IN_HAND 64
+#define PASSWD_SIZE 16384u
 
 static dag_instant read_clock(clockid_t clock)
 {
@@ -282,19 +284,53 @@ char *os_program_folder(void)
 	return folder_of(path);
 }
 
-char *os_state_folder(void)
+/* As the system knows it, where the environment does not say it. Allocated; NULL where nobody does. */
+static char *home_folder(void)
 {
-	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	char *path;
+	const char *home = getenv("HOME");
+	struct passwd entry, *found = NULL;
+	char *buf, *copy = NULL;
+
+	if (home && *home == '/')
+		return base_strdup(home);
+	buf = base_alloc(PASSWD_SIZE);
+	if (getpwuid_r(geteuid(), &entry, buf, PASSWD_SIZE, &found) == 0 && found && *found->pw_dir == '/')
+		copy = base_strdup(found->pw_dir);
+	free(buf);
+	return copy;
+}
+
+char *os_state_folder_or(char **ret_why)
+{
+	const char *state = getenv("XDG_STATE_HOME");
+	char *home = state && *state == '/' ? NULL : home_folder(), *path = NULL, *why = NULL;
+	int fd;
 
 	if (state && *state == '/')
 		path = base_format("%s/dagrun", state);
-	else
-		path = base_format("%s/.local/state/dagrun", home && *home == '/' ? home : "/tmp");
-	if (os_make_folders(path) < 0) {
-		free(path);
+	else if (home)
+		path = base_format("%s/.local/state/dagrun", home);
+	free(home);
+	if (!path) {
+		*ret_why = base_strdup("no home folder is known to keep jobs in; set XDG_STATE_HOME");
 		return NULL;
 	}
+	fd = os_open_own_folder(path, &why);
+	if (fd >= 0) {
+		close(fd);
+		return path;
+	}
+	*ret_why = base_format("the state folder %s %s (XDG_STATE_HOME names another)", path, why);
+	free(path);
+	free(why);
+	return NULL;
+}
+
+char *os_state_folder(void)
+{
+	char *why = NULL, *path = os_state_folder_or(&why);
+
+	free(why);
 	return path;
 }
 

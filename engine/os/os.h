@@ -51,7 +51,12 @@ int os_write_direct(int fd, const void *data, size_t len, uint64_t at);
 int os_sync_path(const char *path);
 /* The folder of this program's own file, and a file in it or beside its build: caller frees. */
 char *os_program_folder(void);
-/* $XDG_STATE_HOME/dagrun or ~/.local/state/dagrun, made if missing; NULL with errno where it cannot be. */
+/*
+ * $XDG_STATE_HOME/dagrun, or .local/state/dagrun of the home folder, made if missing, and ours alone
+ * (os_open_own_folder). Allocated; NULL where it cannot be: *ret_why says why not, in a sentence.
+ */
+char *os_state_folder_or(char **ret_why);
+/* The same; nobody asks why. */
 char *os_state_folder(void);
 /* The path as the kernel would see it from here; never fails, caller frees. */
 char *os_absolute_path(const char *path);

@@ -54,12 +54,12 @@ static int copy_stdin(int fd, const char *path)
 
 int cli_keep_stdin(struct load *g)
 {
-	char *state = os_state_folder(), *path;
+	char *why = NULL, *state = os_state_folder_or(&why), *path;
 	int fd, r;
 
 	if (!state) {
-		fprintf(stderr, "dagrun: there is no state folder to keep what comes on stdin in: %s\n",
-			strerror(errno));
+		fprintf(stderr, "dagrun: what comes on stdin is kept in the state folder: %s\n", why);
+		free(why);
 		return DAG_EIO;
 	}
 	path = base_format("%s/stdin-XXXXXX", state);

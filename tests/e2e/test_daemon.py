@@ -82,5 +82,151 @@ def vertices_that_break_the_rules(case):
                   "the descriptors that came beside messages to be closed")
 
 
+def nodes_of(case, endpoint):
+    return sorted(line.split()[0].decode() for line in case.dagrun("nodes", "-n", endpoint).stdout.splitlines()[1:])
+
+
+def name_server(case):
+    ns = case.start(program("dagns"), "--listen", "tcp://127.0.0.1:*")
+    return ns.stderr.readline().decode().split()[3]
+
+
+def unnamed(case, endpoint):
+    """A daemon that chooses its name itself, and that name."""
+    d = case.start(program("dagd"), "-n", endpoint)
+    line = d.stderr.readline().decode()
+    check(line.startswith("dagd: node "), line)
+    return d, line.split()[2]
+
+
+@test
+def names_stay_after_a_restart(case):
+    endpoint = name_server(case)
+    first, one = unnamed(case, endpoint)
+    second, two = unnamed(case, endpoint)
+    check(one != two, f"both are {one}")
+    for d, name in ((second, two), (first, one)):
+        case.wait_for(lambda: {one, two} <= set(nodes_of(case, endpoint)), "both nodes")
+        spool = os.path.join(case.state, "dagrun", "spool", name)
+        check(os.path.isdir(spool), f"no spool {spool}")
+        d.kill()
+        d.wait()
+        again, name_again = unnamed(case, endpoint)
+        check(name_again == name, f"{name} is {name_again} now")
+        check(sorted(os.listdir(os.path.dirname(spool))) == sorted({one, two}), os.listdir(os.path.dirname(spool)))
+    for bad in ("rack 7 node 1", "", ".x", "a/b", "n\033[2J", "x" * 64, "-x"):
+        r = subprocess.run([program("dagd"), "-n", endpoint, "--node", bad], env=case.env, capture_output=True, timeout=patience(30))
+        check(r.returncode == 2 and b"a name is made of letters" in r.stderr, f"{bad!r}: {r.returncode} {r.stderr}")
+
+
+@test
+def state_without_a_home(case):
+    case.write("g.yaml", ONE)
+    env = {k: v for k, v in case.env.items() if k not in ("HOME", "XDG_STATE_HOME")}
+    # Where nobody is known by this number, no folder is guessed.
+    stranger = 54321
+    os.chmod(case.dir, 0o777)
+    if os.getuid() == 0:
+        for home in ({}, {"HOME": ""}, {"HOME": "here"}):
+            r = subprocess.run([program("dagrun"), "run", "g.yaml"], env={**env, **home}, cwd=case.dir, capture_output=True,
+                               user=stranger, group=stranger, extra_groups=[], timeout=patience(60))
+            check(r.returncode == 1 and b"XDG_STATE_HOME" in r.stderr, f"{home}: {r.returncode} {r.stderr}")
+        check(not os.path.exists("/tmp/.local/state/dagrun/jobs"), "state went to /tmp")
+    # Whose folder is not ours alone is refused, and says why.
+    state = case.path("other")
+    os.makedirs(os.path.join(state, "dagrun"))
+    os.chmod(os.path.join(state, "dagrun"), 0o777)
+    r = case.dagrun("run", "g.yaml", env=dict(env, XDG_STATE_HOME=state), rc=1)
+    check(b"written to by others" in r.stderr and b"chmod" in r.stderr, r.stderr)
+    os.rmdir(os.path.join(state, "dagrun"))
+    os.symlink(case.dir, os.path.join(state, "dagrun"))
+    r = case.dagrun("run", "g.yaml", env=dict(env, XDG_STATE_HOME=state), rc=1)
+    check(b"is a link" in r.stderr, r.stderr)
+
+
+@test
+def a_cached_plugin_is_looked_at_again(case):
+    """What lies in the cache under a plugin's hash, as long as it is, but is another: it is shipped again."""
+    case.write("g.yaml", "stages: {s: {plugin: std, entry: sort}, a: {sh: 'seq 3'}}\nflow: [a >= s]\noutputs: {s: {file: '-'}}\n")
+    cluster = Cluster(case, nodes=1)
+    check(cluster.run("g.yaml").stdout == b"1\n2\n3\n", "its output")
+    cached = glob.glob(case.path("spool0", "cache", "*"))
+    check(cached, "nothing was shipped")
+    size = os.path.getsize(cached[0])
+    os.unlink(cached[0])  # a host may have it mapped
+    with open(cached[0], "wb") as f:
+        f.write(b"x" * size)
+    check(cluster.run("g.yaml").stdout == b"1\n2\n3\n", "what lay in the cache was believed")
+
+
+@test
+def a_spool_that_cannot_be_read(case):
+    spool = case.path("spool0")
+    os.makedirs(spool, mode=0o700)
+    for name in ("sealed", "sealed.new", "lock"):
+        os.mkfifo(os.path.join(spool, name))
+    os.makedirs(os.path.join(spool, "seg-1", "x"))
+    cluster = Cluster(case, nodes=1)
+    case.write("g.yaml", ONE)
+    cluster.run("g.yaml")
+    check(case.read("o.txt") == b"hi\n", "its output")
+
+
+def memory_group(case, limit):
+    """A control group of so many bytes; skips where there is none to be had."""
+    for root, name in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = os.path.join(root, f"dagrun-test-{os.getpid()}")
+        try:
+            os.mkdir(group)
+        except OSError:
+            continue
+        try:
+            with open(os.path.join(group, name), "w") as f:
+                f.write(str(limit))
+            return group
+        except OSError:
+            os.rmdir(group)
+    raise Skip("no control group can be made here")
+
+
+def leave(case, group):
+    def gone():
+        try:
+            os.rmdir(group)
+        except OSError:
+            return False
+        return True
+    case.wait_for(gone, "the control group to be empty")
+
+
+@test
+def in_a_container_memory_is_the_containers(case):
+    group = memory_group(case, 100 << 20)
+    try:
+        prefix = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+        endpoint = name_server(case)
+        small = case.start(program("dagd"), "-n", endpoint, "--node", f"n0-{os.getpid()}", "--slots", "1", "--spool", case.path("spool0"),
+                           "--label", "size=small", prefix=prefix, stderr=subprocess.DEVNULL)
+        case.start(program("dagd"), "-n", endpoint, "--node", f"n1-{os.getpid()}", "--slots", "2", "--spool", case.path("spool1"),
+                   stderr=subprocess.DEVNULL)
+        case.wait_for(lambda: len(nodes_of(case, endpoint)) == 2, "the daemons to register")
+        check(b" 100.0 MiB " in case.dagrun("nodes", "-n", endpoint).stdout, "it offers more than it has")
+        # More channel data than the group may have: the small one does its share, and lives.
+        case.write("g.yaml", "stages: {a: {sh: \"seq -f '%.0f {index}' 700000\", width: 12}, b: {plugin: std, entry: cat, width: 6}, c: {sh: 'cat {in.0} | wc -l'}}\n"
+                   "flow: [{from: a, to: b, pattern: '>>', partition: {by: hash, key: 1}}, {from: b, to: c}]\noutputs: {c: {file: '-'}}\n")
+        r = case.dagrun("run", "-n", endpoint, "g.yaml", timeout=120)
+        check(sum(map(int, r.stdout.split())) == 12 * 700000, r.stdout)
+        check(small.poll() is None, "the daemon was killed")
+        # What the kernel kills says so.
+        case.write("k.yaml", "stages: {a: {program: [python3, -c, 'x = 1 << (8 * (300 << 20))'], retries: 0, labels: {size: small}}}\n"
+                   "outputs: {a: {file: '-'}}\n")
+        r = case.dagrun("run", "-n", endpoint, "k.yaml", rc=1)
+        check(b"since the node's memory (100.0 MiB) was used up" in r.stderr, r.stderr)
+        check(small.poll() is None, "the daemon was killed instead")
+    finally:
+        case.stop()
+        leave(case, group)
+
+
 if __name__ == "__main__":
     main()

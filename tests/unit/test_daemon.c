@@ -22,7 +22,7 @@ struct ended {
 };
 
 struct pretended {
-	char folder[64], *spool, *host_program, name[40];
+	char folder[64], *spool, *host_program, name[40], node[40];
 	struct daemon *daemon;
 	struct session *session;
 	struct data *data;
@@ -110,6 +110,8 @@ static int begin(void **state)
 	setup(state);
 	memset(&p, 0, sizeof(p));
 	unit_folder(p.folder);
+	snprintf(p.node, sizeof(p.node), "unit-daemon-%d", (int)getpid());
+	config.node = p.node;
 	p.spool = base_format("%s/spool", p.folder);
 	p.host_program = base_format("%s/daghost", build ? build : "build");
 	config.spool = p.spool;
