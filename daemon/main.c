@@ -340,11 +340,11 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	if (s.help) {
 		options_help("dagd", &command);
-		return 0;
+		return startup_finish("dagd", 0);
 	}
 	if (s.version) {
 		printf("dagd " DAGRUN_VERSION "\n");
-		return 0;
+		return startup_finish("dagd", 0);
 	}
 	if (r < argc) {
 		fprintf(stderr, "dagd: unexpected '%s'; see 'dagd --help'\n", argv[r]);

@@ -38,7 +38,9 @@ struct journal {
 	struct buffer queue, spare; /* lines; spare: empty, memory for the next ones */
 	uint64_t appended, durable; /* facts */
 	bool stopping, hurry;
-	char *trouble; /* to be told; guarded by lock */
+	bool abandoned;       /* nobody is there who could be told anything */
+	dag_instant patience; /* 0: any */
+	char *trouble;        /* to be told; guarded by lock */
 	bool trouble_new, trouble_final, trouble_over;
 	uv_async_t wake;
 	sqlite3 *db;
@@ -57,8 +59,9 @@ static void tell_trouble(struct journal *j, const char *text, bool final)
 		j->trouble = NULL;
 		j->trouble_over = true;
 	}
+	if (!j->abandoned) /* under the lock: the handle goes when that is set */
+		uv_async_send(&j->wake);
 	pthread_mutex_unlock(&j->lock);
-	uv_async_send(&j->wake);
 }
 
 static int run_sql(struct journal *j, const char *sql)
@@ -405,6 +408,28 @@ uint64_t journal_durable(struct journal *j)
 	return durable;
 }
 
+void journal_hasten(struct journal *j, dag_instant patience)
+{
+	j->patience = patience;
+}
+
+/* False where the thread is stuck in a write: then it is left, with its memory. */
+static bool join(struct journal *j)
+{
+	struct timespec until;
+	bool joined;
+
+	if (!j->patience)
+		return pthread_join(j->thread, NULL) == 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += j->patience / DAG_SECOND;
+	joined = pthread_timedjoin_np(j->thread, NULL, &until) == 0;
+	pthread_mutex_lock(&j->lock);
+	j->abandoned = !joined;
+	pthread_mutex_unlock(&j->lock);
+	return joined;
+}
+
 void journal_destroy(struct journal **journal)
 {
 	struct journal *j = *journal;
@@ -415,8 +440,7 @@ void journal_destroy(struct journal **journal)
 	j->stopping = true;
 	pthread_cond_signal(&j->more);
 	pthread_mutex_unlock(&j->lock);
-	pthread_join(j->thread, NULL);
-	uv_close((uv_handle_t *)&j->wake, on_closed);
+	uv_close((uv_handle_t *)&j->wake, join(j) ? on_closed : NULL);
 	*journal = NULL;
 }
 

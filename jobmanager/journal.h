@@ -36,6 +36,8 @@ uint64_t journal_append(struct journal *journal, const char *const *facts, size_
 /* Somebody waits for what was appended: it is written now, rather than when more has come together. */
 void journal_hurry(struct journal *journal);
 uint64_t journal_durable(struct journal *journal);
+/* From now on a disk that stands still is waited for so long, and not until it goes on. */
+void journal_hasten(struct journal *journal, dag_instant patience);
 /* Writes what is left, as far as that is possible, and ends the thread. */
 void journal_destroy(struct journal **journal);
 

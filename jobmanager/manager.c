@@ -19,6 +19,7 @@
 #define TICK_MS 250
 #define END_PATIENCE (1 * DAG_SECOND)    /* for daemons to hear of the end */
 #define SIGNAL_PATIENCE (5 * DAG_SECOND) /* for disks, after a signal */
+#define STUCK_PATIENCE (1 * DAG_SECOND)  /* then, for what threads are about just now */
 
 /* ---- effects ---- */
 
@@ -564,21 +565,14 @@ void manager_tell(const struct manager_config *config, struct dag_diag *diag)
 /* Without having ended: the journal could not be written in time, or somebody asked twice. */
 static void say_stopped(struct manager *m)
 {
-	switch (outputs_fate(m)) {
-	case OUTPUTS_NONE:
-		progress_say(m, "job %s stopped by signal %d; nothing was published", m->job, m->signal);
-		break;
-	case OUTPUTS_DECIDED:
-		progress_say(m,
-			"job %s stopped by signal %d before all was published; 'dagrun resume %s' completes "
-			"that, 'dagrun clean %s' gives it up",
-			m->job, m->signal, m->job, m->job);
-		break;
-	case OUTPUTS_ALL:
-		progress_say(
-			m, "job %s stopped by signal %d; all its outputs were published", m->job, m->signal);
-		break;
-	}
+	enum outputs_fate fate = outputs_fate(m);
+	bool known = m->config->saved || journal_durable(m->journal);
+
+	progress_say(m, "job %s stopped by signal %d; %s%s", m->job, m->signal,
+		fate == OUTPUTS_NONE  ? "nothing was published"
+		: fate == OUTPUTS_ALL ? "all its outputs were published"
+				      : "perhaps not all was published",
+		known ? "; 'dagrun resume' goes on with it" : "");
 }
 
 static bool has_files(const struct manager *m)
@@ -621,10 +615,12 @@ int manager_run(const struct manager_config *given)
 		manager_disarm(&m);
 		code = exit_code(&m);
 		say_end(&m, code);
-		/* A disk that stands still may have files half renamed: resume sees to that, as after a
+		/* A disk that stands still keeps nobody here, and resume sees to the rest, as after a
 		 * crash. */
-		if (outputs_publishing(&m))
+		if (!m.ending && !outputs_settle(&m, STUCK_PATIENCE))
 			_exit(code);
+		if (!m.ending)
+			journal_hasten(m.journal, STUCK_PATIENCE);
 	} else {
 		code = r == DAG_EUNREACHABLE ? MANAGER_UNREACHABLE
 		       : r == DAG_ECHANGED   ? MANAGER_INVALID

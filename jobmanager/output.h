@@ -77,6 +77,7 @@ struct outputs_state {
 	uint32_t workers; /* threads that use what is here */
 	struct exchange exchange;
 	bool decided;          /* what is not published yet may be needed by who resumes the job */
+	bool begun;            /* what was decided may have been done in part */
 	bool publishing;       /* by a thread, just now */
 	bool published;        /* all of it */
 	bool torn;             /* something could not be put back: the note stays, and what it names */

@@ -15,6 +15,7 @@
 
 #define OPEN_LEAST 4u
 #define OPEN_MOST 256u
+#define SETTLE_LOOK_US 2000
 #define DESCRIPTORS_OTHERS 128u /* need, at the least */
 #define DESCRIPTORS_EACH 8u     /* of those that are left, for one open output: it needs three, hosts too */
 
@@ -341,7 +342,7 @@ void outputs_publish(struct manager *m)
 	p->work.data = p;
 	p->manager = m;
 	p->earlier = base_alloc((m->graph->output_count + 1) * sizeof(char *));
-	m->outputs_state->publishing = true;
+	m->outputs_state->publishing = m->outputs_state->begun = true;
 	m->outputs_state->workers++;
 	uv_queue_work(&m->loop, &p->work, publish, on_published);
 }
@@ -365,7 +366,7 @@ enum outputs_fate outputs_fate(const struct manager *m)
 {
 	const struct outputs_state *s = m->outputs_state;
 
-	return !s || !s->decided ? OUTPUTS_NONE : s->published ? OUTPUTS_ALL : OUTPUTS_DECIDED;
+	return !s || !s->begun ? OUTPUTS_NONE : s->published ? OUTPUTS_ALL : OUTPUTS_BEGUN;
 }
 
 /* ---- the end ---- */
@@ -420,19 +421,34 @@ static void end_exchange(struct manager *m, bool keep)
 	free(list);
 }
 
+bool outputs_settle(struct manager *m, dag_instant patience)
+{
+	dag_instant until = os_now() + patience;
+	bool ended = m->ending;
+
+	if (!m->outputs_state)
+		return true;
+	m->ending = true;
+	while (m->outputs_state->workers && (!patience || os_now() < until))
+		if (patience) {
+			uv_run(&m->loop, UV_RUN_NOWAIT);
+			usleep(SETTLE_LOOK_US);
+		} else
+			uv_run(&m->loop, UV_RUN_ONCE);
+	m->ending = ended;
+	return !m->outputs_state->workers;
+}
+
 void outputs_destroy(struct manager *m)
 {
 	struct outputs_state *s = m->outputs_state;
-	bool ended = m->ending, keep;
+	bool keep;
 
 	if (!s)
 		return;
-	/* Who resumes the job completes what was decided. */
-	keep = s->decided && !m->ending;
-	m->ending = true; /* nothing is begun any more */
-	while (s->workers)
-		uv_run(&m->loop, UV_RUN_ONCE);
-	m->ending = ended;
+	/* Who resumes the job completes what was decided, if the journal knows of the job at all. */
+	keep = s->decided && !m->ending && (m->config->saved || (m->journal && journal_durable(m->journal)));
+	outputs_settle(m, 0);
 	for (size_t i = 0; i < m->graph->output_count; i++)
 		free_output(&m->outputs[i], keep);
 	end_exchange(m, keep);

@@ -253,9 +253,11 @@ void outputs_publish(struct manager *m);
 /* What goes to a stream is not waited for; files that get their names do. */
 void outputs_cancel(struct manager *m);
 bool outputs_publishing(const struct manager *m);
-/* Nothing, or perhaps: who resumes the job knows; or all of them. */
-enum outputs_fate { OUTPUTS_NONE, OUTPUTS_DECIDED, OUTPUTS_ALL };
+/* Nothing has its name, or perhaps something: who resumes the job knows; or all have theirs. */
+enum outputs_fate { OUTPUTS_NONE, OUTPUTS_BEGUN, OUTPUTS_ALL };
 enum outputs_fate outputs_fate(const struct manager *m);
+/* Begins nothing more, and waits until no thread writes. False where one is stuck. */
+bool outputs_settle(struct manager *m, dag_instant patience);
 /* Removes what was not published, when the threads that write have ended. */
 void outputs_destroy(struct manager *m);
 uint64_t outputs_bytes(const struct manager *m);

@@ -118,11 +118,11 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	if (s.help) {
 		options_help("dagns", &command);
-		return 0;
+		return startup_finish("dagns", 0);
 	}
 	if (s.version) {
 		printf("dagns " DAGRUN_VERSION "\n");
-		return 0;
+		return startup_finish("dagns", 0);
 	}
 	if (r < argc) {
 		fprintf(stderr, "dagns: unexpected '%s'; see 'dagns --help'\n", argv[r]);

@@ -522,8 +522,42 @@ def a_signal_while_the_journal_is_full(case):
             kill -{sig} $p; for i in $(seq {patience(8) * 20}); do kill -0 $p 2>/dev/null || {{ wait $p; exit $?; }}; sleep 0.05; done; kill -KILL $p; exit 1"""],
                            env=case.env, capture_output=True)
         check(r.returncode == 128 + getattr(signal, "SIG" + sig), f"{r} {case.read('e')}")
-        check(not os.path.exists(case.path("o.txt")), "it was published")
-        case.shell("rm -f .dagrun-*")
+        check(not os.path.exists(case.path("o.txt")) and not hidden(case), "it was published, or something is left")
+        check(b"nothing was published" in case.read("e"), case.read("e"))
+
+
+@test
+def a_signal_while_the_disk_stands_still(case):
+    """Pretended by calls that do not come back. Once is enough, and resume completes the job."""
+    case.write("still.c", r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int hold(const char *name, int fd)
+{
+	const char *flag = getenv("STILL");
+	while (flag && access(flag, F_OK) == 0) usleep(50000);
+	return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+}
+int fsync(int fd) { return hold("fsync", fd); }
+int fdatasync(int fd) { return hold("fdatasync", fd); }
+""")
+    case.shell("gcc -shared -fPIC still.c -o still.so")
+    env = dict(case.env, LD_PRELOAD=case.path("still.so"), STILL=case.path("still"))
+    p = waiting_for_go(case, env=env)
+    case.write("still", "")
+    case.write("go", "")
+    time.sleep(0.5)
+    check(p.poll() is None, "it did not wait for the disk")
+    started = time.time()
+    p.send_signal(signal.SIGTERM)
+    err = p.communicate(timeout=patience(10))[1]
+    check(p.returncode == 128 + signal.SIGTERM and b"nothing was published" in err and soon(started, 9), f"{p.returncode} {time.time() - started} {err}")
+    check(not os.path.exists(case.path("d1/a.txt")), "it was published")
+    os.unlink(case.path("still"))
+    case.dagrun("resume", job_id(case))
+    check(case.read("d1/a.txt") == case.read("d2/b.txt") == b"new\n" and not hidden(case), "bytes")
 
 
 if __name__ == "__main__":
