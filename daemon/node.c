@@ -149,7 +149,14 @@ static void on_manager_refused(void *ctx, struct session *s, const char *text)
 	on_manager_closed(ctx, s);
 }
 
-static const struct session_handlers manager_handlers = {.on_message = on_manager_message,
+static void on_notice(void *ctx, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "dagd: %s\n", text);
+}
+
+static const struct session_handlers manager_handlers = {.on_notice = on_notice,
+	.on_message = on_manager_message,
 	.on_opened = on_manager_opened,
 	.on_closed = on_manager_closed,
 	.on_refused = on_manager_refused};
@@ -218,6 +225,9 @@ static void on_data_event(void *ctx, const struct data_event *event)
 	case DATA_CLOSED:
 	case DATA_SENT:
 		serve_on_data(d, event);
+		break;
+	case DATA_NOTICE:
+		on_notice(d, event->text);
 		break;
 	case DATA_NEED_SEGMENT:
 		input_segment_wanted(d, event->bytes);

@@ -6,6 +6,7 @@
 #include "wire/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define TICK_MS 250
 #define NODES_A_MESSAGE 1000u
@@ -140,8 +141,17 @@ static void on_refused(void *ctx, struct session *s, const char *text)
 	(void)text;
 }
 
-static const struct session_handlers handlers = {
-	.on_message = on_message, .on_opened = on_opened, .on_closed = on_closed, .on_refused = on_refused};
+static void on_notice(void *ctx, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "dagns: %s\n", text);
+}
+
+static const struct session_handlers handlers = {.on_notice = on_notice,
+	.on_message = on_message,
+	.on_opened = on_opened,
+	.on_closed = on_closed,
+	.on_refused = on_refused};
 
 static void hear(void *ctx, struct session *s)
 {

@@ -137,6 +137,7 @@ static void on_tick(uv_timer_t *tick)
 	struct data *d = tick->data;
 
 	data_read_tick(d);
+	data_serve_tick(d);
 	data_flush(d, NULL, 0);
 	ring_late(&d->events);
 }

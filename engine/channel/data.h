@@ -38,6 +38,7 @@ enum data_event_kind {
 	DATA_OPENED,   /* a peer wants a channel: peer, open */
 	DATA_CREDITED, /* peer, credit and bytes consumed */
 	DATA_CLOSED,   /* peer; error: not because it has enough, but because it failed */
+	DATA_NOTICE,   /* text: for people, of who connects and is not let in */
 	DATA_SENT, /* a block's bytes are not needed any more: pin. Told with others where others are sent */
 	/* as a reader */
 	DATA_BLOCK,        /* channel, ref: it lies in a segment that was given, or `lent` for the call */

@@ -85,10 +85,18 @@ struct dealer {
 	struct data *data;
 	char *endpoint;
 	bool local;
-	struct wire_socket *socket;
+	bool six;                    /* by IPv6 */
+	struct wire_socket *socket;  /* NULL: not dialled, or there was no descriptor for it */
 	struct wire_socket *answers; /* where they are sealed; else they come over `socket` */
 	struct data_peer self;       /* then: what the node names us, and the key */
-	bool reached;                /* answers would come; before that nothing is asked for */
+	unsigned char word[FRAMES_WORD_LEN];
+	bool reached;         /* answers would come; before that nothing is asked for */
+	bool hasted;          /* dialled anew soon, once */
+	size_t reading_count; /* channels */
+	dag_instant at;       /* dialled; */
+	dag_instant used;     /* something is read since; */
+	dag_instant heard, heard_answers, asked;
+	dag_instant again; /* to be dialled anew; 0: not yet */
 	UT_hash_handle hh;
 };
 
@@ -124,8 +132,9 @@ struct data {
 	struct wire_loop *wire;
 	struct wire_socket *router;
 	struct wire_socket
-		*answers;  /* to whom `router` heard: itself, or where they are sealed one of its own */
-	struct seal *seal; /* NULL: without keys */
+		*answers; /* to whom `router` heard: itself, or where they are sealed one of its own */
+	struct guard *guard, *answers_guard; /* of those two, where there are ports */
+	struct seal *seal;                   /* NULL: without keys */
 	struct dealer *dealers;
 	struct reading *readings;
 	struct outbox outbox;
@@ -135,6 +144,7 @@ struct data {
 	struct hash_state *before; /* the hash of a channel whose next block is looked at */
 	struct waiting *waiting;
 	size_t waiting_count, waiting_cap;
+	dag_instant ticked;
 	int refs; /* handles and pins that still point here; atomic */
 };
 
@@ -143,6 +153,16 @@ void data_post_event(struct data *d, const struct data_event *event);
 /* One more block that ZeroMQ has. */
 void data_count_sending(struct data *d);
 void data_unref(struct data *d);
+
+/* data_dial.c */
+
+/* The one of an endpoint, which is not dialled before it is used. */
+struct dealer *dealer_find(struct data *d, const char *endpoint);
+/* One more channel is read there. */
+void dealer_use(struct dealer *dealer);
+/* About twice a second. stalled: we did nothing for longer. */
+void dealer_tick(struct dealer *dealer, dag_instant now, bool stalled);
+void dealer_destroy(struct dealer *dealer);
 
 /* data_serve.c */
 
@@ -156,6 +176,7 @@ int data_serve_at(struct data *d, const char *endpoint, char **ret_endpoint);
 void data_serve_block(struct data *d, const struct command *c);
 void data_serve_end(struct data *d, const struct command *c);
 void data_serve_error(struct data *d, const struct command *c);
+void data_serve_tick(struct data *d);
 void data_serve_close(struct data *d);
 
 /* data_read.c */
@@ -164,6 +185,10 @@ void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes);
 void data_read_stop(struct data *d, uint64_t channel, int error);
 void data_read_give(struct data *d, const struct command *c);
 void data_read_tick(struct data *d);
+/* Answers would come now: asks for all that is read there. */
+void data_read_reached(struct dealer *dealer);
+/* `more`: the two frames that followed, or NULL. */
+void data_read_answers(struct data *d, const void *first, size_t len, zmq_msg_t *more);
 void data_read_close(struct data *d);
 
 #endif

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Channels that are read from other nodes: a DEALER for each endpoint, a struct fetch for each channel, which
- * decides; blocks are copied once, from ZeroMQ's memory to the owner's segments.
+ * Channels that are read from other nodes: a struct fetch for each, which decides; blocks are copied once,
+ * from ZeroMQ's memory to the owner's segments.
  */
 #include "data_internal.h"
 #include "os/os.h"
 
-#define DAMAGED_MAX 5 /* times in a row */
-#define ROOM_AHEAD 3u /* blocks: with room for fewer, the next segment is asked for */
+#define DAMAGED_MAX 5          /* times in a row */
+#define STALL (2 * DAG_SECOND) /* between two ticks: of our own */
+#define ROOM_AHEAD 3u          /* blocks: with room for fewer, the next segment is asked for */
 
 static void forget_reading(struct data *d, struct reading *r)
 {
 	HASH_DEL(d->readings, r);
+	r->dealer->reading_count--;
 	hash_state_destroy(&r->hash);
 	free(r);
 }
@@ -29,6 +31,8 @@ static void send_request(struct data *d, struct reading *r, Dagrun__DataKind kin
 {
 	Dagrun__Data m = DAGRUN__DATA__INIT;
 
+	if (!r->dealer->reached)
+		return; /* it knows nothing of this channel yet, and is asked when it is */
 	m.kind = kind;
 	m.channel = r->channel;
 	m.credit = r->fetch.credit;
@@ -223,8 +227,7 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 	data_post_event(d, &event);
 }
 
-/* `more`: the two frames that followed, or NULL. */
-static void on_answers(struct data *d, const void *first, size_t len, zmq_msg_t *more)
+void data_read_answers(struct data *d, const void *first, size_t len, zmq_msg_t *more)
 {
 	Dagrun__Data *m;
 	size_t at = 0;
@@ -243,17 +246,7 @@ static void on_answers(struct data *d, const void *first, size_t len, zmq_msg_t 
 	data_flush(d, NULL, 0);
 }
 
-static void on_dealer_message(void *ctx, zmq_msg_t *frames, size_t count)
-{
-	struct dealer *dealer = ctx;
-
-	if (!dealer->answers)
-		on_answers(dealer->data, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]),
-			count == 3 ? &frames[1] : NULL);
-}
-
-/* What was to be read before that is asked for now. */
-static void on_reached(struct dealer *dealer)
+void data_read_reached(struct dealer *dealer)
 {
 	struct data *d = dealer->data;
 	struct reading *r, *next;
@@ -265,19 +258,6 @@ static void on_reached(struct dealer *dealer)
 		if (r->dealer == dealer)
 			send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 	data_flush(d, NULL, 0);
-}
-
-/* Of what is not sealed with our key, or was damaged, nothing is believed: the silence asks again. */
-static void on_sealed_message(void *ctx, zmq_msg_t *frames, size_t count)
-{
-	struct dealer *dealer = ctx;
-	const void *first;
-	size_t len;
-
-	if (count == 1 && !zmq_msg_size(&frames[0]))
-		on_reached(dealer);
-	else if (frames_open(dealer->data->seal, dealer->self.key, frames, count, &first, &len))
-		on_answers(dealer->data, first, len, count == 3 ? &frames[1] : NULL);
 }
 
 /* False where it must wait longer. */
@@ -333,86 +313,29 @@ void data_read_give(struct data *d, const struct command *c)
 	}
 }
 
-static void say_hello(struct dealer *dealer)
-{
-	zmq_msg_t nothing;
-
-	zmq_msg_init(&nothing);
-	wire_socket_send(dealer->answers, &nothing, 1);
-}
-
-static void dial_answers(struct dealer *dealer, const char *endpoint)
-{
-	struct data_peer *self = &dealer->self;
-
-	self->identity_len = FRAMES_NAME_LEN;
-	os_draw(self->identity, FRAMES_NAME_LEN);
-	self->identity[0] |= 1; /* names that begin with a zero are ZeroMQ's own */
-	os_draw(self->key, SEAL_KEY_LEN);
-	dealer->answers = wire_socket_new(dealer->data->wire, ZMQ_DEALER, NULL, false, WIRE_BLOCK_MAX,
-		self->identity, FRAMES_NAME_LEN, on_sealed_message, dealer);
-	wire_socket_connect(dealer->answers, endpoint, endpoint_is_ipv6(endpoint));
-	say_hello(dealer);
-}
-
-/* The endpoint is the requests', with the answers' port behind a '+' where those are sealed. */
-static void dial(struct dealer *dealer)
-{
-	struct data *d = dealer->data;
-	const char *endpoint = dealer->endpoint, *plus = strchr(endpoint, '+');
-	char *requests = base_strndup(endpoint, strcspn(endpoint, "+"));
-
-	dealer->socket = wire_socket_new(d->wire, ZMQ_DEALER, dealer->local ? NULL : d->keys, false,
-		WIRE_BLOCK_MAX, NULL, 0, on_dealer_message, dealer);
-	wire_socket_connect(dealer->socket, requests, endpoint_is_ipv6(requests));
-	free(requests);
-	dealer->reached = !plus || !d->seal;
-	if (!dealer->reached) {
-		char *answers = wire_with_port(endpoint, plus + 1);
-
-		dial_answers(dealer, answers);
-		free(answers);
-	}
-}
-
-static struct dealer *find_dealer(struct data *d, const char *endpoint)
-{
-	struct dealer *dealer;
-
-	HASH_FIND_STR(d->dealers, endpoint, dealer);
-	if (dealer)
-		return dealer;
-	dealer = base_alloc(sizeof(*dealer));
-	dealer->data = d;
-	dealer->endpoint = base_strdup(endpoint);
-	dealer->local = wire_is_inproc(endpoint);
-	dial(dealer);
-	HASH_ADD_KEYPTR(hh, d->dealers, dealer->endpoint, strlen(dealer->endpoint), dealer);
-	return dealer;
-}
-
 void data_read_start(struct data *d, const struct command *c)
 {
 	struct reading *r = base_alloc(sizeof(*r));
 
 	r->channel = c->channel;
 	r->open = c->open;
-	r->dealer = find_dealer(d, c->text);
+	r->dealer = dealer_find(d, c->text);
 	fetch_init(&r->fetch, c->open.credit, c->open.live, os_now());
+	dealer_use(r->dealer);
 	HASH_ADD(hh, d->readings, channel, sizeof(r->channel), r);
-	if (r->dealer->reached)
-		send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
+	send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 }
 
 void data_read_tick(struct data *d)
 {
 	struct dealer *dealer, *next_dealer;
 	struct reading *r, *next;
+	dag_instant now = os_now();
+	bool stalled = d->ticked && now - d->ticked > STALL;
 
+	d->ticked = now;
 	HASH_ITER(hh, d->dealers, dealer, next_dealer)
-		if (!dealer->reached)
-			say_hello(dealer);
-
+		dealer_tick(dealer, now, stalled);
 	HASH_ITER(hh, d->readings, r, next)
 		switch (fetch_tick(&r->fetch, os_now())) {
 		case FETCH_OPEN:
@@ -451,14 +374,8 @@ void data_read_close(struct data *d)
 
 	HASH_ITER(hh, d->readings, r, next)
 		forget_reading(d, r);
-	HASH_ITER(hh, d->dealers, dealer, next_dealer) {
-		HASH_DEL(d->dealers, dealer);
-		wire_socket_destroy(&dealer->socket);
-		wire_socket_destroy(&dealer->answers);
-		explicit_bzero(&dealer->self, sizeof(dealer->self));
-		free(dealer->endpoint);
-		free(dealer);
-	}
+	HASH_ITER(hh, d->dealers, dealer, next_dealer)
+		dealer_destroy(dealer);
 	for (size_t i = 0; i < d->waiting_count; i++)
 		forget_waiting(&d->waiting[i]);
 	free(d->waiting);

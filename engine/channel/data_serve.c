@@ -4,6 +4,9 @@
  * where they are sealed, over another one.
  */
 #include "data_internal.h"
+#include "os/os.h"
+#include "wire/door.h"
+#include "wire/guard.h"
 
 #define ANSWERS_IN_MAX 1024 /* bytes that the answers' socket takes: more than a handshake's */
 
@@ -172,18 +175,24 @@ static void on_request(struct data *d, const struct data_peer *peer, const Dagru
 	}
 }
 
-/* Whom to answer: under the name that the connection has, or as the message says. */
-static bool find_peer(const struct data *d, zmq_msg_t *frames, size_t count, struct data_peer *ret)
+/* Whom to answer: under the name that the connection has, or as the message says. *ret_word: NULL, or what
+ * shall let it in. */
+static bool find_peer(const struct data *d, zmq_msg_t *frames, size_t count, struct data_peer *ret,
+	const unsigned char **ret_word)
 {
 	zmq_msg_t *from = d->seal ? &frames[count - 1] : &frames[0];
 	const unsigned char *bytes = zmq_msg_data(from);
 	size_t len = zmq_msg_size(from);
 
 	*ret = (struct data_peer){.identity_len = FRAMES_NAME_LEN};
+	*ret_word = NULL;
 	if (d->seal) {
-		if (count != 3 || len != FRAMES_NAME_LEN + SEAL_KEY_LEN)
+		if (count != 3 || len < FRAMES_NAME_LEN + SEAL_KEY_LEN ||
+			len > FRAMES_NAME_LEN + SEAL_KEY_LEN + FRAMES_WORD_LEN)
 			return false;
 		memcpy(ret->key, bytes + FRAMES_NAME_LEN, SEAL_KEY_LEN);
+		if (len == FRAMES_NAME_LEN + SEAL_KEY_LEN + FRAMES_WORD_LEN)
+			*ret_word = bytes + FRAMES_NAME_LEN + SEAL_KEY_LEN;
 	} else {
 		if (count != 2 || len > sizeof(ret->identity))
 			return false;
@@ -193,33 +202,46 @@ static bool find_peer(const struct data *d, zmq_msg_t *frames, size_t count, str
 	return true;
 }
 
+/* Back to where it came from, as it came. */
+static void send_back(struct wire_socket *socket, zmq_msg_t *frames)
+{
+	zmq_msg_t back[2];
+
+	for (size_t i = 0; i < DAG_LENGTH(back); i++) {
+		zmq_msg_init(&back[i]);
+		zmq_msg_move(&back[i], &frames[i]);
+	}
+	wire_socket_send(socket, back, DAG_LENGTH(back));
+}
+
 static void on_router_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
+	struct data *d = ctx;
 	struct data_peer peer;
+	const unsigned char *word;
 	Dagrun__Data *m;
 	size_t at = 0;
 
-	if (!find_peer(ctx, frames, count, &peer))
+	if (!find_peer(d, frames, count, &peer, &word))
 		return;
+	if (!zmq_msg_size(&frames[1])) {
+		if (word && d->keys->door)
+			door_expect(d->keys->door, peer.identity, word);
+		send_back(d->router, frames);
+		return;
+	}
 	while ((m = frames_next(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), &at))) {
 		on_request(ctx, &peer, m);
 		dagrun__data__free_unpacked(m, NULL);
 	}
 }
 
-/* Whoever it is: what is answered, only who drew the key can read. */
 static void on_hello(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct data *d = ctx;
-	zmq_msg_t back[2];
 
-	if (count != 2 || zmq_msg_size(&frames[1]))
-		return;
-	for (size_t i = 0; i < count; i++) {
-		zmq_msg_init(&back[i]);
-		zmq_msg_move(&back[i], &frames[i]);
-	}
-	wire_socket_send(d->answers, back, count);
+	if (count == 2 && !zmq_msg_size(&frames[1]))
+		send_back(d->answers, frames);
 }
 
 /* ---- sockets ---- */
@@ -231,10 +253,15 @@ static int listen_for_answers(struct data *d, char **endpoint)
 	int r;
 
 	d->answers = wire_socket_new(d->wire, ZMQ_ROUTER, NULL, true, ANSWERS_IN_MAX, NULL, 0, on_hello, d);
-	r = wire_socket_bind(d->answers, any, &own);
+	r = d->answers ? guard_new(&d->answers_guard, d->answers) : DAG_EIO;
+	if (r == 0) {
+		wire_socket_let_in_expected(d->answers);
+		r = wire_socket_bind(d->answers, any, &own);
+	}
 	free(any);
 	if (r < 0)
 		return r;
+	guard_bound(d->answers_guard, own);
 	both = base_format("%s+%s", *endpoint, strrchr(own, ':') + 1);
 	free(own);
 	free(*endpoint);
@@ -246,15 +273,35 @@ int data_serve_at(struct data *d, const char *endpoint, char **ret_endpoint)
 {
 	int r;
 
-	d->router = wire_socket_new(d->wire, ZMQ_ROUTER, d->local ? NULL : d->keys, true, WIRE_BLOCK_MAX,
+	d->router = wire_socket_new(d->wire, ZMQ_ROUTER, d->local ? NULL : d->keys, true, FRAMES_REQUEST_MAX,
 		NULL, 0, on_router_message, d);
 	d->answers = d->router;
+	if (!d->router || (!d->local && guard_new(&d->guard, d->router) < 0))
+		return DAG_EIO;
 	r = wire_socket_bind(d->router, endpoint, ret_endpoint);
+	if (r == 0 && d->guard)
+		guard_bound(d->guard, *ret_endpoint);
 	return r == 0 && d->seal ? listen_for_answers(d, ret_endpoint) : r;
+}
+
+static void tick(struct data *d, struct guard *guard)
+{
+	char *text = guard ? guard_tick(guard, os_now()) : NULL;
+
+	if (text)
+		data_post_event(d, &(struct data_event){.kind = DATA_NOTICE, .text = text});
+}
+
+void data_serve_tick(struct data *d)
+{
+	tick(d, d->guard);
+	tick(d, d->answers_guard);
 }
 
 void data_serve_close(struct data *d)
 {
+	guard_destroy(&d->guard);
+	guard_destroy(&d->answers_guard);
 	if (d->answers != d->router)
 		wire_socket_destroy(&d->answers);
 	wire_socket_destroy(&d->router);

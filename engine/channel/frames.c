@@ -59,7 +59,7 @@ void frames_seal(struct seal *seal, const unsigned char *key, const struct buffe
 	zmq_msg_init_size(&ret[0], SEAL_NONCE_LEN + first->len + SEAL_TAG_LEN);
 	nonce = zmq_msg_data(&ret[0]);
 	os_draw(nonce, SEAL_NONCE_LEN);
-	seal_begin(seal, key, nonce);
+	seal_begin(seal, key, nonce, (unsigned char)(count + 1));
 	seal_close(seal, 0, first->data, first->len, nonce + SEAL_NONCE_LEN);
 	for (size_t i = 0; i < count; i++) {
 		size_t len = zmq_msg_size(&more[i]);
@@ -79,7 +79,7 @@ bool frames_open(struct seal *seal, const unsigned char *key, zmq_msg_t *frames,
 
 	if (len < SEAL_NONCE_LEN)
 		return false;
-	seal_begin(seal, key, first);
+	seal_begin(seal, key, first, (unsigned char)count);
 	first += SEAL_NONCE_LEN;
 	len -= SEAL_NONCE_LEN;
 	if (!seal_open(seal, 0, first, len, first))

@@ -6,11 +6,15 @@
  * the last of them may be a BLOCK whose header and payload are the two frames that follow. A block of up to
  * FRAMES_LITTLE bytes lies in its Data, so that hundreds of little channels cost a few messages.
  *
+ * A request whose first frame is empty is returned so: who asks knows that he is heard.
+ *
  * With keys the requests go over a CURVE connection, each behind it with a frame that says where its answers
  * shall go: a name and a key, which the reader drew. Under that name the reader has another connection,
- * without CURVE, to a port that follows a '+' in the endpoint. Nothing is read there but a message without a
- * byte, which is returned: so the reader knows that answers would reach it. What is answered is sealed with
- * the key: the first frame behind the message's nonce.
+ * without CURVE, to a port that follows a '+' in the endpoint. That port takes it in once, with a word that
+ * an empty request has told before, behind name and key, and nobody else (door.h). Nothing is read there but
+ * a message without a byte, which is returned: so the reader knows that answers would reach it. What is
+ * answered is sealed with the key: the first frame behind the message's nonce. Who loses a connection, or
+ * hears nothing, draws all anew.
  */
 #include "base/buffer.h"
 #include "block.h"
@@ -20,8 +24,10 @@
 #include <zmq.h>
 
 #define FRAMES_LITTLE 8192u
-#define FRAMES_LEN_MAX (256u << 10) /* of the first one */
-#define FRAMES_NAME_LEN 16u         /* of a reader, for its answers */
+#define FRAMES_LEN_MAX (256u << 10)                /* of the first one */
+#define FRAMES_NAME_LEN 16u                        /* of a reader, for its answers */
+#define FRAMES_WORD_LEN 16u                        /* that lets it in, once */
+#define FRAMES_REQUEST_MAX (FRAMES_LEN_MAX + 4096) /* bytes of a request's frame, as it is on the wire */
 
 void frames_add(struct buffer *frame, const Dagrun__Data *m);
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way to a session's peer. The socket is replaced beneath its session, under the same name, when it was
- * silent or broke: the link repeats what was lost with it.
+ * The way to a session's peer. The socket is replaced beneath its session when it was silent or broke: the
+ * peer knows the session by its number, and the link repeats what was lost.
  */
 #include "session_internal.h"
 #include "os/os.h"
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define DIAL_SILENCE (5 * DAG_SECOND) /* nothing was heard: dial anew */
+#define DIAL_HASTE (2 * DAG_SECOND)   /* the first time, where somebody is there: a byte may have been lost */
 #define DIAL_PAUSE (1 * DAG_SECOND)   /* after one that came to nothing */
 #define TROUBLE_AFTER (3 * DAG_SECOND)
 #define STALL (1 * DAG_SECOND) /* between two looks: of our own */
@@ -39,25 +40,22 @@ static void on_dialler_event(void *ctx, enum wire_event event, int value)
 		break;
 	case WIRE_SHAKEN:
 		stand(s, REACH_SHAKEN);
+		d->hasted = false;
 		d->again = 0;
-		if (d->repeats)
-			link_dialled(&s->link, now);
-		d->repeats = false;
 		break;
 	case WIRE_KEY_REFUSED:
 		stand(s, REACH_KEYS);
-		break;
-	case WIRE_OTHER_PROTOCOL:
-		stand(s, REACH_OTHER);
 		break;
 	case WIRE_CUT:
 		stand(s, REACH_CUT);
 		break;
 	case WIRE_LOST:
-		d->repeats = true;
+		/* ZeroMQ might dial again by itself, and what we say next come first: in a session that is
+		 * not open yet nothing may come before its Hello. */
+		wire_socket_destroy(&s->socket);
 		d->again = now + (d->reach == REACH_SHAKEN ? 0 : DIAL_PAUSE);
-		if (d->reach == REACH_SOMEBODY)
-			stand(s, REACH_CUT);
+		if (d->reach == REACH_SOMEBODY) /* what it said was no answer to us */
+			stand(s, REACH_OTHER);
 		if (s->handlers->on_disconnected && !s->refused)
 			s->handlers->on_disconnected(s->ctx, s);
 		break;
@@ -74,7 +72,7 @@ int dial_open(struct session *s)
 	d->at = os_now();
 	d->again = 0;
 	s->socket = wire_socket_new(d->wire, ZMQ_DEALER, local ? NULL : d->keys, false, WIRE_CONTROL_MAX,
-		d->identity, strlen(d->identity), session_on_message, s);
+		NULL, 0, session_on_message, s);
 	if (!s->socket || (!local && wire_socket_watch(s->socket, on_dialler_event, s) < 0)) {
 		wire_socket_destroy(&s->socket);
 		d->again = d->at + DIAL_PAUSE;
@@ -83,17 +81,19 @@ int dial_open(struct session *s)
 	return wire_socket_connect(s->socket, d->endpoint, d->six);
 }
 
-static void dial_anew(struct session *s)
+static void dial_anew(struct session *s, dag_instant now)
 {
 	struct dialling *d = &s->dial;
 
 	wire_socket_destroy(&s->socket);
-	d->repeats = true;
 	if (endpoint_is_named(d->endpoint))
 		d->six = !d->six; /* its addresses may be of both kinds, or others than before */
 	if (d->reach == REACH_SHAKEN || d->reach == REACH_SOMEBODY)
 		stand(s, REACH_NOBODY);
-	dial_open(s);
+	if (dial_open(s) < 0)
+		return;
+	link_dialled(&s->link, now);
+	session_repeat(s, now);
 }
 
 /* A look at what ZeroMQ does not tell: the reason why nobody is reached there. */
@@ -124,7 +124,7 @@ static void probe(struct session *s)
 void dial_look_after(struct session *s, dag_instant now)
 {
 	struct dialling *d = &s->dial;
-	dag_instant silence;
+	dag_instant silence, patience;
 
 	if (wire_is_inproc(d->endpoint))
 		return;
@@ -132,8 +132,12 @@ void dial_look_after(struct session *s, dag_instant now)
 		d->at = now;
 	d->looked = now;
 	silence = now - DAG_MAX(s->link.last_heard, d->at);
-	if ((d->again && now >= d->again) || silence > DIAL_SILENCE)
-		dial_anew(s);
+	patience =
+		d->hasted || d->reach == REACH_NOBODY || d->reach == REACH_SHAKEN ? DIAL_SILENCE : DIAL_HASTE;
+	if (silence > patience)
+		d->hasted = true;
+	if ((d->again && now >= d->again) || silence > patience)
+		dial_anew(s, now);
 	if (d->reach == REACH_NOBODY && (d->probe >= 0 || !d->error) && silence > DAG_SECOND)
 		probe(s);
 	if (d->reach != REACH_NOBODY)
@@ -150,11 +154,13 @@ static const char *why(const struct session *s)
 	case REACH_KEYS:
 		return "it refuses our keys: its keys and these do not belong together";
 	case REACH_OTHER:
-		return d->keys ? "it has no keys, or is another program; without keys: --keys none"
-			       : "it wants keys: say --keys DIR";
+		return d->keys ? "it has no keys (--keys none), or is another program"
+			       : "it wants keys (--keys DIR), or is another program";
 	case REACH_CUT:
-		return d->keys ? "it closes the connection: do its keys and these belong together?"
-			       : "it closes the connection: is it another program?";
+		return d->keys ? "it closes the connection: its keys are not these, or it has none (--keys "
+				 "none)"
+			       : "it closes the connection: it wants keys (--keys DIR), or is another "
+				 "program";
 	case REACH_SOMEBODY:
 	case REACH_SHAKEN:
 		break;
@@ -194,6 +200,5 @@ void dial_fini(struct session *s)
 	if (d->probe >= 0)
 		close(d->probe);
 	free(d->endpoint);
-	free(d->identity);
 	free(d->expected);
 }

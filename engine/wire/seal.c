@@ -16,6 +16,7 @@ struct seal {
 	unsigned char key[SEAL_KEY_LEN]; /* that `block` has, and */
 	unsigned char subkey[BLOCK_LEN]; /* CMAC's of it */
 	bool keyed;
+	unsigned char count; /* of the message's frames */
 	unsigned char nonce[GCM_NONCE_LEN];
 };
 
@@ -73,8 +74,8 @@ static void take_key(struct seal *s, const unsigned char *key)
 		s->subkey[BLOCK_LEN - 1] ^= 0x87;
 }
 
-void seal_begin(
-	struct seal *s, const unsigned char key[SEAL_KEY_LEN], const unsigned char nonce[SEAL_NONCE_LEN])
+void seal_begin(struct seal *s, const unsigned char key[SEAL_KEY_LEN],
+	const unsigned char nonce[SEAL_NONCE_LEN], unsigned char count)
 {
 	unsigned char derived[2][BLOCK_LEN];
 
@@ -89,6 +90,7 @@ void seal_begin(
 		encrypt_block(s, block);
 	}
 	DAG_ASSERT(!gcry_cipher_setkey(s->gcm, derived, sizeof(derived)));
+	s->count = count;
 	memcpy(s->nonce, nonce + SEAL_NONCE_LEN - GCM_NONCE_LEN, GCM_NONCE_LEN);
 	explicit_bzero(derived, sizeof(derived));
 }
@@ -100,6 +102,8 @@ static void begin_frame(struct seal *s, unsigned char frame)
 	memcpy(nonce, s->nonce, sizeof(nonce));
 	nonce[GCM_NONCE_LEN - 1] ^= frame;
 	DAG_ASSERT(!gcry_cipher_setiv(s->gcm, nonce, sizeof(nonce)));
+	if (s->count)
+		DAG_ASSERT(!gcry_cipher_authenticate(s->gcm, &s->count, sizeof(s->count)));
 }
 
 void seal_close(struct seal *s, unsigned char frame, const void *in, size_t len, void *out)

@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define HEADERS_MAX 256u  /* bytes of an envelope beside its body */
-#define IDENTITY_MAX 255u /* bytes, ZeroMQ's */
+#define HEADERS_MAX 256u /* bytes of an envelope beside its body */
 
 static void free_bytes(void *data, void *hint)
 {
@@ -111,11 +110,17 @@ static bool speaks_our_version(const Dagrun__Hello *hello)
 
 static void end_with_problem(struct session *s);
 
-void session_tick(struct session *s, dag_instant now)
+void session_repeat(struct session *s, dag_instant now)
 {
 	const struct link_message *repeat;
-	size_t n;
+	size_t n = link_repeat(&s->link, now, &repeat);
 
+	for (size_t i = 0; i < n; i++)
+		send_bytes(s, repeat[i].data, repeat[i].len);
+}
+
+void session_tick(struct session *s, dag_instant now)
+{
 	if (s->refused)
 		return;
 	if (s->problem) {
@@ -124,9 +129,7 @@ void session_tick(struct session *s, dag_instant now)
 	}
 	if (!s->server)
 		dial_look_after(s, now);
-	n = link_repeat(&s->link, now, &repeat);
-	for (size_t i = 0; i < n; i++)
-		send_bytes(s, repeat[i].data, repeat[i].len);
+	session_repeat(s, now);
 	if (now - s->link.last_sent >= LINK_HEARTBEAT || s->link.received > s->link.ack_sent)
 		send_heartbeat(s);
 }
@@ -206,8 +209,6 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	void *ctx)
 {
 	struct session *s = base_alloc(sizeof(*s));
-	char *identity = base_format("%s/%llx", id, (unsigned long long)os_random());
-	size_t len = strlen(identity);
 
 	link_init(&s->link, os_random(), os_now());
 	s->handlers = handlers;
@@ -215,11 +216,9 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	s->dial = (struct dialling){.wire = wire,
 		.keys = keys,
 		.endpoint = base_strdup(endpoint),
-		.identity = base_strdup(identity + (len > IDENTITY_MAX ? len - IDENTITY_MAX : 0)),
 		.six = endpoint_is_ipv6(endpoint),
 		.stood = os_now(),
 		.probe = -1};
-	free(identity);
 	if (dial_open(s) == DAG_EIO) {
 		session_destroy(&s);
 		return NULL;
@@ -246,12 +245,26 @@ void session_destroy(struct session **session)
 
 /* ---- server ---- */
 
-static struct session *find_peer(struct session_server *server, zmq_msg_t *identity)
+static struct session *find_peer(struct session_server *server, uint64_t session)
 {
 	struct session *s;
 
-	HASH_FIND(hh, server->peers, zmq_msg_data(identity), zmq_msg_size(identity), s);
+	HASH_FIND(hh, server->peers, &session, sizeof(session), s);
 	return s;
+}
+
+/* Answers go where the last word came from: each connection that a peer dials has a name of its own, since
+ * ZeroMQ may abort where one takes over the name of another. */
+static void take_name(struct session *s, zmq_msg_t *identity)
+{
+	size_t len = zmq_msg_size(identity);
+
+	if (len == s->identity_len && !memcmp(zmq_msg_data(identity), s->identity, len))
+		return;
+	free(s->identity);
+	s->identity = base_alloc(len + 1);
+	s->identity_len = len;
+	memcpy(s->identity, zmq_msg_data(identity), len);
 }
 
 void session_close(struct session *s)
@@ -272,12 +285,10 @@ static struct session *add_peer(struct session_server *server, zmq_msg_t *identi
 	s->socket = server->socket;
 	s->handlers = server->handlers;
 	s->ctx = server->ctx;
-	s->identity_len = zmq_msg_size(identity);
-	s->identity = base_alloc(s->identity_len);
-	memcpy(s->identity, zmq_msg_data(identity), s->identity_len);
+	take_name(s, identity);
 	link_init(&s->link, session, os_now());
 	s->opening = server->incarnation + ++server->openings;
-	HASH_ADD_KEYPTR(hh, server->peers, s->identity, s->identity_len, s);
+	HASH_ADD(hh, server->peers, link.session, sizeof(s->link.session), s);
 	return s;
 }
 
@@ -340,15 +351,13 @@ static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 
 	if (!e)
 		return;
-	s = find_peer(server, &frames[0]);
+	s = find_peer(server, e->session);
 	opens = e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && e->seq == 1;
-	if (s && s->link.session != e->session && opens) {
-		session_close(s);
-		s = NULL;
-	}
+	if (s)
+		take_name(s, &frames[0]);
 	if (!s && opens)
 		open_peer(server, &frames[0], e);
-	else if (!s || s->link.session != e->session)
+	else if (!s)
 		refuse(server, &frames[0], e->session, "this session is not known here (any more)");
 	else if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
 		if (link_owes_ack(&s->link))
@@ -362,16 +371,20 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 	struct session_server **ret_server, char **ret_endpoint)
 {
 	struct session_server *server = base_alloc(sizeof(*server));
-	int r;
+	bool local = wire_is_inproc(endpoint);
+	int r = 0;
 
 	server->handlers = handlers;
 	server->ctx = ctx;
 	server->id = base_strdup(id);
 	server->role = role;
 	server->incarnation = incarnation;
-	server->socket = wire_socket_new(wire, ZMQ_ROUTER, wire_is_inproc(endpoint) ? NULL : keys, true,
-		WIRE_CONTROL_MAX, NULL, 0, on_server_message, server);
-	r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
+	server->socket = wire_socket_new(wire, ZMQ_ROUTER, local ? NULL : keys, true, WIRE_CONTROL_MAX, NULL,
+		0, on_server_message, server);
+	if (!server->socket || (!local && guard_new(&server->guard, server->socket) < 0))
+		r = DAG_EIO;
+	if (r == 0)
+		r = wire_socket_bind(server->socket, endpoint, ret_endpoint);
 	if (r < 0) {
 		int error = errno;
 
@@ -379,6 +392,8 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 		errno = error;
 		return r;
 	}
+	if (server->guard)
+		guard_bound(server->guard, *ret_endpoint);
 	*ret_server = server;
 	return 0;
 }
@@ -394,6 +409,7 @@ void session_server_destroy(struct session_server **server)
 		HASH_DEL(sv->peers, s);
 		session_destroy(&s);
 	}
+	guard_destroy(&sv->guard);
 	wire_socket_destroy(&sv->socket);
 	free(sv->id);
 	free(sv);
@@ -404,6 +420,11 @@ void session_server_tick(struct session_server *server, dag_instant now)
 {
 	struct session *s, *next;
 
+	char *text = server->guard ? guard_tick(server->guard, now) : NULL;
+
+	if (text && server->handlers->on_notice)
+		server->handlers->on_notice(server->ctx, text);
+	free(text);
 	HASH_ITER(hh, server->peers, s, next)
 		session_tick(s, now);
 }

@@ -13,8 +13,8 @@
 
 #include <uthash.h>
 
-#define WIRE_VERSION_MIN 5
-#define WIRE_VERSION_MAX 5
+#define WIRE_VERSION_MIN 6
+#define WIRE_VERSION_MAX 6
 
 struct session;
 
@@ -28,6 +28,8 @@ struct session_handlers {
 	void (*on_opened)(void *ctx, struct session *s, const Dagrun__Hello *hello);
 	/* Server: the peer opened a new session under the same id, or session_close was called. */
 	void (*on_closed)(void *ctx, struct session *s);
+	/* Server, where not NULL: a line for people of who connects and is not let in. */
+	void (*on_notice)(void *ctx, const char *text);
 	/* Dialler: the connection broke. It dials again by itself. */
 	void (*on_disconnected)(void *ctx, struct session *s);
 };

@@ -2,6 +2,7 @@
 #ifndef WIRE_SESSION_INTERNAL_H
 #define WIRE_SESSION_INTERNAL_H
 /* Inside of sessions: session.c has what is said, dial.c the way there. */
+#include "guard.h"
 #include "session.h"
 
 /* How far the last dialling came. */
@@ -18,8 +19,8 @@ enum reach {
 struct dialling {
 	struct wire_loop *wire;
 	const struct wire_keys *keys;
-	char *endpoint, *identity, *expected;
-	bool six, repeats; /* what was lost with an earlier connection */
+	char *endpoint, *expected;
+	bool six, hasted;
 	enum reach reach;
 	dag_instant at;    /* that the socket was made */
 	dag_instant again; /* 0: not before it is silent */
@@ -48,6 +49,7 @@ struct session {
 
 struct session_server {
 	struct wire_socket *socket;
+	struct guard *guard; /* NULL: within this process */
 	const struct session_handlers *handlers;
 	void *ctx;
 	char *id;
@@ -67,5 +69,7 @@ void dial_fini(struct session *session);
 /* ---- session.c ---- */
 
 wire_recv_fn session_on_message;
+/* Sends again what is due. */
+void session_repeat(struct session *session, dag_instant now);
 
 #endif

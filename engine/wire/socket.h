@@ -26,9 +26,8 @@ enum wire_event {
 	WIRE_NOT_ACCEPTED, /* for want of descriptors */
 	WIRE_SHAKEN,       /* both have said who they are */
 	WIRE_KEY_REFUSED,
-	WIRE_OTHER_PROTOCOL, /* one has keys, the other not; or it speaks something else */
-	WIRE_CUT,            /* closed before they had */
-	WIRE_LOST /* the connection is gone: value was its descriptor. Follows the three before it, too */
+	WIRE_CUT, /* closed before they had */
+	WIRE_LOST /* the connection is gone: value was its descriptor. Follows the two before it, too */
 };
 typedef void wire_event_fn(void *ctx, enum wire_event event, int value);
 
@@ -46,10 +45,17 @@ struct wire_socket *wire_socket_new(struct wire_loop *wire, int type, const stru
 	bool listens, int64_t frame_max, const void *identity, size_t identity_len, wire_recv_fn *on_recv,
 	void *ctx);
 void wire_socket_destroy(struct wire_socket **socket);
+/* A listener that lets in only whom the process's door expects (door.h), each under a name of its own and
+ * once; others are cut off after two seconds. Before it is bound. */
+void wire_socket_let_in_expected(struct wire_socket *socket);
+/* A dialler that comes under that name, with the word that was said before. Before it is connected. */
+void wire_socket_come_as(struct wire_socket *socket, const unsigned char *name, const unsigned char *word);
 /* Memory while a message is handled: it is empty again for the next one. */
 struct arena *wire_socket_arena(struct wire_socket *socket);
 /* Binds; *ret_endpoint is the real one, with the port that a '*' became; caller frees. DAG_EIO with errno. */
 int wire_socket_bind(struct wire_socket *socket, const char *endpoint, char **ret_endpoint);
+/* No new connections; those that are there stay. */
+int wire_socket_unbind(struct wire_socket *socket, const char *endpoint);
 /* `six`: by IPv6, as endpoint_is_ipv6 says. */
 int wire_socket_connect(struct wire_socket *socket, const char *endpoint, bool six);
 /* A frame that holds a copy of the bytes. */
@@ -57,6 +63,7 @@ void wire_frame(zmq_msg_t *frame, const void *bytes, size_t len);
 /* Calls on_event for what becomes of its connections. Before it is connected or bound. DAG_EBUSY with errno
  * where there are no descriptors for that. */
 int wire_socket_watch(struct wire_socket *socket, wire_event_fn *on_event, void *ctx);
+void wire_socket_unwatch(struct wire_socket *socket);
 /*
  * Sends a message of `count` frames, never waiting; the frames are taken over, also on failure.
  * DAG_EUNREACHABLE: a ROUTER knows no such peer.

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is not let in, what noise on the network costs, and what dagd and dagns say of it: other users of this machine, programs that
 speak something else, one wrong byte, and what cannot be reached."""
+import contextlib
+import json
 import os
+import resource
 import selectors
 import socket
 import subprocess
@@ -85,9 +88,9 @@ def nameserver(case, *args, listen="127.0.0.1:*"):
     return p, [line for line in case.read("dagns.log").decode().splitlines() if "listening on" in line][-1].split()[3]
 
 
-def daemon(case, endpoint, i=0, *args, env=None):
+def daemon(case, endpoint, i=0, *args, env=None, **options):
     return case.start(program("dagd"), "--nameserver", endpoint, "--slots", "2", "--node", f"n{i}-{os.getpid()}", "--spool",
-                      case.path(f"spool{i}"), *args, stderr=open(case.path(f"dagd{i}.log"), "ab"), env=env or case.env)
+                      case.path(f"spool{i}"), *args, stderr=open(case.path(f"dagd{i}.log"), "ab"), env=env or case.env, **options)
 
 
 def up(case, endpoint, *args):
@@ -180,6 +183,119 @@ def a_stranger_on_the_name_servers_port(case):
             os.unlink(case.path(log))
 
 
+ACROSS = """
+stages:
+  a: {sh: "seq 200000", labels: {where: n0}}
+  b: {sh: cat, labels: {where: n1}}
+flow: [{from: a, to: b, channel: CHANNEL}]
+outputs: {b: {file: out.txt}}
+"""
+
+
+def ports(case, endpoint, *args, name="n0"):
+    """Of a node, as others dial it: control, requests for data, and answers to them."""
+    node = [n for n in json.loads(case.dagrun("nodes", "-j", "-n", endpoint, *args).stdout) if n["node"].startswith(name)][0]
+    host, control = address(node["control"])
+    return [(host, int(p)) for p in (control, *node["data"].rsplit(":", 1)[1].split("+"))]
+
+
+def pair(case, endpoint, *keys, extra=(), **options):
+    started = [daemon(case, endpoint, i, *keys, "--label", f"where=n{i}", *(extra if not i else ()), **options) for i in range(2)]
+    case.wait_for(lambda: up(case, endpoint, *keys) == 2, "the daemons to register")
+    return started
+
+
+def run_across(case, endpoint, *keys, channel="file"):
+    case.write("g.yaml", ACROSS.replace("CHANNEL", channel))
+    r = case.dagrun("run", "-n", endpoint, *keys, "g.yaml", rc=None)
+    logs = b"".join(case.read(f"dagd{i}.log") for i in range(2))
+    alive = [p.poll() for p in case.started]
+    check(r.returncode == 0 and case.read("out.txt") == b"".join(b"%d\n" % i for i in range(1, 200001)), f"{r.returncode}: {r.stderr} {logs} {alive}")
+    os.unlink(case.path("out.txt"))
+
+
+@test
+def one_wrong_byte_between_daemons_costs_seconds(case):
+    """On each port of a node, each way and kind: jobs that read from it are right, soon."""
+    for keys in ([], ["--keys", "none"]):
+        ns, endpoint = nameserver(case, *keys)
+        started = [ns, *pair(case, endpoint, *keys, extra=("--listen", "127.0.0.2", "--advertise", "127.0.0.3"))]
+        proxies = [Proxy(port, ("127.0.0.2", port[1])) for port in ports(case, endpoint, *keys)]
+        run_across(case, endpoint, *keys)
+        for i, proxy in enumerate(proxies):
+            for how in ("flip", "double", "drop"):
+                for to_target in (True, False):
+                    proxy.hurt(how, to_target)
+                    begin = time.time()
+                    run_across(case, endpoint, *keys, channel="pipe" if how == "flip" else "file")
+                    check(soon(begin, 15), f"{keys} {i} {how} {to_target}: {time.time() - begin:.1f} s")
+        for proxy in proxies:
+            check(proxy.hurts, "nothing was damaged")
+            proxy.close()
+        for p in started:
+            p.terminate()
+            p.wait()
+        os.unlink(case.path("dagns.log"))
+
+
+def memory(p):
+    with open(f"/proc/{p.pid}/status") as f:
+        return int([line for line in f if line.startswith("VmRSS")][0].split()[1]) >> 10
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"%s" + bytes(32)
+READY = b"\x04\x1a\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+
+
+def stranger(port, mechanism=b"NULL", hello=READY):
+    """A connection that has said who it is, as far as it was let."""
+    s = socket.create_connection(port, 5)
+    s.sendall(GREETING % mechanism.ljust(20, b"\x00") + hello)
+    return s
+
+
+@test
+def strangers_cost_no_memory(case):
+    """Endless messages, endless parts and large frames from who has no keys: a daemon does not grow, and jobs are right meanwhile."""
+    _, endpoint = nameserver(case)
+    d, _ = pair(case, endpoint)
+    run_across(case, endpoint)
+    before = memory(d)
+    plain = b"\x04\x08\x05HELLO\x00\x00"
+    for port in ports(case, endpoint):
+        for mechanism, hello in ((b"NULL", READY), (b"PLAIN", plain), (b"CURVE", b""), (b"PLAIN", READY)):
+            for piece in (b"\x00\x00" * 4096, b"\x01\x00" * 4096, b"\x00\xfa" + bytes(250), b"\x02" + (12 << 20).to_bytes(8, "big") + bytes(1 << 16)):
+                end = time.time() + 1
+                with contextlib.suppress(OSError), stranger(port, mechanism, hello) as s:
+                    s.settimeout(1)
+                    while time.time() < end:
+                        s.sendall(piece)
+    check(memory(d) < before + 60, f"{before} MiB became {memory(d)}")
+    run_across(case, endpoint)
+    case.wait_for(lambda: b" connections to tcp://" in case.read("dagd0.log"), "the daemon to tell of strangers")
+    check(b" were not let in: " in case.read("dagd0.log"), case.read("dagd0.log"))
+
+
+@test
+def strangers_take_no_descriptors(case):
+    """More idle connections than a daemon may have descriptors, on each port in turn: it goes on, and works while they come and after."""
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    _, endpoint = nameserver(case)
+    d, _ = pair(case, endpoint, preexec_fn=few)
+    run_across(case, endpoint)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    for port in ports(case, endpoint):
+        with contextlib.ExitStack() as held:
+            for i in range(600):
+                with contextlib.suppress(OSError):
+                    held.enter_context(socket.create_connection(port, 0.2))
+            run_across(case, endpoint)
+        check(d.poll() is None, f"the daemon ended with {d.poll()}: {case.read('dagd0.log')}")
+        run_across(case, endpoint)
+    check(b"few file descriptors are left" in case.read("dagd0.log"), case.read("dagd0.log"))
+
+
 @test
 def daemons_say_what_they_cannot_reach(case):
     for name in ("ours", "theirs"):
@@ -191,7 +307,7 @@ def daemons_say_what_they_cannot_reach(case):
         for i, (endpoint, keys, words) in enumerate((
                 ("127.0.0.1:9", [], b"Connection refused"), ("127.0.0.1:9", ["--keys", "none"], b"Connection refused"),
                 (keyed, [], b"keys"), (keyed, ["--keys", "theirs"], b"keys"), (keyed, ["--keys", "none"], b"it wants keys"),
-                (keyless, [], b"it has no keys"), ("127.0.0.1:%d" % silent.getsockname()[1], [], b"says nothing"))):
+                (keyless, [], b"--keys none"), ("127.0.0.1:%d" % silent.getsockname()[1], [], b"says nothing"))):
             started = time.time()
             p = daemon(case, endpoint, i, *keys)
             log = f"dagd{i}.log"

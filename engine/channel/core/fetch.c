@@ -15,7 +15,7 @@ static void progress(struct fetch *f, dag_instant now)
 
 enum fetch_verdict fetch_on_block(struct fetch *f, uint64_t seq, uint32_t len, dag_instant now)
 {
-	if (f->ended || seq < f->next)
+	if (f->ended || seq < f->next || f->bytes >= f->credit) /* what has no credit is not for us to keep */
 		return FETCH_IGNORE;
 	if (seq > f->next)
 		return FETCH_ASK_AGAIN;
