@@ -12,6 +12,9 @@
 #include "state.h"
 #include "base/buffer.h"
 
+/* Its file is gone, and nothing was written again: that is seen again, and a fact when it is begun. */
+#define ANEW " anew"
+
 static uint32_t of_epoch(uint32_t attempt, uint32_t epoch)
 {
 	return JM_ATTEMPT_EPOCH(attempt) == epoch ? attempt : 0;
@@ -69,12 +72,29 @@ void jm_dump(const struct jm *jm, uint32_t epoch, struct buffer *b)
 			dump_groups(jm, i, b);
 	}
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
-		buffer_format(b, "output %u synced=%u bytes=%llu\n", i, jm->outputs[i].synced,
-			(unsigned long long)jm->outputs[i].bytes);
+		if (jm->outputs[i].anew)
+			buffer_format(b, "output %u" ANEW "\n", i);
+		else
+			buffer_format(b, "output %u synced=%u bytes=%llu\n", i, jm->outputs[i].synced,
+				(unsigned long long)jm->outputs[i].bytes);
 	for (size_t i = 0; i < jm->bad_count; i++)
 		buffer_format(b, "record %u %u %u %llu %s\n", jm->bad[i].vertex, jm->bad[i].record.port,
 			jm->bad[i].record.producer, (unsigned long long)jm->bad[i].record.number,
 			jm->bad[i].reason);
 	for (size_t i = 0; i < jm->death_count; i++)
 		buffer_format(b, "death %u %u\n", jm->deaths[i].vertex, jm->deaths[i].node);
+}
+
+char *jm_dump_difference(const char *before, const char *after)
+{
+	while (*before && *after) {
+		size_t a = strcspn(before, "\n"), b = strcspn(after, "\n");
+		bool anew = a >= strlen(ANEW) && !strncmp(before + a - strlen(ANEW), ANEW, strlen(ANEW));
+
+		if (!anew && (a != b || strncmp(before, after, a)))
+			return base_format("'%.*s' before and '%.*s' after", (int)a, before, (int)b, after);
+		before += a + (before[a] == '\n');
+		after += b + (after[b] == '\n');
+	}
+	return *before || *after ? base_strdup("one is longer") : NULL;
 }

@@ -256,6 +256,8 @@ bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t
  * after the replay. What is not in it is volatile, and listed in dump.c.
  */
 void jm_dump(const struct jm *jm, uint32_t epoch, struct buffer *text);
+/* The first difference of two dumps, allocated; NULL: there is none. */
+char *jm_dump_difference(const char *before, const char *after);
 /* Derives every index and counter anew and compares; aborts where one is wrong. For tests. */
 void jm_check(const struct jm *jm);
 

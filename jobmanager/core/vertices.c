@@ -246,8 +246,11 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 	gang_unready(jm, gang_id);
 	for (uint32_t i = 0; i < g->count; i++)
 		highest = DAG_MAX(highest, jm->vertices[jm->graph->gang_members[g->first + i]].highest);
-	if (highest && gang->state != JM_WAITING)
+	if (highest && gang->state != JM_WAITING) {
 		jm_fact(jm, "reset %u %u", jm->graph->gang_members[g->first], highest);
+		for (uint32_t i = 0; i < g->count; i++)
+			jm->vertices[jm->graph->gang_members[g->first + i]].highest = highest;
+	}
 	for (uint32_t i = 0; i < g->count; i++) {
 		uint32_t vertex = jm->graph->gang_members[g->first + i];
 		struct jm_vertex *v = &jm->vertices[vertex];

@@ -6,16 +6,14 @@
 
 static void print_dump_difference(struct script *s, struct buffer *before, struct buffer *after)
 {
-	const char *a = (buffer_append(before, "", 1), (char *)before->data),
-		   *b = (buffer_append(after, "", 1), (char *)after->data);
+	char *difference;
 
-	while (*a && !strncmp(a, b, strcspn(a, "\n") + 1)) {
-		a += strcspn(a, "\n") + 1;
-		b += strcspn(b, "\n") + 1;
-	}
-	if (strcmp(a, b))
-		script_wrong(s, "the state was '%.*s' before the crash, and is '%.*s'", (int)strcspn(a, "\n"),
-			a, (int)strcspn(b, "\n"), b);
+	buffer_append(before, "", 1);
+	buffer_append(after, "", 1);
+	difference = jm_dump_difference((char *)before->data, (char *)after->data);
+	if (difference)
+		script_wrong(s, "a crash changed what is known: %s", difference);
+	free(difference);
 }
 
 void script_begin_core(struct script *s)

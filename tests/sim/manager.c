@@ -152,6 +152,8 @@ static void append_fact(struct sim *s, const char *fact)
 {
 	struct sim_manager *m = s->manager;
 
+	if (!strncmp(fact, "node-up", 7) && strstr(fact, "\\x"))
+		sim_probe(s, PROBE_odd_name);
 	sim_trace(s, "fact %s", fact);
 	*DAG_APPEND(m->facts, m->fact_count, m->fact_cap) = base_strdup(fact);
 	oracle_fact(s, fact);
@@ -257,6 +259,8 @@ static void note_probes(struct sim *s, const char *text)
 		sim_probe(s, PROBE_consumer_again);
 	if (strstr(text, "and was given back"))
 		sim_probe(s, PROBE_released_again);
+	if (strstr(text, "failed and runs again in "))
+		sim_probe(s, PROBE_paused);
 	if (strstr(text, " is avoided"))
 		sim_probe(s, PROBE_avoided);
 }
@@ -335,6 +339,25 @@ void manager_tick(struct sim *s)
 
 /* ---- starts and ends ---- */
 
+/* What is not volatile comes back with the facts. */
+static void compare_dump(struct sim *s)
+{
+	struct sim_manager *m = s->manager;
+	struct buffer now = {0};
+	char *difference;
+
+	if (!m->dump.len)
+		return;
+	jm_dump(m->jm, m->epoch - 1, &now);
+	buffer_append(&now, "", 1);
+	difference = jm_dump_difference((char *)m->dump.data, (char *)now.data);
+	if (difference)
+		sim_violate(s, "a crash changed what is known: %s", difference);
+	sim_probe(s, PROBE_state_kept);
+	buffer_fini(&now);
+	free(difference);
+}
+
 void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 {
 	struct sim_manager *m = s->manager;
@@ -348,7 +371,10 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 	m->epoch++;
 	sim_trace(s, "manager starts, epoch %u, %zu facts", m->epoch, m->fact_count);
 	jm_destroy(&m->jm);
-	jm_new(&m->jm, &(struct jm_config){s->use, m->epoch});
+	jm_new(&m->jm,
+		&(struct jm_config){
+			.graph = s->use, .epoch = m->epoch, .seed = s->options.seed, .waits = sim_waits()});
+	m->group_left = 0;
 	for (size_t i = 0; i < m->fact_count; i++)
 		if (jm_replay(m->jm, m->facts[i]) < 0)
 			sim_violate(s, "fact %zu cannot be replayed: %s", i + 1, m->facts[i]);
@@ -361,6 +387,7 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 		if (jm_fate(m->jm) == JM_FATE_DECIDED)
 			sim_probe(s, PROBE_publication_resumed);
 		jm_replayed(m->jm);
+		compare_dump(s);
 		shell_take_over_outputs(s);
 		jm_check(m->jm);
 	}
@@ -396,6 +423,11 @@ void manager_crash(struct sim *s)
 	sim_trace(s, "manager dies; %zu of %zu facts stay", kept, m->fact_count);
 	if (kept < m->fact_count)
 		sim_probe(s, PROBE_tail_lost);
+	buffer_fini(&m->dump);
+	if (kept == m->fact_count) {
+		jm_dump(m->jm, m->epoch, &m->dump);
+		buffer_append(&m->dump, "", 1);
+	}
 	oracle_lost(s, kept);
 	while (m->fact_count > kept)
 		free(m->facts[--m->fact_count]);
@@ -425,6 +457,7 @@ void manager_fini(struct sim *s)
 	struct sim_manager *m = s->manager;
 
 	jm_destroy(&m->jm);
+	buffer_fini(&m->dump);
 	for (uint32_t i = 0; i < s->node_count; i++) {
 		link_fini(&m->nodes[i].session.link);
 		free(m->nodes[i].found);

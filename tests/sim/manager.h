@@ -36,7 +36,9 @@ struct deferred {
 
 struct sim_manager {
 	struct jm *jm;
-	uint32_t epoch; /* durable before anything else */
+	uint32_t epoch;                         /* durable before anything else */
+	struct buffer dump;                     /* what it knew, where a crash loses no fact */
+	uint32_t group, group_left, group_node; /* the fifo group that is being started */
 	struct judge judge;
 	struct sim_session names;
 	struct manager_node **by_number;

@@ -22,7 +22,7 @@ static void send_peers(struct sim *s, struct manager_node *to, struct manager_no
 
 	item.node = peer->number;
 	item.gone = peer->gone;
-	item.id = base_format("n%u", peer->process - SIM_FIRST_NODE);
+	item.id = sim_node_name(s, peer->process - SIM_FIRST_NODE);
 	peers.n_peers = 1;
 	peers.peers = items;
 	e.peers = &peers;
@@ -109,11 +109,13 @@ static bool is_committed(const struct sim *s, uint32_t node, uint32_t vertex, ui
 static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobReady *ready)
 {
 	static const char *const racks[] = {"a", "b", ""};
-	char name[16];
+	char *name;
+	struct graph_pair label;
 
 	if (n->up)
 		return;
-	snprintf(name, sizeof(name), "n%u", n->process - SIM_FIRST_NODE);
+	name = sim_node_name(s, n->process - SIM_FIRST_NODE);
+	label = sim_node_label(s, n->process - SIM_FIRST_NODE);
 	n->up = true;
 	n->number = jm_node_number(s->manager->jm, name);
 	s->manager->by_number[n->number] = n;
@@ -129,14 +131,17 @@ static void on_ready(struct sim *s, struct manager_node *n, const Dagrun__JobRea
 		if (other != n)
 			send_peers(s, other, n);
 	}
-	shell_step(
-		s, &(struct jm_event){.kind = JM_NODE_UP,
-			   .node = n->number,
-			   .name = name,
-			   .rack = sim_is_refined(s) ? racks[(unsigned char)name[strlen(name) - 1] % 3] : "",
-			   .shares = ready->slots,
-			   .found = n->found,
-			   .found_count = n->found_count});
+	shell_step(s, &(struct jm_event){.kind = JM_NODE_UP,
+			      .node = n->number,
+			      .name = name,
+			      .rack = sim_is_refined(s) ? racks[('0' + n->process - SIM_FIRST_NODE) % 3] : "",
+			      .shares = ready->slots,
+			      .labels = &label,
+			      .label_count = 1,
+			      .memory = sim_node_memory(s, n->process - SIM_FIRST_NODE),
+			      .found = n->found,
+			      .found_count = n->found_count});
+	free(name);
 	finish_resume(s);
 }
 

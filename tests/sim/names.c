@@ -89,14 +89,14 @@ void names_tick(struct sim *s)
 	n->changed = false;
 }
 
-static char *node_name(uint32_t process)
+static char *node_name(const struct sim *s, uint32_t process)
 {
-	return base_format("n%u", process - SIM_FIRST_NODE);
+	return sim_node_name(s, process - SIM_FIRST_NODE);
 }
 
 static void note_heard(struct sim *s, uint32_t from)
 {
-	char *name = node_name(from);
+	char *name = node_name(s, from);
 
 	if (from >= SIM_FIRST_NODE)
 		s->names->changed |=

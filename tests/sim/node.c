@@ -343,7 +343,7 @@ static void register_node(struct sim *s, uint32_t self)
 	SIM_ENVELOPE(e, REGISTER_NODE);
 
 	session_open(s, self, &n->names, SIM_NAMES);
-	m.node = base_format("n%u", self - SIM_FIRST_NODE);
+	m.node = sim_node_name(s, self - SIM_FIRST_NODE);
 	m.incarnation = s->processes[self].incarnation;
 	m.slots = n->slots;
 	e.register_node = &m;

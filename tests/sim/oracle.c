@@ -400,10 +400,11 @@ void oracle_effect(struct sim *s, const struct jm_effect *e)
 {
 	struct sim_oracle *o = s->oracle;
 
-	if (e->kind == JM_START)
+	if (e->kind == JM_START) {
 		check_start(s, e);
-	else if (e->kind == JM_ACK && o->committed[e->vertex].attempt == e->attempt &&
-		 o->committed[e->vertex].fact > o->durable)
+		traits_check_start(s, e);
+	} else if (e->kind == JM_ACK && o->committed[e->vertex].attempt == e->attempt &&
+		   o->committed[e->vertex].fact > o->durable)
 		sim_violate(s, "I6: %u attempt %x is acknowledged before its commit is durable", e->vertex,
 			e->attempt);
 	else if (e->kind == JM_PUBLISH && (!o->publishing || o->publishing > o->durable))
@@ -509,6 +510,8 @@ void oracle_end(struct sim *s)
 			o->visible_count);
 	if (s->end_error && !*s->end_text)
 		sim_violate(s, "the job failed and does not say why");
+	if (s->end_error)
+		traits_check_end(s);
 	if (s->end_error)
 		return;
 	if (o->visible_count != s->use->output_count)

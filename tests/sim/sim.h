@@ -15,6 +15,7 @@
  *   names.c    the name server
  *   faults.c   what goes wrong, when
  *   workload.c random graphs
+ *   traits.c   what nodes have and are called, and what stages ask for
  *   oracle.c   what the bytes must be, and what must never happen
  *   run.c      a run from its seed to its verdict
  */
@@ -87,6 +88,13 @@
 	X(added, "a vertex was added to the running job")                                                    \
 	X(added_kept, "and was kept over a resume")                                                          \
 	X(group_kept, "groups were kept over a resume")                                                      \
+	X(state_kept, "what a job manager knew was known to the next one")                                   \
+	X(paused, "a vertex failed and paused")                                                              \
+	X(choosy, "a vertex was started that not every node may run")                                        \
+	X(hopeless, "what no node can run was told")                                                         \
+	X(fifo_wide, "fifos joined more than 64 vertices")                                                   \
+	X(odd_name, "a node's name had to be escaped in a fact")                                             \
+	X(blamed, "a vertex was named under which daemons ended")                                            \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")
 
@@ -316,6 +324,16 @@ uint64_t channel_value(uint64_t value, uint32_t part);
 /* Some seeds have groups and widths that are decided while the job runs, and racks. */
 bool sim_is_refined(const struct sim *s);
 uint64_t source_value(uint32_t vertex);
+
+/* ---- traits.c ---- */
+char *sim_node_name(const struct sim *s, uint32_t index);
+struct graph_pair sim_node_label(const struct sim *s, uint32_t index);
+uint64_t sim_node_memory(const struct sim *s, uint32_t index); /* 0: not known */
+struct jm_waits sim_waits(void);
+void traits_of_stage(struct sim *s, struct graph_stage *stage);
+enum graph_channel traits_pipe(const struct sim *s, uint32_t try, uint32_t stage, uint32_t *ret_width);
+void traits_check_start(struct sim *s, const struct jm_effect *e);
+void traits_check_end(struct sim *s);
 
 /* ---- oracle.c ---- */
 void oracle_init(struct sim *s);

@@ -57,14 +57,13 @@ bool sim_is_refined(const struct sim *s)
 }
 
 static void add_edge(struct sim *s, const struct graph_stage *from, const struct graph_stage *to,
-	uint32_t port, bool complete, bool pipe)
+	uint32_t port, bool complete, enum graph_channel channel)
 {
 	struct graph_edge *e = graph_add_edge(
 		s->graph, from->id, 0, to->id, port, complete ? GRAPH_BIPARTITE : GRAPH_POINTWISE);
 
 	e->partition.kind = GRAPH_BY_ROUND_ROBIN;
-	if (pipe)
-		e->channel = GRAPH_PIPE;
+	e->channel = channel;
 }
 
 /* The stage's width is decided while the job runs: by groups, or by how much there is. */
@@ -81,7 +80,7 @@ static void add_refined(
 			graph_add_edge(s->graph, to->id, 0, to->id, 1, GRAPH_POINTWISE);
 		return;
 	}
-	add_edge(s, from, to, 0, true, false);
+	add_edge(s, from, to, 0, true, GRAPH_AUTO);
 	e = s->graph->edges[s->graph->edge_count - 1];
 	if (prng_below(prng, 3) == 0) {
 		to->width_by_data = true;
@@ -104,13 +103,13 @@ static void build_large(struct sim *s, uint32_t vertices)
 	struct graph_stage *map = add_stage(s, 1, 50 * r, false), *sort = add_stage(s, 2, 50 * r, false),
 			   *reduce = add_stage(s, 3, r, false), *out = add_stage(s, 4, 1, false);
 
-	add_edge(s, map, sort, 0, false, false);
-	add_edge(s, sort, reduce, 0, false, false);
-	add_edge(s, reduce, out, 0, true, false);
+	add_edge(s, map, sort, 0, false, GRAPH_AUTO);
+	add_edge(s, sort, reduce, 0, false, GRAPH_AUTO);
+	add_edge(s, reduce, out, 0, true, GRAPH_AUTO);
 	graph_add_output(s->graph, out->id, 0, "/out");
 }
 
-static void build_small(struct sim *s, uint32_t vertices)
+static void build_small(struct sim *s, uint32_t vertices, uint32_t try)
 {
 	uint32_t widths[] = {1, 2, 4, 8, 3, 6}, layers = 2 + (uint32_t)sim_draw(s, 4);
 	struct graph_stage *stages[8];
@@ -125,9 +124,9 @@ static void build_small(struct sim *s, uint32_t vertices)
 		stages[n++] = add_stage(s, 1, widths[0], false);
 		stages[n++] = add_stage(s, 2, widths[0], false);
 		stages[n++] = add_stage(s, 3, DAG_MAX(1u, vertices - 3 * widths[0]), false);
-		add_edge(s, stages[0], stages[1], 0, false, false);
-		add_edge(s, stages[1], stages[2], 0, true, false);
-		add_edge(s, stages[2], stages[3], 0, true, false);
+		add_edge(s, stages[0], stages[1], 0, false, GRAPH_AUTO);
+		add_edge(s, stages[1], stages[2], 0, true, GRAPH_AUTO);
+		add_edge(s, stages[2], stages[3], 0, true, GRAPH_AUTO);
 		graph_add_output(s->graph, stages[3]->id, 0, "/out3");
 		return;
 	}
@@ -136,7 +135,7 @@ static void build_small(struct sim *s, uint32_t vertices)
 	for (uint32_t l = 0; l < layers; l++) {
 		uint32_t ports = n ? 1 + (n > 1 && sim_draw(s, 3) == 0) : 0, from[2] = {n - 1, 0};
 		struct graph_stage *to;
-		uint32_t width = widths[sim_draw(s, 6)];
+		uint32_t width = widths[sim_draw(s, 6)], unused;
 
 		if (ports == 2)
 			from[1] = (uint32_t)sim_draw(s, n);
@@ -151,6 +150,7 @@ static void build_small(struct sim *s, uint32_t vertices)
 			     fits = !(f->width % width) || !(width % f->width);
 			bool complete = !input && (!fits || sim_draw(s, 2));
 			bool pipe = !input && pipes && sim_draw(s, 2);
+			enum graph_channel channel = GRAPH_AUTO;
 
 			read[from[p]] = true;
 			if (refined && ports == 1 && !input && prng_below(&prng, 2)) {
@@ -166,7 +166,13 @@ static void build_small(struct sim *s, uint32_t vertices)
 				complete = true;
 				pipe = false;
 			}
-			add_edge(s, f, to, p, complete, pipe);
+			if (pipe)
+				channel = traits_pipe(s, try, n, ports == 1 ? &width : &unused);
+			if (width != to->width && to->width) { /* so wide that only all can read it */
+				to->width = width;
+				complete = true;
+			}
+			add_edge(s, f, to, p, complete, channel);
 		}
 		stages[n++] = to;
 	}
@@ -182,6 +188,7 @@ static void build_small(struct sim *s, uint32_t vertices)
 void workload_draw(struct sim *s)
 {
 	struct dag_diag diag = {0};
+	uint32_t try = 0;
 
 	if (s->options.graph) {
 		s->use = s->options.graph;
@@ -195,7 +202,9 @@ void workload_draw(struct sim *s)
 		if (s->options.vertices > 300)
 			build_large(s, s->options.vertices);
 		else
-			build_small(s, s->options.vertices);
+			build_small(s, s->options.vertices, try++);
+		for (size_t i = 0; i < s->graph->stage_count; i++)
+			traits_of_stage(s, s->graph->stages[i]);
 	} while (graph_finish(s->graph, &diag) < 0);
 	/* One entry for all, as far as the scheduler knows; ports were not declared before. */
 	for (size_t i = 0; i < s->graph->stage_count; i++)
