@@ -89,6 +89,8 @@ static void end_life(struct dag_job *job)
 
 static int load(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)
 {
+	int r;
+
 	origin_begin(&job->origin, o->graph);
 	for (size_t i = 0; o->params && o->params[i]; i++) {
 		if (load_param(&job->load, o->params[i]) < 0) {
@@ -101,7 +103,12 @@ static int load(struct dag_job *job, const struct dag_job_options *o, struct dag
 	origin_add(&job->origin, "nameserver", 0, job->cluster.nameserver);
 	origin_add(&job->origin, "keys", 0, job->cluster.keys_said);
 	job->load.path = o->graph;
-	return load_graph(&job->load, diag);
+	r = load_graph(&job->load, diag);
+	if (r < 0 || !load_reads_stdin(&job->load))
+		return r;
+	dag_diag_add(diag, o->graph, 0, 0,
+		"an input \"-\" is stdin, which belongs to the program that runs the job: give a file");
+	return DAG_EINVAL;
 }
 
 static int begin(struct dag_job *job, const struct dag_job_options *o, struct dag_diag *diag)

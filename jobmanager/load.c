@@ -34,6 +34,17 @@ int load_graph(struct load *load, struct dag_diag *diag)
 	return graph_file_load(load->path, &options, &load->graph, diag);
 }
 
+bool load_reads_stdin(const struct load *load)
+{
+	const struct graph *graph = load->graph;
+
+	for (size_t i = 0; i < graph->stage_count; i++)
+		for (uint32_t f = 0; f < graph->stages[i]->input_file_count; f++)
+			if (!strcmp(graph->stages[i]->input_files[f].path, "-"))
+				return true;
+	return false;
+}
+
 void load_fini(struct load *load)
 {
 	graph_destroy(&load->graph);

@@ -22,6 +22,8 @@ struct load {
 int load_param(struct load *load, const char *text);
 /* The graph, made anew where there was one; all that is wrong goes to diag. */
 int load_graph(struct load *load, struct dag_diag *diag);
+/* Whether an input is stdin, which is not kept yet. */
+bool load_reads_stdin(const struct load *load);
 void load_fini(struct load *load);
 
 #endif

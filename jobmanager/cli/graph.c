@@ -36,22 +36,13 @@ int cli_wait_option(struct manager_config *config, const char *value)
 	return 0;
 }
 
-static bool reads_stdin(const struct graph *graph)
-{
-	for (size_t i = 0; i < graph->stage_count; i++)
-		for (uint32_t f = 0; f < graph->stages[i]->input_file_count; f++)
-			if (!strcmp(graph->stages[i]->input_files[f].path, "-"))
-				return true;
-	return false;
-}
-
 int cli_graph_load(struct load *g, bool read_stdin)
 {
 	struct dag_diag diag = {0};
 	int r = load_graph(g, &diag);
 
 	/* Only a graph that is right is worth reading stdin for; then its splits are known. */
-	if (r == 0 && read_stdin && reads_stdin(g->graph)) {
+	if (r == 0 && read_stdin && load_reads_stdin(g)) {
 		if (cli_keep_stdin(g) < 0)
 			return EXIT_FAILURE;
 		r = load_graph(g, &diag);

@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 	size_t len;
 	void *data;
 
-	if (argc < 3)
+	if (argc < 4)
 		return 2;
 	child = fork();
 	if (child == 0) {
@@ -50,6 +50,10 @@ int main(int argc, char **argv)
 	WANT(dag_job_open(&job, &options), DAG_EINVAL);
 	options.graph = argv[1];
 	WANT(dag_job_open(&job, &options), DAG_EINVAL);
+	options.params = NULL;
+	options.graph = argv[3]; /* reads stdin */
+	WANT(dag_job_open(&job, &options), DAG_EINVAL);
+	options.graph = argv[1];
 	options.params = (const char *const[]){argv[2], NULL};
 	WANT(dag_job_open(&job, &options), 0);
 	WANT(dag_job_add(job, "squares", "1", 1, NULL, 0, &index), DAG_EINVAL);

@@ -133,8 +133,10 @@ def errors_reach_the_program(case):
 
 @test
 def misuse_gives_errors_and_no_more(case):
-    p = case.start(program("tests/misuse"), GRAPH, f"out={case.path('out.txt')}")
+    reads = case.write("stdin.yaml", 'inputs: {t: {files: "-"}}\nstages: {a: {program: [cat]}}\nflow: [t >= a]\n')
+    p = case.start(program("tests/misuse"), GRAPH, f"out={case.path('out.txt')}", reads)
     err = end(p)[1]
+    check("said: " + reads + ": an input \"-\" is stdin" in err, err)
     check(case.read("out.txt") == b"9\n", "the file differs")
     check("said: dag_job_open needs the path of a graph file" in err and "said: a parameter must be NAME=VALUE, not 'novalue'" in err, err)
     check("internal error" not in err, err)

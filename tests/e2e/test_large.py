@@ -36,4 +36,22 @@ def large_outputs_are_whole_and_leave_the_page_cache_alone(case):
     check(cached < 2 * lines * LINE, f"{cached} bytes of it are in the page cache")
 
 
+@test
+def a_record_beyond_the_limit_names_it(case):
+    """In what a program writes and in an input: which, where, and what to do. As bytes it goes through."""
+    size = (1 << 30) + 1000
+    case.write("long.sh", f"#!/bin/sh\nhead -c {size} /dev/zero | tr '\\0' x\n")
+    os.chmod(case.path("long.sh"), 0o755)
+    for stages in ("a: {program: [./long.sh]}, b: {use: count}", "a: {program: [./long.sh], format: kv}, b: {program: [wc, -c]}"):
+        case.write("g.yaml", f"stages: {{{stages}}}\nflow: [a >= b]\noutputs: {{b: {{file: o}}}}\n")
+        err = case.dagrun("run", "-q", "g.yaml", rc=1, timeout=300).stderr.decode()
+        check("a[0]" in err and "record 0 of output port 0" in err and "1 GiB" in err and "format: bytes" in err, err)
+    case.write("g.yaml", "stages: {a: {program: [./long.sh]}, b: {program: [wc, -c]}}\nflow: [a >= b]\noutputs: {a: {file: long}, b: {file: o}}\n")
+    case.dagrun("run", "-q", "g.yaml", timeout=300)
+    check(case.read("o").strip() == b"%d" % size, case.read("o"))
+    case.write("g.yaml", "inputs: {t: {files: long}}\nstages: {b: {use: count}}\nflow: [t >= b]\noutputs: {b: {file: o}}\n")
+    err = case.dagrun("run", "-q", "g.yaml", rc=1, timeout=300).stderr.decode()
+    check("b[0]" in err and "record 0 of input port 0" in err and "1 GiB" in err, err)
+
+
 main()

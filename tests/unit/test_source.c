@@ -138,11 +138,90 @@ static void test_fixed_records(void **state)
 	source_destroy(&s);
 }
 
+/* The bytes of a file, as those who put them together again see its splits: what had no line feed gets none.
+ */
+static void test_a_last_line_without_its_end_is_known(void **state)
+{
+	static const struct {
+		const char *text;
+		bool unended;
+	} cases[] = {
+		{"a\nb", true}, {"a\nb\n", false}, {"", false}, {"\n", false}, {"a", true}, {"\n\nc", true}};
+
+	(void)state;
+	for (size_t i = 0; i < DAG_LENGTH(cases); i++)
+		for (size_t step = 1; step < 6; step++) {
+			struct feed f = {cases[i].text, step};
+			struct source *s = source_new((struct graph_format){DAG_FORMAT_LINES, 0}, feed, &f);
+			char got[16] = "";
+			struct dag_record r;
+
+			while (source_next(s, &r) > 0) {
+				strncat(got, r.data, r.len);
+				strcat(got, source_is_unended(s) ? "" : "\n");
+			}
+			assert_string_equal(got, cases[i].text);
+			assert_int_equal(source_is_unended(s), cases[i].unended);
+			source_destroy(&s);
+		}
+}
+
+static void test_a_nul_byte_is_seen_where_it_is_looked_for(void **state)
+{
+	char folder[64], path[80];
+
+	(void)state;
+	write_file(folder, path, "a\nb");
+	for (int watched = 0; watched < 2; watched++) {
+		int fd = open(path, O_RDWR);
+		struct source *s;
+		struct dag_record r;
+
+		assert_int_equal(pwrite(fd, "", 1, 9), 1);
+		s = source_new_file((struct graph_format){DAG_FORMAT_LINES, 0}, fd, 0, 10);
+		if (watched)
+			source_watch(s);
+		while (source_next(s, &r) > 0)
+			;
+		assert_int_equal(source_has_nul(s), watched);
+		assert_false(source_is_short(s));
+		source_destroy(&s);
+	}
+	unlink(path);
+	rmdir(folder);
+}
+
+/* Of /sys a size may be 4096 where there are five bytes. */
+static void test_a_file_that_ends_before_its_size_is_short(void **state)
+{
+	static const enum dag_format_kind kinds[] = {DAG_FORMAT_LINES, DAG_FORMAT_BYTES, DAG_FORMAT_KV};
+	char folder[64], path[80];
+
+	(void)state;
+	write_file(folder, path, "k\tv\n");
+	for (size_t i = 0; i < DAG_LENGTH(kinds); i++)
+		for (uint64_t size = 4; size < 7; size++) {
+			struct source *s = source_new_file(
+				(struct graph_format){kinds[i], 0}, open(path, O_RDONLY), 0, size);
+			struct dag_record r;
+
+			while (source_next(s, &r) > 0)
+				;
+			assert_int_equal(source_is_short(s), size > 4);
+			source_destroy(&s);
+		}
+	unlink(path);
+	rmdir(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_splits_cover_each_line_once),
 		cmocka_unit_test(test_bytes_of_a_file_are_passed_over), cmocka_unit_test(test_key_values),
-		cmocka_unit_test(test_fixed_records)};
+		cmocka_unit_test(test_fixed_records),
+		cmocka_unit_test(test_a_last_line_without_its_end_is_known),
+		cmocka_unit_test(test_a_nul_byte_is_seen_where_it_is_looked_for),
+		cmocka_unit_test(test_a_file_that_ends_before_its_size_is_short)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,7 @@ void dag_log(struct dag_vertex *v, const char *format, ...) __attribute__((forma
 int dag_fail(struct dag_vertex *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- what a plugin declares ---- */
+/* BYTES have no records: what is read are pieces of what was written, cut anywhere. */
 enum dag_format_kind {
 	DAG_FORMAT_LINES = 0,
 	DAG_FORMAT_KV = 1,
