@@ -14,7 +14,6 @@ void ahead_begin_next(struct host *host)
 
 	if (!a || !a->ahead)
 		return;
-	excerpt_clear(&host->errors);
 	job_begin(a);
 	if (!a->discarded)
 		return;

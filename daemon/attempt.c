@@ -413,7 +413,6 @@ void attempt_on_done(
 		memcpy(a->run->counters, tail, counters);
 	}
 	if (done->error) {
-		a->run->stderr_tail = host_stderr(host);
 		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : done->error, done->signal,
 			failure_text(host, done, tail + counters, tail_len - counters));
 		return;

@@ -16,33 +16,46 @@
 #include <unistd.h>
 
 #define STDERR_CHUNK 65536
+#define STDERR_CHUNKS_MAX                                                                                    \
+	64 /* that a vertex can have in its pipe, where nobody writes to it any more: more than enough */
 #define ORPHAN_TIME (3 * DAG_SECOND) /* that a host whose guard was killed has for its end */
 
 /* ---- stderr ---- */
 
-static void drain_stderr(struct host *host)
+/* False where there is no more now. */
+static bool read_stderr(struct host *host)
 {
 	char chunk[STDERR_CHUNK];
 	ssize_t n;
 
-	/* One chunk a turn: a vertex that writes without end costs time, never memory. */
+	atomic_fetch_add(&host->status->errors_looks, 1);
 	n = read(host->stderr_fd, chunk, sizeof(chunk));
 	if (n > 0)
 		excerpt_add(&host->errors, chunk, (size_t)n);
+	/* Nobody has it open any more, and its poll would never be still. */
+	if (n == 0 && !host->dead)
+		uv_poll_stop(&host->stderr_poll);
+	return n > 0;
 }
 
 static void on_stderr(uv_poll_t *poll, int status, int events)
 {
 	(void)status;
 	(void)events;
-	drain_stderr(poll->data);
+	/* One chunk a turn: a vertex that writes without end costs time, never memory. */
+	read_stderr(poll->data);
 }
 
-char *host_stderr(struct host *host)
+void host_take_stderr(struct host *host, struct attempt *a)
 {
-	for (int i = 0; i < 4; i++)
-		drain_stderr(host);
-	return excerpt_text(&host->errors);
+	for (int i = 0; i < STDERR_CHUNKS_MAX && read_stderr(host); i++)
+		;
+	free(a->run->stderr_tail);
+	a->run->stderr_tail = excerpt_last_lines(&host->errors, STDERR_LINES);
+	a->run->stderr_bytes = host->errors.total;
+	/* Those that run beside each other in one host write to one pipe. */
+	if (a->run->group_size <= 1)
+		excerpt_clear(&host->errors);
 }
 
 /* ---- its end ---- */
@@ -126,7 +139,7 @@ static void on_gone(struct host *host)
 	while (host->task_count) {
 		struct attempt *a = host->tasks[0];
 
-		a->run->stderr_tail = host_stderr(host);
+		host_take_stderr(host, a);
 		host_remove_task(host, a);
 		if (signal == SIGKILL && host->cgroup && !a->run->too_much &&
 			cgroup_out_of_memory(host->cgroup))
@@ -295,7 +308,7 @@ out:
 	os_bell_ring(bell); /* its guard waits for that */
 	host->isolate = isolate;
 	host->sock = socks[0];
-	excerpt_init(&host->errors, STDERR_HEAD, STDERR_TAIL);
+	excerpt_init(&host->errors, 0, STDERR_TAIL);
 	host->stderr_fd = errs[0];
 	host->bell = bell;
 	host->stages = base_alloc((job->stage_count + 1) * sizeof(uint32_t));

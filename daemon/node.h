@@ -38,10 +38,10 @@
 #define DATA_KEPT (24 * 3600 * DAG_SECOND)
 #define FETCH_WINDOW_MIN (256ull << 10)
 #define FETCH_WINDOW_MAX (16ull << 20)
-#define FETCH_SHARE 64u /* of the memory: that one such window may take */
-#define FETCHES 4u      /* with such a window; where more are read at a time, each has a smaller one */
-#define STDERR_HEAD 1024u
-#define STDERR_TAIL 4096u
+#define FETCH_SHARE 64u    /* of the memory: that one such window may take */
+#define FETCHES 4u         /* with such a window; where more are read at a time, each has a smaller one */
+#define STDERR_TAIL 8192u  /* bytes, and */
+#define STDERR_LINES 20u   /* lines of what a vertex wrote last */
 #define LOG_LINES_MAX 100u /* of an attempt; then only the last bytes: */
 #define LOG_TAIL 2048u
 #define DONE_BATCH_MAX 128u
@@ -266,6 +266,7 @@ struct attempt_run {
 	struct host_done done;
 	struct host_counter *counters; /* done.counter_count */
 	char *text, *stderr_tail;
+	uint64_t stderr_bytes; /* in all */
 	uint32_t log_lines;
 	struct excerpt log; /* of those beyond LOG_LINES_MAX */
 	struct input_port inputs[];
@@ -521,8 +522,8 @@ int host_show_segment(struct host *host, uint32_t segment);
 bool host_has_grant(const struct host *host, uint32_t segment);
 /* A segment's file goes: nobody shall keep it mapped. */
 void host_forget_segment(struct daemon *d, uint32_t segment);
-/* What the host's stderr said last, allocated; NULL for nothing. */
-char *host_stderr(struct host *host);
+/* The attempt has ended, and all that its host's stderr holds is its. */
+void host_take_stderr(struct host *host, struct attempt *a);
 
 /* ---- input.c ---- */
 

@@ -156,9 +156,23 @@ void host_note_position(struct host *host, struct attempt *a)
 		atomic_load(&host->status->producer), atomic_load(&host->status->record)};
 }
 
+/* The host begins the next one when it knows that all which was written before was read. */
+static void say_heard(struct host *host)
+{
+	struct host_msg msg = {.kind = HOST_HEARD};
+
+	host_send_msg(host, &msg, NULL, 0, -1);
+}
+
 static void on_done(
 	struct host *host, struct attempt *a, const struct host_done *done, const void *tail, size_t tail_len)
 {
+	bool alone = a->run->group_size <= 1;
+
+	if (done->errors || done->error)
+		host_take_stderr(host, a);
+	if (done->errors && alone)
+		say_heard(host);
 	/* It may be freed at its end: the host must have let go of it. */
 	host_remove_task(host, a);
 	if (done->error == DAG_EFAILED)
@@ -190,8 +204,11 @@ static void on_message(struct host *host, const struct host_msg *msg, const void
 		return;
 	}
 	a = find_task(host, msg->task);
-	if (!a)
+	if (!a) {
+		if (msg->kind == HOST_DONE && msg->u.done.errors)
+			say_heard(host);
 		return;
+	}
 	switch (msg->kind) {
 	case HOST_OPEN:
 		input_open(a, msg->u.data.port, msg->u.data.producer, msg->u.data.count);
@@ -247,7 +264,8 @@ static bool take_written(struct host *host, uint64_t received)
 	while (host->ring_taken != written && !host->misdeed &&
 		host_ring_take(host->status, &host->ring_taken, received, &ended)) {
 		a = find_task(host, ended.task);
-		ended.done.error = ended.done.counter_count = 0;
+		ended.done.error = 0;
+		ended.done.counter_count = ended.done.errors = 0;
 		if (a)
 			on_done(host, a, &ended.done, NULL, 0);
 		any = any || a;
@@ -508,7 +526,8 @@ int host_run(struct host *host, struct attempt **attempts, size_t n)
 		if (send_stage(host, attempts[i]->stage) < 0)
 			return DAG_EBUSY;
 	if (!attempts[0]->ahead) {
-		excerpt_clear(&host->errors);
+		if (n > 1)
+			excerpt_clear(&host->errors);
 		host_limit(host, attempts, n);
 	}
 	for (size_t i = 0; i < n; i++) {

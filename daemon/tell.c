@@ -163,6 +163,7 @@ static void fill_done(struct arena *arena, Dagrun__Done *m, struct attempt *a, u
 	m->error = d->error;
 	m->text = a->run->text ? a->run->text : "";
 	m->stderr_tail = a->run->stderr_tail ? a->run->stderr_tail : "";
+	m->stderr_bytes = a->run->stderr_bytes;
 	m->signal = d->signal;
 	if (d->error && d->blamed && d->port < a->input_count && d->producer < a->inputs[d->port].count) {
 		const struct input_port *in = &a->inputs[d->port];

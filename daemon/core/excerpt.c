@@ -51,3 +51,20 @@ char *excerpt_text(const struct excerpt *e)
 	return base_format("%.*s\n… %llu bytes are left out …\n%.*s", (int)e->head.len,
 		e->head.len ? (char *)e->head.data : "", between, (int)e->tail.len, (char *)e->tail.data);
 }
+
+char *excerpt_last_lines(const struct excerpt *e, size_t lines)
+{
+	const char *text = (const char *)e->tail.data;
+	size_t at = e->tail.len;
+
+	if (!e->total)
+		return NULL;
+	/* The line feed at the end is the last line's own. */
+	for (size_t met = 0; at > 0; at--)
+		if (text[at - 1] == '\n' && at < e->tail.len && ++met == lines)
+			break;
+	if (e->total == e->tail.len - at)
+		return base_strndup(text, e->tail.len);
+	return base_format("… %llu bytes before …\n%.*s", (unsigned long long)(e->total - (e->tail.len - at)),
+		(int)(e->tail.len - at), text + at);
+}

@@ -16,5 +16,8 @@ void excerpt_clear(struct excerpt *e);
 void excerpt_add(struct excerpt *e, const void *data, size_t len);
 /* Allocated; says between head and tail how many bytes are left out. NULL where nothing was added. */
 char *excerpt_text(const struct excerpt *e);
+/* The last lines of the tail, allocated; says how many bytes there were before. NULL where nothing was added.
+ */
+char *excerpt_last_lines(const struct excerpt *e, size_t lines);
 
 #endif

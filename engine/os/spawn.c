@@ -135,8 +135,8 @@ static char *explain_missing(const struct spawn *s, const char *path)
 		return base_format(
 			"cannot start program '%s': its folder %s: %s", s->path, s->folder, strerror(errno));
 	if (!strchr(path, '/'))
-		return base_format(
-			"cannot start program '%s': PATH has none of this name on this node", s->path);
+		return base_format("cannot start program '%s': %s: PATH has none of this name on this node",
+			s->path, strerror(ENOENT));
 	if (stat(path, &st) < 0)
 		return base_format("cannot start program '%s': %s: %s", s->path, path, strerror(errno));
 	interpreter = interpreter_of(path);

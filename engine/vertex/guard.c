@@ -44,7 +44,6 @@ static void live_below(pid_t guard)
 	prctl(PR_SET_PDEATHSIG, GUARD_GONE);
 	if (getppid() != guard)
 		_exit(1);
-	close(HOST_SPOOL_FD);
 	unsetenv("XDG_STATE_HOME");
 }
 

@@ -77,7 +77,7 @@ static bool put_into_ring(struct host *host, uint32_t task, const struct host_do
 	struct host_ended ended = {.task = task, .done = *done};
 	bool ok;
 
-	if (done->error || done->counter_count)
+	if (done->error || done->counter_count || done->errors)
 		return false;
 	pthread_mutex_lock(&host->lock);
 	ended.sent = atomic_load(&host->sent);
@@ -123,6 +123,9 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 		return;
 	case HOST_DROP:
 		host_drop_segment(host, msg->u.segment.id);
+		return;
+	case HOST_HEARD:
+		host->heard = true;
 		return;
 	case HOST_EXIT:
 		host->exiting = true;
@@ -361,6 +364,7 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 	done->scratch_used = v->scratch && (error || !task_keep_scratch(v));
 	done->counter_count = v->counter_count;
 	done->run_ns = os_now() - began;
+	done->errors = errors_said(v->host, done->run_ns);
 	if (done->run_ns > TRIM_AFTER)
 		v->host->ran_long = true;
 	if (error)
@@ -376,6 +380,8 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 		buffer_append(&tail, v->error_text, strlen(v->error_text));
 	host_send(v->host, &msg, tail.data, DAG_MIN(tail.len, (size_t)HOST_TAIL_MAX));
 	buffer_fini(&tail);
+	if (done->errors && !error && v->host->task_count == 1)
+		errors_wait(v->host);
 }
 
 /* What a vertex started ends with it. Of tasks that run beside each other, what is left by the last: one
@@ -548,6 +554,7 @@ int main(int argc, char **argv)
 	}
 	setrlimit(RLIMIT_CORE, &no_core);
 	guard_begin(argv);
+	errors_begin();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	strays_adopt();

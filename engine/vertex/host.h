@@ -76,7 +76,9 @@ struct host {
 	int bell;    /* makes the leader look up */
 	bool piped;  /* other hosts may ring it */
 	bool exiting;
-	_Atomic bool spoiled; /* a vertex failed: nothing more is begun, and the daemon ends us */
+	bool heard;            /* HEARD came */
+	uint32_t errors_looks; /* of the daemon at our stderr, when it had read all */
+	_Atomic bool spoiled;  /* a vertex failed: nothing more is begun, and the daemon ends us */
 	struct host_segment *segments;
 	_Atomic bool has_disk; /* some of them lie on one */
 	struct host_plugin *plugins;
@@ -138,6 +140,15 @@ void host_space_close(struct host *host, struct host_segment *segment, bool keep
 void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end);
 
 struct dag_vertex *host_find_task(struct host *host, uint32_t id);
+
+/* stderr.c */
+/* What vertices write to goes to the daemon by this, whatever they do to descriptors 1 and 2. */
+#define HOST_ERRORS_FD 6
+void errors_begin(void);
+/* True where something was written to it since the daemon had read all; descriptors 1 and 2 are it again. */
+bool errors_said(struct host *host, dag_instant ran);
+/* Waits until the daemon has read all, so that what the next vertex writes is not taken for this one's. */
+void errors_wait(struct host *host);
 
 /* plugin.c */
 int plugin_open(const char *path, void **ret_library, const struct dag_plugin **ret_plugin, char **ret_error);

@@ -18,7 +18,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 12
+#define HOST_PROTO_VERSION 13
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it; the daemon, once, to begin */
@@ -51,6 +51,7 @@ enum host_msg_kind {
 	HOST_CREDIT,  /* a live part may be written up to `limit` bytes */
 	HOST_CLOSED,  /* all readers of a part have gone */
 	HOST_PIPE,    /* descriptor: a live channel goes on without the daemon, by this */
+	HOST_HEARD,   /* what was written to stderr before the end that said so was read */
 	HOST_EXIT,
 	/* host to daemon */
 	HOST_READY = 100,
@@ -124,6 +125,7 @@ struct host_done {
 	uint32_t port, producer;
 	uint32_t closed_early; /* all its outputs were closed by their readers */
 	uint32_t scratch_used;
+	uint32_t errors; /* something was written to stderr; where it ran alone, the host waits for HEARD */
 	struct block_ref index;
 	uint64_t records_in, bytes_in, records_out, bytes_out;
 	dag_instant run_ns;
@@ -207,6 +209,8 @@ struct host_status {
 	/* Said by the daemon: what waits for an end here could begin elsewhere; nobody else needs the core,
 	 * so that the host may look for what comes next instead of sleeping. */
 	_Atomic uint32_t slot_free, core_free;
+	/* The daemon's, before each of which it took something from the host's stderr. */
+	_Atomic uint32_t errors_looks;
 	/* That the daemon ran on when it looked into the ring last; −1 where the host is bound to its own. */
 	_Atomic int32_t daemon_core;
 	/* Low half: the task that the host began last; high half: the last one that the daemon took back. */

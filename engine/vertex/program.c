@@ -104,7 +104,6 @@ static int make_pipes(struct program *prog)
 	int fds[2];
 
 	prog->child_fds[0] = prog->child_fds[1] = -1;
-	prog->child_fds[2] = 2;
 	if (spec->in_count && spec->in_joined[0] && !prog->in_named[0]) {
 		if (pipe2(fds, O_CLOEXEC) < 0)
 			return task_fail(
@@ -249,7 +248,7 @@ static int spawn(struct program *prog)
 		.argv = prog->argv,
 		.env = prog->env,
 		.folder = v->scratch,
-		.fds = {prog->child_fds[0], prog->child_fds[1], 2},
+		.fds = {prog->child_fds[0], prog->child_fds[1], HOST_ERRORS_FD},
 		.fd_count = 3};
 	int r;
 

@@ -183,10 +183,10 @@ def programs_that_cannot_start_fail_or_are_killed(case):
 
 
 @test
-def F79_floods_of_messages_keep_head_and_tail(case):
+def F79_floods_of_messages_keep_their_last_lines(case):
     case.write("s.yaml", 'stages: {a: {sh: "seq 500000 >&2; false", retries: 0}}\noutputs: {a: {file: "-"}}\n')
     err = case.dagrun("run", "s.yaml", rc=1).stderr
-    check(b"    1\n    2\n" in err and b"bytes are left out" in err and b"    500000\n" in err and len(err) < 20000, err[-3000:])
+    check(b"bytes before" in err and b"    499981\n" in err and b"499980" not in err and b"    500000\n" in err and len(err) < 2000, err[-3000:])
     case.write("chatty.c", """
 #include <dagrun/vertex.h>
 static int talk(struct dag_vertex *v)

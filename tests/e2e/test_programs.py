@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs in vertices: what they leave behind, their named pipes, how they are started, what they say on stderr."""
 import os
+import resource
 import signal
 import subprocess
 import time
 
-from harness import Cluster, SLOW, check, job_id, main, parent_of, program, test
+from harness import Cluster, SLOW, SOURCE, check, job_id, main, parent_of, program, test
 
 # Three ways to get away from the one that started it, and one that stays.
 AWAY = ("setsid sleep {n}.1 & (sleep {n}.2 & exec sleep {n}.3) & (setsid sh -c 'sleep {n}.4 & wait' &) ; "
@@ -205,6 +206,58 @@ def why_a_program_cannot_be_started(case):
     check(run_one(case, "program: [./plain]") == b"from sh\n1\n2\n3\n", "a script without a first line")
     err = run_one(case, "program: [no-such-program]", rc=1)
     check("PATH has none of this name" in err, err)
+
+
+WORDS = """
+#include <dagrun/vertex.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+static int say(struct dag_vertex *v)
+{
+	fprintf(stderr, "word of %u;\\n", dag_index(v));
+	return dag_index(v) == 177 ? dag_fail(v, "it is 177") : 0;
+}
+static int replace(struct dag_vertex *v)
+{
+	if (dag_index(v))
+		return fprintf(stderr, "the second is heard\\n") < 0 ? 0 : dag_fail(v, "it is 1");
+	for (int fd = 1; fd < 3; fd++)
+		dup2(open("/dev/null", O_WRONLY), fd);
+	sleep(2);
+	return 0;
+}
+DAG_PLUGIN(words, DAG_ENTRY(say, DAG_OUT(LINES), "says something"), DAG_ENTRY(replace, DAG_OUT(LINES), "closes what it writes to"));
+"""
+
+
+def plugin(case, name, text):
+    case.write(name + ".c", text)
+    case.shell(f"cc -shared -fPIC -I{os.path.join(SOURCE, 'engine/include')} -o {name}.so {name}.c")
+
+
+@test
+def stderr_is_of_the_vertex_that_wrote_it(case):
+    """Also where vertices are short, and are started before the one in front of them has ended."""
+    plugin(case, "words", WORDS)
+    case.write("plugin.yaml", "stages: {a: {plugin: ./words.so, entry: say, width: 400, retries: 0}}\n")
+    case.write("program.yaml", "stages: {a: {sh: 'echo \"word of {index};\" >&2; [ {index} != 177 ]', width: 400, retries: 0}}\n")
+    for name in ("plugin", "program"):
+        for slots in ("1", "4"):
+            err = case.dagrun("run", "-q", "-s", slots, name + ".yaml", rc=1).stderr.decode()
+            check(err.count("word of 177;") == 1 and err.count("word of") == 1, f"{name}: {err[-2000:]}")
+
+
+@test
+def who_closes_its_stderr_keeps_nobody_busy(case):
+    plugin(case, "words", WORDS)
+    case.write("g.yaml", "stages: {a: {plugin: ./words.so, entry: replace, width: 2, retries: 0}}\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    err = case.dagrun("run", "-q", "-s", "1", "g.yaml", rc=1).stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    check(b"the second is heard" in err, err)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    check(used < 0.7 * SLOW, f"{used:.2f} s of CPU for 2 s of sleep")
 
 
 @test

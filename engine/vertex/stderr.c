@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Vertices of a host write to one pipe, which the daemon reads when it has time. Whose words they are is
+ * known by one rule: a vertex that said anything is over when the daemon has read all of it. Most say
+ * nothing, and are not held up: then the pipe is empty, and the daemon has not looked since.
+ */
+#include "host.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WRITE_RUN (DAG_MS / 1000)  /* who ran shorter has not written anything, */
+#define REPLACE_RUN (DAG_MS / 100) /* or not replaced its descriptors */
+
+void errors_begin(void)
+{
+	/* In place of the spool's lock, which is the guard's. */
+	dup3(STDERR_FILENO, HOST_ERRORS_FD, O_CLOEXEC);
+}
+
+static void restore(int fd)
+{
+	struct stat ours, theirs;
+
+	if (fstat(HOST_ERRORS_FD, &ours) == 0 &&
+		(fstat(fd, &theirs) < 0 || ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev))
+		dup2(HOST_ERRORS_FD, fd);
+}
+
+bool errors_said(struct host *host, dag_instant ran)
+{
+	int unread = 0;
+
+	if (ran < WRITE_RUN)
+		return false;
+	if (ran > REPLACE_RUN) {
+		restore(STDOUT_FILENO);
+		restore(STDERR_FILENO);
+	}
+	/* In this order: the daemon counts before it reads. */
+	if (ioctl(HOST_ERRORS_FD, FIONREAD, &unread) < 0)
+		return false;
+	return unread || atomic_load(&host->status->errors_looks) != host->errors_looks;
+}
+
+void errors_wait(struct host *host)
+{
+	pthread_mutex_lock(&host->lock);
+	while (!host->heard)
+		host_wait(host);
+	host->heard = false;
+	host->errors_looks = atomic_load(&host->status->errors_looks);
+	pthread_mutex_unlock(&host->lock);
+}
