@@ -208,7 +208,8 @@ bool exchange_read(struct exchange *x, const char *note)
 	if (n <= 0 || (size_t)n != b.len || !parse_note(x, (char *)b.data, (char *)b.data + b.len))
 		exchange_fini(x);
 	buffer_fini(&b);
-	return x->count > 0;
+	x->noted = x->count > 0;
+	return x->noted;
 }
 
 /* ---- the step, and back ---- */
@@ -372,7 +373,7 @@ void exchange_settle(struct exchange *x)
 	for (size_t i = 0; i < x->count; i++) {
 		char *aside = aside_of(&x->files[i]);
 
-		if (!x->files[i].new_name) {
+		if (x->noted || !x->files[i].new_name) {
 			unlink(aside);
 			unlink(x->files[i].temporary);
 		}

@@ -17,6 +17,7 @@ struct exchange_file {
 struct exchange {
 	struct exchange_file *files;
 	size_t count, cap;
+	bool noted; /* an earlier run has begun, perhaps */
 };
 
 /* The path of the destination itself is meant, no link. */

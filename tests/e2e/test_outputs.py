@@ -514,16 +514,18 @@ def a_signal_while_stdout_is_not_read(case):
 @test
 def a_signal_while_the_journal_is_full(case):
     as_root()
-    case.write("g.yaml", "stages: {a: {program: [echo, hi]}}\noutputs: {a: {file: o.txt}}\n")
+    started = {}
     for sig in ("TERM", "INT", "HUP"):
-        r = subprocess.run(["unshare", "-m", "bash", "-c", f"""cd {case.dir}; mkdir -p full; mount -t tmpfs -o size=64k none full
-            XDG_STATE_HOME={case.path("full")} {program("dagrun")} run g.yaml 2>e & p=$!
-            for i in $(seq 200); do grep -q paused e && break; sleep 0.05; done
-            kill -{sig} $p; for i in $(seq {patience(8) * 20}); do kill -0 $p 2>/dev/null || {{ wait $p; exit $?; }}; sleep 0.05; done; kill -KILL $p; exit 1"""],
-                           env=case.env, capture_output=True)
-        check(r.returncode == 128 + getattr(signal, "SIG" + sig), f"{r} {case.read('e')}")
-        check(not os.path.exists(case.path("o.txt")) and not hidden(case), "it was published, or something is left")
-        check(b"nothing was published" in case.read("e"), case.read("e"))
+        case.write(f"{sig}/g.yaml", "stages: {a: {program: [echo, hi]}}\noutputs: {a: {file: o.txt}}\n")
+        started[sig] = case.start("unshare", "-m", "bash", "-c", f"""cd {sig}; mkdir full; mount -t tmpfs -o size=64k none full
+            XDG_STATE_HOME=$PWD/full {program("dagrun")} run g.yaml 2>e & p=$!
+            for i in $(seq {patience(200)}); do grep -q paused e && break; sleep 0.05; done
+            kill -{sig} $p; for i in $(seq {patience(8) * 20}); do kill -0 $p 2>/dev/null || {{ wait $p; exit $?; }}; sleep 0.05; done; kill -KILL $p; exit 1""")
+    for sig, p in started.items():
+        p.wait(patience(30))
+        check(p.returncode == 128 + getattr(signal, "SIG" + sig), f"{p.returncode} {case.read(sig + '/e')}")
+        check(not os.path.exists(case.path(sig, "o.txt")) and not hidden(case), "it was published, or something is left")
+        check(b"nothing was published" in case.read(sig + "/e"), case.read(sig + "/e"))
 
 
 @test
