@@ -397,7 +397,7 @@ static char *failure_text(struct host *host, const struct host_done *done, const
 		len ? base_strndup(words, len) : base_strdup(dag_strerror(done->error)));
 }
 
-void attempt_on_done(
+bool attempt_on_done(
 	struct attempt *a, struct host *host, const struct host_done *done, const char *tail, size_t tail_len)
 {
 	size_t counters =
@@ -415,14 +415,15 @@ void attempt_on_done(
 	if (done->error) {
 		attempt_fail(a, says_no_space(a) ? DAG_ENOSPC : done->error, done->signal,
 			failure_text(host, done, tail + counters, tail_len - counters));
-		return;
+		return true;
 	}
 	if (attempt_adopt_segments(a, host, &done->index) < 0) {
 		attempt_fail(a, DAG_ENOTSEALED, 0, base_strdup("the index of its outputs is damaged"));
-		return;
+		return false;
 	}
 	serve_sealed(a);
 	keep_note(a->job->daemon->keep, KEEP_SEALED, a->job->kept_as, a->key.vertex, a->key.number,
 		&done->index, keep_index_hash(a->index_copy, done->index.length));
 	end_attempt(a, ATTEMPT_SEALED);
+	return true;
 }

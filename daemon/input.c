@@ -545,6 +545,7 @@ void input_on_data(struct daemon *d, const struct data_event *event)
 	} else if (event->kind == DATA_END) {
 		input_push_end(ch, &event->end, event->checked);
 	} else if (event->kind == DATA_FAILED) {
-		input_push_error(ch->reader, ch->port, ch->producer, event->error, event->text);
+		input_push_error(ch->reader, ch->port, ch->producer, event->error,
+			event->error == DAG_ENOSPC ? spool_trouble(d->spool) : event->text);
 	}
 }

@@ -238,6 +238,14 @@ static int complete(struct settings *s)
 	char *folder = os_program_folder();
 
 	c->slots = s->slots ? (uint32_t)s->slots : (uint32_t)os_cores();
+	if (c->slots > os_slots_max()) {
+		fprintf(stderr,
+			"dagd: with the file descriptors that are allowed (ulimit -n), %u vertices can run "
+			"at a "
+			"time, not %u\n",
+			os_slots_max(), c->slots);
+		c->slots = os_slots_max();
+	}
 	c->memory = s->memory ? s->memory : os_memory();
 	c->spool_memory = c->memory / 4;
 	c->labels = s->labels;

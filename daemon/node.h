@@ -326,8 +326,9 @@ struct attempt *attempt_find(struct job *job, uint32_t vertex, uint32_t number);
 void attempt_each(struct job *job, void (*f)(struct attempt *a, void *ctx), void *ctx);
 /* The job manager has what a failed attempt had to say; a sealed one stays until its discard. */
 void attempt_acknowledge(struct attempt *a);
-/* Its host said DONE, and does not know it any more. The attempt may be gone after this. */
-void attempt_on_done(struct attempt *a, struct host *host, const struct host_done *done, const char *tail,
+/* Its host said DONE, and does not know it any more. The attempt may be gone after this. False where the host
+ * is not to be believed. */
+bool attempt_on_done(struct attempt *a, struct host *host, const struct host_done *done, const char *tail,
 	size_t tail_len);
 /* Ends without the host's word: code and an allocated text. The attempt may be gone after this. */
 void attempt_fail(struct attempt *a, int error, int signal, char *text);
@@ -425,7 +426,9 @@ struct known_segment {
 struct host_out {
 	unsigned char *bytes;
 	size_t len;
-	int fd;
+	int fd;                        /* −1: none */
+	struct spool_segment *segment; /* instead: it is opened when the packet goes, one reference */
+	bool writable;
 };
 
 struct host {
@@ -517,6 +520,9 @@ void talk_flush(struct host *host);
 /* Drops what it was to be told. */
 void talk_forget(struct host *host);
 void host_send_msg(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
+/* With a descriptor of the segment. */
+void host_send_segment(
+	struct host *host, const struct host_msg *msg, struct spool_segment *segment, bool writable);
 /* Makes sure that the host can read the segment. */
 int host_show_segment(struct host *host, uint32_t segment);
 bool host_has_grant(const struct host *host, uint32_t segment);

@@ -343,7 +343,7 @@ static int make_file(struct spool *s, struct spool_segment *segment)
 }
 
 /* Somebody may have removed its file while it was in the pool, or its host cut it short. */
-static bool is_there(const struct spool *s, const struct spool_segment *segment)
+bool spool_is_there(const struct spool *s, const struct spool_segment *segment)
 {
 	char name[NAME_SIZE];
 	struct stat st;
@@ -361,7 +361,7 @@ int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segmen
 		segment = s->free[class];
 		s->free[class] = segment->next_free;
 		s->pooled -= segment->size;
-		if (!is_there(s, segment)) {
+		if (!spool_is_there(s, segment)) {
 			remove_segment(s, segment);
 			continue;
 		}

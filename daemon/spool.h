@@ -68,7 +68,9 @@ int spool_open(const struct spool *spool, const struct spool_segment *segment, b
 int spool_read(
 	struct spool *spool, const struct spool_segment *segment, uint64_t offset, void *to, size_t len);
 void spool_look_anew(struct spool *spool);
-/* The file is there and as long as it was made. */
+/* A file of its name is there, as long as it was made: as who opens it finds it; */
+bool spool_is_there(const struct spool *spool, const struct spool_segment *segment);
+/* the same of the file that was opened to be looked at, which is faster. */
 bool spool_is_whole(struct spool *spool, const struct spool_segment *segment);
 /* The segment in this process's memory; NULL where it cannot be mapped. */
 unsigned char *spool_map(struct spool *spool, struct spool_segment *segment);

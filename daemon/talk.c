@@ -38,18 +38,9 @@ static void grant_segment(struct host *host, uint64_t size)
 {
 	struct host_msg msg = {.kind = HOST_GRANT};
 	struct spool_segment *segment;
-	int fd = -1;
 
 	msg.u.segment.error =
 		size > BLOCK_LEN_MAX * 2ull ? DAG_ELIMIT : spool_take(host->daemon->spool, size, &segment);
-	if (!msg.u.segment.error) {
-		fd = spool_open(host->daemon->spool, segment, true);
-		if (fd < 0) {
-			msg.u.segment.error =
-				spool_say_trouble(host->daemon->spool, segment->in_memory, errno);
-			spool_unref(host->daemon->spool, segment);
-		}
-	}
 	if (msg.u.segment.error && msg.u.segment.error != DAG_ELIMIT) {
 		free(host->refused);
 		host->refused = base_strdup(spool_trouble(host->daemon->spool));
@@ -62,7 +53,10 @@ static void grant_segment(struct host *host, uint64_t size)
 	}
 	if (++host->grants_unread > GRANTS_UNREAD)
 		break_off(host, "it asks for segments and does not take them");
-	host_send_msg(host, &msg, NULL, 0, fd);
+	if (msg.u.segment.error)
+		host_send_msg(host, &msg, NULL, 0, -1);
+	else
+		host_send_segment(host, &msg, segment, true);
 }
 
 static void retire_segment(struct host *host, uint32_t id)
@@ -177,7 +171,8 @@ static void on_done(
 	host_remove_task(host, a);
 	if (done->error == DAG_EFAILED)
 		host_note_position(host, a);
-	attempt_on_done(a, host, done, tail, tail_len);
+	if (!attempt_on_done(a, host, done, tail, tail_len))
+		break_off(host, "the index of its outputs is damaged");
 	if (done->error || host->isolate) {
 		host->retiring = true;
 		ahead_give_back(host);
@@ -352,15 +347,17 @@ void talk_check(struct host *host)
 
 static void on_sock(uv_poll_t *poll, int status, int events);
 
-static void close_packet(struct host *host, int fd)
+static struct host_out *close_packet(struct host *host, int fd)
 {
 	struct host_out *o = DAG_APPEND(host->out, host->out_count, host->out_cap);
 
 	o->len = host->packet->len;
 	o->fd = fd;
+	o->segment = NULL;
 	o->bytes = base_alloc(o->len);
 	memcpy(o->bytes, host->packet->bytes, o->len);
 	host->packet->len = 0;
+	return o;
 }
 
 void host_send_msg(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
@@ -381,16 +378,50 @@ void host_send_msg(struct host *host, const struct host_msg *msg, const void *ta
 		close_packet(host, fd);
 }
 
+void host_send_segment(
+	struct host *host, const struct host_msg *msg, struct spool_segment *segment, bool writable)
+{
+	struct host_out *o;
+
+	if (host->dead || host->silent || host->misdeed)
+		return;
+	host_send_msg(host, msg, NULL, 0, -1);
+	o = close_packet(host, -1);
+	o->segment = segment;
+	o->writable = writable;
+	spool_ref(segment);
+}
+
+/* What goes with a segment's last reference may be told to hosts, this one too. */
 static void free_out(struct host *host, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (host->out[i].fd >= 0)
-			close(host->out[i].fd);
-		free(host->out[i].bytes);
-	}
+	struct host_out *gone = n ? base_alloc(n * sizeof(*gone)) : NULL;
+
+	if (!n)
+		return;
+	memcpy(gone, host->out, n * sizeof(*gone));
 	host->out_count -= n;
 	if (host->out_count)
 		memmove(host->out, host->out + n, host->out_count * sizeof(*host->out));
+	for (size_t i = 0; i < n; i++) {
+		if (gone[i].fd >= 0)
+			close(gone[i].fd);
+		if (gone[i].segment)
+			spool_unref(host->daemon->spool, gone[i].segment);
+		free(gone[i].bytes);
+	}
+	free(gone);
+}
+
+/* Where many wait, they do not wait with as many descriptors. */
+static int send_out(struct host *host, const struct host_out *o)
+{
+	int fd = o->segment ? spool_open(host->daemon->spool, o->segment, o->writable) : o->fd,
+	    r = host_packet_send(host->sock, o->bytes, o->len, fd);
+
+	if (o->segment && fd >= 0)
+		close(fd);
+	return r;
 }
 
 void talk_flush(struct host *host)
@@ -400,8 +431,7 @@ void talk_flush(struct host *host)
 	if (host->silent || host->misdeed)
 		return;
 	/* What is left of a host that is gone, its end will show. */
-	while (done < host->out_count && host_packet_send(host->sock, host->out[done].bytes,
-						 host->out[done].len, host->out[done].fd) != DAG_EBUSY)
+	while (done < host->out_count && send_out(host, &host->out[done]) != DAG_EBUSY)
 		done++;
 	free_out(host, done);
 	if (!host->out_count && host->packet->len &&
@@ -548,18 +578,16 @@ int host_show_segment(struct host *host, uint32_t id)
 	struct host_msg msg = {.kind = HOST_SEGMENT};
 	struct known_segment *k;
 	struct spool_segment *segment;
-	int fd;
 
 	HASH_FIND(hh, host->known, &id, sizeof(id), k);
 	if (k || host_has_grant(host, id))
 		return 0;
 	segment = spool_find(host->daemon->spool, id);
-	fd = segment ? spool_open(host->daemon->spool, segment, false) : -1;
-	if (fd < 0)
+	if (!segment || !spool_is_there(host->daemon->spool, segment))
 		return DAG_EMISSING;
 	msg.u.segment.id = id;
 	msg.u.segment.size = segment->size;
-	host_send_msg(host, &msg, NULL, 0, fd);
+	host_send_segment(host, &msg, segment, false);
 	k = base_alloc(sizeof(*k));
 	k->id = id;
 	HASH_ADD(hh, host->known, id, sizeof(k->id), k);

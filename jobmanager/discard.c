@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tells every daemon of a cluster that a job is over. */
 #include "manager.h"
+#include "daemon/folder.h"
 #include "os/os.h"
 #include "wire/cluster.h"
 #include "wire/session.h"
@@ -145,4 +146,9 @@ int manager_discard(const char *nameserver, const char *keys, const char *job)
 	uv_loop_close(&d.loop);
 	keys_destroy(&d.keys);
 	return d.answered ? 0 : DAG_EUNREACHABLE;
+}
+
+size_t manager_remove_dead_memory(void)
+{
+	return folder_remove_dead(NULL);
 }

@@ -544,6 +544,7 @@ int manager_begin(struct manager *m, struct manager_config *config, struct dag_d
 	m->memory = os_memory();
 	if (!config->slots)
 		config->slots = (uint32_t)os_cores();
+	config->slots = DAG_MIN(config->slots, os_slots_max());
 	if (config->saved)
 		snprintf(m->job, sizeof(m->job), "%s", config->job);
 	else

@@ -42,6 +42,8 @@ enum manager_result {
 int manager_run(const struct manager_config *config);
 /* Tells the daemons of a cluster that a job is over, whoever ran it. DAG_EUNREACHABLE. */
 int manager_discard(const char *nameserver, const char *keys, const char *job);
+/* Removes shared memory of this user's daemons and runs that are dead and do not come again; of how many. */
+size_t manager_remove_dead_memory(void);
 /*
  * Removes what a job that does not run has left beside its outputs, and its locks; what it had replaced
  * before all was published is put back. DAG_EIO where that cannot be done.

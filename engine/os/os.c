@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #define DESCRIPTORS_IN_HAND 64
+#define DESCRIPTORS_OF_OTHERS 128 /* those in hand, and connections */
+#define DESCRIPTORS_A_SLOT 5
 #define PASSWD_SIZE 16384u
 
 static dag_instant read_clock(clockid_t clock)
@@ -373,6 +375,18 @@ bool os_has_descriptors(void)
 	if (fd >= 0)
 		close(fd);
 	return has;
+}
+
+uint32_t os_slots_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT32_MAX;
+	if (limit.rlim_cur < DESCRIPTORS_OF_OTHERS + DESCRIPTORS_A_SLOT)
+		return 1;
+	return (uint32_t)DAG_MIN(
+		(limit.rlim_cur - DESCRIPTORS_OF_OTHERS) / DESCRIPTORS_A_SLOT, (rlim_t)UINT32_MAX);
 }
 
 bool os_is_on_disk(int fd)

@@ -69,6 +69,8 @@ void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *c
 /* False where this process has but few descriptors left, which those need that cannot do without: work that
  * takes more is refused. */
 bool os_has_descriptors(void);
+/* Vertices that can run at a time with the descriptors that this process may have. */
+uint32_t os_slots_max(void);
 /* False in shared memory. */
 bool os_is_on_disk(int fd);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */

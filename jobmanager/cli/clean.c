@@ -186,7 +186,7 @@ static int clean(const struct settings *s, char **names, int n)
 		if (remove_job(&jobs[i]))
 			code = EXIT_FAILURE;
 	}
-	removed += n ? 0 : remove_orphans();
+	removed += n ? 0 : remove_orphans() + manager_remove_dead_memory();
 	if (!removed && !code)
 		printf("nothing to remove\n");
 	jobs_free(jobs, count);

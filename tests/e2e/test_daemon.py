@@ -2,6 +2,7 @@
 """A daemon and what it is given: descriptors, folders, limits, names; and vertices and peers that mean it ill."""
 import glob
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,67 @@ def a_spool_that_cannot_be_read(case):
     case.write("g.yaml", ONE)
     cluster.run("g.yaml")
     check(case.read("o.txt") == b"hi\n", "its output")
+
+
+@test
+def few_descriptors(case):
+    """A node of 64 slots that may have 256 descriptors: it says so, runs fewer at a time, and all is right."""
+    endpoint = name_server(case)
+    d = case.start("sh", "-c", 'ulimit -n 256; exec "$@"', "sh", program("dagd"), "-n", endpoint, "--slots", "64", "--node", f"n0-{os.getpid()}",
+                   "--spool", case.path("spool0"))
+    check(b"ulimit -n" in d.stderr.readline(), "the limit is not told of")
+    case.wait_for(lambda: nodes_of(case, endpoint), "the daemon to register")
+    case.write("g.yaml", "stages: {a: {sh: 'seq {index}000 {index}999; sleep 0.2', width: 100}, b: {sh: 'wc -l', width: 50}}\n"
+               "flow: [{from: a, to: b, pattern: '>>', partition: {by: hash, key: 1}}]\noutputs: {b: {file: '-'}}\n")
+    r = case.dagrun("run", "-n", endpoint, "g.yaml", timeout=120)
+    check(sum(map(int, r.stdout.split())) == 100000 and b"again" not in r.stderr, r.stderr)
+    check(d.poll() is None, "the daemon ended")
+
+
+@test
+def shared_memory_of_the_dead(case):
+    """A run and a daemon are killed, and their state folder is removed: the next daemon, or clean, removes the rest."""
+    def left(word):
+        return [p for p in glob.glob(f"/dev/shm/dagrun-{os.getuid()}/*{word}*") if os.path.exists(os.path.join(p, "lock"))]
+
+    case.write("g.yaml", "stages: {a: {sh: 'seq 1000000; sleep 600'}}\noutputs: {a: {file: o.txt}}\n")
+    for cleaner in ("clean", "daemon"):
+        state = case.path("state-" + cleaner)
+        p = case.start(program("dagrun"), "run", "g.yaml", env=dict(case.env, XDG_STATE_HOME=state))
+        case.wait_for(lambda: glob.glob(os.path.join(state, "dagrun", "jobs", "*")), "the job")
+        job = os.path.basename(glob.glob(os.path.join(state, "dagrun", "jobs", "*"))[0])
+        case.wait_for(lambda: left(job), "its shared memory")
+        p.kill()
+        p.wait()
+        case.dagrun("clean")
+        check(left(job), "what could be resumed was removed")
+        shutil.rmtree(state)
+        if cleaner == "clean":
+            case.dagrun("clean")
+        else:
+            Cluster(case, nodes=1)
+        check(not left(job), f"{left(job)} is left after {cleaner}")
+    for path in glob.glob(case.path(".dagrun-*")):
+        os.unlink(path)  # of the outputs: without a state folder nobody knows of them
+
+
+@test
+def shared_memory_that_another_user_made(case):
+    if os.getuid() != 0:
+        raise Skip("needs a second user")
+    user = 54322
+    folder = f"/dev/shm/dagrun-{user}"
+    os.chmod(case.dir, 0o777)
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o777)
+    try:
+        case.write("g.yaml", ONE)
+        r = subprocess.run([program("dagrun"), "run", "g.yaml"], env=dict(case.env, XDG_STATE_HOME=case.path("s")), cwd=case.dir, capture_output=True,
+                           user=user, group=user, extra_groups=[], timeout=patience(60))
+        check(r.returncode == 0 and case.read("o.txt") == b"hi\n", r.stderr)
+        check(b"belongs to another user" in r.stderr and not os.listdir(folder), r.stderr)
+    finally:
+        shutil.rmtree(folder)
 
 
 def memory_group(case, limit):
