@@ -38,6 +38,8 @@ struct daemon_config {
 
 int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_config *config,
 	struct daemon **ret_daemon, struct dag_diag *diag);
+/* Tells the name server that it will end; what it says goes out in the loop's next rounds. */
+void daemon_leave(struct daemon *daemon);
 /* Kills all hosts, removes all that was spooled. Handles close in the loop's next rounds. */
 void daemon_destroy(struct daemon **daemon);
 const char *daemon_node(const struct daemon *daemon);

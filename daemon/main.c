@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define LEAVE_MS 50
+
 enum option {
 	NAMESERVER,
 	LISTEN,
@@ -136,10 +138,53 @@ static int on_option(void *ctx, size_t option, const char *value)
 	return DAG_EINVAL;
 }
 
+/* How a daemon ends: it says so, and gives that a moment to get out. */
+struct ending {
+	struct daemon *daemon;
+	uv_signal_t on_int, on_term, on_hup;
+	uv_timer_t moment;
+	bool begun;
+};
+
+static void on_moment(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
 static void on_signal(uv_signal_t *handle, int signal)
 {
+	struct ending *e = handle->data;
+
 	(void)signal;
-	uv_stop(handle->loop);
+	if (e->begun) {
+		uv_stop(handle->loop);
+		return;
+	}
+	e->begun = true;
+	daemon_leave(e->daemon);
+	uv_timer_start(&e->moment, on_moment, LEAVE_MS, 0);
+}
+
+static void ending_begin(struct ending *e, uv_loop_t *loop, struct daemon *daemon)
+{
+	*e = (struct ending){.daemon = daemon};
+	uv_signal_init(loop, &e->on_int);
+	uv_signal_init(loop, &e->on_term);
+	uv_signal_init(loop, &e->on_hup);
+	uv_timer_init(loop, &e->moment);
+	e->on_int.data = e->on_term.data = e->on_hup.data = e;
+	uv_signal_start(&e->on_int, on_signal, SIGINT);
+	uv_signal_start(&e->on_term, on_signal, SIGTERM);
+	if (startup_ends_on_hangup())
+		uv_signal_start(&e->on_hup, on_signal, SIGHUP);
+}
+
+static void ending_close(struct ending *e)
+{
+	uv_close((uv_handle_t *)&e->on_int, NULL);
+	uv_close((uv_handle_t *)&e->on_term, NULL);
+	uv_close((uv_handle_t *)&e->on_hup, NULL);
+	uv_close((uv_handle_t *)&e->moment, NULL);
 }
 
 /*
@@ -173,29 +218,21 @@ static int serve(struct settings *s, struct dag_diag *diag)
 	uv_loop_t loop;
 	struct wire_loop *wire;
 	struct daemon *daemon;
-	uv_signal_t on_int, on_term, on_hup;
+	struct ending ending;
 	int r;
 
 	uv_loop_init(&loop);
 	wire_loop_new(&wire, &loop);
 	r = daemon_new(&loop, wire, &s->config, &daemon, diag);
 	if (r == 0) {
-		uv_signal_init(&loop, &on_int);
-		uv_signal_init(&loop, &on_term);
-		uv_signal_init(&loop, &on_hup);
-		uv_signal_start(&on_int, on_signal, SIGINT);
-		uv_signal_start(&on_term, on_signal, SIGTERM);
-		if (startup_ends_on_hangup())
-			uv_signal_start(&on_hup, on_signal, SIGHUP);
+		ending_begin(&ending, &loop, daemon);
 		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n",
 			daemon_node(daemon), daemon_control(daemon), s->config.keys ? " with keys" : "",
 			s->config.slots, s->config.nameserver);
 		os_tell(diag, "dagd", NULL, NULL);
 		dag_diag_fini(diag);
 		uv_run(&loop, UV_RUN_DEFAULT);
-		uv_close((uv_handle_t *)&on_int, NULL);
-		uv_close((uv_handle_t *)&on_term, NULL);
-		uv_close((uv_handle_t *)&on_hup, NULL);
+		ending_close(&ending);
 		daemon_destroy(&daemon);
 	}
 	wire_loop_destroy(&wire);

@@ -553,6 +553,16 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(d);
 }
 
+void daemon_leave(struct daemon *d)
+{
+	Dagrun__Leave m = DAGRUN__LEAVE__INIT;
+	SESSION_ENVELOPE(e, LEAVE);
+
+	e.leave = &m;
+	if (d->ns)
+		session_send(d->ns, &e);
+}
+
 void daemon_destroy(struct daemon **daemon)
 {
 	struct daemon *d = *daemon;

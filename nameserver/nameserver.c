@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #define TICK_MS 250
+#define NAME_MAX_LEN 256u
 #define NODES_A_MESSAGE 1000u
 
 struct watcher {
@@ -78,13 +79,27 @@ static void send_nodes(struct nameserver *ns, struct session *to)
 	} while (at < ns->registry.count);
 }
 
+/* No daemon of ours has a name with blanks or what a terminal would obey. */
+static bool is_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < len; i++)
+		if (name[i] <= ' ' || name[i] == 127)
+			return false;
+	return len && len < NAME_MAX_LEN;
+}
+
 static void on_message(void *ctx, struct session *s, const Dagrun__Envelope *e)
 {
 	struct nameserver *ns = ctx;
 	struct registered *owner = session_owner(s);
 	struct watcher *w;
 
-	if (e->body_case == DAGRUN__ENVELOPE__BODY_REGISTER_NODE && *e->register_node->node) {
+	if (e->body_case == DAGRUN__ENVELOPE__BODY_LEAVE) {
+		if (owner)
+			ns->changed |= registry_remove(&ns->registry, owner->node, owner->incarnation);
+	} else if (e->body_case == DAGRUN__ENVELOPE__BODY_REGISTER_NODE && is_name(e->register_node->node)) {
 		if (!owner) {
 			owner = base_alloc(sizeof(*owner));
 			owner->node = base_strdup(e->register_node->node);

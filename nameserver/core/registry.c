@@ -49,6 +49,16 @@ bool registry_put(struct registry *r, dag_instant now, const char *name, uint64_
 	return true;
 }
 
+bool registry_remove(struct registry *r, const char *name, uint64_t incarnation)
+{
+	struct registry_node *n = find(r, name);
+
+	if (!n || n->incarnation != incarnation)
+		return false;
+	remove_at(r, (size_t)(n - r->nodes));
+	return true;
+}
+
 bool registry_heard(struct registry *r, dag_instant now, const char *name, uint64_t incarnation)
 {
 	struct registry_node *n = find(r, name);

@@ -29,6 +29,8 @@ void registry_fini(struct registry *registry);
  */
 bool registry_put(
 	struct registry *registry, dag_instant now, const char *name, uint64_t incarnation, void *info);
+/* The node says that it ends. True where it was known. */
+bool registry_remove(struct registry *registry, const char *name, uint64_t incarnation);
 /* The node said something. True where it was suspect. */
 bool registry_heard(struct registry *registry, dag_instant now, const char *name, uint64_t incarnation);
 /* Suspects and forgets those that are silent. True where anything changed. */

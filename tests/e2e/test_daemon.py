@@ -121,6 +121,19 @@ def names_stay_after_a_restart(case):
 
 
 @test
+def a_daemon_that_ends_is_not_listed(case):
+    endpoint = name_server(case)
+    first, one = unnamed(case, endpoint)
+    second, two = unnamed(case, endpoint)
+    case.wait_for(lambda: len(nodes_of(case, endpoint)) == 2, "both nodes")
+    first.terminate()
+    check(first.wait(patience(10)) == 0, "its exit code")
+    begin = time.time()
+    case.wait_for(lambda: nodes_of(case, endpoint) == [two], "the other to be alone")
+    check(time.time() - begin < patience(2), "it was listed until it was missed")
+
+
+@test
 def state_without_a_home(case):
     case.write("g.yaml", ONE)
     env = {k: v for k, v in case.env.items() if k not in ("HOME", "XDG_STATE_HOME")}
