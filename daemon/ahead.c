@@ -161,7 +161,7 @@ static bool run_ahead(struct job *job, struct host *host)
 	if (host->job != job || host->retiring || host->isolate || !host->task_count || stage->isolate ||
 		!ahead_may_follow(a, host->tasks[0]) || !is_short(run_ns) ||
 		!is_short(expected_run(job, &job->stages[host->tasks[0]->stage])) ||
-		host->task_count >= depth(run_ns) || is_held_up(host))
+		host->task_count >= depth(run_ns) || is_held_up(host) || job_runs_before(a))
 		return false;
 	job->queue_first++;
 	return ahead_put(host, a);

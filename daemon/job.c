@@ -395,6 +395,19 @@ static void begin_group(struct job *job, struct attempt **group, size_t n)
 		serve_started(group[i]);
 }
 
+bool job_runs_before(const struct attempt *a)
+{
+	bool runs = false;
+
+	for (struct attempt *o = a->job->attempts[a->key.vertex]; o; o = o->same)
+		if (o->key.number < a->key.number && o->state == ATTEMPT_RUNNING && o->host && !o->ahead) {
+			if (!o->host->retiring)
+				attempt_kill(o);
+			runs = true;
+		}
+	return runs;
+}
+
 /* Starts the first of the queue, with its group. False where it must wait. */
 static bool run_first(struct job *job)
 {
@@ -411,6 +424,9 @@ static bool run_first(struct job *job)
 	if (n == size && shares <= job->daemon->slots * (uint64_t)GRAPH_CPU_SHARES &&
 		job->running + shares > job->grant)
 		return false;
+	for (size_t i = 0; i < n; i++)
+		if (job_runs_before(group[i]))
+			return false;
 	job->queue_first += n;
 	if (n < size)
 		fail_group(group, n, DAG_EPROTO, "this daemon cannot take its start: its group is not whole");

@@ -192,6 +192,8 @@ bool job_try_free(struct job *job);
 void job_run(struct job *job);
 /* The attempt begins to run: its time, its share of the slots. */
 void job_begin(struct attempt *a);
+/* An earlier attempt of its vertex still runs here; it is ended, since two must not run beside each other. */
+bool job_runs_before(const struct attempt *a);
 /* It goes to the end of the queue. */
 void job_queue(struct attempt *a);
 /* It goes to the front of the queue again. */

@@ -108,21 +108,25 @@ int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd)
 
 /* ---- why not ---- */
 
-/* The program that the first line names, allocated; NULL where it names none. */
-static char *interpreter_of(const char *path)
+/* A word of the first line that names an interpreter, allocated; NULL where there is none. */
+static char *first_line_word(const char *path, int number)
 {
 	char line[256] = {0};
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
-	char *name = line + 2, *end;
+	char *word = line + 2;
+	size_t len = 0;
 
 	if (fd >= 0)
 		close(fd);
 	if (n < 2 || line[0] != '#' || line[1] != '!')
 		return NULL;
-	name += strspn(name, " \t");
-	end = name + strcspn(name, " \t\n");
-	return base_strndup(name, (size_t)(end - name));
+	for (int i = 0; i <= number; i++) {
+		word += len;
+		word += strspn(word, " \t");
+		len = strcspn(word, " \t\n");
+	}
+	return len || !number ? base_strndup(word, len) : NULL;
 }
 
 static char *explain_missing(const struct spawn *s, const char *path)
@@ -139,7 +143,7 @@ static char *explain_missing(const struct spawn *s, const char *path)
 			s->path, strerror(ENOENT));
 	if (stat(path, &st) < 0)
 		return base_format("cannot start program '%s': %s: %s", s->path, path, strerror(errno));
-	interpreter = interpreter_of(path);
+	interpreter = first_line_word(path, 0);
 	if (!interpreter)
 		return base_format(
 			"cannot start program '%s': the dynamic loader that it was built for is not "
@@ -194,4 +198,37 @@ char *spawn_explain(const struct spawn *s, int error)
 			"inputs",
 			s->path, strerror(error));
 	return base_format("cannot start program '%s': %s", s->path, strerror(error));
+}
+
+/* `#!/usr/bin/env python3`: env itself is there. */
+static char *explain_env(const char *path)
+{
+	char *env = first_line_word(path, 0), *name = first_line_word(path, 1), *text = NULL;
+	const char *slash = env ? strrchr(env, '/') : NULL;
+	size_t len = name ? strlen(name) : 0;
+
+	if (slash && !strcmp(slash, "/env") && len && name[0] != '-') {
+		bool cut = name[len - 1] == '\r';
+
+		name[len - cut] = 0;
+		text = base_format(cut ? " (its first line, for '%s', ends in a carriage return, which is "
+					 "taken for a part "
+					 "of the name; write its lines with LF alone)"
+				       : " (its first line asks env for '%s'; is that in PATH on this node?)",
+			name);
+	}
+	free(env);
+	free(name);
+	return text;
+}
+
+char *spawn_explain_exit(const char *path, int code)
+{
+	char *text = code == 127 && strchr(path, '/') ? explain_env(path) : NULL;
+
+	if (text)
+		return text;
+	return base_strdup(code == 127   ? " (a command was not found)"
+			   : code == 126 ? " (a command may not be executed)"
+					 : "");
 }

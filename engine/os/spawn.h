@@ -27,5 +27,8 @@ struct spawn {
 int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd);
 /* Why it could not, by the errno that it left: a text for people, allocated. */
 char *spawn_explain(const struct spawn *spawn, int error);
+/* What else is known of a program that ended with exit code 126 or 127: a text that begins with a blank, or
+ * is empty; allocated. */
+char *spawn_explain_exit(const char *path, int code);
 
 #endif

@@ -554,7 +554,7 @@ int main(int argc, char **argv)
 	}
 	setrlimit(RLIMIT_CORE, &no_core);
 	guard_begin(argv);
-	errors_begin();
+	errors_begin(&host);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	strays_adopt();

@@ -13,6 +13,7 @@
 #include "spec.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 #include <uthash.h>
 
 struct host_segment {
@@ -76,6 +77,7 @@ struct host {
 	int bell;    /* makes the leader look up */
 	bool piped;  /* other hosts may ring it */
 	bool exiting;
+	struct stat errors;    /* of the pipe that is stderr */
 	bool heard;            /* HEARD came */
 	uint32_t errors_looks; /* of the daemon at our stderr, when it had read all */
 	_Atomic bool spoiled;  /* a vertex failed: nothing more is begun, and the daemon ends us */
@@ -144,7 +146,7 @@ struct dag_vertex *host_find_task(struct host *host, uint32_t id);
 /* stderr.c */
 /* What vertices write to goes to the daemon by this, whatever they do to descriptors 1 and 2. */
 #define HOST_ERRORS_FD 6
-void errors_begin(void);
+void errors_begin(struct host *host);
 /* True where something was written to it since the daemon had read all; descriptors 1 and 2 are it again. */
 bool errors_said(struct host *host, dag_instant ran);
 /* Waits until the daemon has read all, so that what the next vertex writes is not taken for this one's. */

@@ -159,6 +159,7 @@ static int judge_exit(struct program *prog, const siginfo_t *info)
 {
 	struct dag_vertex *v = prog->v;
 	const struct stage_spec *spec = &v->stage->spec;
+	char *more;
 
 	if (v->error)
 		return v->error;
@@ -175,8 +176,11 @@ static int judge_exit(struct program *prog, const siginfo_t *info)
 	for (uint32_t i = 0; i < spec->exit_ok_count; i++)
 		if (spec->exit_ok[i] == info->si_status)
 			return 0;
-	return task_fail(
-		v, DAG_EFAILED, base_format("%s ended with exit code %d", prog->argv[0], info->si_status));
+	more = spawn_explain_exit(spec->plugin ? spec->plugin : prog->argv[0], info->si_status);
+	task_fail(v, DAG_EFAILED,
+		base_format("%s ended with exit code %d%s", prog->argv[0], info->si_status, more));
+	free(more);
+	return DAG_EFAILED;
 }
 
 static void end_strays(struct host *host, pid_t pid)

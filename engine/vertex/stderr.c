@@ -14,18 +14,18 @@
 #define WRITE_RUN (DAG_MS / 1000)  /* who ran shorter has not written anything, */
 #define REPLACE_RUN (DAG_MS / 100) /* or not replaced its descriptors */
 
-void errors_begin(void)
+void errors_begin(struct host *host)
 {
 	/* In place of the spool's lock, which is the guard's. */
 	dup3(STDERR_FILENO, HOST_ERRORS_FD, O_CLOEXEC);
+	fstat(HOST_ERRORS_FD, &host->errors);
 }
 
-static void restore(int fd)
+static void restore(const struct host *host, int fd)
 {
-	struct stat ours, theirs;
+	struct stat now;
 
-	if (fstat(HOST_ERRORS_FD, &ours) == 0 &&
-		(fstat(fd, &theirs) < 0 || ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev))
+	if (fstat(fd, &now) < 0 || now.st_ino != host->errors.st_ino || now.st_dev != host->errors.st_dev)
 		dup2(HOST_ERRORS_FD, fd);
 }
 
@@ -36,8 +36,8 @@ bool errors_said(struct host *host, dag_instant ran)
 	if (ran < WRITE_RUN)
 		return false;
 	if (ran > REPLACE_RUN) {
-		restore(STDOUT_FILENO);
-		restore(STDERR_FILENO);
+		restore(host, STDOUT_FILENO);
+		restore(host, STDERR_FILENO);
 	}
 	/* In this order: the daemon counts before it reads. */
 	if (ioctl(HOST_ERRORS_FD, FIONREAD, &unread) < 0)

@@ -36,6 +36,7 @@ static struct pretended {
 	struct host_packet inbox;
 	uint32_t ring_taken, task;
 	uint64_t received;
+	bool holds; /* a message that was taken, and not heard yet */
 	uint32_t segment_count;
 	unsigned char *segments[SEGMENTS_MAX];
 	uint64_t sizes[SEGMENTS_MAX];
@@ -173,16 +174,25 @@ static void take_message(struct heard *ret)
 	assert_int_equal(host_msg_recv(d.sock, &d.inbox, &ret->msg, &tail, &ret->tail_len, &beside), 1);
 	assert_int_equal(beside, -1);
 	memcpy(ret->tail, tail, ret->tail_len);
-	d.received++;
 }
 
 /* The next that a test wants to know of; space is granted, and inputs are opened. */
 static void hear(struct heard *ret)
 {
+	static struct heard next;
+
 	for (;;) {
 		if (take_end(ret))
 			return;
-		take_message(ret);
+		if (!d.holds)
+			take_message(&next);
+		/* What ended before it was said comes first. */
+		d.holds = true;
+		if (take_end(ret))
+			return;
+		d.holds = false;
+		d.received++;
+		*ret = next;
 		switch (ret->msg.kind) {
 		case HOST_SPACE:
 			grant(ret->msg.u.segment.size);
@@ -250,6 +260,7 @@ static int begin_host(void **state)
 	d.errors = errs[0];
 	free(program);
 	take_message(&h);
+	d.received++;
 	assert_int_equal(h.msg.kind, HOST_READY);
 	assert_int_equal(h.msg.u.ready.version, HOST_PROTO_VERSION);
 	return 0;
@@ -301,13 +312,15 @@ static void test_an_end_that_comes_while_a_vertex_flushes_is_heard(void **state)
 	start("relay", &spec, HOST_PORT_LIVE);
 	send_lines(lines, 2);
 	/* The space is granted before: the end is what the vertex meets at its flush. */
-	do
+	do {
 		take_message(&h);
-	while (h.msg.kind != HOST_OPEN);
+		d.received++;
+	} while (h.msg.kind != HOST_OPEN);
 	open_live(&h);
-	do
+	do {
 		take_message(&h);
-	while (h.msg.kind != HOST_SPACE);
+		d.received++;
+	} while (h.msg.kind != HOST_SPACE);
 	grant(h.msg.u.segment.size);
 	send_end();
 	for (hear(&h); h.msg.kind == HOST_LIVE; hear(&h))
@@ -397,13 +410,42 @@ static void test_nor_in_place(void **state)
 	commit_too_much("overreach_in_place", (struct graph_format){DAG_FORMAT_LINES, 0});
 }
 
+/* Whose words they are: the host begins another vertex when what one wrote to stderr was read. */
+static void test_words_are_read_before_the_next_vertex_begins(void **state)
+{
+	struct graph_stream out = {.parts = 1, .channel = GRAPH_FILE};
+	struct stage_spec spec = plugin("say");
+	struct host_msg heard = {.kind = HOST_HEARD};
+	char words[16];
+	struct heard h;
+
+	(void)state;
+	spec.out_count = spec.stream_count = 1;
+	spec.streams = &out;
+	for (int i = 0; i < 3; i++)
+		start("say", &spec, 0);
+	hear(&h);
+	assert_int_equal(h.msg.task, 1);
+	assert_int_equal(h.msg.u.done.errors, 1);
+	assert_int_equal(read(d.errors, words, sizeof(words)), 6);
+	assert_int_equal((uint32_t)atomic_load(&d.status->claim), 1);
+	say(&heard, NULL, 0, -1);
+	/* The second one says nothing, and holds nobody up. */
+	hear(&h);
+	assert_int_equal(h.msg.task, 2);
+	assert_int_equal(h.msg.u.done.errors, 0);
+	hear(&h);
+	assert_int_equal(h.msg.task, 3);
+	assert_int_equal(h.msg.u.done.errors, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, begin_host, end_host)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_an_end_that_comes_while_a_vertex_flushes_is_heard),
 		T(test_a_port_is_flushed_by_its_own_thread), T(test_no_more_is_committed_than_was_reserved),
-		T(test_nor_in_place)};
+		T(test_nor_in_place), T(test_words_are_read_before_the_next_vertex_begins)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

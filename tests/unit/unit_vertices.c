@@ -3,6 +3,7 @@
 #include <dagrun/vertex.h>
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DAEMON_SOCKET 3 /* of every host */
@@ -46,7 +47,18 @@ static int overreach_in_place(struct dag_vertex *v)
 	return overreach(v);
 }
 
-DAG_PLUGIN(unit_vertices,
+/* Says something on stderr, or nothing at its second run. */
+static int say(struct dag_vertex *v)
+{
+	static int runs;
+
+	(void)v;
+	if (runs++ != 1)
+		fprintf(stderr, "a word");
+	return 0;
+}
+
+DAG_PLUGIN(unit_vertices, DAG_ENTRY(say, DAG_OUT(LINES), "writes to stderr"),
 	DAG_ENTRY_FLAGS(relay, DAG_ORDER_BLIND, DAG_IN(LINES), DAG_OUT(LINES), "copies what comes first"),
 	DAG_ENTRY(overreach, DAG_OUT_FIXED(8), "commits what it did not reserve"),
 	DAG_ENTRY(overreach_in_place, DAG_OUT(LINES), "the same, of lines"));
