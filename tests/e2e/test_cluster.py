@@ -175,11 +175,9 @@ def rule4_between_daemons(case):
     case.write("alone.yaml", case.read("alone.yaml").decode().replace(", retries: 20}", ", retries: 20, cpus: 1}"))
     p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "alone.yaml")
     case.wait_for(lambda: os.path.exists(case.path("flag")), "the consumer to be half way")
-    pid = int(case.read("B").split()[1])
-    with open(f"/proc/{pid}/stat") as f:
-        host = int(f.read().rsplit(")", 1)[1].split()[1])
-    with open(f"/proc/{host}/stat") as f:
-        daemon = int(f.read().rsplit(")", 1)[1].split()[1])
+    daemon = int(case.read("B").split()[1])
+    for _ in ("the host", "its guard", "the daemon"):
+        daemon = parent_of(daemon)
     [d for d in cluster.daemons if d.pid == daemon][0].kill()
     err = p.communicate(timeout=patience(60))[1]
     check(p.returncode == 0, err)
