@@ -50,6 +50,19 @@ static bool copy_streams(struct arena *arena, struct stage_spec *s, const Dagrun
 	return true;
 }
 
+/* A name below the folder of a vertex, and never outside of it. */
+static bool is_below(const char *name)
+{
+	for (size_t len; *name; name += len + (name[len] == '/')) {
+		len = strcspn(name, "/");
+		if (!len || (len <= 2 && !strncmp(name, "..", len)))
+			return false;
+		if (name[len] && !name[len + 1])
+			return false;
+	}
+	return true;
+}
+
 static bool copy_files(struct job *job, struct stage_spec *s, const Dagrun__Stage *m)
 {
 	s->files = arena_alloc(&job->arena, (m->n_files + 1) * sizeof(*s->files));
@@ -57,7 +70,7 @@ static bool copy_files(struct job *job, struct stage_spec *s, const Dagrun__Stag
 	for (size_t i = 0; i < m->n_files; i++) {
 		s->files[i] = (struct graph_pair){
 			arena_strdup(&job->arena, m->files[i]->name), job_add_file(job, m->files[i])};
-		if (!s->files[i].value || strchr(s->files[i].name, '/'))
+		if (!s->files[i].value || !*s->files[i].name || !is_below(s->files[i].name))
 			return false;
 	}
 	if (m->plugin)

@@ -20,6 +20,7 @@ int load_graph(struct load *load, struct dag_diag *diag)
 		.param_count = load->param_count,
 		.describe = plugins_describe,
 		.check = plugins_check,
+		.notes = load->notes,
 		.stdin_path = load->stdin_path};
 	char *folder;
 

@@ -16,6 +16,7 @@ struct load {
 	char *stdin_path; /* where stdin was kept for an input "-" */
 	struct plugins *plugins;
 	struct graph *graph;
+	struct dag_diag *notes; /* what may be meant otherwise goes there; or NULL */
 };
 
 /* NAME=VALUE, which must outlive the struct; DAG_EINVAL for what is not. */

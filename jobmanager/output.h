@@ -91,6 +91,10 @@ struct outputs_state {
 /* ---- output_path.c: where outputs are ---- */
 /* The folder of a path; caller frees. */
 char *output_folder(const char *path);
+/* The path with its folder as the kernel knows it, or will when that is made. Caller frees. */
+char *output_canonical(const char *path);
+/* stdout, a device or a fifo: written to, not replaced. */
+bool output_is_stream(const char *path);
 /* Follows a link at the end of a path; NULL with errno (ELOOP). Caller frees. */
 char *output_follow(const char *path);
 char *output_path_of_vertex(const struct output *o, uint32_t index);
@@ -115,6 +119,10 @@ int outputs_sweep(struct manager *m, struct dag_diag *diag);
 /* ---- output_inputs.c ---- */
 /* Reports outputs that are the graph file or an input. */
 void outputs_check_inputs(const struct graph *graph, struct dag_diag *diag);
+
+/* ---- output_twins.c ---- */
+/* Reports outputs that are one file. */
+void outputs_check_twins(const struct graph *graph, struct dag_diag *diag);
 
 /* ---- output_earlier.c ---- */
 /* A sentence about files beside an output of that width which an earlier, wider run left; NULL: there are

@@ -21,13 +21,32 @@ char *output_path_of_vertex(const struct output *o, uint32_t index)
 		"%.*s%u%s", (int)o->index_at, o->path, index, o->path + o->index_at + strlen("{index}"));
 }
 
-/* Folders as the kernel sees them, where they are there. */
-static char *canonical(const char *path)
+/* A folder as the kernel sees it; what of it is not there yet is taken as it will be made. */
+static char *canonical_folder(const char *folder)
 {
-	char *folder = output_folder(path), *real = realpath(folder, NULL), *result;
+	char *real = realpath(folder, NULL), *above, *parent, *result;
+	const char *name = strrchr(folder, '/') + 1;
 
-	result = real ? base_format("%s%s", strcmp(real, "/") ? real : "", strrchr(path, '/'))
-		      : base_strdup(path);
+	if (real || !strcmp(folder, "/"))
+		return real ? real : base_strdup("/");
+	above = output_folder(folder);
+	parent = canonical_folder(above);
+	free(above);
+	if (!*name || !strcmp(name, "."))
+		return parent;
+	if (!strcmp(name, ".."))
+		result = output_folder(parent);
+	else
+		result = base_format("%s/%s", strcmp(parent, "/") ? parent : "", name);
+	free(parent);
+	return result;
+}
+
+char *output_canonical(const char *path)
+{
+	char *folder = output_folder(path), *real = canonical_folder(folder), *result;
+
+	result = base_format("%s%s", strcmp(real, "/") ? real : "", strrchr(path, '/'));
 	free(real);
 	free(folder);
 	return result;
@@ -65,13 +84,13 @@ char *output_follow(const char *path)
 		free(at);
 		at = next;
 	}
-	next = canonical(at);
+	next = output_canonical(at);
 	free(at);
 	return next;
 }
 
 /* Devices and fifos have nothing that could be replaced. Folders, disks and sockets are refused later. */
-static bool is_stream(const char *path)
+bool output_is_stream(const char *path)
 {
 	struct stat st;
 
@@ -120,7 +139,7 @@ int output_find(struct output *o, uint32_t width, struct dag_diag *diag)
 
 	o->file_count = o->spec->per_vertex ? width : 1;
 	o->files = base_alloc((o->file_count + 1) * sizeof(*o->files));
-	o->is_stream = !o->spec->per_vertex && is_stream(path);
+	o->is_stream = !o->spec->per_vertex && output_is_stream(path);
 	if (o->is_stream) {
 		o->path = base_strdup(path);
 		o->files[0].path = base_strdup(path);
@@ -128,7 +147,7 @@ int output_find(struct output *o, uint32_t width, struct dag_diag *diag)
 	}
 	if (names_folder(path))
 		return refuse(o, diag, path, "it names a folder, not a file");
-	o->path = o->spec->per_vertex ? canonical(path) : output_follow(path);
+	o->path = o->spec->per_vertex ? output_canonical(path) : output_follow(path);
 	if (!o->path)
 		return refuse(o, diag, path, why_not(errno));
 	if (o->spec->per_vertex) /* only the folder may be spelt in another way now */
@@ -188,7 +207,7 @@ int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
 		char *one, *path, *folder, *obstacle = NULL;
 		struct stat st;
 
-		if (is_stream(o.spec->path))
+		if (output_is_stream(o.spec->path))
 			continue;
 		if (names_folder(o.spec->path)) {
 			refuse(&o, diag, o.spec->path, "it names a folder, not a file");
@@ -221,5 +240,6 @@ int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
 		free(path);
 	}
 	outputs_check_inputs(graph, diag);
+	outputs_check_twins(graph, diag);
 	return diag->count > errors ? DAG_EINVAL : 0;
 }

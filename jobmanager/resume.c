@@ -57,8 +57,10 @@ static void put_stage(const struct manager *m, struct buffer *b, const struct gr
 	put_file(m, b, s->argc ? s->argv[0] : NULL);
 	graph_put_pairs(b, s->params, s->param_count);
 	graph_put_pairs(b, s->env, s->env_count);
-	for (uint32_t i = 0; i < s->file_count; i++)
+	for (uint32_t i = 0; i < s->file_count; i++) {
 		put_file(m, b, s->files[i]);
+		buffer_put_text(b, s->file_names[i]);
+	}
 }
 
 static void put_input(struct buffer *b, const struct graph_stage *s)

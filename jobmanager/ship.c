@@ -234,8 +234,10 @@ static Dagrun__Stage *stage_message(struct manager *m, struct arena *arena, cons
 	t->n_env = s->env_count;
 	t->n_files = s->file_count;
 	t->files = arena_alloc(arena, (s->file_count + 1) * sizeof(*t->files));
-	for (uint32_t i = 0; i < s->file_count; i++)
+	for (uint32_t i = 0; i < s->file_count; i++) {
 		t->files[i] = file_message(m, arena, s->files[i]);
+		t->files[i]->name = (char *)s->file_names[i];
+	}
 	t->n_in = t->n_in_joined = s->in_count;
 	t->in = arena_alloc(arena, (s->in_count + 1) * sizeof(*t->in));
 	t->in_joined = arena_alloc(arena, (s->in_count + 1) * sizeof(*t->in_joined));

@@ -120,6 +120,8 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 		r = graph_finish(l.graph, diag);
 	if (r == 0 && diag->count + diag->dropped == errors)
 		loader_check_standard(&l);
+	if (r == 0 && diag->count + diag->dropped == errors)
+		loader_check_sizes(&l);
 	if (r == 0 && diag->count + diag->dropped > errors)
 		r = DAG_EINVAL;
 	arena_fini(&scratch);

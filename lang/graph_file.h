@@ -49,6 +49,7 @@ struct graph_file_options {
 	const struct graph_file_param
 		*params; /* given on the command line; their paths are relative to cwd */
 	size_t param_count;
+	struct dag_diag *notes; /* what may be meant otherwise, or NULL */
 	const char *stdin_path; /* the file that holds what an input "-" brought; NULL: not there yet */
 	/*
 	 * Finds and describes a plugin by its word in the file; `folder` is that of the graph file. What

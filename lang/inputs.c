@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -88,40 +87,24 @@ static void add_file(
 			st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec, st.st_ino};
 }
 
-static void add_glob(
-	struct loader *l, const struct yaml_node *node, const char *pattern, struct file_list *files)
-{
-	glob_t found = {0};
-	size_t before = files->count;
-
-	if (glob(pattern, GLOB_ERR, NULL, &found) == 0)
-		for (size_t i = 0; i < found.gl_pathc; i++) {
-			struct stat st;
-
-			/* A pattern means files: folders that happen to match are passed over. */
-			if (stat(found.gl_pathv[i], &st) == 0 && S_ISDIR(st.st_mode))
-				continue;
-			add_file(l, node, found.gl_pathv[i], files);
-		}
-	globfree(&found);
-	if (files->count == before)
-		loader_error(l, node, "no file matches '%s'", pattern);
-}
-
 static void add_path(struct loader *l, const struct yaml_node *node, struct file_list *files)
 {
-	const char *path = loader_path(l, node, "a path in files");
+	struct path_list found = {0};
+	bool is_pattern;
+	const char *path = loader_pattern(l, node, "a path in files", &is_pattern);
 
 	if (!path)
 		return;
-	if (strcmp(path, "-")) {
-		if (strpbrk(path, "*?["))
-			add_glob(l, node, path, files);
-		else
-			add_file(l, node, path, files);
+	if (is_pattern) {
+		if (loader_match(l, node, path, &found))
+			for (size_t i = 0; i < found.count; i++)
+				add_file(l, node, found.items[i], files);
+		loader_free_paths(&found);
 		return;
 	}
-	if (l->options->stdin_path)
+	if (strcmp(path, "-"))
+		add_file(l, node, path, files);
+	else if (l->options->stdin_path)
 		add_file(l, node, l->options->stdin_path, files);
 	else
 		*DAG_APPEND(files->items, files->count, files->cap) = (struct graph_file){"-", 0, 0, 0};

@@ -45,6 +45,9 @@ const char *loader_text(struct loader *l, const struct yaml_node *node, const ch
 const char *loader_words(struct loader *l, const struct yaml_node *node, const char *what);
 /* As a path, made absolute: beside the graph file, or the working folder where -p gave its start. */
 const char *loader_path(struct loader *l, const struct yaml_node *node, const char *what);
+/* A path that may be a pattern of glob: then what is not the user's word has no special bytes. */
+const char *loader_pattern(
+	struct loader *l, const struct yaml_node *node, const char *what, bool *ret_is_pattern);
 /* The path of an output; *ret_index_at is where its {index} begins, or GRAPH_NONE. */
 const char *loader_output_path(
 	struct loader *l, const struct yaml_node *node, const char *what, uint32_t *ret_index_at);
@@ -60,6 +63,24 @@ bool loader_pairs(struct loader *l, const struct yaml_node *node, const char *wh
 	struct graph_pair **ret, uint32_t *ret_count);
 /* A name of a stage or input: letters, digits, '_' and '-', not starting with a digit. */
 bool loader_name(struct loader *l, const struct yaml_node *node, const char *what);
+
+struct path_list {
+	char **items;
+	size_t count, cap;
+};
+
+#define PATHS_MAX 1000000u
+
+/* The files that a pattern means, in bytewise order; false after reporting. Free the list either way. */
+bool loader_match(struct loader *l, const struct yaml_node *node, const char *pattern, struct path_list *ret);
+void loader_free_paths(struct path_list *list);
+/* The files that go with a stage. */
+void loader_files(struct loader *l, const struct yaml_node *node, struct graph_stage *stage);
+/* One more, under this name. */
+void loader_ship(struct loader *l, const struct yaml_node *node, struct graph_stage *stage, const char *path,
+	const char *name);
+/* Files that the program itself names, which stands at `node`. */
+void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph_stage *stage);
 
 void loader_params(struct loader *l, const struct yaml_node *root);
 void loader_inputs(struct loader *l, const struct yaml_node *root);
@@ -80,5 +101,7 @@ void loader_flow(struct loader *l, const struct yaml_node *root);
 void loader_outputs(struct loader *l, const struct yaml_node *root);
 /* What sections must agree on. */
 void loader_agree(struct loader *l);
+/* Of a finished graph: what a program is given fits what the system takes. */
+void loader_check_sizes(struct loader *l);
 
 #endif

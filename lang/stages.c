@@ -312,26 +312,6 @@ static void load_exit_ok(struct loader *l, const struct yaml_node *node, struct 
 	}
 }
 
-static void load_files(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
-{
-	if (!node || !loader_expect(l, node, YAML_LIST, "files"))
-		return;
-	stage->files = arena_alloc(&l->graph->arena, (node->count + 1) * sizeof(*stage->files));
-	for (const struct yaml_node *n = node->child; n; n = n->next) {
-		const char *path = loader_path(l, n, "a path in files");
-		struct stat st;
-
-		if (!path)
-			continue;
-		if (stat(path, &st) < 0)
-			loader_error(l, n, "cannot read '%s': %s", path, strerror(errno));
-		else if (!S_ISREG(st.st_mode))
-			loader_error(l, n, "'%s' is not a regular file", path);
-		else
-			stage->files[stage->file_count++] = path;
-	}
-}
-
 static void load_limits(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	const struct yaml_node *timeout = yaml_get(node, "timeout");
@@ -399,7 +379,9 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	load_width(l, yaml_get(node, "width"), stage);
 	load_limits(l, node, stage);
 	load_exit_ok(l, yaml_get(node, "exit_ok"), stage);
-	load_files(l, yaml_get(node, "files"), stage);
+	loader_files(l, yaml_get(node, "files"), stage);
+	if (program || sh || bash)
+		loader_scripts(l, program ? program : sh ? sh : bash, stage);
 	loader_pairs(l, yaml_get(node, "env"), "env", true, &stage->env, &stage->env_count);
 	for (uint32_t i = 0; i < stage->env_count; i++)
 		note_ports(l, stage->env[i].value, stage);

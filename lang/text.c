@@ -23,6 +23,8 @@ struct text {
 	struct buffer bytes, words;         /* words: 1 where in `bytes` one begins, else 0 */
 	uint32_t escapes;                   /* `{{` without their `}}` so far */
 	bool has_dollar;                    /* one that begins no parameter */
+	bool may_match;                     /* it may be a pattern */
+	bool is_pattern;
 	bool bad;
 };
 
@@ -321,8 +323,24 @@ static const char *home_folder(void)
 	return user && user->pw_dir && *user->pw_dir == '/' ? user->pw_dir : NULL;
 }
 
-static const char *from_home(struct loader *l, const struct yaml_node *node, const char *text)
+/* The folder is no part of the pattern that stands behind it. */
+static const char *join(const struct text *t, const char *folder, const char *slash, const char *text)
 {
+	struct buffer b = {0};
+	const char *path;
+
+	for (const char *c = folder; *c; c++)
+		buffer_format(&b, t->is_pattern && strchr("*?[\\", *c) ? "\\%c" : "%c", *c);
+	path = arena_format(
+		&t->l->graph->arena, "%.*s%s%s", (int)b.len, b.data ? (char *)b.data : "", slash, text);
+	buffer_fini(&b);
+	return path;
+}
+
+static const char *from_home(const struct text *t, const char *text)
+{
+	struct loader *l = t->l;
+	const struct yaml_node *node = t->node;
 	const char *home = home_folder();
 
 	if (text[1] && text[1] != '/') {
@@ -335,7 +353,7 @@ static const char *from_home(struct loader *l, const struct yaml_node *node, con
 	if (!home)
 		loader_error(
 			l, node, "'%s': there is no HOME, and the user is not known to the system", text);
-	return home ? arena_format(&l->graph->arena, "%s%s", home, text + 1) : NULL;
+	return home ? join(t, home, "", text + 1) : NULL;
 }
 
 static void refuse_dollar(struct loader *l, const struct yaml_node *node, const char *what)
@@ -372,6 +390,7 @@ static const char *load_path(struct text *t, const char *what)
 
 	if (!text)
 		return NULL;
+	t->is_pattern = t->may_match && strpbrk(text, "*?[");
 	if (t->has_dollar) {
 		refuse_dollar(l, t->node, what);
 		return NULL;
@@ -383,9 +402,9 @@ static const char *load_path(struct text *t, const char *what)
 	if (*text == '/' || !strcmp(text, "-"))
 		return text;
 	if (*text == '~')
-		return from_home(l, t->node, text);
+		return from_home(t, text);
 	folder = t->leading && t->leading->from_command_line ? l->cwd : l->folder;
-	return arena_format(&l->graph->arena, "%s/%s", folder, text);
+	return join(t, folder, "/", text);
 }
 
 const char *loader_path(struct loader *l, const struct yaml_node *node, const char *what)
@@ -393,6 +412,17 @@ const char *loader_path(struct loader *l, const struct yaml_node *node, const ch
 	struct text t = {.l = l, .node = node};
 	const char *path = load_path(&t, what);
 
+	buffer_fini(&t.words);
+	return path;
+}
+
+const char *loader_pattern(
+	struct loader *l, const struct yaml_node *node, const char *what, bool *ret_is_pattern)
+{
+	struct text t = {.l = l, .node = node, .may_match = true};
+	const char *path = load_path(&t, what);
+
+	*ret_is_pattern = t.is_pattern;
 	buffer_fini(&t.words);
 	return path;
 }

@@ -73,6 +73,7 @@ static void put_stage(struct buffer *b, const struct graph_stage *s)
 	put_texts(b, s->argv, s->argc);
 	graph_put_pairs(b, s->env, s->env_count);
 	put_texts(b, s->files, s->file_count);
+	put_texts(b, s->file_names, s->file_count);
 	buffer_put_number(b, s->isolate);
 	buffer_put_number(b, (uint64_t)s->timeout);
 	buffer_put_number(b, s->memory);

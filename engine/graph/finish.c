@@ -327,13 +327,6 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 			graph_spread_copies(graph, graph->edges[i]);
 		check_widths(graph->edges[i], graph, diag);
 	}
-	for (size_t i = 0; i < graph->output_count; i++) {
-		const struct graph_output *o = &graph->outputs[i];
-
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(o->path, "-") && !strcmp(o->path, graph->outputs[j].path))
-				graph_report(diag, o->place, "two outputs name the file '%s'", o->path);
-	}
 }
 
 /* Another output of a rerun is as good only where nobody else has read the first one. */

@@ -159,7 +159,8 @@ struct graph_stage {
 	/* both */
 	struct graph_pair *env;
 	uint32_t env_count;
-	const char **files; /* shipped along: paths */
+	const char **files;      /* shipped along: paths */
+	const char **file_names; /* of each, below the folder of a vertex */
 	uint32_t file_count;
 	dag_instant timeout; /* of an attempt; 0: none */
 	int32_t retries;     /* further attempts after a failure */

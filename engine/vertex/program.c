@@ -79,13 +79,31 @@ static int make_environment(struct program *prog)
 	return r;
 }
 
+/* The folders that a name goes through; one that is there may be of another file. */
+static int make_folders(const char *path, size_t scratch)
+{
+	char *folder = base_strdup(path);
+	int r = 0;
+
+	for (char *slash = folder + scratch + 1; r == 0 && (slash = strchr(slash, '/')); *slash++ = '/') {
+		*slash = 0;
+		if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+			r = -1;
+	}
+	free(folder);
+	return r;
+}
+
 static int link_files(struct program *prog)
 {
 	const struct stage_spec *spec = &prog->v->stage->spec;
 
 	for (uint32_t i = 0; i < spec->file_count; i++) {
 		char *path = base_format("%s/%s", prog->v->scratch, spec->files[i].name);
-		int r = symlink(spec->files[i].value, path);
+		int r = make_folders(path, strlen(prog->v->scratch));
+
+		if (r == 0)
+			r = symlink(spec->files[i].value, path);
 
 		free(path);
 		if (r < 0)

@@ -24,9 +24,25 @@ static int on_option(void *ctx, size_t option, const char *value)
 	return 0;
 }
 
+/* As the end of a run counts them: what runs. */
+static void print_size(const struct load *load)
+{
+	size_t stages = 0;
+	uint32_t vertices = 0;
+
+	for (size_t i = 0; i < load->graph->stage_count; i++) {
+		const struct graph_stage *s = load->graph->stages[i];
+
+		stages += s->kind != GRAPH_INPUT;
+		vertices += s->kind != GRAPH_INPUT ? s->width : 0;
+	}
+	printf("%s: ok, %zu stages, %u vertices\n", load->path, stages, vertices);
+}
+
 static int run(int argc, char **argv)
 {
 	static struct settings s;
+	struct dag_diag notes = {0};
 	int r = options_parse("dagrun check", &cli_check.spec, argc, argv, on_option, &s);
 
 	if (r < 0)
@@ -38,10 +54,17 @@ static int run(int argc, char **argv)
 	s.graph.path = cli_operand(&cli_check, argc, argv, r);
 	if (!s.graph.path)
 		return EXIT_USAGE;
+	s.graph.notes = &notes;
 	r = cli_graph_load(&s.graph, false);
 	if (r == 0)
-		printf("%s: ok, %zu stages, %u vertices\n", s.graph.path, s.graph.graph->stage_count,
-			s.graph.graph->vertex_count);
+		print_size(&s.graph);
+	for (size_t i = 0; r == 0 && i < notes.count; i++) {
+		char *text = dag_message_format(&notes.items[i]);
+
+		printf("note: %s\n", text);
+		free(text);
+	}
+	dag_diag_fini(&notes);
 	load_fini(&s.graph);
 	return r;
 }

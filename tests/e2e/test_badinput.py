@@ -74,7 +74,7 @@ def widths(case):
 
 @test
 def a_graph_too_large_to_be_sent(case):
-    case.write("g.yaml", "params: {a: {}}\nstages: {x: {sh: 'true " + "${a} " * 220 + "'}}\n")
+    case.write("g.yaml", "params: {a: {}}\nstages:\n" + "".join(f"  x{i}: {{sh: 'true {i} ${{a}}'}}\n" for i in range(220)))
     r = case.dagrun("run", "g.yaml", "-p", "a=" + "x" * 100000, rc=1)
     check(b"the graph is too large to be sent" in r.stderr, r.stderr)
 

@@ -73,5 +73,87 @@ def home_is_the_tilde(case):
     check(not os.path.exists(case.path("~")), "a folder of that name")
 
 
+@test
+def files_go_along_with_their_names(case):
+    case.write("a/x", "a\n")
+    case.write("b/x", "b\n")
+    case.write("tree/one", "1\n")
+    case.write("tree/sub/two", "2\n")
+    case.write("t/1.tsv", "t1\n")
+    case.write("t/2.tsv", "t2\n")
+    case.write("t/3.txt", "t3\n")
+    graph = 'stages: {s: {sh: "%s", files: [%s]}}\noutputs: {s: {file: "-"}}\n'
+    bad(case, graph % ("cat x", "a/x, b/x"), "g.yaml:1:", "a/x' and '", "would both be 'x'")
+    bad(case, graph % ("cat x", "in.0/*, b/x"), "no file matches")
+    bad(case, graph % ("cat x", "a/y"), "cannot read")
+    for script, files, want in (("cat x", "a/x, ./a/x", b"a\n"), ("cat tree/one tree/sub/two", "tree/", b"1\n2\n"), ("cat *.tsv", "t/*.tsv", b"t1\nt2\n"),
+                                ("cat one two", "tree/**", b"1\n2\n"), ("cat x tree/sub/two", "a/*, tree", b"a\n2\n")):
+        case.write("g.yaml", graph % (script, files))
+        check(case.dagrun("run", "g.yaml").stdout == want, (script, files))
+    os.symlink("sub", case.path("tree/link"))
+    bad(case, graph % ("cat x", "tree"), "is a link to a folder")
+
+
+@test
+def two_stars_go_through_folders(case):
+    for name in ("a.txt", "x/b.txt", "x/y/c.txt", ".hidden/d.txt", "x/.e.txt", "x/[1].txt", "other/f.txt"):
+        case.write("d/" + name, name + "\n")
+    os.symlink("../other", case.path("d/x/link"))
+    graph = 'inputs: {t: {files: "%s"}}\nstages: {s: {program: [cat]}}\nflow: [t >= s]\noutputs: {s: {file: "-"}}\n'
+    for pattern, want in (("d/**/*.txt", "a.txt other/f.txt x/[1].txt x/b.txt x/y/c.txt"), ("d/x/**", "x/[1].txt x/b.txt x/y/c.txt"), ("d/**/y/*", "x/y/c.txt"),
+                          ("**/x/**/*.txt", "x/[1].txt x/b.txt x/y/c.txt"), ("d/x/[1].txt", "x/[1].txt"), ("d/**.txt", "a.txt")):
+        case.write("g.yaml", graph % pattern)
+        got = case.dagrun("run", "g.yaml").stdout.decode().split()
+        check(got == want.split(), (pattern, got))
+    bad(case, graph % "d/**/nothing", "no file matches")
+
+
+@test
+def scripts_of_interpreters_go_along(case):
+    case.write("agg.py", "import sys; print(sys.argv[1:])\n")
+    case.write("lib/two.py", "print(2)\n")
+    case.write("three.sh", "#!/bin/sh\necho 3\n")
+    os.chmod(case.path("three.sh"), 0o755)
+    case.write("prog.awk", "BEGIN {print 4}\n")
+    case.write("words.txt", "x\n")
+    graph = "stages: {s: {%s}}\noutputs: {s: {file: '-'}}\n"
+    for command, want in (("program: [python3, agg.py, x]", b"['x']\n"), ("program: [python3, -u, ./agg.py]", b"[]\n"), ("program: [python3, lib/two.py]", b"2\n"),
+                          ("sh: 'python3 agg.py y | cat'", b"['y']\n"), ("bash: './three.sh'", b"3\n"), ("program: [awk, -f, prog.awk]", b"4\n")):
+        case.write("g.yaml", graph % command)
+        check(case.dagrun("run", "g.yaml").stdout == want, command)
+    case.write("g.yaml", graph % "program: [wc, -l, words.txt]")
+    out = case.dagrun("check", "g.yaml").stdout
+    check(b"note: g.yaml:1:" in out and b"'words.txt' lies beside the graph" in out and b"files: [words.txt]" in out, out)
+    case.write("g.yaml", graph % "program: [wc, -l, words.txt], files: [words.txt]")
+    check(b"note" not in case.dagrun("check", "g.yaml").stdout, "a note of what goes along")
+
+
+@test
+def outputs_of_one_file_are_refused(case):
+    case.write("d/x", "")
+    os.symlink(".", case.path("l"))
+    os.symlink("o.txt", case.path("link.txt"))
+    graph = 'stages: {a: {sh: x, width: 3}, b: {sh: x, width: 20}}\noutputs:\n  a: {file: "%s"}\n  b: {file: "%s"}\n'
+    for one, other in (("o.txt", "o.txt"), ("o.txt", "./o.txt"), ("o.txt", "d/../o.txt"), ("o.txt", "l/o.txt"), ("o.txt", "link.txt"),
+                       ("new/o.txt", "new/../new/./o.txt"), ("o{index}.txt", "o2.txt"), ("l/o{index}.txt", "o{index}.txt"), ("o1{index}", "o{index}"),
+                       (case.path("o.txt"), "o.txt")):
+        bad(case, graph % (one, other), "g.yaml:4:3: two outputs are one file", "of 'b'", "'a' in line 3")
+    for one, other in (("o{index}.txt", "o3.txt"), ("-", "-"), ("o{index}.txt", "o02.txt")):
+        case.write("g.yaml", graph % (one, other))
+        case.dagrun("check", "g.yaml")
+
+
+@test
+def commands_that_the_system_does_not_take_are_refused(case):
+    bad(case, "stages: {a: {sh: '%s'}}\n" % ("#" * 140000), "g.yaml:1:10: the script of stage 'a' has 140000 bytes", "131071", "files: [script.sh]")
+    bad(case, "stages: {a: {sh: x, env: {B: '%s'}}}\n" % ("#" * 140000), "env 'B' of stage 'a'")
+    graph = "stages: {p: {sh: x, width: %u}, a: {%s}}\nflow: [p >> a]\n"
+    bad(case, graph % (20000, "sh: 'cat {in.0.*}'"), "the script of stage 'a'", "{in.0.list}")
+    bad(case, graph % (900000, "program: [cat, '{in.0.*}']"), "the command of stage 'a'", "{in.0.list}")
+    for width, command in ((5000, "sh: 'cat {in.0.*}'"), (20000, "program: [cat, '{in.0.*}']"), (100000, "sh: 'cat {in.0.list}'"), (1, "sh: '%s'" % ("#" * 120000))):
+        case.write("g.yaml", graph % (width, command))
+        case.dagrun("check", "g.yaml")
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Words of a program that name files beside the graph. The vertices run in folders of their own, perhaps on
+ * other machines: the script that an interpreter is given goes along by itself, of other files `dagrun check`
+ * says that they do not.
+ */
+#include "loader.h"
+#include "graph/words.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+struct scan {
+	struct loader *l;
+	struct graph_stage *stage;
+	const struct yaml_node *node;
+	bool after_interpreter; /* its options may stand between */
+	bool after_file_option; /* awk -f */
+};
+
+static bool is_one_of(const char *word, const char *const *names, size_t n)
+{
+	const char *slash = strrchr(word, '/'), *base = slash ? slash + 1 : word;
+	size_t len = strlen(base);
+
+	while (len && (isdigit((unsigned char)base[len - 1]) || base[len - 1] == '.')) /* python3.11 */
+		len--;
+	for (size_t i = 0; i < n; i++)
+		if (strlen(names[i]) == len && !strncmp(base, names[i], len))
+			return true;
+	return false;
+}
+
+static bool is_interpreter(const char *word)
+{
+	static const char *const names[] = {"python", "perl", "ruby", "node", "Rscript", "bash", "sh", "dash",
+		"zsh", "ksh", "php", "lua", "julia", "tclsh", "octave", "guile"};
+
+	return is_one_of(word, names, DAG_LENGTH(names));
+}
+
+static bool takes_file(const char *word)
+{
+	static const char *const names[] = {"awk", "gawk", "mawk", "sed", "jq"};
+
+	return is_one_of(word, names, DAG_LENGTH(names));
+}
+
+/* A relative path of plain bytes, without "./" before it; NULL where it is none. */
+static const char *plain_path(const char *word)
+{
+	while (!strncmp(word, "./", 2))
+		word += 2;
+	if (!*word || *word == '/' || *word == '-' || strlen(word) >= PATH_MAX || strpbrk(word, "{}*?[$~"))
+		return NULL;
+	return word;
+}
+
+static bool leads_up(const char *path)
+{
+	return !strncmp(path, "../", 3) || strstr(path, "/../") || strstr(path, "//") || strstr(path, "/./");
+}
+
+static bool goes_along(const struct graph_stage *s, const char *name)
+{
+	for (uint32_t i = 0; i < s->file_count; i++)
+		if (!strcmp(s->file_names[i], name))
+			return true;
+	return false;
+}
+
+static void note(struct scan *s, const char *name)
+{
+	struct loader *l = s->l;
+
+	if (l->options->notes)
+		dag_diag_add(l->options->notes, l->file, s->node->line, s->node->column,
+			"'%s' lies beside the graph and does not go along with stage '%s': if its program "
+			"reads it, add files: [%s]",
+			name, s->stage->name, name);
+}
+
+/* One word of the command; `quiet`: it is written to, or stands where no file does. */
+static void look_at(struct scan *s, const char *word, bool quiet)
+{
+	const char *name = plain_path(word);
+	bool is_script = s->after_interpreter || s->after_file_option;
+	struct stat st;
+	char *path;
+
+	s->after_file_option = false;
+	if (*word == '-') {
+		s->after_file_option = takes_file(s->stage->argv[0]) && !strcmp(word, "-f");
+		/* -c, -m, -e: the program itself stands in the next word */
+		if (word[1] != '-' && strpbrk(word, "cme"))
+			s->after_interpreter = false;
+		return;
+	}
+	s->after_interpreter = is_interpreter(word);
+	if (!name || (!is_script && !strpbrk(word, "./")))
+		return;
+	path = base_format("%s/%s", s->l->folder, name);
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !goes_along(s->stage, name)) {
+		bool runs = is_script || (!strncmp(word, "./", 2) && (st.st_mode & 0111));
+
+		if (runs && !leads_up(name))
+			loader_ship(s->l, s->node, s->stage, path, name);
+		else if (!quiet)
+			note(s, name);
+	}
+	free(path);
+}
+
+/* The words of a shell's script, near enough: what looks like a path and stands alone. */
+static void look_at_script(struct scan *s, const char *text)
+{
+	static const char plain[] = "./_-+@%,:";
+	bool quiet = false;
+
+	for (const char *c = text; *c;) {
+		size_t len = 0;
+		char *word;
+
+		while (isalnum((unsigned char)c[len]) || (c[len] && strchr(plain, c[len])))
+			len++;
+		if (!len) {
+			if (!isspace((unsigned char)*c) || *c == '\n')
+				s->after_interpreter = s->after_interpreter && strchr("\"'", *c);
+			quiet = *c == '>' || (quiet && isspace((unsigned char)*c));
+			c++;
+			continue;
+		}
+		word = base_strndup(c, len);
+		look_at(s, word, quiet);
+		free(word);
+		quiet = false;
+		c += len;
+	}
+}
+
+void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	struct scan s = {.l = l, .stage = stage, .node = node};
+	uint32_t script;
+	const struct yaml_node *n = node->kind == YAML_LIST ? node->child : NULL;
+
+	if (!stage->argc || !stage->argv[0])
+		return;
+	script = words_script(stage->argv, stage->argc);
+	s.after_interpreter = is_interpreter(stage->argv[0]);
+	for (uint32_t i = 1; i < stage->argc; i++) {
+		n = n ? n->next : NULL;
+		s.node = n ? n : node;
+		if (i == script) {
+			s.after_interpreter = false;
+			look_at_script(&s, stage->argv[i]);
+		} else {
+			look_at(&s, stage->argv[i], false);
+		}
+	}
+}
