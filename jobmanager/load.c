@@ -32,6 +32,8 @@ int load_graph(struct load *load, struct dag_diag *diag)
 	}
 	options.describe_ctx = load->plugins;
 	graph_destroy(&load->graph);
+	if (load->text)
+		return graph_file_parse(load->path, load->text, load->text_len, &options, &load->graph, diag);
 	return graph_file_load(load->path, &options, &load->graph, diag);
 }
 
@@ -52,6 +54,7 @@ void load_fini(struct load *load)
 	plugins_destroy(&load->plugins);
 	free(load->host_program);
 	free(load->stdin_path);
+	free(load->text);
 	for (size_t i = 0; i < load->param_count; i++)
 		free((char *)load->params[i].name);
 	free(load->params);

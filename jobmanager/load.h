@@ -7,7 +7,9 @@
 #include "plugins.h"
 
 struct load {
-	const char *path;
+	const char *path; /* "-": the graph is `text` */
+	char *text;
+	size_t text_len;
 	struct graph_file_param *params;
 	size_t param_count, param_cap;
 	const char **plugin_paths; /* folders to look for plugins in, before others */

@@ -15,7 +15,7 @@ void origin_add(struct origin *o, const char *name, size_t i, const char *value)
 
 void origin_begin(struct origin *o, const char *graph)
 {
-	char *cwd = getcwd(NULL, 0), *path = realpath(graph, NULL);
+	char *cwd = getcwd(NULL, 0), *path = strcmp(graph, "-") ? realpath(graph, NULL) : NULL;
 
 	origin_add(o, "cwd", 0, cwd ? cwd : "/");
 	origin_add(o, "path", 0, path ? path : graph);

@@ -79,6 +79,8 @@ static const char *default_name(struct arena *arena, const char *path)
 	const char *base = slash ? slash + 1 : path;
 	const char *dot = strrchr(base, '.');
 
+	if (!strcmp(path, "-"))
+		return "stdin";
 	return dot && dot != base ? arena_strndup(arena, base, (size_t)(dot - base)) : base;
 }
 
@@ -134,29 +136,43 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 	return r;
 }
 
+int graph_file_read(FILE *file, const char *name, char **ret_text, size_t *ret_len, struct dag_diag *diag)
+{
+	struct buffer text = {0};
+	size_t n;
+
+	/* One byte beyond the limit is enough to see that the file is too large. */
+	do {
+		n = fread(buffer_extend(&text, 65536), 1, 65536, file);
+		text.len -= 65536 - n;
+	} while (n == 65536 && text.len <= YAML_BYTES_MAX);
+	if (ferror(file)) {
+		dag_diag_add(diag, name, 0, 0, "cannot read the graph file: %s", strerror(errno));
+		buffer_fini(&text);
+		return DAG_EIO;
+	}
+	*ret_len = text.len;
+	buffer_append(&text, "", 1); /* so that it is a string, too */
+	*ret_text = (char *)text.data;
+	return 0;
+}
+
 int graph_file_load(const char *path, const struct graph_file_options *options, struct graph **ret_graph,
 	struct dag_diag *diag)
 {
-	struct buffer text = {0};
 	FILE *file = fopen(path, "re");
-	size_t n;
+	char *text = NULL;
+	size_t len;
 	int r;
 
 	if (!file) {
 		dag_diag_add(diag, path, 0, 0, "cannot read the graph file: %s", strerror(errno));
 		return DAG_EIO;
 	}
-	/* One byte beyond the limit is enough to see that the file is too large. */
-	do {
-		n = fread(buffer_extend(&text, 65536), 1, 65536, file);
-		text.len -= 65536 - n;
-	} while (n == 65536 && text.len <= YAML_BYTES_MAX);
-	r = ferror(file) ? DAG_EIO : 0;
-	if (r < 0)
-		dag_diag_add(diag, path, 0, 0, "cannot read the graph file: %s", strerror(errno));
+	r = graph_file_read(file, path, &text, &len, diag);
 	fclose(file);
 	if (r == 0)
-		r = graph_file_parse(path, (char *)text.data, text.len, options, ret_graph, diag);
-	buffer_fini(&text);
+		r = graph_file_parse(path, text, len, options, ret_graph, diag);
+	free(text);
 	return r;
 }

@@ -9,6 +9,8 @@
  */
 #include "graph/graph.h"
 
+#include <stdio.h>
+
 #define PLUGIN_PARAMS_MAX 32
 
 /* "NAME=DEFAULT: what it means", or "NAME=DEFAULT|OTHER|…: …" */
@@ -63,6 +65,8 @@ struct graph_file_options {
 	void *describe_ctx; /* of both */
 };
 
+/* The text of a graph file from a stream, allocated; DAG_EIO after reporting, `name` is the stream's. */
+int graph_file_read(FILE *file, const char *name, char **ret_text, size_t *ret_len, struct dag_diag *diag);
 /* Parses and finishes. DAG_EINVAL with the errors in *diag; DAG_EIO where the file itself cannot be read. */
 int graph_file_load(const char *path, const struct graph_file_options *options, struct graph **ret_graph,
 	struct dag_diag *diag);

@@ -41,14 +41,18 @@ void loader_check_keys(
 
 		for (size_t i = 0; i < n && !known; i++)
 			known = !strcmp(names[i], e->key->text);
-		if (known)
+		/* `x-…` holds what others name by `*`. */
+		if (known || !strncmp(e->key->text, "x-", 2))
 			continue;
 		nearest = dag_nearest(e->key->text, names, n);
 		if (nearest)
 			loader_error(l, e->key, "unknown key '%s' in %s; did you mean '%s'?", e->key->text,
 				what, nearest);
 		else
-			loader_error(l, e->key, "unknown key '%s' in %s", e->key->text, what);
+			loader_error(l, e->key, "unknown key '%s' in %s%s", e->key->text, what,
+				strpbrk(e->key->text, " $(|'\"")
+					? "; in {…} a comma ends a text: put that in quotes, or below 'sh: |'"
+					: "");
 	}
 }
 

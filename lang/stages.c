@@ -324,7 +324,8 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 		loader_error(l, timeout, "timeout must be a time such as 30s or 5m, not '%s'", text);
 	loader_bytes(l, yaml_get(node, "memory"), "memory", &stage->memory);
 	load_cpus(l, yaml_get(node, "cpus"), stage);
-	loader_pairs(l, yaml_get(node, "labels"), "labels", false, &stage->labels, &stage->label_count);
+	loader_pairs(l, yaml_get(node, "labels"), "labels, such as {gpu: yes},", false, &stage->labels,
+		&stage->label_count);
 	loader_number(l, yaml_get(node, "retries"), "retries", 0, 1000, &retries);
 	stage->retries = (int32_t)retries;
 	stage->retries_said = yaml_get(node, "retries") != NULL;

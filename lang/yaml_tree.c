@@ -3,12 +3,24 @@
 #include "yaml_tree.h"
 
 #include <stdlib.h>
+#include <uthash.h>
 #include <yaml.h>
+
+/* `&name` at a part of the file. */
+struct anchor {
+	char *name;
+	const struct yaml_node *node;
+	size_t parts, height; /* of what stands there; 0 parts while it is open */
+	UT_hash_handle hh;
+};
 
 struct level {
 	struct yaml_node *node;
 	struct yaml_node **tail;
 	struct yaml_node *key; /* MAP: waits for its value */
+	struct anchor *anchor;
+	size_t parts, height; /* parts: of the file before it */
+	bool merges;          /* MAP: has a key `<<` */
 };
 
 struct tree_parser {
@@ -16,10 +28,11 @@ struct tree_parser {
 	const char *file;
 	struct dag_diag *diag;
 	struct level stack[YAML_DEPTH_MAX];
-	size_t depth;
+	size_t depth, parts;
+	struct anchor *anchors;
 	struct yaml_node *root;
-	const char *end;  /* of the file's text */
-	const char *line; /* where in it line `line_number` begins; only ever goes on */
+	const char *text, *end; /* the file */
+	const char *line;       /* where in it line `line_number` begins; only ever goes on */
 	size_t line_number;
 };
 
@@ -60,11 +73,95 @@ static int check_keys(struct tree_parser *p, const struct yaml_node *map)
 	return DAG_EINVAL;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(struct yaml_node *const *)a)->text, (*(struct yaml_node *const *)b)->text);
+}
+
+/* Entries of `from` whose keys are not among the `n` sorted ones, at the end of `map`. */
+static void merge_map(struct tree_parser *p, struct level *map, const struct yaml_node **keys, size_t n,
+	const struct yaml_node *from)
+{
+	for (const struct yaml_node *e = from->child; e; e = e->next) {
+		struct yaml_node *copy;
+
+		if (bsearch(&e->key, keys, n, sizeof(*keys), compare_names))
+			continue;
+		copy = arena_alloc(p->arena, offsetof(struct yaml_node, text) + strlen(e->text) + 1);
+		memcpy(copy, e, offsetof(struct yaml_node, text) + strlen(e->text) + 1);
+		copy->next = NULL;
+		*map->tail = copy;
+		map->tail = &copy->next;
+		map->node->count++;
+	}
+}
+
+/* Takes `<<` out of a map, and what it names in; the map's own keys go before, then those of the first. */
+static int merge(struct tree_parser *p, struct level *level)
+{
+	struct yaml_node *map = level->node, *from = NULL, **at = &map->child;
+	const struct yaml_node **keys;
+	int r = 0;
+
+	while (strcmp((*at)->key->text, "<<") || !(*at)->key->plain)
+		at = &(*at)->next;
+	from = *at;
+	*at = from->next;
+	if (!*at)
+		level->tail = at;
+	map->count--;
+	for (const struct yaml_node *m = from->kind == YAML_LIST ? from->child : from; m && r == 0;
+		m = from->kind == YAML_LIST ? m->next : NULL) {
+		size_t n = 0;
+
+		if (m->kind != YAML_MAP) {
+			dag_diag_add(p->diag, p->file, from->line, from->column,
+				"'<<' takes a map, or a list of maps: <<: *name");
+			return DAG_EINVAL;
+		}
+		keys = base_alloc((map->count + 1) * sizeof(*keys));
+		for (const struct yaml_node *e = map->child; e; e = e->next)
+			keys[n++] = e->key;
+		qsort(keys, n, sizeof(*keys), compare_names);
+		merge_map(p, level, keys, n, m);
+		free(keys);
+	}
+	return r;
+}
+
 static int close_level(struct tree_parser *p)
 {
-	const struct yaml_node *node = p->stack[--p->depth].node;
+	struct level *level = &p->stack[--p->depth];
+	const struct yaml_node *node = level->node;
+	int r = node->kind == YAML_MAP && node->count > 1 ? check_keys(p, node) : 0;
 
-	return node->kind == YAML_MAP && node->count > 1 ? check_keys(p, node) : 0;
+	if (r == 0 && level->merges)
+		r = merge(p, level);
+	if (level->anchor) {
+		level->anchor->parts = p->parts - level->parts;
+		level->anchor->height = level->height;
+	}
+	if (p->depth)
+		p->stack[p->depth - 1].height = DAG_MAX(p->stack[p->depth - 1].height, level->height + 1);
+	return r;
+}
+
+/* The anchor at a part that begins, or NULL. One of the same name that stands earlier is done with. */
+static struct anchor *set_anchor(struct tree_parser *p, const yaml_char_t *name, const struct yaml_node *node)
+{
+	struct anchor *anchor = NULL;
+
+	if (!name)
+		return NULL;
+	HASH_FIND_STR(p->anchors, (const char *)name, anchor);
+	if (!anchor) {
+		anchor = arena_alloc(p->arena, sizeof(*anchor));
+		anchor->name = arena_strdup(p->arena, (const char *)name);
+		HASH_ADD_KEYPTR(hh, p->anchors, anchor->name, strlen(anchor->name), anchor);
+	}
+	anchor->node = node;
+	anchor->parts = anchor->height = 0;
+	return anchor;
 }
 
 /* Hangs a complete or opened node below the innermost open one. */
@@ -81,6 +178,7 @@ static int attach(struct tree_parser *p, struct yaml_node *node, yaml_mark_t mar
 		if (node->kind != YAML_SCALAR)
 			return fail(p, mark, "a key must be plain text");
 		top->key = node;
+		top->merges = top->merges || (node->plain && !strcmp(node->text, "<<"));
 		return 0;
 	}
 	node->key = top->key;
@@ -91,7 +189,8 @@ static int attach(struct tree_parser *p, struct yaml_node *node, yaml_mark_t mar
 	return 0;
 }
 
-static int open_level(struct tree_parser *p, struct yaml_node *node, yaml_mark_t mark)
+static int open_level(
+	struct tree_parser *p, struct yaml_node *node, const yaml_char_t *anchor, yaml_mark_t mark)
 {
 	int r = attach(p, node, mark);
 
@@ -99,7 +198,10 @@ static int open_level(struct tree_parser *p, struct yaml_node *node, yaml_mark_t
 		return r;
 	if (p->depth == YAML_DEPTH_MAX)
 		return fail(p, mark, "lists and maps are nested too deep; the limit is 64");
-	p->stack[p->depth++] = (struct level){.node = node, .tail = &node->child};
+	p->stack[p->depth++] = (struct level){.node = node,
+		.tail = &node->child,
+		.anchor = set_anchor(p, anchor, node),
+		.parts = p->parts - 1};
 	return 0;
 }
 
@@ -140,6 +242,7 @@ static int on_scalar(struct tree_parser *p, const yaml_event_t *event)
 	const void *text = event->data.scalar.value;
 	size_t len = event->data.scalar.length;
 	struct yaml_node *node;
+	struct anchor *anchor;
 
 	if (memchr(text, 0, len))
 		return fail(p, event->start_mark, "text with a NUL byte in it");
@@ -147,6 +250,40 @@ static int on_scalar(struct tree_parser *p, const yaml_event_t *event)
 	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	if (event->data.scalar.style == YAML_LITERAL_SCALAR_STYLE)
 		node->indent = find_indent(p, event->start_mark.line);
+	anchor = set_anchor(p, event->data.scalar.anchor, node);
+	if (anchor)
+		anchor->parts = 1;
+	return attach(p, node, event->start_mark);
+}
+
+/* A copy of the node that was named, at this place, with the same parts below it. */
+static int on_alias(struct tree_parser *p, const yaml_event_t *event)
+{
+	const char *name = (const char *)event->data.alias.anchor;
+	struct anchor *anchor;
+	struct yaml_node *node;
+	char *text = NULL;
+
+	HASH_FIND_STR(p->anchors, name, anchor);
+	if (!anchor)
+		text = base_format("there is no '&%s' before this '*%s'", name, name);
+	else if (!anchor->parts)
+		text = base_format("'*%s' stands inside of what it names", name);
+	else if (p->depth + anchor->height > YAML_DEPTH_MAX)
+		text = base_strdup("lists and maps are nested too deep; the limit is 64");
+	if (text) {
+		fail(p, event->start_mark, text);
+		free(text);
+		return DAG_EINVAL;
+	}
+	p->parts += anchor->parts - 1;
+	node = new_node(
+		p, anchor->node->kind, event->start_mark, anchor->node->text, strlen(anchor->node->text));
+	node->child = anchor->node->child;
+	node->count = anchor->node->count;
+	node->plain = anchor->node->plain;
+	if (p->depth)
+		p->stack[p->depth - 1].height = DAG_MAX(p->stack[p->depth - 1].height, anchor->height + 1);
 	return attach(p, node, event->start_mark);
 }
 
@@ -158,14 +295,16 @@ static int on_event(struct tree_parser *p, const yaml_event_t *event)
 	case YAML_SCALAR_EVENT:
 		return on_scalar(p, event);
 	case YAML_SEQUENCE_START_EVENT:
-		return open_level(p, new_node(p, YAML_LIST, mark, "", 0), mark);
+		return open_level(
+			p, new_node(p, YAML_LIST, mark, "", 0), event->data.sequence_start.anchor, mark);
 	case YAML_MAPPING_START_EVENT:
-		return open_level(p, new_node(p, YAML_MAP, mark, "", 0), mark);
+		return open_level(
+			p, new_node(p, YAML_MAP, mark, "", 0), event->data.mapping_start.anchor, mark);
 	case YAML_SEQUENCE_END_EVENT:
 	case YAML_MAPPING_END_EVENT:
 		return close_level(p);
 	case YAML_ALIAS_EVENT:
-		return fail(p, mark, "aliases (*name) are not supported; use a parameter instead");
+		return on_alias(p, event);
 	case YAML_DOCUMENT_START_EVENT:
 		if (p->root)
 			return fail(p, mark, "a graph file is one document; here a second one starts");
@@ -175,9 +314,23 @@ static int on_event(struct tree_parser *p, const yaml_event_t *event)
 	}
 }
 
+/* A tab among the blanks that a line begins with: what libyaml says of it helps nobody. */
+static bool is_tab(struct tree_parser *p, size_t number)
+{
+	const char *c = p->text;
+
+	for (size_t i = 0; i < number && c; i++) {
+		c = memchr(c, '\n', (size_t)(p->end - c));
+		c = c ? c + 1 : NULL;
+	}
+	while (c && c < p->end && *c == ' ')
+		c++;
+	return c && c < p->end && *c == '\t';
+}
+
 static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 {
-	for (size_t events = 0;; events++) {
+	for (;;) {
 		yaml_event_t event;
 		bool end;
 		int r;
@@ -185,6 +338,10 @@ static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 		if (!yaml_parser_parse(parser, &event)) {
 			yaml_mark_t mark = parser->problem_mark;
 
+			if (is_tab(p, mark.line)) {
+				fail(p, mark, "a tab cannot indent in YAML: put blanks there");
+				return DAG_EINVAL;
+			}
 			/* A reader error (encoding) has an offset in bytes, and no mark. */
 			dag_diag_add(p->diag, p->file, (int)mark.line + 1, (int)mark.column + 1, "%s%s%s",
 				parser->problem ? parser->problem : "not YAML", parser->context ? ", " : "",
@@ -192,9 +349,13 @@ static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 			return DAG_EINVAL;
 		}
 		end = event.type == YAML_STREAM_END_EVENT;
+		p->parts += event.type == YAML_SCALAR_EVENT || event.type == YAML_ALIAS_EVENT ||
+			    event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
 		r = on_event(p, &event);
-		if (r == 0 && events == YAML_EVENTS_MAX)
-			r = fail(p, event.start_mark, "the file has too many parts; the limit is a million");
+		if (r == 0 && p->parts > YAML_PARTS_MAX)
+			r = fail(p, event.start_mark,
+				"the file has too many parts, with those that aliases name; the limit is 32 "
+				"million");
 		yaml_event_delete(&event);
 		if (r < 0 || end)
 			return r;
@@ -204,12 +365,13 @@ static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 int yaml_parse(struct arena *arena, const char *file, const char *text, size_t len,
 	struct yaml_node **ret_root, struct dag_diag *diag)
 {
-	struct tree_parser p = {.arena = arena, .file = file, .diag = diag, .line = text, .end = text + len};
+	struct tree_parser p = {
+		.arena = arena, .file = file, .diag = diag, .text = text, .line = text, .end = text + len};
 	yaml_parser_t parser;
 	int r;
 
 	if (len > YAML_BYTES_MAX) {
-		dag_diag_add(diag, file, 0, 0, "the file is larger than 1 MiB, the limit for a graph file");
+		dag_diag_add(diag, file, 0, 0, "the file is larger than 64 MiB, the limit for a graph file");
 		return DAG_EINVAL;
 	}
 	if (!yaml_parser_initialize(&parser))
@@ -217,6 +379,7 @@ int yaml_parse(struct arena *arena, const char *file, const char *text, size_t l
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	r = parse_events(&p, &parser);
 	yaml_parser_delete(&parser);
+	HASH_CLEAR(hh, p.anchors);
 	if (r == 0)
 		*ret_root = p.root;
 	return r;

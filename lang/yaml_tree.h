@@ -4,14 +4,15 @@
 /*
  * A YAML document as a tree with line and column on every node, made from libyaml's event API (its document
  * API takes sixty times the memory). Bounded on every side, since the file may be hostile: bytes, depth and
- * events have limits, aliases and duplicate keys are refused.
+ * parts have limits, duplicate keys are refused. An alias shares what it names, and counts as if it stood
+ * there; merge keys (`<<`) are done.
  */
 #include "base/arena.h"
 #include "base/diag.h"
 
-#define YAML_BYTES_MAX ((size_t)1 << 20)
+#define YAML_BYTES_MAX ((size_t)64 << 20)
 #define YAML_DEPTH_MAX 64
-#define YAML_EVENTS_MAX 1000000
+#define YAML_PARTS_MAX 32000000u /* texts, lists and maps, those of aliases as often as they are named */
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 

@@ -212,6 +212,72 @@ static bool infer_width(struct graph *graph, struct graph_stage *stage, struct d
 	return true;
 }
 
+/* Stages that are to be looked at, as pass and id: a heap, the least first. */
+struct turns {
+	uint64_t *items;
+	size_t count, cap;
+};
+
+static void add_turn(struct turns *t, uint32_t pass, uint32_t stage)
+{
+	size_t i = t->count;
+
+	*DAG_APPEND(t->items, t->count, t->cap) = (uint64_t)pass << 32 | stage;
+	for (; i && t->items[i] < t->items[(i - 1) / 2]; i = (i - 1) / 2) {
+		uint64_t parent = t->items[(i - 1) / 2];
+
+		t->items[(i - 1) / 2] = t->items[i];
+		t->items[i] = parent;
+	}
+}
+
+static uint64_t take_turn(struct turns *t)
+{
+	uint64_t first = t->items[0], last = t->items[--t->count];
+	size_t i = 0;
+
+	for (size_t child; (child = 2 * i + 1) < t->count; i = child) {
+		if (child + 1 < t->count && t->items[child + 1] < t->items[child])
+			child++;
+		if (last <= t->items[child])
+			break;
+		t->items[i] = t->items[child];
+	}
+	t->items[i] = last;
+	return first;
+}
+
+/*
+ * All stages in their order, again and again until nothing changes; but looked at again is only who has a
+ * neighbour that got a width: a chain may run against the order of the file.
+ */
+static void infer_widths(struct graph *graph, struct dag_diag *diag)
+{
+	struct turns turns = {0};
+
+	for (uint32_t i = 0; i < graph->stage_count; i++)
+		if (!graph->stages[i]->width)
+			add_turn(&turns, 0, i);
+	while (turns.count) {
+		uint64_t turn = take_turn(&turns);
+		uint32_t pass = (uint32_t)(turn >> 32), id = (uint32_t)turn;
+		struct graph_stage *s = graph->stages[id];
+
+		if (s->width || !infer_width(graph, s, diag))
+			continue;
+		for (uint32_t p = 0; p < s->in_count; p++)
+			if (s->in[p].edge != GRAPH_NONE) {
+				uint32_t from = graph->edges[s->in[p].edge]->from;
+
+				add_turn(&turns, pass + (from < id), from);
+			}
+		for (const struct graph_edge *e = graph_out(graph, s->first_out); e;
+			e = graph_out(graph, e->next_out))
+			add_turn(&turns, pass + (e->to < id), e->to);
+	}
+	free(turns.items);
+}
+
 /* The bytes of the job's inputs that reach the stage; `seen` is of each stage. */
 static uint64_t input_bytes(const struct graph *graph, const struct graph_stage *stage, bool *seen)
 {
@@ -299,12 +365,7 @@ void graph_finish_widths(struct graph *graph, struct dag_diag *diag)
 			graph_report(diag, graph->stages[i]->place,
 				"the width of stage '%s' follows from the groups that feed it: leave it out",
 				graph->stages[i]->name);
-	for (bool changed = true; changed;) {
-		changed = false;
-		for (size_t i = 0; i < graph->stage_count; i++)
-			if (!graph->stages[i]->width && infer_width(graph, graph->stages[i], diag))
-				changed = true;
-	}
+	infer_widths(graph, diag);
 	for (size_t i = 0; i < graph->stage_count; i++) {
 		struct graph_stage *s = graph->stages[i];
 

@@ -11,6 +11,10 @@
 static void take_graph(struct load *g, const struct journal_saved *saved)
 {
 	g->path = journal_meta(saved, "path");
+	if (journal_meta(saved, "text")) {
+		g->text = base_strdup(journal_meta(saved, "text"));
+		g->text_len = strlen(g->text);
+	}
 	for (size_t i = 0; i < saved->meta_count; i++) {
 		const struct graph_pair *m = &saved->meta[i];
 

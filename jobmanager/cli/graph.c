@@ -39,8 +39,16 @@ int cli_wait_option(struct manager_config *config, const char *value)
 int cli_graph_load(struct load *g, bool read_stdin)
 {
 	struct dag_diag diag = {0};
-	int r = load_graph(g, &diag);
+	bool from_stdin = !strcmp(g->path, "-");
+	int r = from_stdin && !g->text ? graph_file_read(stdin, g->path, &g->text, &g->text_len, &diag) : 0;
 
+	if (r == 0)
+		r = load_graph(g, &diag);
+	if (r == 0 && from_stdin && reads_stdin(g->graph)) {
+		dag_diag_add(
+			&diag, g->path, 0, 0, "the graph is read from stdin, so that no input can be \"-\"");
+		r = DAG_EINVAL;
+	}
 	/* Only a graph that is right is worth reading stdin for; then its splits are known. */
 	if (r == 0 && read_stdin && load_reads_stdin(g)) {
 		if (cli_keep_stdin(g) < 0)

@@ -113,6 +113,7 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 static void note_origin(const struct settings *s, struct origin *origin)
 {
 	origin_begin(origin, s->graph.path);
+	origin_add(origin, "text", 0, s->graph.text);
 	for (size_t i = 0; i < s->graph.param_count; i++) {
 		char *pair = base_format("%s=%s", s->graph.params[i].name, s->graph.params[i].value);
 
@@ -135,7 +136,7 @@ static void say_unfinished(const struct settings *s)
 	for (size_t i = 0; i < n; i++) {
 		const char *file = journal_meta(&jobs[i].saved, "file");
 
-		if (jobs[i].state == JOB_UNFINISHED && file && s->graph.graph->file &&
+		if (jobs[i].state == JOB_UNFINISHED && file && !s->graph.text && s->graph.graph->file &&
 			!strcmp(file, s->graph.graph->file))
 			fprintf(stderr,
 				"dagrun: job %s of this graph did not end; 'dagrun resume %s' would go on "

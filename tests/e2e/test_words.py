@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands in a graph file reaches programs as it was meant, or is refused before anything runs."""
 import os
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import *
@@ -153,6 +155,49 @@ def commands_that_the_system_does_not_take_are_refused(case):
     for width, command in ((5000, "sh: 'cat {in.0.*}'"), (20000, "program: [cat, '{in.0.*}']"), (100000, "sh: 'cat {in.0.list}'"), (1, "sh: '%s'" % ("#" * 120000))):
         case.write("g.yaml", graph % (width, command))
         case.dagrun("check", "g.yaml")
+
+
+@test
+def a_graph_from_stdin(case):
+    case.write("in.txt", "b\na\n")
+    text = b'inputs: {t: {files: in.txt}}\nstages: {s: {program: [sort]}}\nflow: [t >= s]\noutputs: {s: {file: o.txt}}\n'
+    for command in ("check", "plan", "run"):
+        case.dagrun(command, "-", input=text)
+    check(case.read("o.txt") == b"a\nb\n", "not what it should be")
+    r = case.dagrun("check", "-", input=text.replace(b"in.txt", b'"-"'), rc=3)
+    check(b'no input can be "-"' in r.stderr, r.stderr)
+    r = case.dagrun("check", "-", input=b"stages: {s: {shh: x}}\n", rc=3)
+    check(b"-:1:14: unknown key 'shh'" in r.stderr, r.stderr)
+
+
+@test
+def a_job_of_a_graph_from_stdin_is_resumed(case):
+    text = b'stages: {a: {sh: "echo 1"}, s: {sh: "cat; while [ ! -e %s ]; do sleep 0.1; done"}}\nflow: [a >= s]\noutputs: {s: {file: o.txt}}\n'
+    with open(case.write("g", text % case.path("go").encode()), "rb") as graph:
+        p = subprocess.Popen([program("dagrun"), "run", "-"], stdin=graph, env=case.env, cwd=case.dir, stderr=subprocess.DEVNULL)
+    case.started.append(p)
+    case.wait_for(lambda: case.hosts(), "it runs")
+    p.kill()
+    p.wait()
+    case.write("go", "")
+    case.dagrun("resume", job_id(case))
+    check(case.read("o.txt") == b"1\n", "not what it should be")
+
+
+@test
+def large_graphs_load_quickly(case):
+    """A chain against the order of the file, with as many outputs as nobody writes by hand."""
+    n = 20000
+    stages = "".join(f"  s{i}: {{program: [cat, 'a-{i}-{{index}}'], {'width: 1, ' * (i == n - 1)}cpus: 1}}\n" for i in range(n))
+    chain = "".join(f"  - s{i + 1} >= s{i}\n" for i in range(n - 1))
+    outputs = "".join(f"  s{i}: {{file: out/o{i}.txt}}\n" for i in range(0, n, 5))
+    case.write("g.yaml", f"stages:\n{stages}flow:\n{chain}outputs:\n{outputs}" + "#" * (3 << 20) + "\n")
+    started = time.time()
+    out = case.dagrun("check", "g.yaml").stdout
+    check(b"20000 stages, 20000 vertices" in out, out)
+    check(time.time() - started < patience(4), f"it took {time.time() - started:.1f} s")
+    case.write("g.yaml", b"#" * (65 << 20))
+    check(b"larger than 64 MiB" in case.dagrun("check", "g.yaml", rc=3).stderr, "it was taken")
 
 
 if __name__ == "__main__":

@@ -380,7 +380,7 @@ static void say_a_word(struct graph_stage *s, uint32_t word)
 		s->env_count = 1;
 		break;
 	case 4:
-		s->files = one;
+		s->files = s->file_names = one;
 		s->file_count = 1;
 		break;
 	case 5:

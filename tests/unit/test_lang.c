@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
+#include "base/buffer.h"
 #include "lang/flow.h"
 #include "lang/graph_file.h"
 
@@ -127,6 +128,68 @@ static void test_parameters_and_paths(void **state)
 	graph_destroy(&g);
 }
 
+static void test_aliases_and_merge_keys(void **state)
+{
+	struct dag_diag diag = {0};
+	struct graph *g = parse("x-base: &base {retries: 7, memory: 1MiB, timeout: 3s}\n"
+				"x-more: &more {memory: 2MiB, cpus: 2}\n"
+				"stages:\n"
+				"  a: &a {sh: x, <<: *base, retries: 1}\n"
+				"  b: {<<: [*more, *base], sh: y}\n"
+				"  c: *a\n"
+				"  d: {program: [cat, &word text, *word], '<<': *base}\n",
+		&diag);
+
+	(void)state;
+	assert_null(g); /* quoted, it is a key as any other */
+	assert_non_null(strstr(diag.items[0].text, "unknown key '<<'"));
+	dag_diag_fini(&diag);
+	g = parse("x-base: &base {retries: 7, memory: 1MiB, timeout: 3s}\n"
+		  "x-more: &more {memory: 2MiB, cpus: 2}\n"
+		  "stages:\n"
+		  "  a: &a {sh: x, <<: *base, retries: 1}\n"
+		  "  b: {<<: [*more, *base], sh: y}\n"
+		  "  c: *a\n"
+		  "  d: {program: [cat, &word text, *word]}\n",
+		&diag);
+	if (!g)
+		fail_msg("%s", diag.items[0].text);
+	assert_true(g->stages[0]->retries == 1 && g->stages[0]->memory == 1 << 20);
+	assert_true(g->stages[1]->retries == 7 && g->stages[1]->memory == 2 << 20 &&
+		    g->stages[1]->cpu_shares == 32);
+	assert_true(g->stages[2]->retries == 1 && g->stages[2]->timeout == 3 * DAG_SECOND);
+	assert_string_equal(g->stages[3]->argv[2], "text");
+	graph_destroy(&g);
+	expect("stages:\n  a: {sh: *x}\n", 2, 11, "there is no '&x' before");
+	expect("stages:\n  a: &x {sh: *x}\n", 2, 14, "stands inside of what it names");
+	expect("stages:\n  a: {sh: x, <<: y}\n", 2, 18, "takes a map");
+	expect("stages:\n  a: {sh: x}\n\tb: {sh: y}\n", 3, 1, "a tab cannot indent");
+	expect("stages:\n  a: {sh: awk -F, '{print $1}'}\n", 2, 19, "a comma ends a text");
+}
+
+/* A few lines that would be 10^9 parts, or nested without end. */
+static void test_aliases_are_bounded(void **state)
+{
+	struct buffer b = {0};
+
+	(void)state;
+	buffer_format(&b, "x-0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+	for (int i = 1; i < 10; i++) {
+		buffer_format(&b, "x-%d: &a%d [", i, i);
+		for (int j = 0; j < 10; j++)
+			buffer_format(&b, "*a%d%s", i - 1, j < 9 ? ", " : "]\n");
+	}
+	buffer_append(&b, "", 1);
+	expect((char *)b.data, 8, 16, "too many parts, with those that aliases name");
+	b.len = 0;
+	buffer_format(&b, "x-0: &a0 [x]\n");
+	for (int i = 1; i < 70; i++)
+		buffer_format(&b, "x-%d: &a%d [*a%d]\n", i, i, i - 1);
+	buffer_append(&b, "", 1);
+	expect((char *)b.data, 65, 13, "nested too deep");
+	buffer_fini(&b);
+}
+
 static void test_flow_text(void **state)
 {
 	struct arena arena = {0};
@@ -157,7 +220,8 @@ int main(void)
 		cmocka_unit_test(test_ports_are_given_out_in_the_order_of_the_flow),
 		cmocka_unit_test(test_union_makes_one_stage_of_one_name),
 		cmocka_unit_test(test_widths_of_every_form), cmocka_unit_test(test_parameters_and_paths),
-		cmocka_unit_test(test_flow_text)};
+		cmocka_unit_test(test_flow_text), cmocka_unit_test(test_aliases_and_merge_keys),
+		cmocka_unit_test(test_aliases_are_bounded)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
