@@ -19,7 +19,8 @@ static const struct graph_stage *find_end(
 	names = base_alloc((g->stage_count + 1) * sizeof(*names));
 	for (size_t i = 0; i < g->stage_count; i++)
 		names[i] = g->stages[i]->name;
-	nearest = dag_nearest(name, names, g->stage_count);
+	/* Of many thousand errors nobody sees those behind the first, nor waits for them. */
+	nearest = l->diag->dropped ? NULL : dag_nearest(name, names, g->stage_count);
 	free(names);
 	loader_error(l, &at, "unknown stage or input '%.80s'%s%s%s", name, nearest ? "; did you mean '" : "",
 		nearest ? nearest : "", nearest ? "'?" : "");

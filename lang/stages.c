@@ -342,6 +342,28 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 			"failed; let it pass over bad ones itself");
 }
 
+/* They would do nothing: a plugin's vertices share a process that is not theirs. */
+static void refuse_words_of_programs(struct loader *l, const struct yaml_node *node)
+{
+	static const char *const words[] = {"env", "files", "exit_ok"};
+
+	for (size_t i = 0; i < DAG_LENGTH(words); i++)
+		if (yaml_get(node, words[i]))
+			loader_error(l, yaml_get(node, words[i]),
+				"%s is for programs; what a plugin should know goes into params", words[i]);
+}
+
+static void load_env(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+{
+	loader_pairs(l, node, "env", true, &stage->env, &stage->env_count);
+	for (uint32_t i = 0; i < stage->env_count; i++) {
+		if (!*stage->env[i].name || strchr(stage->env[i].name, '='))
+			loader_error(
+				l, node, "'%s' is no name of an environment variable", stage->env[i].name);
+		note_ports(l, stage->env[i].value, stage);
+	}
+}
+
 static void load_stage(struct loader *l, const struct yaml_node *node)
 {
 	const struct yaml_node *program = yaml_get(node, "program"), *sh = yaml_get(node, "sh"),
@@ -372,6 +394,8 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	if ((plugin || use) && yaml_get(node, "format"))
 		loader_error(l, yaml_get(node, "format"),
 			"format is for programs; a plugin's entry declares its own");
+	if (plugin || use)
+		refuse_words_of_programs(l, node);
 	if (!plugin && !use && yaml_get(node, "params"))
 		loader_error(l, yaml_get(node, "params"),
 			"params are for plugins; give a program arguments or env");
@@ -383,9 +407,8 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	loader_files(l, yaml_get(node, "files"), stage);
 	if (program || sh || bash)
 		loader_scripts(l, program ? program : sh ? sh : bash, stage);
-	loader_pairs(l, yaml_get(node, "env"), "env", true, &stage->env, &stage->env_count);
-	for (uint32_t i = 0; i < stage->env_count; i++)
-		note_ports(l, stage->env[i].value, stage);
+	if (program || sh || bash)
+		load_env(l, yaml_get(node, "env"), stage);
 	loader_pairs(l, yaml_get(node, "params"), "params", false, &stage->params, &stage->param_count);
 }
 

@@ -6,6 +6,7 @@
 #include "version.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static const struct cli_command *const commands[] = {&cli_run, &cli_resume, &cli_verify, &cli_jobs,
 	&cli_clean, &cli_simulate, &cli_check, &cli_plan, &cli_nodes, &cli_keygen};
@@ -73,6 +74,11 @@ static int run_command(int argc, char **argv)
 {
 	const char *names[DAG_LENGTH(commands)], *nearest;
 
+	if (argc > 2 && !strcmp(argv[1], "help")) { /* dagrun help COMMAND */
+		argv[1] = argv[2];
+		argv[2] = (char *)"--help";
+		argc = 3;
+	}
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		print_help();
 		return argc < 2 ? EXIT_USAGE : 0;
@@ -92,6 +98,12 @@ static int run_command(int argc, char **argv)
 		names[i] = commands[i]->spec.name;
 		if (!strcmp(argv[1], names[i]))
 			return commands[i]->run(argc - 1, argv + 1);
+	}
+	if (access(argv[1], F_OK) == 0) {
+		fprintf(stderr,
+			"dagrun: '%s' is a file and no command; to run a graph write: dagrun run %s\n",
+			argv[1], argv[1]);
+		return EXIT_USAGE;
 	}
 	nearest = dag_nearest(argv[1], names, DAG_LENGTH(names));
 	fprintf(stderr, "dagrun: unknown command '%s'%s%s%s; see 'dagrun --help'\n", argv[1],

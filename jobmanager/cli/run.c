@@ -206,6 +206,7 @@ static int run(int argc, char **argv)
 }
 
 const struct cli_command cli_run = {
-	{"run", "GRAPH.yaml", "Runs a graph until its outputs are there: on this machine, or on a cluster.",
-		options, DAG_LENGTH(options)},
+	{"run", "GRAPH.yaml",
+		"Runs a graph ('-': from stdin) until its outputs are there: here, or on a cluster.", options,
+		DAG_LENGTH(options)},
 	run};

@@ -201,5 +201,18 @@ def large_graphs_load_quickly(case):
     check(b"larger than 64 MiB" in case.dagrun("check", "g.yaml", rc=3).stderr, "it was taken")
 
 
+@test
+def what_people_type_first(case):
+    case.write("g.yaml", "stages: {a: {sh: x}}\n")
+    check(b"dagrun run g.yaml" in case.dagrun("g.yaml", rc=2).stderr, "no word of run")
+    check(case.dagrun("help", "run").stdout == case.dagrun("run", "--help").stdout, "another help")
+    bad(case, "stages: {b: {use: cat, env: {A: b}}, a: {sh: x}}\nflow: [a >= b]\n", "g.yaml:1:29: env is for programs")
+    bad(case, "stages: {b: {use: cat, files: [g.yaml]}, a: {sh: x}}\nflow: [a >= b]\n", "files is for programs")
+    bad(case, "stages: {a: {sh: x, labels: [gpu]}}\n", "labels, such as {gpu: yes}, must be a map")
+    r = bad(case, "stages: {t: {sh: x}}\nflow: [b >= t]\n", "unknown stage or input 'b'")
+    check(b"did you mean" not in r.stderr, r.stderr)
+    bad(case, "stages: {a: {sh: x, env: {'A=B': c}}}\n", "no name of an environment variable")
+
+
 if __name__ == "__main__":
     main()
