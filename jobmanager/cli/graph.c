@@ -44,7 +44,7 @@ int cli_graph_load(struct load *g, bool read_stdin)
 
 	if (r == 0)
 		r = load_graph(g, &diag);
-	if (r == 0 && from_stdin && reads_stdin(g->graph)) {
+	if (r == 0 && from_stdin && load_reads_stdin(g)) {
 		dag_diag_add(
 			&diag, g->path, 0, 0, "the graph is read from stdin, so that no input can be \"-\"");
 		r = DAG_EINVAL;
