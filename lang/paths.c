@@ -125,7 +125,8 @@ static void sort(struct path_list *list)
 {
 	size_t n = 0;
 
-	qsort(list->items, list->count, sizeof(*list->items), compare);
+	if (list->count)
+		qsort(list->items, list->count, sizeof(*list->items), compare);
 	for (size_t i = 0; i < list->count; i++)
 		if (n && !strcmp(list->items[n - 1], list->items[i]))
 			free(list->items[i]);
