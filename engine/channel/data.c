@@ -6,15 +6,17 @@
 #include "data_internal.h"
 #include "os/os.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #define DATA_TICK_MS 500
 
-static void bell_init(struct bell *bell, uv_loop_t *loop, void *data)
+/* Of a bell that there is. */
+static void bell_hang(struct bell *bell, uv_loop_t *loop, uv_poll_cb on_ring, void *data)
 {
-	bell->fd = os_bell_new();
-	DAG_ASSERT(bell->fd >= 0 && uv_poll_init(loop, &bell->poll, bell->fd) == 0);
+	DAG_ASSERT(uv_poll_init(loop, &bell->poll, bell->fd) == 0);
 	bell->poll.data = data;
+	uv_poll_start(&bell->poll, UV_READABLE, on_ring);
 }
 
 /* ---- queues ---- */
@@ -244,35 +246,54 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
+/* What of it there may be too few descriptors for; DAG_ELIMIT with errno. */
+static int open_bells(struct data *d, bool threaded)
+{
+	d->commands.bell.fd = threaded ? os_bell_new() : -1;
+	d->events.bell.fd = os_bell_new();
+	if (d->events.bell.fd >= 0 && (!threaded || d->commands.bell.fd >= 0) &&
+		(!threaded || uv_loop_init(&d->own_loop) == 0))
+		return 0;
+	if (d->commands.bell.fd >= 0)
+		close(d->commands.bell.fd);
+	if (d->events.bell.fd >= 0)
+		close(d->events.bell.fd);
+	return DAG_ELIMIT;
+}
+
+static int start_thread(struct data *d)
+{
+	errno = pthread_create(&d->thread, NULL, run_thread, d);
+	d->started = errno == 0;
+	return d->started ? 0 : DAG_ELIMIT;
+}
+
 int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded,
 	data_event_fn *on_event, void *ctx, struct data **ret_data, char **ret_endpoint)
 {
 	struct data *d = base_alloc(sizeof(*d));
-	int r = 0;
+	int r = open_bells(d, threaded);
 
+	if (r < 0) {
+		free(d);
+		return r;
+	}
 	d->owner_loop = loop;
 	d->before = hash_state_new();
 	d->threaded = threaded;
-	d->loop = loop;
+	d->loop = threaded ? &d->own_loop : loop;
 	d->keys = keys;
 	d->on_event = on_event;
 	d->ctx = ctx;
-	if (threaded) {
-		uv_loop_init(&d->own_loop);
-		d->loop = &d->own_loop;
-	}
 	pthread_mutex_init(&d->commands.lock, NULL);
 	pthread_mutex_init(&d->events.lock, NULL);
-	d->commands.bell.fd = -1;
 	if (threaded) {
-		bell_init(&d->commands.bell, d->loop, d);
-		uv_poll_start(&d->commands.bell.poll, UV_READABLE, on_commands);
+		bell_hang(&d->commands.bell, d->loop, on_commands, d);
 	} else {
 		uv_idle_init(loop, &d->commands.turn);
 		d->commands.turn.data = d;
 	}
-	bell_init(&d->events.bell, loop, d);
-	uv_poll_start(&d->events.bell.poll, UV_READABLE, on_events);
+	bell_hang(&d->events.bell, loop, on_events, d);
 	uv_timer_init(d->loop, &d->tick);
 	d->tick.data = d;
 	d->refs = threaded ? 1 : 3;
@@ -283,10 +304,13 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 		seal_new(&d->seal);
 	if (endpoint)
 		r = data_serve_at(d, endpoint, ret_endpoint);
-	if (threaded)
-		DAG_ASSERT(pthread_create(&d->thread, NULL, run_thread, d) == 0);
+	if (r == 0 && threaded)
+		r = start_thread(d);
 	if (r < 0) {
+		int error = errno;
+
 		data_destroy(&d);
+		errno = error;
 		return r;
 	}
 	*ret_data = d;
@@ -302,9 +326,12 @@ void data_destroy(struct data **data)
 	pthread_mutex_lock(&d->events.lock);
 	d->events.closed = true;
 	pthread_mutex_unlock(&d->events.lock);
-	if (d->threaded) {
+	if (d->started) {
 		post_command(d, &(struct command){.kind = COMMAND_QUIT});
 		pthread_join(d->thread, NULL);
+	} else if (d->threaded) { /* it has a loop, and no thread came to run it */
+		run_command(d, &(struct command){.kind = COMMAND_QUIT});
+		run_thread(d);
 	} else {
 		run_commands(d);
 		run_command(d, &(struct command){.kind = COMMAND_QUIT});

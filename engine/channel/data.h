@@ -66,7 +66,8 @@ struct data_event {
 
 typedef void data_event_fn(void *ctx, const struct data_event *event);
 
-/* endpoint: to serve readers at, or NULL for none; *ret_endpoint then is the real one. threaded: see above.
+/* 0, or a negative error with errno. endpoint: to serve readers at, or NULL for none; *ret_endpoint then is
+ * the real one. threaded: see above.
  */
 int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint, bool threaded,
 	data_event_fn *on_event, void *ctx, struct data **ret_data, char **ret_endpoint);

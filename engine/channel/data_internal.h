@@ -120,9 +120,9 @@ struct room {
 struct data {
 	uv_loop_t *owner_loop;
 	uv_loop_t own_loop;
-	uv_loop_t *loop; /* where sockets live: own_loop, or the owner's */
-	bool threaded, lends;
-	bool local; /* serves this process only: nothing is damaged on its way */
+	uv_loop_t *loop;               /* where sockets live: own_loop, or the owner's */
+	bool threaded, started, lends; /* started: the thread was */
+	bool local;                    /* serves this process only: nothing is damaged on its way */
 	pthread_t thread;
 	const struct wire_keys *keys;
 	struct command_queue commands;

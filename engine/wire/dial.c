@@ -71,7 +71,7 @@ int dial_open(struct session *s)
 
 	d->at = os_now();
 	d->again = 0;
-	s->socket = wire_socket_new(d->wire, ZMQ_DEALER, local ? NULL : d->keys, false, WIRE_CONTROL_MAX,
+	s->socket = wire_socket_new(d->wire, ZMQ_DEALER, local ? NULL : d->keys, false, WIRE_CONTROL_FRAME,
 		NULL, 0, session_on_message, s);
 	if (!s->socket || (!local && wire_socket_watch(s->socket, on_dialler_event, s) < 0)) {
 		wire_socket_destroy(&s->socket);

@@ -9,6 +9,7 @@
 #include <czmq.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -268,7 +269,12 @@ int keys_load_own(struct wire_keys **ret_keys, struct dag_diag *diag)
 int keys_guard(struct wire_keys *keys, struct dag_diag *diag)
 {
 	int r = door_new(&keys->door, keys->allowed);
+	struct rlimit core;
 
+	if (getrlimit(RLIMIT_CORE, &core) == 0) {
+		core.rlim_cur = 0;
+		setrlimit(RLIMIT_CORE, &core);
+	}
 	if (r < 0)
 		dag_diag_add(diag, NULL, 0, 0, "cannot start the key checker: %s",
 			r == DAG_EBUSY ? "this process has one already" : strerror(errno));

@@ -11,7 +11,9 @@
 #include "base/diag.h"
 #include "endpoint.h"
 
-#define WIRE_CONTROL_MAX (16 << 20)   /* bytes of a control frame; a job's description is the largest */
+#define WIRE_CONTROL_MAX (16 << 20)   /* bytes of a control message; a job's description is the largest */
+#define WIRE_CONTROL_PART (64 << 10)  /* it goes in frames of so many, since ZeroMQ has one limit for what */
+#define WIRE_CONTROL_FRAME (68 << 10) /* friends send and what strangers do before they are known */
 #define WIRE_BLOCK_MAX (1100ll << 20) /* of a data frame: a block of one record of 1 GiB */
 #define KEYS_TEXT_LEN 41              /* Z85, with its NUL */
 
@@ -29,7 +31,8 @@ int keys_generate(const char *folder, struct dag_diag *diag);
 int keys_load(const char *folder, struct wire_keys **ret_keys, struct dag_diag *diag);
 /* The user's own keys, in the state folder, made at first need: nobody else of this machine has them. */
 int keys_load_own(struct wire_keys **ret_keys, struct dag_diag *diag);
-/* Lets in who has an allowed key: before anything listens with the keys. Only once in a process. */
+/* Lets in who has an allowed key: before anything listens with the keys. Only once in a process, which leaves
+ * no core behind from then on: it would have the keys in it. */
 int keys_guard(struct wire_keys *keys, struct dag_diag *diag);
 void keys_destroy(struct wire_keys **keys);
 /*

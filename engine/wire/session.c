@@ -9,27 +9,18 @@
 
 #define HEADERS_MAX 256u /* bytes of an envelope beside its body */
 
-static void free_bytes(void *data, void *hint)
-{
-	(void)hint;
-	free(data);
-}
-
 static void send_bytes(struct session *s, const unsigned char *data, size_t len)
 {
-	zmq_msg_t frames[2];
+	zmq_msg_t frames[WIRE_FRAMES_MAX];
 	size_t n = 0;
-	unsigned char *copy = base_alloc(len);
 
-	memcpy(copy, data, len);
-	if (s->server) {
+	if (!s->socket)
+		return; /* it is repeated when there is one */
+	if (s->server)
 		wire_frame(&frames[n++], s->identity, s->identity_len);
-	}
-	zmq_msg_init_data(&frames[n++], copy, len, free_bytes, NULL);
-	if (s->socket)
-		wire_socket_send(s->socket, frames, n);
-	else
-		zmq_msg_close(&frames[0]); /* it is repeated when there is one */
+	for (size_t at = 0; at < len || !at; at += WIRE_CONTROL_PART)
+		wire_frame(&frames[n++], data + at, DAG_MIN(len - at, (size_t)WIRE_CONTROL_PART));
+	wire_socket_send(s->socket, frames, n);
 }
 
 static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
@@ -145,14 +136,37 @@ static void free_in(void *arena, void *p)
 	(void)p;
 }
 
-/* The envelope and all in it last as long as the message is handled. */
-static Dagrun__Envelope *unpack(struct wire_socket *socket, zmq_msg_t *frame)
+/* Its frames as one; NULL: it is too long. */
+static const unsigned char *join(struct arena *arena, zmq_msg_t *frames, size_t count, size_t *ret_len)
 {
-	ProtobufCAllocator allocator = {alloc_in, free_in, wire_socket_arena(socket)};
+	unsigned char *bytes;
+	size_t len = 0;
 
-	if (zmq_msg_size(frame) > WIRE_CONTROL_MAX)
+	for (size_t i = 0; i < count; i++)
+		len += zmq_msg_size(&frames[i]);
+	*ret_len = len;
+	if (!count || len > WIRE_CONTROL_MAX)
 		return NULL;
-	return dagrun__envelope__unpack(&allocator, zmq_msg_size(frame), zmq_msg_data(frame));
+	if (count == 1)
+		return zmq_msg_data(&frames[0]);
+	bytes = arena_alloc(arena, len);
+	len = 0;
+	for (size_t i = 0; i < count; i++) {
+		memcpy(bytes + len, zmq_msg_data(&frames[i]), zmq_msg_size(&frames[i]));
+		len += zmq_msg_size(&frames[i]);
+	}
+	return bytes;
+}
+
+/* The envelope and all in it last as long as the message is handled. */
+static Dagrun__Envelope *unpack(struct wire_socket *socket, zmq_msg_t *frames, size_t count)
+{
+	struct arena *arena = wire_socket_arena(socket);
+	ProtobufCAllocator allocator = {alloc_in, free_in, arena};
+	size_t len;
+	const unsigned char *bytes = join(arena, frames, count, &len);
+
+	return bytes ? dagrun__envelope__unpack(&allocator, len, bytes) : NULL;
 }
 
 /* ---- dialler ---- */
@@ -198,7 +212,7 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 void session_on_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct session *s = ctx;
-	Dagrun__Envelope *e = count == 1 ? unpack(s->socket, &frames[0]) : NULL;
+	Dagrun__Envelope *e = unpack(s->socket, frames, count);
 
 	if (e)
 		on_envelope(s, e);
@@ -345,7 +359,7 @@ static void open_peer(struct session_server *server, zmq_msg_t *identity, const 
 static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct session_server *server = ctx;
-	Dagrun__Envelope *e = count == 2 ? unpack(server->socket, &frames[1]) : NULL;
+	Dagrun__Envelope *e = count > 1 ? unpack(server->socket, &frames[1], count - 1) : NULL;
 	struct session *s;
 	bool opens;
 
@@ -379,8 +393,8 @@ int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const c
 	server->id = base_strdup(id);
 	server->role = role;
 	server->incarnation = incarnation;
-	server->socket = wire_socket_new(wire, ZMQ_ROUTER, local ? NULL : keys, true, WIRE_CONTROL_MAX, NULL,
-		0, on_server_message, server);
+	server->socket = wire_socket_new(wire, ZMQ_ROUTER, local ? NULL : keys, true, WIRE_CONTROL_FRAME,
+		NULL, 0, on_server_message, server);
 	if (!server->socket || (!local && guard_new(&server->guard, server->socket) < 0))
 		r = DAG_EIO;
 	if (r == 0)

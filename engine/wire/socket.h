@@ -11,7 +11,7 @@
 #include <uv.h>
 #include <zmq.h>
 
-#define WIRE_FRAMES_MAX 8
+#define WIRE_FRAMES_MAX 264 /* of a message: the largest of control has them */
 
 struct arena;
 struct wire_loop;
