@@ -89,12 +89,31 @@ char *output_follow(const char *path)
 	return next;
 }
 
-/* Devices and fifos have nothing that could be replaced. Folders, disks and sockets are refused later. */
+/* The number of a descriptor that is named as a file, such as /dev/fd/3; -1 for any other path. */
+static int descriptor_of(const char *path)
+{
+	static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+
+	if (!strcmp(path, "/dev/stderr"))
+		return STDERR_FILENO;
+	for (size_t i = 0; i < DAG_LENGTH(folders); i++) {
+		const char *digits = path + strlen(folders[i]);
+
+		if (!strncmp(path, folders[i], strlen(folders[i])) && *digits && strlen(digits) < 9 &&
+			strspn(digits, "0123456789") == strlen(digits))
+			return (int)strtol(digits, NULL, 10);
+	}
+	return -1;
+}
+
+/* Devices and fifos have nothing that could be replaced, nor has what somebody else has open. Folders, disks
+ * and sockets are refused later. */
 bool output_is_stream(const char *path)
 {
 	struct stat st;
 
-	return !strcmp(path, "-") || (stat(path, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)));
+	return !strcmp(path, "-") || descriptor_of(path) >= 0 ||
+	       (stat(path, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)));
 }
 
 /* "out/" and the like: there is no name that a file could have. */
@@ -121,9 +140,18 @@ static const char *why_not(int error)
 
 static int open_stream(struct output *o, struct dag_diag *diag)
 {
+	int fd = descriptor_of(o->spec->path), flags;
+
 	if (!strcmp(o->spec->path, "-")) {
 		o->stream_fd = STDOUT_FILENO;
 		return 0;
+	}
+	if (fd >= 0) {
+		flags = fcntl(fd, F_GETFD);
+		if (flags < 0 || (flags & FD_CLOEXEC)) /* all that we have opened ourselves is so */
+			return refuse(o, diag, o->spec->path, strerror(EBADF));
+		o->stream_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		return o->stream_fd >= 0 ? 0 : refuse(o, diag, o->spec->path, strerror(errno));
 	}
 	/* A fifo must have its reader: else the end of the job would wait for one. */
 	o->stream_fd = open(o->spec->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -208,6 +208,12 @@ def streams_are_written_to(case):
     case.write("g.yaml", "stages: {a: {program: [echo, hi]}}\noutputs: {a: {file: /dev/null}}\n")
     case.dagrun("run", "g.yaml")
     check(os.stat("/dev/null").st_rdev == null.st_rdev and stat.S_ISCHR(os.stat("/dev/null").st_mode), "/dev/null was replaced")
+    for name in ("/dev/stderr", "/dev/fd/2", "/proc/self/fd/5"):
+        case.write("g.yaml", f"stages: {{a: {{program: [echo, hi]}}}}\noutputs: {{a: {{file: {name}}}}}\n")
+        case.write("log", "before\n")
+        case.shell(f"XDG_STATE_HOME={case.state} {program('dagrun')} run -q g.yaml 2>>log 5>>log")
+        check(case.read("log") == b"before\nhi\n", f"{name}: {case.read('log')}")
+    check(b"Bad file descriptor" in case.dagrun("run", "g.yaml", rc=1).stderr, "a descriptor that is not open")
     os.mkfifo(case.path("pipe"))
     case.write("g.yaml", "stages: {a: {program: [echo, hi]}}\noutputs: {a: {file: pipe}}\n")
     r = case.dagrun("run", "g.yaml", rc=1)
