@@ -32,6 +32,22 @@ static void note_ports(struct loader *l, const char *text, struct graph_stage *s
 	}
 }
 
+/* The bytes of a port come once: to one path, or to one for each producer. */
+static void check_uses(struct loader *l, const struct yaml_node *node, const struct graph_stage *stage)
+{
+	struct words_uses uses = {0};
+	uint32_t port;
+
+	for (uint32_t i = 0; i < stage->argc; i++)
+		words_count(stage->argv[i], &uses);
+	port = words_mixed(&uses);
+	if (port < DAG_PORTS_MAX)
+		loader_error(l, node,
+			"input port %u is named both as a whole ({in.%u}, {in.%u:file}) and by its producers "
+			"({in.%u.*}, {in.%u.list}), but its bytes come once",
+			port, port, port, port, port);
+}
+
 static void load_program(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	struct stat st;
@@ -51,6 +67,7 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 		note_ports(l, text, stage);
 		stage->argv[stage->argc++] = text;
 	}
+	check_uses(l, node, stage);
 	if (!strpbrk(stage->argv[0], "/$"))
 		return;
 	stage->argv[0] = loader_path(l, node->child, "program");
@@ -77,6 +94,7 @@ static void load_script(
 	stage->argc = with_bash ? DAG_LENGTH(bash) : DAG_LENGTH(sh);
 	memcpy(stage->argv, with_bash ? bash : sh, stage->argc * sizeof(*stage->argv));
 	stage->argv[stage->argc++] = text;
+	check_uses(l, node, stage);
 }
 
 /* Where a declared parameter's name ends, and where its meaning begins. */
