@@ -252,8 +252,11 @@ static void read_text(struct text *t)
 			add(t, "}", 1, false);
 			c += 2;
 		} else {
+			size_t len = 1 + strcspn(c + 1, "${}");
+
 			t->has_dollar = t->has_dollar || *c == '$';
-			add(t, c++, 1, false);
+			add(t, c, len, false);
+			c += len;
 		}
 	}
 }
@@ -267,8 +270,10 @@ static const char *finish(struct text *t)
 
 	buffer_append(&t->bytes, "", 1);
 	bytes = (const char *)t->bytes.data;
+	if (t->braces != BRACES_WORDS || !strchr(bytes, '{'))
+		return arena_strndup(&t->l->graph->arena, bytes, t->bytes.len - 1);
 	for (size_t i = 0; i + 1 < t->bytes.len; i++) {
-		bool escape = t->braces == BRACES_WORDS && bytes[i] == '{' && !t->words.data[i] &&
+		bool escape = bytes[i] == '{' && !t->words.data[i] &&
 			      (bytes[i + 1] == '{' || words_known(bytes + i, &word));
 
 		buffer_append(&b, "{", escape);
