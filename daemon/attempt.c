@@ -256,7 +256,7 @@ static void end_attempt(struct attempt *a, enum attempt_state state)
 	if (a->run->done.scratch_used || state == ATTEMPT_FAILED) {
 		char *scratch = base_format("%s/%u-%u", job->scratch, a->key.vertex, a->key.number);
 
-		os_remove_tree(scratch);
+		disk_remove_tree(job->daemon->disk, scratch);
 		free(scratch);
 	}
 	if (a->discarded) {

@@ -101,6 +101,7 @@ static void bury(struct host *host)
 		HASH_DEL(host->known, k);
 		free(k);
 	}
+	spool_forget(d->spool, host);
 	for (size_t i = 0; i < host->grant_count; i++)
 		spool_unref(d->spool, host->grants[i]);
 	host->grant_count = 0;

@@ -511,18 +511,23 @@ void input_peer_gone(struct job *job, uint32_t peer)
 
 /* ---- what the mover brings ---- */
 
+static void on_wanted_segment(void *ctx, struct spool_segment *segment, int error)
+{
+	struct daemon *d = ctx;
+
+	if (!error && !spool_map(d->spool, segment)) {
+		spool_unref(d->spool, segment);
+		error = DAG_ENOSPC;
+	}
+	if (error)
+		data_give_segment(d->data, 0, NULL, 0);
+	else
+		data_give_segment(d->data, segment->id, segment->base, segment->size);
+}
+
 void input_segment_wanted(struct daemon *d, uint64_t bytes)
 {
-	struct spool_segment *segment;
-
-	if (spool_take(d->spool, DAG_MAX(bytes, 4ull << 20), &segment) < 0) {
-		data_give_segment(d->data, 0, NULL, 0);
-	} else if (!spool_map(d->spool, segment)) {
-		spool_unref(d->spool, segment);
-		data_give_segment(d->data, 0, NULL, 0);
-	} else {
-		data_give_segment(d->data, segment->id, segment->base, segment->size);
-	}
+	spool_ask(d->spool, DAG_MAX(bytes, 4ull << 20), on_wanted_segment, d);
 }
 
 void input_on_data(struct daemon *d, const struct data_event *event)

@@ -294,7 +294,7 @@ bool job_try_free(struct job *job)
 		free(job->peers[i].id);
 		free(job->peers[i].data);
 	}
-	os_remove_tree(job->scratch);
+	disk_remove_tree(job->daemon->disk, job->scratch);
 	free(job->peers);
 	free(job->numbers);
 	free(job->files);

@@ -508,6 +508,8 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 			c->spool_name ? c->spool_name : d->id, c->spool, c->spool_memory, &d->spool, diag);
 	if (r == 0) {
 		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
+		disk_new(loop, &d->disk);
+		spool_set_disk(d->spool, d->disk);
 		spool_on_removed(d->spool, on_segment_removed, d);
 		d->started = os_boottime();
 		restore_orphans(d);
@@ -582,9 +584,11 @@ void daemon_destroy(struct daemon **daemon)
 	for (job = d->ended_jobs; job; job = job->next_ended)
 		attempt_free_all(job);
 	free_ended_jobs(d);
+	disk_destroy(&d->disk);
 	if (d->spool) {
 		char *scratch = base_format("%s/scratch", spool_folder(d->spool));
 
+		spool_set_disk(d->spool, NULL);
 		os_remove_tree(scratch);
 		free(scratch);
 	}

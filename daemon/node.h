@@ -23,6 +23,7 @@
 #include "daemon.h"
 #include "core/excerpt.h"
 #include "keep.h"
+#include "disk.h"
 #include "spool.h"
 #include "channel/core/live.h"
 #include "channel/data.h"
@@ -77,6 +78,7 @@ struct daemon {
 	struct data *server; /* of blocks, to other nodes */
 	struct data *data;   /* blocks that come from there, in a thread of its own */
 	struct spool *spool;
+	struct disk *disk;
 	struct keep *keep;
 	struct orphan *orphans; /* of an earlier daemon, until their jobs open */
 	size_t orphan_count, orphan_cap;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Size classes, two folders, free lists. */
 #include "spool.h"
+#include "disk.h"
 #include "folder.h"
 #include "os/os.h"
 
@@ -16,7 +17,6 @@
 #define PAGE 4096ull
 #define NAME_SIZE 24u
 #define ID_MAX (1u << 31) /* of one that is taken up */
-#define STRANGE_MAX 100   /* names of segments that something else may have */
 #define OPEN_MAX 32u
 #define WINDOW_MIN 1024u
 #define WINDOW_MAX 16384u
@@ -48,6 +48,8 @@ struct spool {
 	struct window window;
 	char *trouble; /* why there was no segment the last time; NULL: nothing is known */
 	struct spool_segment *segments;
+	struct disk *disk;
+	struct request *requests; /* for segments that are being made */
 	struct spool_segment *free[CLASSES];
 	void (*on_removed)(void *ctx, uint32_t segment);
 	void *ctx;
@@ -85,7 +87,9 @@ static void scan_segments(struct spool *s, bool in_memory)
 			continue;
 		id = strtoul(e->d_name + 4, &end, 10);
 		if (*end || !id || id >= ID_MAX || !S_ISREG(st.st_mode) || spool_any(s, (uint32_t)id)) {
-			unlinkat(dirfd(dir), e->d_name, 0);
+			if (unlinkat(dirfd(dir), e->d_name, 0) < 0 && !*end && id < ID_MAX)
+				s->last_id =
+					DAG_MAX(s->last_id, (uint32_t)id); /* it is no segment, and stays */
 			continue;
 		}
 		segment = base_alloc(sizeof(*segment));
@@ -236,10 +240,14 @@ static int size_class(uint64_t size)
 static void remove_segment(struct spool *s, struct spool_segment *segment)
 {
 	struct opened *o = &s->opened[segment->id % OPEN_MAX];
+	char name[NAME_SIZE];
 
 	if (s->on_removed)
 		s->on_removed(s->ctx, segment->id);
-	unlink_segment(s, segment);
+	if (segment->in_memory)
+		unlink_segment(s, segment);
+	else
+		disk_unlink(s->disk, segment_name(s, segment, name), name);
 	if (segment->base)
 		munmap(segment->base, segment->size);
 	*used_by(s, segment) -= segment->size - segment->holes;
@@ -352,45 +360,123 @@ bool spool_is_there(const struct spool *s, const struct spool_segment *segment)
 	       S_ISREG(st.st_mode) && (uint64_t)st.st_size == segment->size;
 }
 
-int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
+/* One of the pool, or one that was made in memory; else one that is not made yet, for the disk. */
+static struct spool_segment *take_at_once(struct spool *s, uint64_t size, bool *ret_made)
 {
 	int class = size_class(size), error;
 	struct spool_segment *segment;
 
+	*ret_made = true;
 	while (class >= 0 && s->free[class]) {
 		segment = s->free[class];
 		s->free[class] = segment->next_free;
 		s->pooled -= segment->size;
-		if (!spool_is_there(s, segment)) {
-			remove_segment(s, segment);
-			continue;
+		if (spool_is_there(s, segment)) {
+			segment->refs = 1;
+			return segment;
 		}
-		segment->refs = 1;
-		*ret_segment = segment;
-		return 0;
+		remove_segment(s, segment);
 	}
 	segment = base_alloc(sizeof(*segment));
 	segment->id = ++s->last_id;
 	segment->size = class >= 0 ? class_size[class] : (size + 4095) & ~(uint64_t)4095;
-	segment->in_memory = s->memory_used + segment->size <= s->budget;
-	error = make_file(s, segment);
-	for (int i = 0; i < STRANGE_MAX && error == EEXIST; i++) {
-		segment->id = ++s->last_id; /* something that is no segment has its name */
-		error = make_file(s, segment);
-	}
-	if (error && segment->in_memory) {
-		segment->in_memory = false;
-		error = make_file(s, segment);
-	}
-	if (error) {
-		free(segment);
-		return spool_say_trouble(s, false, error);
-	}
 	segment->refs = 1;
+	segment->in_memory = s->memory_used + segment->size <= s->budget;
+	error = segment->in_memory ? make_file(s, segment) : 0;
+	if (error)
+		segment->in_memory = false;
+	*ret_made = segment->in_memory;
 	*used_by(s, segment) += segment->size;
 	HASH_ADD(hh, s->segments, id, sizeof(segment->id), segment);
+	return segment;
+}
+
+/* It was not made. */
+static void drop_unmade(struct spool *s, struct spool_segment *segment)
+{
+	*used_by(s, segment) -= segment->size;
+	HASH_DEL(s->segments, segment);
+	free(segment);
+}
+
+int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
+{
+	bool made;
+	struct spool_segment *segment = take_at_once(s, size, &made);
+	int error = made ? 0 : make_file(s, segment);
+
+	if (error) {
+		drop_unmade(s, segment);
+		return spool_say_trouble(s, false, error);
+	}
 	*ret_segment = segment;
 	return 0;
+}
+
+/* ---- on the disk, by its thread ---- */
+
+struct request {
+	struct request *next;
+	struct spool *spool;
+	struct spool_segment *segment;
+	spool_take_fn *take; /* NULL: whoever asked is gone */
+	void *ctx;
+	int error;
+};
+
+static void make_on_disk(void *ctx)
+{
+	struct request *r = ctx;
+
+	r->error = make_file(r->spool, r->segment);
+}
+
+static void on_made(void *ctx, bool abandoned)
+{
+	struct request *r = ctx, **at = &r->spool->requests;
+	struct spool *s = r->spool;
+
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	if (r->error) {
+		drop_unmade(s, r->segment);
+		r->error = spool_say_trouble(s, false, r->error);
+		r->segment = NULL;
+	}
+	if (r->take && !abandoned)
+		r->take(r->ctx, r->segment, r->error);
+	else if (r->segment && !abandoned)
+		spool_unref(s, r->segment);
+	free(r);
+}
+
+void spool_ask(struct spool *s, uint64_t size, spool_take_fn *take, void *ctx)
+{
+	bool made;
+	struct spool_segment *segment = take_at_once(s, size, &made);
+	struct request *r;
+
+	if (made) {
+		take(ctx, segment, 0);
+		return;
+	}
+	r = base_alloc(sizeof(*r));
+	*r = (struct request){.next = s->requests, .spool = s, .segment = segment, .take = take, .ctx = ctx};
+	s->requests = r;
+	disk_do(s->disk, make_on_disk, on_made, r);
+}
+
+void spool_forget(struct spool *s, const void *ctx)
+{
+	for (struct request *r = s->requests; r; r = r->next)
+		if (r->ctx == ctx)
+			r->take = NULL;
+}
+
+void spool_set_disk(struct spool *s, struct disk *disk)
+{
+	s->disk = disk;
 }
 
 void spool_ref(struct spool_segment *segment)
@@ -523,16 +609,6 @@ unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 	return segment->base;
 }
 
-/* A hole there would have to wait for what is on its way to the disk; its pages can go at once. */
-static void forget_pages(
-	struct spool *s, const struct spool_segment *segment, uint64_t offset, uint64_t length)
-{
-	int fd = look_into(s, segment);
-
-	if (fd >= 0)
-		posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
-}
-
 void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)
 {
 	uint64_t first = (offset + PAGE - 1) & ~(PAGE - 1), end = (offset + length) & ~(PAGE - 1);
@@ -542,7 +618,9 @@ void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)
 	if (!segment || first >= end)
 		return;
 	if (!segment->in_memory) {
-		forget_pages(s, segment, first, end - first);
+		/* A hole there would have to wait for what is on its way to the disk; its pages can go at
+		 * once. */
+		disk_forget_pages(s->disk, look_into(s, segment), first, end - first);
 		return;
 	}
 	base = spool_map(s, segment);

@@ -15,6 +15,7 @@
 #include <uthash.h>
 
 struct spool;
+struct disk;
 
 struct spool_segment {
 	uint32_t id;
@@ -44,7 +45,18 @@ const char *spool_folder(const struct spool *spool);
 /* Its lock's descriptor: a copy of it keeps other daemons out of the folder. */
 int spool_lock(const struct spool *spool);
 
-/* A segment of at least `size` bytes with one reference. DAG_ENOSPC, DAG_EBUSY: spool_trouble says why. */
+/* From here on files on the disk are made and removed by that thread, until NULL. */
+void spool_set_disk(struct spool *spool, struct disk *disk);
+/*
+ * A segment of at least `size` bytes with one reference goes to `take`: at once, unless it must be made on
+ * the disk. Or NULL with an error: DAG_ENOSPC, or DAG_EBUSY where the node lacks something else;
+ * spool_trouble says more.
+ */
+typedef void spool_take_fn(void *ctx, struct spool_segment *segment, int error);
+void spool_ask(struct spool *spool, uint64_t size, spool_take_fn *take, void *ctx);
+/* Whoever asked is gone. */
+void spool_forget(struct spool *spool, const void *ctx);
+/* The same, and the caller waits for the disk. */
 int spool_take(struct spool *spool, uint64_t size, struct spool_segment **ret_segment);
 const char *spool_trouble(const struct spool *spool);
 /* Notes why a segment's file could not be had, by an errno; the code for it. */

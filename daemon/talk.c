@@ -34,29 +34,41 @@ static struct attempt *find_task(struct host *host, uint32_t task)
 	return NULL;
 }
 
-static void grant_segment(struct host *host, uint64_t size)
+static void refuse_segment(struct host *host, int error)
 {
-	struct host_msg msg = {.kind = HOST_GRANT};
-	struct spool_segment *segment;
+	struct host_msg msg = {.kind = HOST_GRANT, .u.segment.error = error};
 
-	msg.u.segment.error =
-		size > BLOCK_LEN_MAX * 2ull ? DAG_ELIMIT : spool_take(host->daemon->spool, size, &segment);
-	if (msg.u.segment.error && msg.u.segment.error != DAG_ELIMIT) {
+	if (error != DAG_ELIMIT) {
 		free(host->refused);
 		host->refused = base_strdup(spool_trouble(host->daemon->spool));
 	}
-	if (!msg.u.segment.error) {
-		msg.u.segment.id = segment->id;
-		msg.u.segment.size = segment->size;
-		*DAG_APPEND(host->grants, host->grant_count, host->grant_cap) = segment;
-		direct_granted(host, segment);
+	host_send_msg(host, &msg, NULL, 0, -1);
+}
+
+static void on_segment(void *ctx, struct spool_segment *segment, int error)
+{
+	struct host *host = ctx;
+	struct host_msg msg = {.kind = HOST_GRANT};
+
+	if (error) {
+		refuse_segment(host, error);
+		return;
 	}
+	msg.u.segment.id = segment->id;
+	msg.u.segment.size = segment->size;
+	*DAG_APPEND(host->grants, host->grant_count, host->grant_cap) = segment;
+	direct_granted(host, segment);
+	host_send_segment(host, &msg, segment, true);
+}
+
+static void grant_segment(struct host *host, uint64_t size)
+{
 	if (++host->grants_unread > GRANTS_UNREAD)
 		break_off(host, "it asks for segments and does not take them");
-	if (msg.u.segment.error)
-		host_send_msg(host, &msg, NULL, 0, -1);
+	else if (size > BLOCK_LEN_MAX * 2ull)
+		refuse_segment(host, DAG_ELIMIT);
 	else
-		host_send_segment(host, &msg, segment, true);
+		spool_ask(host->daemon->spool, size, on_segment, host);
 }
 
 static void retire_segment(struct host *host, uint32_t id)
