@@ -303,5 +303,39 @@ def in_a_container_memory_is_the_containers(case):
         leave(case, group)
 
 
+@test
+def a_disk_that_stands_still(case):
+    """It stops the vertices that use it, for longer than a node may be silent, and not its daemon: no node is taken for dead, and the bytes are right."""
+    image, folder = case.path("image"), case.path("disk")
+    os.mkdir(folder)
+    with open(image, "wb") as f:
+        f.truncate(400 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", "-F", image], capture_output=True).returncode or \
+            subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True).returncode:
+        raise Skip("no file system can be mounted from a file here")
+    try:
+        case.write("g.yaml", "stages:\n  a: {sh: 'for i in 1 2 3 4 5 6; do seq 1000000; sleep 0.2; done', width: 4}\n  b: {program: [md5sum]}\n"
+                   "flow: [a >> b]\noutputs: {b: {file: '-'}}\n")
+        cluster = Cluster(case, nodes=0)
+        d = case.start(program("dagd"), "--nameserver", cluster.endpoint, "--slots", "2", "--memory", "64MiB", "--node", f"n0-{os.getpid()}",
+                       "--spool", os.path.join(folder, "spool"), stderr=subprocess.DEVNULL)
+        case.wait_for(lambda: cluster.count() == 1, "the daemon to register")
+        p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "g.yaml")
+        case.wait_for(lambda: any(os.path.getsize(s) for s in glob.glob(os.path.join(folder, "spool", "seg-*"))), "segments on the disk")
+        subprocess.run(["fsfreeze", "-f", folder], check=True)
+        try:
+            for _ in range(14):
+                time.sleep(1)
+                check(cluster.count() == 1 and d.poll() is None, "the daemon is silent")
+        finally:
+            subprocess.run(["fsfreeze", "-u", folder], check=True)
+        out, err = p.communicate(timeout=patience(60))
+        check(p.returncode == 0 and out == case.shell("for i in 1 2 3 4; do for j in 1 2 3 4 5 6; do seq 1000000; done; done | md5sum"), err)
+        check(b"gone" not in err and b"suspect" not in err and b"runs again" not in err, err)
+        case.stop()
+    finally:
+        subprocess.run(["umount", folder], check=False)
+
+
 if __name__ == "__main__":
     main()
