@@ -111,6 +111,20 @@ def a_label_that_no_node_has_is_told_where_the_input_is(case):
 
 
 @test
+def a_vertex_under_which_two_daemons_ended_has_failed(case):
+    case.write("end", """p=$$
+while [ "$(cat /proc/$p/comm)" != dagd ]; do p=$(awk '/^PPid/ {print $2}' /proc/$p/status); done
+kill -9 $p
+sleep 20
+""")
+    case.write("g.yaml", "stages: {bad: {sh: '. %s'}, good: {sh: 'echo x', width: 3}}\noutputs: {bad: {file: a}, good: {file: b}}\n" % case.path("end"))
+    cluster = Cluster(case, nodes=3)
+    err = cluster.run("g.yaml", rc=1).stderr.decode()
+    check("bad[0]: its daemon ended twice while it ran: on n" in err, err)
+    check(sum(d.poll() is None for d in cluster.daemons) == 1, "the third daemon has ended too")
+
+
+@test
 def a_job_without_any_node_says_how_long_it_waited(case):
     cluster = Cluster(case, nodes=0)
     case.write("g.yaml", "stages: {a: {sh: 'echo x'}}\noutputs: {a: {file: out}}\n")
