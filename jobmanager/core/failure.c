@@ -337,12 +337,33 @@ void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
  * A pipe of the same gang broke: the member that broke it tells of it by itself, or its node's end does. A
  * restart before that would make its word a late one, and the cause would never be mended.
  */
-static void break_gang(struct jm *jm, uint32_t gang)
+static void break_gang(struct jm *jm, uint32_t reader, uint32_t producer)
 {
+	uint32_t gang = jm->graph->gang_of[reader];
+
 	if (jm->gangs[gang].broken_at != DAG_NEVER)
 		return;
 	jm->gangs[gang].broken_at = jm->now;
+	jm->gangs[gang].reader = reader;
+	jm->gangs[gang].producer = producer;
 	*DAG_APPEND(jm->broken, jm->broken_count, jm->broken_cap) = gang;
+}
+
+/* Members may be on nodes that never reach each other, where nobody but they can know it. */
+static void rerun_unexplained(struct jm *jm, uint32_t gang)
+{
+	struct jm_gang *g = &jm->gangs[gang];
+
+	if (++g->breaks > JM_BREAKS_MAX) {
+		jm_end(jm, DAG_EUNREACHABLE,
+			"%s could not read the pipe from %s, %u times; do their nodes reach each other?",
+			jm_attempt_name(jm, g->reader), jm_attempt_name(jm, g->producer), g->breaks);
+		return;
+	}
+	jm_note(jm, "%s could not read the pipe from %s; their gang runs again",
+		jm_attempt_name(jm, g->reader), jm_attempt_name(jm, g->producer));
+	pause_gang(jm, gang, pause_time(jm, g->reader, g->breaks));
+	gang_rerun(jm, gang);
 }
 
 void rerun_broken(struct jm *jm)
@@ -358,8 +379,24 @@ void rerun_broken(struct jm *jm)
 		}
 		jm->broken[i] = jm->broken[--jm->broken_count];
 		if (at != DAG_NEVER)
-			gang_rerun(jm, gang);
+			rerun_unexplained(jm, gang);
 	}
+}
+
+/* Its daemon gave it up: uncharged, as if the node were gone. But not without end, and not at once again and
+ * again. */
+static void lose(struct jm *jm, uint32_t vertex, const char *text)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	if (++v->losses > JM_LOSSES_MAX) {
+		jm_end(jm, DAG_ELOST, "%s was lost %u times: %s", jm_attempt_name(jm, vertex), v->losses,
+			text);
+		return;
+	}
+	jm_note_like(
+		jm, vertex, "was lost", "%s was lost and runs again: %s", jm_attempt_name(jm, vertex), text);
+	run_again(jm, vertex, v->losses > 1 ? pause_time(jm, vertex, v->losses - 1u) : 0);
 }
 
 void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
@@ -378,12 +415,10 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 			jm_attempt_name(jm, vertex), jm_attempt_name(jm, o->blamed_vertex));
 		gang_rerun(jm, jm->graph->gang_of[vertex]);
 	} else if (o->blamed && input_error)
-		break_gang(jm, jm->graph->gang_of[vertex]);
-	else if (o->error == DAG_ELOST) { /* its daemon gave it up: uncharged, as if the node were gone */
-		jm_note_like(jm, vertex, "was lost", "%s was lost and runs again: %s",
-			jm_attempt_name(jm, vertex), o->text && *o->text ? o->text : dag_strerror(o->error));
-		run_again(jm, vertex, 0);
-	} else
+		break_gang(jm, vertex, o->blamed_vertex);
+	else if (o->error == DAG_ELOST)
+		lose(jm, vertex, o->text && *o->text ? o->text : dag_strerror(o->error));
+	else
 		charge(jm, vertex, o);
 }
 

@@ -29,6 +29,8 @@
 #define JM_DEATHS_MAX 3                 /* and where others are */
 #define JM_DEATHS_NOTED 255             /* of a vertex */
 #define JM_BAD_RECORDS_MAX 32           /* of one vertex */
+#define JM_LOSSES_MAX 32                /* of a vertex, one after the other, that its daemon gave up */
+#define JM_BREAKS_MAX 12                /* of a gang whose members do not reach each other */
 #define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
 #define JM_FLAPS_WAIT_MAX 8             /* log2 of the longest wait after a node came back, in seconds */
 #define JM_FULL_WAIT_MAX 4              /* likewise, after it had no space */
@@ -45,6 +47,7 @@ struct jm_vertex {
 	uint8_t state;                /* enum jm_state */
 	uint8_t reruns;               /* because its output was lost */
 	uint8_t source_failures;
+	uint8_t losses;    /* since its last commit: its daemon gave it up */
 	uint8_t deaths;    /* of daemons that it ran on; their nodes are in jm.deaths */
 	uint16_t failures; /* charged */
 	bool hashed;
@@ -96,11 +99,13 @@ struct jm_gang {
 	uint8_t state; /* enum jm_state */
 	uint32_t left; /* RUNNING: members that have not ended */
 	dag_instant ready_at;
-	dag_instant broken_at;   /* a member could not read another; DAG_NEVER */
-	uint32_t queue;          /* READY: node + 1 of the queue it is in; 0: the common one */
-	uint32_t next, previous; /* in that queue; GRAPH_NONE */
-	uint32_t misfit_round;   /* it found no room in this round, whatever node was tried first */
-	dag_instant paused;      /* it is not READY before then; 0: it may be at once */
+	dag_instant broken_at;     /* a member could not read another; DAG_NEVER */
+	uint32_t breaks;           /* of which no member said why */
+	uint32_t reader, producer; /* that broke last */
+	uint32_t queue;            /* READY: node + 1 of the queue it is in; 0: the common one */
+	uint32_t next, previous;   /* in that queue; GRAPH_NONE */
+	uint32_t misfit_round;     /* it found no room in this round, whatever node was tried first */
+	dag_instant paused;        /* it is not READY before then; 0: it may be at once */
 };
 
 struct jm_queue {

@@ -213,6 +213,7 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	if (!jm->replaying)
 		node_release(jm, vertex);
 	jm->nodes[v->node].full = 0;
+	v->losses = 0;
 	v->bytes = o->bytes;
 	v->hash_low = o->hash_low;
 	v->hash_high = o->hash_high;

@@ -92,7 +92,7 @@ class Chaos:
         for i in range(self.args.nodes):
             folder = os.path.join(self.dir, f"spool{i}")
             os.mkdir(folder)
-            if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "none", folder], capture_output=True).returncode:
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g,mode=0700", "none", folder], capture_output=True).returncode:
                 return False
         return True
 
