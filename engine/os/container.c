@@ -67,9 +67,11 @@ static bool find_mount(const char *root, const char *controller, struct mount *r
 	free(line);
 	if (f)
 		fclose(f);
+	if (!found)
+		return false;
 	unescape(ret->root);
 	unescape(ret->at);
-	return found;
+	return true;
 }
 
 /* The path of the own group, as the controller's hierarchy has it. */
