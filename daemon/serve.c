@@ -12,6 +12,7 @@
 #define WAITING_MAX 65536u      /* readers on other nodes, of attempts that have not come here */
 #define KEEP_AT_ONCE (8u << 20) /* of a pipe's blocks that were read */
 #define KEEP_EACH_MS (64u << 10)
+#define WAITING_READERS_MAX 100000u /* of a job, whose producers have not started */
 
 /* A send in flight: ZeroMQ reads from the segment until it says that it has done. */
 struct send_pin {
@@ -505,9 +506,16 @@ static void on_opened(struct daemon *d, const struct data_event *event)
 		attach_remote(d, a, &event->peer, &event->open);
 	else if (job && !a && event->open.live && event->open.vertex < job->vertex_count &&
 		 job->waiting_count < WAITING_MAX) {
-		for (struct waiting_reader *w = job->waiting; w; w = w->next)
+		size_t n = 0;
+
+		for (struct waiting_reader *w = job->waiting; w; w = w->next, n++)
 			if (w->remote && !memcmp(&w->peer, &event->peer, sizeof(w->peer)))
 				return;
+		if (n >= WAITING_READERS_MAX) {
+			data_send_error(d->server, &event->peer, DAG_ELIMIT,
+				"too many readers wait for attempts of this job");
+			return;
+		}
 		job->waiting_count++;
 		add_waiting(job, (struct waiting_reader){.key = {event->open.vertex, event->open.attempt},
 					 .remote = true,

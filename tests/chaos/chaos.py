@@ -19,7 +19,7 @@ import time
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KEEP_RECORD = struct.Struct("<16xQII12xH2x")  # of daemon/keep.h: where an index lies, and the record's kind
-KINDS = ["kill-daemon", "stop-daemon", "partition", "one-way", "cut", "kill-manager", "kill-nameserver", "fill-disk", "damage", "delete"]
+KINDS = ["kill-daemon", "stop-daemon", "partition", "one-way", "cut", "kill-manager", "kill-nameserver", "fill-disk", "damage", "delete", "noise"]
 JOB = """
 name: chaos
 inputs: {{t: {{files: "{dir}/in.txt", split: {split}}}}}
@@ -60,6 +60,7 @@ class Chaos:
         self.disks = self.make_disks()
         self.address = "10.78.0.1" if self.spaces else "127.0.0.1"
         self.endpoint = f"tcp://{self.address}:{17000 + os.getpid() % 3000}"
+        self.noisy = f"tcp://{self.address}:{21000 + os.getpid() % 3000}"  # what daemons dial
 
     def say(self, text):
         self.log_file.write(f"{time.time() - self.begin:9.3f} {text}\n")
@@ -113,8 +114,13 @@ class Chaos:
         self.named = time.time()
         self.nameserver = self.spawn("h", self.program("dagns"), "--listen", self.endpoint, *self.keys())
 
+    def start_noise(self):
+        words = [e.removeprefix("tcp://") for e in (self.noisy, self.endpoint)]
+        self.noise_maker = subprocess.Popen([*self.inside("h"), sys.executable, os.path.join(SOURCE, "tests/e2e/noise.py"), *words],
+                                            stdin=subprocess.PIPE, text=True)
+
     def start_daemon(self, i):
-        self.daemons[i] = self.spawn(f"n{i}", self.program("dagd"), "--nameserver", self.endpoint, "--slots", "2", "--node",
+        self.daemons[i] = self.spawn(f"n{i}", self.program("dagd"), "--nameserver", self.noisy, "--slots", "2", "--node",
                                      f"{self.tag}n{i}", "--rack", f"r{i % 2}", "--spool", os.path.join(self.dir, f"spool{i}"), "--memory", "128MiB", *self.keys(), stderr=self.log_file)
 
     def node_files(self, i):
@@ -134,7 +140,7 @@ class Chaos:
         wanted = [k for k in kinds if self.did[k] < self.args.least.get(k, 0)]
         kind = self.draw.choice(wanted or kinds)
         well = self.healthy()
-        if kind not in ("cut", "kill-manager", "kill-nameserver", "damage", "delete") and len(well) * 2 <= self.args.nodes:
+        if kind not in ("cut", "kill-manager", "kill-nameserver", "damage", "delete", "noise") and len(well) * 2 <= self.args.nodes:
             return  # more than a half must be well
         i = self.draw.choice(well) if well else 0
         self.tried[kind] += 1
@@ -186,6 +192,13 @@ class Chaos:
         """Resets every connection that the node has, wherever in a message it is."""
         self.note("cut", i)
         subprocess.run([*self.inside(f"n{i}"), "ss", "-K", "state", "established"], capture_output=True)
+
+    def noise(self, _):
+        """Once, a byte between some daemon and the name server is another, twice there, missing, or the last of its connection."""
+        how, way = self.draw.choice(["flip", "double", "drop", "cut"]), self.draw.choice(["to", "from"])
+        self.note("noise", "", f"{how} {way}")
+        self.noise_maker.stdin.write(f"{how} {way}\n")
+        self.noise_maker.stdin.flush()
 
     def kill_manager(self, _):
         if self.manager and self.manager.poll() is None:
@@ -383,6 +396,8 @@ class Chaos:
             if p and p.poll() is None:
                 p.send_signal(signal.SIGCONT)
                 p.terminate()
+        self.noise_maker.stdin.close()
+        self.noise_maker.wait(10)
         for p in [self.manager, self.nameserver, *self.daemons]:
             if p:
                 try:
@@ -407,6 +422,7 @@ class Chaos:
         if self.spaces:
             subprocess.run([self.program("dagrun"), "keygen", os.path.join(self.dir, "keys")], check=True, capture_output=True)
         self.start_nameserver()
+        self.start_noise()
         for i in range(self.args.nodes):
             self.start_daemon(i)
         number, wrong = 0, None

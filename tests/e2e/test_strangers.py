@@ -5,81 +5,17 @@ import contextlib
 import json
 import os
 import resource
-import selectors
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import *
+from noise import Proxy
 
 OK = "stages: {a: {sh: 'seq 3'}}\noutputs: {a: {file: out.txt}}\n"
 THIEF = 20002
-
-
-class Proxy:
-    """Passes bytes between who connects here and a port, until it is told to hurt: then once, in one direction, a byte is flipped, a
-    piece doubled or left out, or the connection cut within one."""
-
-    def __init__(self, listen, target):
-        self.target = target
-        self.server = socket.create_server(listen)
-        self.address = self.server.getsockname()
-        self.connections = self.hurts = 0
-        self.wanted = None
-        self.open = True
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def hurt(self, how, to_target):
-        self.wanted = (how, to_target)
-
-    def accept(self):
-        while self.open:
-            try:
-                client, _ = self.server.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client):
-        try:
-            server = socket.create_connection(self.target, 5)
-        except OSError:
-            client.close()
-            return
-        other = {client: server, server: client}
-        with selectors.DefaultSelector() as selector:
-            for s in other:
-                selector.register(s, selectors.EVENT_READ)
-            try:
-                while self.open:
-                    for key, _ in selector.select(0.2):
-                        data = key.fileobj.recv(1 << 16)
-                        if not data:
-                            return
-                        other[key.fileobj].sendall(self.damage(data, key.fileobj is client))
-            except OSError:
-                pass
-            finally:
-                client.close()
-                server.close()
-
-    def damage(self, data, to_target):
-        if not self.wanted or self.wanted[1] != to_target or len(data) < 8:
-            return data
-        how, self.wanted = self.wanted[0], None
-        self.hurts += 1
-        at = len(data) // 2
-        if how == "cut":
-            raise ConnectionResetError
-        return {"flip": data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1:], "double": data + data[at:], "drop": data[:at]}[how]
-
-    def close(self):
-        self.open = False
-        self.server.close()
 
 
 def nameserver(case, *args, listen="127.0.0.1:*"):
