@@ -161,9 +161,9 @@ static void open_port(struct guard *g)
 static char *say_strangers(struct guard *g, dag_instant now)
 {
 	char *text = base_format(
-		"%llu connections to %s were not let in: they came with other keys, with none, or "
-		"from another program",
-		(unsigned long long)g->total, g->endpoint);
+		"%llu connection%s to %s ended before saying who is there (other keys, no keys, or "
+		"another program?)",
+		(unsigned long long)g->total, g->total == 1 ? "" : "s", g->endpoint);
 
 	for (size_t i = 0; i < g->stranger_count; i++) {
 		char *more = base_format("%s; %llu from %s", text, (unsigned long long)g->strangers[i].count,
