@@ -134,6 +134,7 @@ static void on_done(struct node *node, const Dagrun__DoneBatch *batch)
 		if (d->at)
 			outcome.at = (struct jm_record){d->at->port, d->at->producer, d->at->number, NULL, 0};
 		add_counters(node->manager, node, d);
+		said_hear(node->manager, node, d);
 		if (node->manager->config->client)
 			results_keep(node->manager, d);
 		on_ended(node, d->vertex, d->attempt, &outcome);

@@ -496,6 +496,7 @@ void manager_end(struct manager *m)
 		os_remove_tree(m->job_folder); /* nobody needs it */
 	jm_destroy(&m->jm);
 	notes_destroy(m);
+	said_destroy(m);
 	progress_destroy(m);
 	for (size_t i = m->deferred_first; i < m->deferred_count; i++)
 		free(m->deferred[i].text);

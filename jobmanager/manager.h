@@ -9,6 +9,8 @@
 struct journal_saved;
 struct verify;
 
+#define SAID_FILE "stderr" /* in the job's folder: what vertices wrote there */
+
 struct manager_config {
 	const struct graph *graph;
 	const char *nameserver; /* endpoint; NULL: everything runs in this process */

@@ -302,6 +302,7 @@ void progress_summary(struct manager *m)
 	double seconds = (double)(os_now() - m->started) / DAG_SECOND;
 	uint64_t attempts = 0, vertices = 0, read = 0;
 	uint32_t stages = 0;
+	char *said;
 
 	erase(m->progress);
 	if (m->config->quiet || m->config->verify)
@@ -330,6 +331,10 @@ void progress_summary(struct manager *m)
 			fprintf(stderr, "dagrun:   %s: %s\n",
 				m->graph->stages[m->graph->outputs[i].stage]->name,
 				m->graph->outputs[i].path);
+	said = said_summary(m);
+	if (said)
+		fprintf(stderr, "dagrun:   %s\n", said);
+	free(said);
 }
 
 void progress_destroy(struct manager *m)

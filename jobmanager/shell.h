@@ -20,6 +20,7 @@
  *   client.c    dagrun/job.h
  *   origin.c    what the job was started with
  *   progress.c  what a person sees
+ *   said.c      what vertices wrote to stderr
  *   notes.c     what happened, told once for those that are alike
  *   journal.c   facts on disk
  *   quarantine.c  records that were passed over
@@ -152,6 +153,12 @@ struct manager {
 	struct counter *counters;
 	size_t counter_count, counter_cap;
 	struct progress *progress;
+	struct {
+		int fd; /* 0: not open */
+		bool failed;
+		uint32_t vertices; /* that ended well */
+		uint64_t bytes, written;
+	} said;              /* to stderr, by vertices */
 	struct notes *notes; /* that wait for others like them; NULL */
 	uv_timer_t tick, wake;
 	uv_prepare_t flush;
@@ -268,6 +275,13 @@ void quarantine_fact(struct manager *m, const char *fact);
 /* Writes what gets its name beside the job's first output, with the others. NULL, or what went wrong. */
 char *quarantine_write(struct manager *m, struct exchange *x);
 void quarantine_destroy(struct manager *m);
+
+/* ---- said.c ---- */
+/* Keeps what the vertex wrote to its stderr; before its end is told to the core. */
+void said_hear(struct manager *m, const struct node *node, const Dagrun__Done *done);
+/* How much those wrote that ended well, and where it is; NULL for nothing. Caller frees. */
+char *said_summary(const struct manager *m);
+void said_destroy(struct manager *m);
 
 /* ---- notes.c ---- */
 /* A note of the core, told now or with those that are like it. */

@@ -266,6 +266,15 @@ static void print_job_json(
 	jm_destroy(&jm);
 }
 
+static void print_said(const struct job_info *job)
+{
+	char *path = base_format("%s/" SAID_FILE, job->folder);
+
+	if (access(path, R_OK) == 0)
+		printf("what its vertices wrote to stderr: %s\n", path);
+	free(path);
+}
+
 static int show_job(const struct job_info *job, bool json)
 {
 	struct journal_saved saved = {0};
@@ -292,6 +301,7 @@ static int show_job(const struct job_info *job, bool json)
 		printf("%s%s\n", job->state == JOB_FAILED ? ": " : "",
 			job->state == JOB_FAILED ? job_end_text(last) : "");
 		history_print(earlier.graph.graph, &saved);
+		print_said(job);
 	}
 	cli_earlier_fini(&earlier);
 	journal_saved_fini(&saved);

@@ -154,6 +154,22 @@ def what_jobs_says(case):
 
 
 @test
+def what_vertices_say_is_kept(case):
+    """A tool's warning is in a file of the job, also where its vertex ends well, and the last line says so."""
+    case.write("g.yaml", "stages:\n  warn: {sh: 'echo \"careful $DAGRUN_INDEX\" >&2; printf \"a\\033[2Jb\" >&2; echo x', width: 3}\n"
+               "  quiet: {sh: 'cat; echo y'}\nflow: ['warn >> quiet']\noutputs: {quiet: {file: '-'}}\n")
+    r = case.dagrun("run", "--slots", "1", "g.yaml")
+    last = r.stderr.decode().splitlines()[-1]
+    path = os.path.join(case.state, "dagrun", "jobs", job_id(case), "stderr")
+    check(last.startswith("dagrun:   3 vertices wrote ") and last.endswith("; the last lines of each are in " + path), r.stderr)
+    said = case.read(path).decode()
+    check(all(f"== warn[{i}] attempt 1 on local, " in said and f"careful {i}\na?[2Jb\n" in said for i in range(3)) and "quiet" not in said, said)
+    check(path in case.dagrun("jobs", job_id(case)).stdout.decode(), "jobs does not say where it is")
+    case.write("g.yaml", "stages: {a: {sh: 'echo x'}}\noutputs: {a: {file: '-'}}\n")
+    check(b"stderr" not in case.dagrun("run", "g.yaml").stderr, "nothing was written to stderr")
+
+
+@test
 def failures_that_are_alike_are_told_once(case):
     """However many vertices fail in the same words, and whatever their numbers; with the last lines of one's stderr."""
     case.write("g.yaml", "stages:\n  thumb:\n    width: 40\n    retries: 1\n    sh: |\n      seq 100 >&2\n"
