@@ -41,7 +41,7 @@ BUGS = [
     ("failures are not charged", CORE + "failure.c", "	v->failures++;\n	if (o->error == DAG_ENOSPC", "	if (o->error == DAG_ENOSPC"),
     ("a reader's complaint is believed unseen", CORE + "failure.c", "		if (error && jm->vertices[vertex].state == JM_DONE &&", "		if (jm->vertices[vertex].state == JM_DONE &&"),
     ("a lost output is not needed", CORE + "failure.c", "	vertex_each_consumer(jm, vertex, look_at_consumer, &need);\n", ""),
-    ("a gang is not told of its broken member", CORE + "failure.c", "		if (at != DAG_NEVER)\n			gang_rerun(jm, gang);", "		(void)at;"),
+    ("a gang is not told of its broken member", CORE + "failure.c", "		if (at != DAG_NEVER)\n			rerun_unexplained(jm, gang);", "		(void)rerun_unexplained;"),
     ("a dead node's work goes on", CORE + "failure.c", "			run_again(jm, v, 0);\n", "			(void)0;\n"),
     ("adoption does not look at inputs", CORE + "resume.c", "	same = r.whole &&", "	same = true ||"),
     ("held data is not looked for", CORE + "resume.c", "	return !jm->vertices[vertex].held;", "	return false;"),
