@@ -121,6 +121,12 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	bool same;
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		input_push_error(a, port, producer, DAG_EBUSY,
+			"the node's daemon has no descriptor left to open the input file; raise its limit "
+			"with: ulimit -n");
+		return;
+	}
 	same = fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == s->size &&
 	       st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec == s->mtime_ns &&
 	       (s->shared || st.st_ino == s->inode);

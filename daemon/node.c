@@ -159,7 +159,8 @@ static const struct session_handlers manager_handlers = {.on_notice = on_notice,
 	.on_message = on_manager_message,
 	.on_opened = on_manager_opened,
 	.on_closed = on_manager_closed,
-	.on_refused = on_manager_refused};
+	.on_refused = on_manager_refused,
+	.message_max = WIRE_MESSAGE_MAX};
 
 /* ---- slots ---- */
 

@@ -6,6 +6,8 @@
 #include "node.h"
 #include "wire/starts.h"
 
+#include <limits.h>
+
 /* Each value as often as parts are read of its producer. */
 static uint32_t *spread(uint32_t *to, const uint32_t *from, size_t n, uint32_t times)
 {
@@ -15,15 +17,22 @@ static uint32_t *spread(uint32_t *to, const uint32_t *from, size_t n, uint32_t t
 	return to;
 }
 
-static void copy_sources(struct input_port *in, const Dagrun__Input *m)
+/* Each path begins with bytes of the one before it. */
+static bool copy_sources(struct input_port *in, const Dagrun__Input *m)
 {
+	const char *before = "";
+
 	in->sources = base_alloc((in->count + 1) * sizeof(*in->sources));
 	for (uint32_t i = 0; i < in->count; i++) {
 		const Dagrun__Source *s = m->sources[i];
 
-		in->sources[i] = (struct attempt_source){base_strdup(s->path), s->size, s->inode, s->offset,
-			s->length, s->mtime_ns, s->shared};
+		if (s->same > strlen(before) || s->same + strlen(s->path) >= PATH_MAX)
+			return false;
+		in->sources[i] = (struct attempt_source){base_format("%.*s%s", (int)s->same, before, s->path),
+			s->size, s->inode, s->offset, s->length, s->mtime_ns, s->shared};
+		before = in->sources[i].path;
 	}
+	return true;
 }
 
 /*
@@ -50,10 +59,8 @@ static bool copy_input(struct input_port *in, const Dagrun__Input *m)
 	in->channels = base_alloc((in->count + 1) * (sizeof(*in->channels) + 3 * sizeof(*numbers)));
 	numbers = (uint32_t *)(in->channels + in->count);
 	in->vertices = spread(numbers, m->vertices, m->n_vertices, in->parts);
-	if (m->n_sources) {
-		copy_sources(in, m);
-		return true;
-	}
+	if (m->n_sources)
+		return copy_sources(in, m);
 	in->attempts = spread(numbers + in->count, m->attempts, m->n_vertices, in->parts);
 	in->nodes = spread(numbers + 2ull * in->count, m->nodes, m->n_vertices, in->parts);
 	return true;

@@ -540,6 +540,7 @@ static void send_start(struct host *host, struct attempt *a, size_t group_size)
 
 		port.flags = in->channel == GRAPH_PIPE   ? HOST_PORT_LIVE
 			     : in->channel == GRAPH_FIFO ? HOST_PORT_FIFO
+			     : in->sources               ? HOST_PORT_FILES
 							 : 0;
 		if (a->run->behind && a->run->behind->host == host && in->count == 1 && !in->sources &&
 			in->vertices[0] == a->run->behind->key.vertex) {

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #define CHUNK (256u << 10)
-#define ENVELOPE_MAX 1024 /* bytes of an envelope beside its body */
 
 /* ---- files ---- */
 
@@ -299,11 +298,11 @@ void ship_open(struct manager *m, struct node *node)
 			open.hosts_hint = DAG_MAX(open.hosts_hint, s->width);
 	}
 	e.job_open = &open;
-	if (dagrun__envelope__get_packed_size(&e) > WIRE_CONTROL_MAX - ENVELOPE_MAX)
+	if (!session_fits(dagrun__envelope__get_packed_size(&e)))
 		manager_abort(m, DAG_ELIMIT,
 			"the graph is too large to be sent: its stages' arguments, env and params come to "
 			"more than %u MiB",
-			WIRE_CONTROL_MAX >> 20);
+			WIRE_MESSAGE_MAX >> 20);
 	else
 		session_send(node->session, &e);
 	arena_fini(&arena);
@@ -311,14 +310,27 @@ void ship_open(struct manager *m, struct node *node)
 
 /* ---- starts ---- */
 
-static Dagrun__Source *source_message(struct arena *arena, const struct graph_stage *in, uint32_t index)
+static uint32_t count_same(const char *a, const char *b)
+{
+	uint32_t n = 0;
+
+	while (a[n] && a[n] == b[n])
+		n++;
+	return n;
+}
+
+/* before: the path of the one before it in the list, or "". */
+static Dagrun__Source *source_message(
+	struct arena *arena, const struct graph_stage *in, uint32_t index, const char **before)
 {
 	const struct graph_split *split = &in->splits[index];
 	const struct graph_file *file = &in->input_files[split->file];
 	Dagrun__Source *s = arena_alloc(arena, sizeof(*s));
 
 	dagrun__source__init(s);
-	s->path = (char *)file->path;
+	s->same = count_same(*before, file->path);
+	s->path = (char *)file->path + s->same;
+	*before = file->path;
 	s->size = file->size;
 	s->mtime_ns = file->mtime_ns;
 	s->inode = file->inode;
@@ -335,6 +347,7 @@ static Dagrun__Input *input_message(
 		s->in[port].edge == GRAPH_NONE ? NULL : m->graph->edges[s->in[port].edge];
 	const struct graph_stage *from = edge ? m->graph->stages[edge->from] : NULL;
 	Dagrun__Input *in = arena_alloc(arena, sizeof(*in));
+	const char *before = "";
 	uint32_t n;
 
 	dagrun__input__init(in);
@@ -361,7 +374,7 @@ static Dagrun__Input *input_message(
 
 		in->vertices[i] = from->first_vertex + producer;
 		if (from->kind == GRAPH_INPUT)
-			in->sources[i] = source_message(arena, from, producer);
+			in->sources[i] = source_message(arena, from, producer, &before);
 		else
 			jm_current(m->jm, in->vertices[i], &in->attempts[i], &in->nodes[i], &state);
 	}

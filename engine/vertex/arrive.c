@@ -21,6 +21,7 @@ static struct in_channel *find_channel(struct dag_vertex *v, uint32_t port, uint
 
 static void fail_channel(struct in_channel *ch, int error, char *text)
 {
+	free(ch->error_text);
 	ch->error = error;
 	ch->error_text = text;
 	ch->ended = true;
@@ -33,6 +34,10 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 	struct graph_format format = v->in[msg->u.channel.port].format;
 	const unsigned char *index;
 
+	if (ch->source) {
+		files_opened(ch, msg, fd);
+		return;
+	}
 	ch->kind = (enum host_channel_kind)msg->u.channel.kind;
 	switch (ch->kind) {
 	case HOST_CHANNEL_SEALED:
@@ -60,7 +65,8 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 	case HOST_CHANNEL_SOURCE:
 		ch->file_size = msg->u.channel.size;
 		ch->file_mtime_ns = msg->u.channel.mtime_ns;
-		ch->source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);
+		ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
+		ch->source = files_source(ch, format, fd, msg->u.channel.offset, msg->u.channel.length);
 		if (graph_is_as_written(format))
 			source_watch(ch->source);
 		return;

@@ -22,6 +22,7 @@
 
 /* What a vertex frees is kept for the next one of its stage: fresh pages cost more than most that is done to
  * them. */
+#define FILES_MAX 16384 /* input files that are open, and fewer where descriptors are fewer */
 #define HEAP_BLOCK_MAX (32 << 20)
 #define HEAP_KEPT (256 << 20)
 #define TRIM_AFTER DAG_MS /* a vertex that ran shorter leaves little to give back */
@@ -535,7 +536,7 @@ int main(int argc, char **argv)
 {
 	static struct host host;
 	struct host_msg ready = {.kind = HOST_READY};
-	struct rlimit no_core = {0, 0};
+	struct rlimit no_core = {0, 0}, descriptors = {FILES_MAX, FILES_MAX};
 
 	startup_standard_descriptors();
 	if (argc == 3 && !strcmp(argv[1], "--describe"))
@@ -553,6 +554,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	setrlimit(RLIMIT_CORE, &no_core);
+	getrlimit(RLIMIT_NOFILE, &descriptors);
+	host.files_max = (uint32_t)DAG_MIN(descriptors.rlim_cur / 2, (rlim_t)FILES_MAX);
 	guard_begin(argv);
 	errors_begin(&host);
 	signal(SIGPIPE, SIG_IGN);

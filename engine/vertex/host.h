@@ -101,6 +101,8 @@ struct host {
 	uint32_t stage;              /* of what ran last */
 	uint32_t last_good;          /* the task that ended well just before; 0: it did not */
 	struct block_ref last_index; /* of that one */
+	uint32_t files_max;          /* input files that may be open */
+	atomic_uint file_count;      /* that are */
 	atomic_bool ran_long;        /* something of that stage did */
 };
 

@@ -59,7 +59,9 @@ int host_packet_send(int sock, const void *bytes, size_t len, int fd)
 			return 0;
 		if (errno == EINTR)
 			continue;
-		return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? DAG_EBUSY : DAG_ELOST;
+		return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ETOOMANYREFS
+			       ? DAG_EBUSY
+			       : DAG_ELOST;
 	}
 }
 

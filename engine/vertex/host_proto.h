@@ -18,7 +18,7 @@
 
 #include <stdatomic.h>
 
-#define HOST_PROTO_VERSION 13
+#define HOST_PROTO_VERSION 14
 #define HOST_SOCKET_FD 3 /* in a host, from its start */
 #define HOST_STATUS_FD 4 /* in a host: shared memory, struct host_status */
 #define HOST_BELL_FD 5   /* in a host: an eventfd that others ring to wake it; the daemon, once, to begin */
@@ -70,9 +70,16 @@ enum host_msg_kind {
 enum host_channel_kind { HOST_CHANNEL_SEALED, HOST_CHANNEL_LIVE, HOST_CHANNEL_SOURCE, HOST_CHANNEL_ERROR };
 /*
  * GIVEN: what the producers sealed comes with the start, so that nobody need ask. CHAINED: the one producer
- * is the task that this host runs just before; instead of a segment its number is named.
+ * is the task that this host runs just before; instead of a segment its number is named. FILES: splits of
+ * input files, each of which takes a descriptor while it is open.
  */
-enum host_port_flags { HOST_PORT_LIVE = 1, HOST_PORT_FIFO = 2, HOST_PORT_GIVEN = 4, HOST_PORT_CHAINED = 8 };
+enum host_port_flags {
+	HOST_PORT_LIVE = 1,
+	HOST_PORT_FIFO = 2,
+	HOST_PORT_GIVEN = 4,
+	HOST_PORT_CHAINED = 8,
+	HOST_PORT_FILES = 16
+};
 
 /* What a host says of a vertex, once a stage. */
 enum host_note { HOST_NOTE_NONE, HOST_NOTE_NO_TEXT };

@@ -93,11 +93,24 @@ static void open_inputs(struct dag_vertex *v, uint32_t port)
 {
 	struct in_port *in = &v->in[port];
 
-	if (in->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO))
+	if (in->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO | HOST_PORT_FILES))
 		return;
 	reader_open_range(v, port, 0, in->producers);
 	for (uint32_t i = 0; i < in->producers; i++)
 		reader_wait_open(v, port, i, &in->channels[i]);
+}
+
+/* Of files some at a time: those that are small are read and closed before the next ones are there. */
+static void open_file(struct dag_vertex *v, uint32_t port, uint32_t producer)
+{
+	struct in_port *in = &v->in[port];
+	uint32_t ahead = files_ahead(v, port);
+
+	if (!(in->flags & HOST_PORT_FILES))
+		return;
+	if (producer % ahead == 0)
+		reader_open_range(v, port, producer, DAG_MIN(producer + ahead, in->producers));
+	reader_wait_open(v, port, producer, &in->channels[producer]);
 }
 
 /* To hand over a pipe is two switches between threads, for which a busy machine takes its time: of many
@@ -107,7 +120,8 @@ static bool is_small(const struct in_port *in, uint32_t producer)
 	const struct in_channel *ch = &in->channels[producer];
 
 	return in->producers >= MANY && !ch->error && ch->state == CHANNEL_OPEN &&
-	       ch->kind == HOST_CHANNEL_SEALED && ch->part->bytes <= SMALL;
+	       ((ch->kind == HOST_CHANNEL_SEALED && ch->part->bytes <= SMALL) ||
+		       (ch->kind == HOST_CHANNEL_SOURCE && source_left(ch->source) <= SMALL));
 }
 
 static int make_small(struct program *prog, uint32_t port, uint32_t producer, const char *name)
@@ -120,6 +134,7 @@ static int make_small(struct program *prog, uint32_t port, uint32_t producer, co
 		return p.fd;
 	pump_in(&p);
 	close(p.fd);
+	source_destroy(&prog->v->in[port].channels[producer].source);
 	return prog->v->error;
 }
 
@@ -148,6 +163,7 @@ static int make_paths(struct program *prog, const struct word *w, uint32_t turn)
 	open_inputs(prog->v, w->port);
 	for (uint32_t i = 0; i < in->producers && r == 0; i++) {
 		words_path(w, i, turn, name);
+		open_file(prog->v, w->port, i);
 		if (*claim_of(prog, w->port, i))
 			r = link_small(prog, w, i, name);
 		else if (is_small(in, i))

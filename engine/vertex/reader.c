@@ -6,7 +6,6 @@
 #include "task.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 int reader_blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
@@ -46,9 +45,10 @@ void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint
 static void open_ahead(struct dag_vertex *v, uint32_t port)
 {
 	struct in_port *p = &v->in[port];
-	uint32_t end = DAG_MIN(p->producers, p->current + HOST_OPEN_AHEAD);
+	uint32_t ahead = files_ahead(v, port);
+	uint32_t end = DAG_MIN(p->producers, p->current + ahead);
 
-	if (p->opened >= end || (p->opened > p->current + HOST_OPEN_AHEAD / 2 && end < p->producers))
+	if (p->opened >= end || (p->opened > p->current + ahead / 2 && end < p->producers))
 		return;
 	reader_open_range(v, port, p->opened, end);
 	p->opened = end;
@@ -62,17 +62,6 @@ void reader_open_live(struct dag_vertex *v)
 }
 
 /* ---- records ---- */
-
-/* True where a file is not any more what it was when the job started. */
-static bool file_changed(const struct in_channel *ch)
-{
-	struct stat st;
-
-	if (source_fd(ch->source) < 0)
-		return false;
-	return fstat(source_fd(ch->source), &st) < 0 || (uint64_t)st.st_size != ch->file_size ||
-	       st.st_mtim.tv_sec * DAG_SECOND + st.st_mtim.tv_nsec != ch->file_mtime_ns;
-}
 
 /* Bytes that are cut into records, which nobody said that they are. */
 static void note_no_text(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct in_channel *ch)
@@ -96,6 +85,7 @@ static int next_source_record(
 	struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch, struct dag_record *r)
 {
 	bool as_written = graph_is_as_written(v->in[port].format);
+	bool changed;
 	int n = source_next(ch->source, r);
 
 	if (n > 0) {
@@ -119,12 +109,13 @@ static int next_source_record(
 	}
 	if (n == DAG_ELIMIT)
 		return task_fail_long(v, "input", port, ch->number);
-	if (n == 0 && (file_changed(ch) || source_is_short(ch->source))) {
+	changed = n == 0 && files_changed(ch);
+	if (n == 0 && (changed || source_is_short(ch->source))) {
 		n = DAG_ECHANGED;
-		ch->error_text = base_strdup(file_changed(ch) ? "the input file changed while it was read"
-							      : "the input file ended before its size was "
-								"read: of /proc, /sys and their kind no size "
-								"is true");
+		ch->error_text = base_strdup(changed ? "the input file changed while it was read"
+						     : "the input file ended before its size was "
+						       "read: of /proc, /sys and their kind no size "
+						       "is true");
 	}
 	if (n < 0)
 		return reader_blame(
@@ -132,6 +123,8 @@ static int next_source_record(
 	if (as_written)
 		note_no_text(v, port, producer, ch);
 	ch->state = CHANNEL_ENDED;
+	/* There may be many more files than descriptors. Its records may be read still. */
+	source_close(ch->source);
 	return 0;
 }
 
@@ -269,6 +262,7 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		n = reader_next(v, port, p->current, r);
 		if (n != 0)
 			return n;
+		source_destroy(&p->channels[p->current].source);
 		p->current++;
 		reader_prefetch(v, p);
 	}
@@ -298,7 +292,7 @@ static struct source *current_file(struct dag_vertex *v, uint32_t port)
 		return NULL;
 	open_ahead(v, port);
 	ch = &p->channels[p->current];
-	if (reader_wait_open(v, port, p->current, ch) < 0 || !ch->source || source_fd(ch->source) < 0)
+	if (reader_wait_open(v, port, p->current, ch) < 0 || !ch->source || !source_is_file(ch->source))
 		return NULL;
 	return ch->source;
 }
@@ -374,7 +368,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 			if (ch->state == CHANNEL_ENDED)
 				continue;
 			/* Sealed channels are opened a few at a time, live ones all at the start. */
-			if (left++ < HOST_OPEN_AHEAD)
+			if (left++ < files_ahead(v, port))
 				reader_open_range(v, port, producer, producer + 1);
 			if (!look_ready(v, ch))
 				continue;
@@ -383,6 +377,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 				p->any = producer;
 				return n;
 			}
+			source_destroy(&ch->source);
 			left--;
 		}
 		if (!left)

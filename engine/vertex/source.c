@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SOURCE_BUFFER (256u << 10)
+#define SOURCE_LEAST 4096u /* of a small file */
 #define AFTER_SKIP 4096u
 
 struct source {
@@ -27,49 +28,79 @@ struct source {
 	bool watched; /* for a NUL byte, until there is one */
 	bool nul;
 	/* A file: */
+	bool is_file;
 	int fd;
+	const struct source_lender *lender;
+	void *lender_ctx;
 	uint64_t position;    /* of the next byte to read from the file */
 	uint64_t end;         /* the split's end: no record may begin there or behind */
 	uint64_t file_offset; /* of buf[at] */
 	bool skip_first;      /* the split does not begin the file: its first record began before */
 };
 
+void source_close(struct source *s)
+{
+	if (s->fd < 0)
+		return;
+	close(s->fd);
+	s->fd = -1;
+	if (s->lender)
+		s->lender->closed(s->lender_ctx);
+}
+
 static ssize_t fill_from_file(void *ctx, void *buf, size_t n)
 {
 	struct source *s = ctx;
 	ssize_t got;
 
+	if (s->fd < 0) {
+		int fd = s->lender ? s->lender->open(s->lender_ctx) : DAG_EIO;
+
+		if (fd < 0)
+			return fd;
+		s->fd = fd;
+	}
 	do
 		got = pread(s->fd, buf, n, (off_t)s->position);
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return DAG_EIO;
 	s->position += (uint64_t)got;
+	if (s->lender && s->lender->used(s->lender_ctx, s->fd))
+		source_close(s);
 	return got;
 }
 
-struct source *source_new(struct graph_format format, source_fill_fn *fill, void *ctx)
+static struct source *new_source(
+	struct graph_format format, source_fill_fn *fill, void *ctx, size_t buffer_size)
 {
 	struct source *s = base_alloc(sizeof(*s));
 
 	s->format = format;
 	s->fill = fill;
 	s->ctx = ctx;
-	s->cap = SOURCE_BUFFER;
+	s->cap = buffer_size;
 	s->most = SIZE_MAX;
-	s->buf = base_alloc(s->cap);
+	s->buf = base_realloc(NULL, s->cap);
 	s->fd = -1;
 	s->end = UINT64_MAX;
 	return s;
 }
 
+struct source *source_new(struct graph_format format, source_fill_fn *fill, void *ctx)
+{
+	return new_source(format, fill, ctx, SOURCE_BUFFER);
+}
+
 struct source *source_new_file(struct graph_format format, int fd, uint64_t offset, uint64_t length)
 {
-	struct source *s = source_new(format, fill_from_file, NULL);
+	size_t size = (size_t)DAG_MIN(DAG_MAX(length + 1, (uint64_t)SOURCE_LEAST), (uint64_t)SOURCE_BUFFER);
+	struct source *s = new_source(format, fill_from_file, NULL, size);
 	bool by_line = format.kind == DAG_FORMAT_LINES || format.kind == DAG_FORMAT_KV;
 
 	s->ctx = s;
 	s->fd = fd;
+	s->is_file = true;
 	s->end = offset + length;
 	/* The byte before the split says whether a record begins exactly at its start. */
 	s->skip_first = by_line && offset > 0 && length > 0;
@@ -81,11 +112,21 @@ void source_destroy(struct source **source)
 {
 	if (!*source)
 		return;
-	if ((*source)->fd >= 0)
-		close((*source)->fd);
+	source_close(*source);
 	free((*source)->buf);
 	free(*source);
 	*source = NULL;
+}
+
+void source_lend(struct source *s, const struct source_lender *lender, void *ctx)
+{
+	s->lender = lender;
+	s->lender_ctx = ctx;
+}
+
+bool source_is_file(const struct source *s)
+{
+	return s->is_file;
 }
 
 int source_fd(const struct source *s)
@@ -100,7 +141,7 @@ bool source_is_unended(const struct source *s)
 
 bool source_is_short(const struct source *s)
 {
-	return s->fd >= 0 && s->ended && s->file_offset < s->end;
+	return s->is_file && s->ended && s->file_offset < s->end;
 }
 
 void source_watch(struct source *s)
@@ -273,7 +314,7 @@ static uint64_t position(const struct source *s)
 
 uint64_t source_left(const struct source *s)
 {
-	return s->fd < 0 || position(s) > s->end ? 0 : s->end - position(s);
+	return !s->is_file || position(s) > s->end ? 0 : s->end - position(s);
 }
 
 uint64_t source_skip(struct source *s, uint64_t bytes)

@@ -20,6 +20,19 @@ struct source *source_new(struct graph_format format, source_fill_fn *fill, void
 struct source *source_new_file(struct graph_format format, int fd, uint64_t offset, uint64_t length);
 void source_destroy(struct source **source);
 
+/*
+ * Of whoever has fewer descriptors than files: a file that has none (fd −1) is opened when its bytes are
+ * wanted, and closed behind a read where `used` says so.
+ */
+struct source_lender {
+	int (*open)(void *ctx);          /* a descriptor of the file, or an error */
+	bool (*used)(void *ctx, int fd); /* true: it is to be closed */
+	void (*closed)(void *ctx);
+};
+void source_lend(struct source *source, const struct source_lender *lender, void *ctx);
+
+/* Closes the file, if it is one: nothing more is read of it. What it gave last is valid still. */
+void source_close(struct source *source);
 /* 1: the next record, valid until the next call; 0: the end; DAG_EFORMAT, DAG_EIO, DAG_ELIMIT or what fill
  * gave. */
 int source_next(struct source *source, struct dag_record *r);
@@ -37,7 +50,8 @@ uint64_t source_left(const struct source *source);
 /* Goes on at the first record that begins so many bytes further on, or behind that; of fixed records whole
  * ones are passed over. Returns how many bytes that were, without the rest of a line. */
 uint64_t source_skip(struct source *source, uint64_t bytes);
-/* The file's descriptor; −1 for other sources. */
+bool source_is_file(const struct source *source);
+/* The file's descriptor; −1 for other sources, and where it is closed just now. */
 int source_fd(const struct source *source);
 
 #endif

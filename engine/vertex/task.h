@@ -63,8 +63,10 @@ struct in_channel {
 	struct raw_reader raw_reader;
 	uint64_t file_size; /* SOURCE: as it was when the job started */
 	int64_t file_mtime_ns;
-	bool unended; /* the record that was read last is a line without a line feed behind it */
-	bool ended;   /* LIVE: END came. Guarded by host.lock. */
+	bool file_changed; /* as was seen when it was closed */
+	int file_fd;       /* that came when it was asked for again; −1 */
+	bool unended;      /* the record that was read last is a line without a line feed behind it */
+	bool ended;        /* LIVE: END came. Guarded by host.lock. */
 	bool check_end;
 	struct channel_end expected;
 	uint64_t records, bytes, number;
@@ -191,6 +193,17 @@ void reader_drop_queue(struct in_channel *ch);
 void reader_show_progress(struct dag_vertex *v, struct in_channel *ch);
 /* The bytes of a raw channel's blocks, for its source; ctx: struct raw_reader. */
 ssize_t reader_fill(void *ctx, void *buf, size_t n);
+
+/* files.c */
+/* A split of an input file, and the descriptor that came with it. */
+struct source *files_source(
+	struct in_channel *ch, struct graph_format format, int fd, uint64_t offset, uint64_t length);
+/* It was asked for again, and this came. */
+void files_opened(struct in_channel *ch, const struct host_msg *msg, int fd);
+/* True where a file is not any more what it was when the job started. */
+bool files_changed(const struct in_channel *ch);
+/* How many producers of a port are asked for before they are read. */
+uint32_t files_ahead(const struct dag_vertex *v, uint32_t port);
 
 /* arrive.c */
 /* A channel that came with the start of its vertex. */

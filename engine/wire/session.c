@@ -39,26 +39,53 @@ static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq,
 
 bool session_fits(size_t body_len)
 {
-	return body_len <= WIRE_CONTROL_MAX - HEADERS_MAX;
+	return body_len <= WIRE_MESSAGE_MAX - HEADERS_MAX;
+}
+
+static void send_numbered(struct session *s, Dagrun__Envelope *e)
+{
+	size_t len;
+	unsigned char *data = pack(s, e, link_next(&s->link), &len);
+
+	send_bytes(s, data, len);
+	link_sent(&s->link, data, len, os_now());
+}
+
+static void send_pieces(struct session *s, Dagrun__Envelope *e)
+{
+	size_t len;
+	unsigned char *data = pack(s, e, 0, &len);
+
+	for (size_t at = 0; at < len; at += WIRE_PIECE) {
+		Dagrun__Piece piece = DAGRUN__PIECE__INIT;
+		SESSION_ENVELOPE(part, PIECE);
+
+		piece.data.data = data + at;
+		piece.data.len = DAG_MIN(len - at, (size_t)WIRE_PIECE);
+		piece.last = at + piece.data.len == len;
+		part.piece = &piece;
+		send_numbered(s, &part);
+	}
+	free(data);
 }
 
 int session_send(struct session *s, Dagrun__Envelope *e)
 {
 	size_t len = dagrun__envelope__get_packed_size(e);
-	unsigned char *data;
 
 	if (s->refused)
 		return 0;
 	if (!session_fits(len) && !s->problem)
 		s->problem = base_format("a message to it of %zu bytes is beyond the limit of %u", len,
-			WIRE_CONTROL_MAX - HEADERS_MAX);
+			WIRE_MESSAGE_MAX - HEADERS_MAX);
 	else if (link_is_stuck(&s->link) && !s->problem)
 		s->problem = base_strdup("it acknowledges nothing of what it is told");
 	if (s->problem)
 		return DAG_ELIMIT;
-	data = pack(s, e, link_next(&s->link), &len);
-	send_bytes(s, data, len);
-	link_sent(&s->link, data, len, os_now());
+	if (len <= WIRE_PIECE)
+		send_numbered(s, e);
+	else
+		send_pieces(s, e);
 	return 0;
 }
 
@@ -136,6 +163,13 @@ static void free_in(void *arena, void *p)
 	(void)p;
 }
 
+static Dagrun__Envelope *parse(struct arena *arena, const void *bytes, size_t len)
+{
+	ProtobufCAllocator allocator = {alloc_in, free_in, arena};
+
+	return dagrun__envelope__unpack(&allocator, len, bytes);
+}
+
 /* Its frames as one; NULL: it is too long. */
 static const unsigned char *join(struct arena *arena, zmq_msg_t *frames, size_t count, size_t *ret_len)
 {
@@ -162,11 +196,46 @@ static const unsigned char *join(struct arena *arena, zmq_msg_t *frames, size_t 
 static Dagrun__Envelope *unpack(struct wire_socket *socket, zmq_msg_t *frames, size_t count)
 {
 	struct arena *arena = wire_socket_arena(socket);
-	ProtobufCAllocator allocator = {alloc_in, free_in, arena};
 	size_t len;
 	const unsigned char *bytes = join(arena, frames, count, &len);
 
-	return bytes ? dagrun__envelope__unpack(&allocator, len, bytes) : NULL;
+	return bytes ? parse(arena, bytes, len) : NULL;
+}
+
+/* The message that ends with this piece; NULL where it does not end yet, or is none. */
+static Dagrun__Envelope *join_pieces(struct session *s, const Dagrun__Piece *piece)
+{
+	size_t most = s->handlers->message_max ? s->handlers->message_max : WIRE_CONTROL_MAX;
+	Dagrun__Envelope *e;
+
+	if (piece->data.len > most - s->pieces.len) {
+		s->problem = base_format("a message of it is beyond the limit of %zu bytes", most);
+		buffer_fini(&s->pieces);
+		return NULL;
+	}
+	buffer_append(&s->pieces, piece->data.data, piece->data.len);
+	if (!piece->last)
+		return NULL;
+	e = parse(wire_socket_arena(s->socket), s->pieces.data, s->pieces.len);
+	buffer_fini(&s->pieces);
+	if (!e || e->body_case == DAGRUN__ENVELOPE__BODY_PIECE ||
+		e->body_case == DAGRUN__ENVELOPE__BODY_HELLO) {
+		s->problem = base_strdup("a message of it in pieces makes no sense");
+		return NULL;
+	}
+	return e;
+}
+
+static void hand_on(struct session *s, const Dagrun__Envelope *e)
+{
+	if (s->problem)
+		return; /* without what went before it would be wrong */
+	if (link_owes_ack(&s->link))
+		send_heartbeat(s);
+	if (e->body_case == DAGRUN__ENVELOPE__BODY_PIECE)
+		e = join_pieces(s, e->piece);
+	if (e)
+		s->handlers->on_message(s->ctx, s, e);
 }
 
 /* ---- dialler ---- */
@@ -202,9 +271,7 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 		if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
 			if (e->body_case == DAGRUN__ENVELOPE__BODY_HELLO && !take_hello(s, e->hello))
 				return;
-			if (link_owes_ack(&s->link))
-				send_heartbeat(s);
-			s->handlers->on_message(s->ctx, s, e);
+			hand_on(s, e);
 		}
 	}
 }
@@ -250,6 +317,7 @@ void session_destroy(struct session **session)
 	if (!s->server)
 		dial_fini(s);
 	link_fini(&s->link);
+	buffer_fini(&s->pieces);
 	free(s->identity);
 	free(s->problem);
 	free(s->peer);
@@ -373,11 +441,8 @@ static void on_server_message(void *ctx, zmq_msg_t *frames, size_t count)
 		open_peer(server, &frames[0], e);
 	else if (!s)
 		refuse(server, &frames[0], e->session, "this session is not known here (any more)");
-	else if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER) {
-		if (link_owes_ack(&s->link))
-			send_heartbeat(s);
-		s->handlers->on_message(s->ctx, s, e);
-	}
+	else if (link_receive(&s->link, e->seq, e->ack, os_now()) == LINK_DELIVER)
+		hand_on(s, e);
 }
 
 int session_listen(struct wire_loop *wire, const struct wire_keys *keys, const char *endpoint, const char *id,

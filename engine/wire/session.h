@@ -13,8 +13,11 @@
 
 #include <uthash.h>
 
-#define WIRE_VERSION_MIN 6
-#define WIRE_VERSION_MAX 6
+#define WIRE_VERSION_MIN 7
+#define WIRE_VERSION_MAX 7
+
+#define WIRE_MESSAGE_MAX (256u << 20) /* bytes; what is longer than a piece goes in several */
+#define WIRE_PIECE (1u << 20)
 
 struct session;
 
@@ -32,6 +35,7 @@ struct session_handlers {
 	void (*on_notice)(void *ctx, const char *text);
 	/* Dialler: the connection broke. It dials again by itself. */
 	void (*on_disconnected)(void *ctx, struct session *s);
+	size_t message_max; /* bytes of a message that is taken; 0: WIRE_CONTROL_MAX */
 };
 
 /* ---- dialler ---- */

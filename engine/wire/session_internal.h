@@ -41,6 +41,7 @@ struct session {
 	char *peer;
 	uint64_t opening;      /* server: a number of this beginning of the session */
 	uint64_t peer_opening; /* dialler: what the server that answered first calls it */
+	struct buffer pieces;  /* of the message that comes in */
 	bool refused;
 	char *problem; /* why it cannot go on, to be told at the next tick */
 	struct dialling dial;

@@ -129,8 +129,8 @@ static void test_a_message_beyond_the_limit_is_an_error(void **state)
 	(void)state;
 	t = (struct talk){0};
 	begin(&t, NULL, "srv");
-	assert_true(session_fits(LARGE) && !session_fits(WIRE_CONTROL_MAX));
-	assert_int_equal(send_text(t.client, WIRE_CONTROL_MAX), DAG_ELIMIT);
+	assert_true(session_fits(LARGE) && !session_fits(WIRE_MESSAGE_MAX));
+	assert_int_equal(send_text(t.client, WIRE_MESSAGE_MAX), DAG_ELIMIT);
 	assert_int_equal(send_text(t.client, SMALL), DAG_ELIMIT); /* it would be wrong without the other */
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_non_null(strstr(t.refusal, "beyond the limit"));

@@ -185,6 +185,107 @@ static void test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones(voi
 	free(again);
 }
 
+#define CHUNKS 4
+
+struct bulk {
+	size_t sizes[CHUNKS];
+	uint32_t got;
+	bool refused;
+	struct session *client;
+	struct session_server *server;
+	uv_timer_t timer;
+};
+
+static void on_bulk_beat(uv_timer_t *timer)
+{
+	struct bulk *b = timer->data;
+
+	if (!b->refused)
+		session_tick(b->client, os_now() + 3 * DAG_SECOND); /* repeats what is under way */
+	session_server_tick(b->server, os_now());
+}
+
+static void on_bulk(void *ctx, struct session *s, const Dagrun__Envelope *e)
+{
+	struct bulk *b = ctx;
+	const Dagrun__FileChunk *chunk = e->file_chunk;
+
+	(void)s;
+	if (b->got == CHUNKS)
+		return; /* a repeat that came behind the session's end */
+	assert_int_equal(e->body_case, DAGRUN__ENVELOPE__BODY_FILE_CHUNK);
+	assert_int_equal(chunk->offset, b->got);
+	assert_int_equal(chunk->data.len, b->sizes[b->got]);
+	for (size_t i = 0; i < chunk->data.len; i++)
+		if (chunk->data.data[i] != (unsigned char)(i * 7 + i / 1000 + b->got))
+			fail_msg("byte %zu of chunk %u is another one", i, b->got);
+	b->got++;
+}
+
+static void on_bulk_opened(void *ctx, struct session *s, const Dagrun__Hello *hello)
+{
+	(void)ctx;
+	(void)s;
+	(void)hello;
+}
+
+static void on_bulk_refused(void *ctx, struct session *s, const char *text)
+{
+	(void)s;
+	assert_non_null(strstr(text, "beyond the limit"));
+	((struct bulk *)ctx)->refused = true;
+	uv_stop(&loop);
+}
+
+static void send_bulk(struct session *s, uint32_t number, size_t len)
+{
+	unsigned char *data = base_alloc(len);
+	Dagrun__FileChunk chunk = DAGRUN__FILE_CHUNK__INIT;
+	SESSION_ENVELOPE(e, FILE_CHUNK);
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (unsigned char)(i * 7 + i / 1000 + number);
+	chunk.hash = chunk.error = (char *)"";
+	chunk.offset = number;
+	chunk.data.data = data;
+	chunk.data.len = len;
+	e.file_chunk = &chunk;
+	assert_int_equal(session_send(s, &e), 0);
+	free(data);
+}
+
+/* Larger than a frame may be, between small ones, with repeats; what is larger than the other side takes ends
+ * the session. */
+static void test_long_messages_go_in_pieces(void **state)
+{
+	static const struct session_handlers server_handlers = {.on_opened = on_bulk_opened,
+						     .on_message = on_bulk,
+						     .message_max = 20 << 20},
+					     client_handlers = {.on_message = on_client_message,
+						     .on_refused = on_bulk_refused};
+	static struct bulk b = {.sizes = {WIRE_PIECE - 200, (17 << 20) + 5, 3, 3 * WIRE_PIECE}};
+	char *endpoint;
+
+	(void)state;
+	assert_int_equal(session_listen(wire, NULL, "tcp://127.0.0.1:*", "srv", DAGRUN__ROLE__DAEMON, 1,
+				 &server_handlers, &b, &b.server, &endpoint),
+		0);
+	b.client = session_dial(wire, NULL, endpoint, "me", DAGRUN__ROLE__MANAGER, 1, &client_handlers, &b);
+	for (uint32_t i = 0; i < CHUNKS; i++)
+		send_bulk(b.client, i, b.sizes[i]);
+	send_bulk(b.client, CHUNKS, 21 << 20);
+	uv_timer_init(&loop, &b.timer);
+	b.timer.data = &b;
+	uv_timer_start(&b.timer, on_bulk_beat, 20, 20);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&b.timer, NULL);
+	assert_int_equal(b.got, CHUNKS);
+	assert_true(b.refused);
+	session_destroy(&b.client);
+	session_server_destroy(&b.server);
+	free(endpoint);
+}
+
 /* ---- keys ---- */
 
 static void test_keys_let_only_friends_in(void **state)
@@ -713,8 +814,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_no_edge_is_missed),
 		T(test_sessions_deliver_in_order_and_a_new_server_refuses_old_ones),
-		T(test_keys_let_only_friends_in), T(test_journal_keeps_facts_in_order),
-		cmocka_unit_test(test_spool_recycles_and_spills),
+		T(test_long_messages_go_in_pieces), T(test_keys_let_only_friends_in),
+		T(test_journal_keeps_facts_in_order), cmocka_unit_test(test_spool_recycles_and_spills),
 		cmocka_unit_test(test_spool_of_a_name_in_use),
 		cmocka_unit_test(test_keep_joins_what_happens_to_many),
 		cmocka_unit_test(test_keep_believes_nothing), cmocka_unit_test(test_spool_believes_nothing),

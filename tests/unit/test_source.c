@@ -93,6 +93,62 @@ static void test_bytes_of_a_file_are_passed_over(void **state)
 	rmdir(folder);
 }
 
+struct lent {
+	const char *path;
+	int opened, closed;
+};
+
+static int lend_file(void *ctx)
+{
+	struct lent *l = ctx;
+
+	l->opened++;
+	return open(l->path, O_RDONLY);
+}
+
+static bool is_used(void *ctx, int fd)
+{
+	(void)ctx;
+	assert_true(fd >= 0);
+	return true;
+}
+
+static void on_closed(void *ctx)
+{
+	((struct lent *)ctx)->closed++;
+}
+
+/* A file that is closed behind each read gives the same lines. */
+static void test_a_file_is_opened_when_it_is_read(void **state)
+{
+	static const struct source_lender lender = {lend_file, is_used, on_closed};
+	char folder[64], path[80], text[2 << 20];
+	struct lent l = {.path = path};
+	struct dag_record r;
+	struct source *s;
+	size_t at = 0, n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = i % 1000 == 999 ? '\n' : 'x';
+	text[sizeof(text) - 1] = 0;
+	write_file(folder, path, text);
+	s = source_new_file((struct graph_format){DAG_FORMAT_LINES, 0}, -1, 0, sizeof(text) - 1);
+	source_lend(s, &lender, &l);
+	assert_true(source_is_file(s));
+	for (; source_next(s, &r) > 0; n++)
+		at += r.len + 1;
+	assert_int_equal(n, (sizeof(text) + 999) / 1000);
+	assert_int_equal(at, sizeof(text));
+	assert_true(l.opened > 4);
+	assert_int_equal(l.closed, l.opened);
+	assert_int_equal(source_fd(s), -1);
+	source_destroy(&s);
+	assert_int_equal(l.closed, l.opened);
+	unlink(path);
+	rmdir(folder);
+}
+
 struct feed {
 	const char *at;
 	size_t step;
@@ -217,7 +273,8 @@ static void test_a_file_that_ends_before_its_size_is_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_splits_cover_each_line_once),
-		cmocka_unit_test(test_bytes_of_a_file_are_passed_over), cmocka_unit_test(test_key_values),
+		cmocka_unit_test(test_bytes_of_a_file_are_passed_over),
+		cmocka_unit_test(test_a_file_is_opened_when_it_is_read), cmocka_unit_test(test_key_values),
 		cmocka_unit_test(test_fixed_records),
 		cmocka_unit_test(test_a_last_line_without_its_end_is_known),
 		cmocka_unit_test(test_a_nul_byte_is_seen_where_it_is_looked_for),
