@@ -13,6 +13,7 @@
 
 #define SOURCE_REQUEST (256u << 10)
 #define SOURCE_WINDOW (2u << 20)
+#define SOURCES 16u /* of a port, which may each bring so much before it is read */
 
 static void send_channel(struct attempt *a, struct host_msg *msg, uint32_t port, uint32_t producer, int fd)
 {
@@ -91,11 +92,26 @@ void input_push_end(struct input_channel *ch, const struct channel_end *end, boo
 
 /* ---- inputs of the job ---- */
 
+/* What each of many may bring before it is read shrinks with their number. */
+static uint64_t source_window(const struct input_port *in)
+{
+	return SOURCE_WINDOW / DAG_MIN(DAG_MAX(in->count / SOURCES, 1u), SOURCE_WINDOW / SOURCE_REQUEST);
+}
+
+/* Behind the split's length there is nothing more than the rest of a record, which is asked for last. */
+static bool wants_source(const struct input_channel *ch)
+{
+	const struct input_port *in = &ch->reader->inputs[ch->port];
+
+	return !ch->source_last && ch->outstanding + ch->bytes - ch->consumed < ch->window &&
+	       (!ch->outstanding || ch->position < in->sources[ch->producer].length);
+}
+
 static void request_source(struct input_channel *ch)
 {
 	struct attempt *a = ch->reader;
 
-	while (!ch->source_last && ch->outstanding + ch->bytes - ch->consumed < SOURCE_WINDOW) {
+	while (wants_source(ch)) {
 		Dagrun__SourceRequest m = DAGRUN__SOURCE_REQUEST__INIT;
 		SESSION_ENVELOPE(e, SOURCE_REQUEST);
 
@@ -145,11 +161,12 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	 * wrong. */
 	msg.u.channel.kind = HOST_CHANNEL_LIVE;
 	msg.u.channel.raw = 1;
-	msg.u.channel.step = host_consumed_step(SOURCE_WINDOW);
+	msg.u.channel.step = host_consumed_step(source_window(&a->inputs[port]));
 	send_channel(a, &msg, port, producer, -1);
 	struct input_channel *ch = new_fetch(a, port, producer);
 
 	ch->source = true;
+	ch->window = source_window(&a->inputs[port]);
 	request_source(ch);
 }
 

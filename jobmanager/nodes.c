@@ -60,8 +60,14 @@ static void tell_gone(struct manager *m)
 
 static void on_refused(void *ctx, struct session *s, const char *text)
 {
+	struct node *node = ctx;
+	struct manager *m = node->manager;
+
 	(void)s;
-	node_gone(ctx, text, true); /* another process answers under its name */
+	/* Ours is never started anew: it has not taken what it was told. */
+	if (m->daemon && !m->ending)
+		manager_abort(m, DAG_ELIMIT, "the job cannot go on: %s", text);
+	node_gone(node, text, true); /* another process answers under its name */
 }
 
 struct probe {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define CHUNK (256u << 10)
+#define SOURCE_NUMBERS 64u /* bytes of a start beside the path of each file, at most */
 
 /* ---- files ---- */
 
@@ -70,6 +71,56 @@ static bool ships_program(const struct graph_stage *s)
 	return s->kind == GRAPH_PROGRAM && strchr(s->argv[0], '/') && strcmp(s->argv[0], "/bin/sh");
 }
 
+static uint32_t count_same(const char *a, const char *b)
+{
+	uint32_t n = 0;
+
+	while (a[n] && a[n] == b[n])
+		n++;
+	return n;
+}
+
+/* Bytes of what a start says of the edge's files, or of some more. */
+static uint64_t sources_bytes(
+	const struct graph_stage *in, const struct graph_edge *edge, uint32_t index, uint32_t count)
+{
+	const char *before = "";
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t split = edge ? edge_producer(edge, index, i) : i;
+		const char *path = in->input_files[in->splits[split].file].path;
+
+		bytes += strlen(path) - count_same(before, path) + SOURCE_NUMBERS;
+		before = path;
+	}
+	return bytes;
+}
+
+/* The paths of all files that a vertex reads are in its start. Few have so many that it must be counted. */
+static int check_starts(struct manager *m, const struct graph_stage *in, struct dag_diag *diag)
+{
+	const struct graph *g = m->graph;
+
+	if (session_fits(sources_bytes(in, NULL, 0, in->width)))
+		return 0;
+	for (const struct graph_edge *e = graph_out(g, in->first_out); e; e = graph_out(g, e->next_out)) {
+		const struct graph_stage *to = g->stages[e->to];
+
+		for (uint32_t i = 0; i < to->width; i++)
+			if (!session_fits(sources_bytes(in, e, i, edge_producers(e, i)))) {
+				dag_diag_add(diag, NULL, 0, 0,
+					"%s[%u] reads %u files of '%s', whose names come to more than "
+					"the %u MiB that a vertex can be started with: give them shorter "
+					"names, or let several vertices read them first ('%s >= STAGE')",
+					to->name, i, edge_producers(e, i), in->name, WIRE_MESSAGE_MAX >> 20,
+					in->name);
+				return DAG_ELIMIT;
+			}
+	}
+	return 0;
+}
+
 int ship_prepare(struct manager *m, struct dag_diag *diag)
 {
 	int r = 0;
@@ -77,7 +128,9 @@ int ship_prepare(struct manager *m, struct dag_diag *diag)
 	for (size_t i = 0; i < m->graph->stage_count && r == 0; i++) {
 		const struct graph_stage *s = m->graph->stages[i];
 
-		if (s->kind == GRAPH_PLUGIN)
+		if (s->kind == GRAPH_INPUT)
+			r = check_starts(m, s, diag);
+		else if (s->kind == GRAPH_PLUGIN)
 			r = add_file(m, s->plugin, diag);
 		else if (ships_program(s))
 			r = add_file(m, s->argv[0], diag);
@@ -309,15 +362,6 @@ void ship_open(struct manager *m, struct node *node)
 }
 
 /* ---- starts ---- */
-
-static uint32_t count_same(const char *a, const char *b)
-{
-	uint32_t n = 0;
-
-	while (a[n] && a[n] == b[n])
-		n++;
-	return n;
-}
 
 /* before: the path of the one before it in the list, or "". */
 static Dagrun__Source *source_message(

@@ -12,6 +12,7 @@
 
 #define SCAN_CHUNK (64u << 10)
 #define REQUEST_MAX (512u << 10)
+#define OPEN_MAX 64u /* files; of more than that the one whose last request is longest ago is closed */
 
 /* The exact bytes of a split, once they were looked for. */
 struct source_file {
@@ -68,6 +69,45 @@ static bool is_unchanged(int fd, const struct graph_file *file)
 	       st.st_ino == file->inode;
 }
 
+/* A split that was sent to its end is not asked for again, but by another attempt. */
+static void close_source(struct manager *m, struct source_file *s)
+{
+	for (struct source_file **at = &m->sources; *at; at = &(*at)->next)
+		if (*at == s) {
+			*at = s->next;
+			close(s->fd);
+			free(s);
+			return;
+		}
+}
+
+static void close_oldest(struct manager *m)
+{
+	struct source_file *s = m->sources;
+
+	for (uint32_t n = 1; s->next; n++, s = s->next)
+		if (n == OPEN_MAX) {
+			close_source(m, s->next);
+			return;
+		}
+}
+
+/* It is the first of the list then. */
+static struct source_file *find_source(struct manager *m, uint32_t vertex)
+{
+	for (struct source_file **at = &m->sources; *at; at = &(*at)->next) {
+		struct source_file *s = *at;
+
+		if (s->vertex != vertex)
+			continue;
+		*at = s->next;
+		s->next = m->sources;
+		m->sources = s;
+		return s;
+	}
+	return NULL;
+}
+
 static int open_source(struct manager *m, uint32_t vertex, struct source_file **ret)
 {
 	const struct graph_stage *in = m->graph->stages[m->graph->vertex_stage[vertex]];
@@ -76,11 +116,11 @@ static int open_source(struct manager *m, uint32_t vertex, struct source_file **
 	struct source_file *s;
 	int fd, r;
 
-	for (s = m->sources; s; s = s->next)
-		if (s->vertex == vertex) {
-			*ret = s;
-			return is_unchanged(s->fd, file) ? 0 : DAG_ECHANGED;
-		}
+	s = find_source(m, vertex);
+	if (s) {
+		*ret = s;
+		return is_unchanged(s->fd, file) ? 0 : DAG_ECHANGED;
+	}
 	fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? DAG_EMISSING : DAG_EIO;
@@ -99,20 +139,9 @@ static int open_source(struct manager *m, uint32_t vertex, struct source_file **
 	}
 	s->next = m->sources;
 	m->sources = s;
+	close_oldest(m);
 	*ret = s;
 	return 0;
-}
-
-/* A split that was sent to its end is not asked for again, but by another attempt. */
-static void close_source(struct manager *m, struct source_file *s)
-{
-	for (struct source_file **at = &m->sources; *at; at = &(*at)->next)
-		if (*at == s) {
-			*at = s->next;
-			close(s->fd);
-			free(s);
-			return;
-		}
 }
 
 void sources_serve(struct manager *m, struct node *node, const Dagrun__SourceRequest *request)

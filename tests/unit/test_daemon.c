@@ -545,7 +545,7 @@ static void start_reader_of_far_source(void)
 	open_job("job", 1, &stage, 1);
 	want(1);
 	source.path = (char *)"/no/such/file/here";
-	source.size = 1000000;
+	source.size = source.length = 1000000;
 	input.joined = 1;
 	input.vertices = &producer;
 	input.n_vertices = 1;
