@@ -63,6 +63,13 @@ static struct spool_segment *spool_any(const struct spool *s, uint32_t id)
 	return segment;
 }
 
+static void free_segment(struct spool_segment *segment)
+{
+	if (segment->fd >= 0)
+		close(segment->fd);
+	free(segment);
+}
+
 static uint64_t *used_by(struct spool *s, const struct spool_segment *segment)
 {
 	return segment->in_memory ? &s->memory_used : &s->disk_used;
@@ -93,6 +100,7 @@ static void scan_segments(struct spool *s, bool in_memory)
 			continue;
 		}
 		segment = base_alloc(sizeof(*segment));
+		segment->fd = -1;
 		segment->id = (uint32_t)id;
 		segment->size = (uint64_t)st.st_size;
 		segment->in_memory = in_memory;
@@ -256,7 +264,7 @@ static void remove_segment(struct spool *s, struct spool_segment *segment)
 		o->id = 0;
 	}
 	HASH_DEL(s->segments, segment);
-	free(segment);
+	free_segment(segment);
 }
 
 struct spool_segment *spool_take_up(struct spool *s, uint32_t id)
@@ -291,7 +299,7 @@ void spool_destroy(struct spool **spool)
 		/* Not unmapped: ZeroMQ's thread may still be sending from it, until the process ends. */
 		unlink_segment(s, segment);
 		HASH_DEL(s->segments, segment);
-		free(segment);
+		free_segment(segment);
 	}
 	if (s->memory_lock >= 0)
 		os_remove_tree(s->memory_folder);
@@ -346,7 +354,10 @@ static int make_file(struct spool *s, struct spool_segment *segment)
 	error = posix_fallocate(fd, 0, (off_t)segment->size);
 	if (error)
 		unlinkat(folder, name, 0);
-	close(fd);
+	if (error || segment->in_memory)
+		close(fd);
+	else
+		segment->fd = fd; /* to open it again for writing might wait for the disk */
 	return error;
 }
 
@@ -378,6 +389,7 @@ static struct spool_segment *take_at_once(struct spool *s, uint64_t size, bool *
 		remove_segment(s, segment);
 	}
 	segment = base_alloc(sizeof(*segment));
+	segment->fd = -1;
 	segment->id = ++s->last_id;
 	segment->size = class >= 0 ? class_size[class] : (size + 4095) & ~(uint64_t)4095;
 	segment->refs = 1;
@@ -396,7 +408,7 @@ static void drop_unmade(struct spool *s, struct spool_segment *segment)
 {
 	*used_by(s, segment) -= segment->size;
 	HASH_DEL(s->segments, segment);
-	free(segment);
+	free_segment(segment);
 }
 
 int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
@@ -515,16 +527,21 @@ struct spool_segment *spool_find(const struct spool *s, uint32_t id)
 	return segment && segment->refs ? segment : NULL;
 }
 
-int spool_open(const struct spool *s, const struct spool_segment *segment, bool writable)
+int spool_open(const struct spool *s, struct spool_segment *segment, bool writable)
 {
 	char name[NAME_SIZE];
-	int folder = segment_name(s, segment, name);
+	int folder = segment_name(s, segment, name), fd = segment->fd;
+
+	if (writable && fd >= 0) {
+		segment->fd = -1;
+		return fd;
+	}
 
 	return openat(folder, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
 /* A descriptor of the spool's own, until another segment needs its place. */
-static int look_into(struct spool *s, const struct spool_segment *segment)
+static int look_into(struct spool *s, struct spool_segment *segment)
 {
 	struct opened *o = &s->opened[segment->id % OPEN_MAX];
 
@@ -537,7 +554,7 @@ static int look_into(struct spool *s, const struct spool_segment *segment)
 	return o->fd;
 }
 
-bool spool_is_whole(struct spool *s, const struct spool_segment *segment)
+bool spool_is_whole(struct spool *s, struct spool_segment *segment)
 {
 	int fd = look_into(s, segment);
 	struct stat st;
@@ -565,7 +582,7 @@ static int read_at(int fd, void *to, size_t len, uint64_t offset)
 	return 0;
 }
 
-int spool_read(struct spool *s, const struct spool_segment *segment, uint64_t offset, void *to, size_t len)
+int spool_read(struct spool *s, struct spool_segment *segment, uint64_t offset, void *to, size_t len)
 {
 	struct window *w = &s->window;
 	int r;
@@ -591,18 +608,21 @@ int spool_read(struct spool *s, const struct spool_segment *segment, uint64_t of
 
 unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
 {
+	/* What is on a disk and was written by others is only read here. */
+	bool writable = segment->in_memory || segment->fd >= 0;
 	struct stat st;
 	int fd;
 
 	if (segment->base)
 		return segment->base;
-	fd = spool_open(s, segment, true);
+	fd = spool_open(s, segment, writable);
 	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size != segment->size) {
 		if (fd >= 0)
 			close(fd);
 		return NULL;
 	}
-	segment->base = mmap(NULL, segment->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	segment->base =
+		mmap(NULL, segment->size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
 	close(fd);
 	if (segment->base == MAP_FAILED)
 		segment->base = NULL;

@@ -22,6 +22,7 @@ struct spool_segment {
 	uint64_t size;
 	uint64_t holes; /* bytes of it that were given back */
 	bool in_memory;
+	int fd; /* open for writing: of one on the disk that nobody writes yet; else -1 */
 	uint32_t refs;
 	unsigned char *base; /* mapped by the daemon, once it was asked for */
 	struct spool_segment *next_free;
@@ -71,19 +72,18 @@ void spool_punch(struct spool *spool, uint32_t segment, uint64_t offset, uint64_
 /* Where its file lies, allocated: for who outlives the spool. */
 char *spool_path(const struct spool *spool, const struct spool_segment *segment);
 /* A descriptor of the caller's; negative with errno. */
-int spool_open(const struct spool *spool, const struct spool_segment *segment, bool writable);
+int spool_open(const struct spool *spool, struct spool_segment *segment, bool writable);
 /*
  * Bytes of a segment that a host writes to: it can cut its file short, and then a look through a mapping
  * would be the end of us. 0, or DAG_EMISSING where it ends before them. What was read is kept with what lies
  * beside it until spool_look_anew, which comes before what is written later is read.
  */
-int spool_read(
-	struct spool *spool, const struct spool_segment *segment, uint64_t offset, void *to, size_t len);
+int spool_read(struct spool *spool, struct spool_segment *segment, uint64_t offset, void *to, size_t len);
 void spool_look_anew(struct spool *spool);
 /* A file of its name is there, as long as it was made: as who opens it finds it; */
 bool spool_is_there(const struct spool *spool, const struct spool_segment *segment);
 /* the same of the file that was opened to be looked at, which is faster. */
-bool spool_is_whole(struct spool *spool, const struct spool_segment *segment);
+bool spool_is_whole(struct spool *spool, struct spool_segment *segment);
 /* The segment in this process's memory; NULL where it cannot be mapped. */
 unsigned char *spool_map(struct spool *spool, struct spool_segment *segment);
 /* Bytes held, all in all and in shared memory. */

@@ -314,24 +314,31 @@ def a_disk_that_stands_still(case):
             subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True).returncode:
         raise Skip("no file system can be mounted from a file here")
     try:
-        case.write("g.yaml", "stages:\n  a: {sh: 'for i in 1 2 3 4 5 6; do seq 1000000; sleep 0.2; done', width: 4}\n  b: {program: [md5sum]}\n"
+        case.write("g.yaml", "stages:\n  a: {sh: 'for i in 1 2 3 4 5 6; do seq 1000000; sleep 0.2; done', width: 3}\n  b: {program: [md5sum]}\n"
                    "flow: [a >> b]\noutputs: {b: {file: '-'}}\n")
+        case.write("h.yaml", "inputs: {t: {files: [big.txt, big.txt]}}\nstages: {c: {use: sort}}\nflow: [t >= c]\noutputs: {c: {file: '-'}}\n")
+        case.write("big.txt", case.shell("seq -w 3000000"))
         cluster = Cluster(case, nodes=0)
-        d = case.start(program("dagd"), "--nameserver", cluster.endpoint, "--slots", "2", "--memory", "64MiB", "--node", f"n0-{os.getpid()}",
+        d = case.start(program("dagd"), "--nameserver", cluster.endpoint, "--slots", "4", "--memory", "64MiB", "--node", f"n0-{os.getpid()}",
                        "--spool", os.path.join(folder, "spool"), stderr=subprocess.DEVNULL)
         case.wait_for(lambda: cluster.count() == 1, "the daemon to register")
+        cluster.run("h.yaml")  # the plugin is there then
         p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "g.yaml")
         case.wait_for(lambda: any(os.path.getsize(s) for s in glob.glob(os.path.join(folder, "spool", "seg-*"))), "segments on the disk")
         subprocess.run(["fsfreeze", "-f", folder], check=True)
         try:
-            for _ in range(14):
+            second = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "h.yaml")  # which asks for new segments now
+            for i in range(14):
                 time.sleep(1)
-                check(cluster.count() == 1 and d.poll() is None, "the daemon is silent")
+                check(d.poll() is None, f"the daemon ended with {d.returncode}")
+                nodes = case.dagrun("nodes", "-n", cluster.endpoint, rc=None)
+                check(nodes.stdout.count(b" up ") == 1, f"after {i} s: {nodes.stdout + nodes.stderr}")
         finally:
             subprocess.run(["fsfreeze", "-u", folder], check=True)
         out, err = p.communicate(timeout=patience(60))
-        check(p.returncode == 0 and out == case.shell("for i in 1 2 3 4; do for j in 1 2 3 4 5 6; do seq 1000000; done; done | md5sum"), err)
+        check(p.returncode == 0 and out == case.shell("for i in 1 2 3; do for j in 1 2 3 4 5 6; do seq 1000000; done; done | md5sum"), err)
         check(b"gone" not in err and b"suspect" not in err and b"runs again" not in err, err)
+        check(second.communicate(timeout=patience(60))[0] == 2 * case.read("big.txt"), "the other job's bytes")
         case.stop()
     finally:
         subprocess.run(["umount", folder], check=False)
