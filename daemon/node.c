@@ -297,6 +297,7 @@ static void on_tick(uv_timer_t *tick)
 		talk_hear_ends(h); /* before anybody is judged */
 		talk_check(h);
 	}
+	spool_rest(d->spool);
 	session_server_tick(d->control, now);
 	session_server_expire(d->control, now, 2 * JOB_LEASE);
 	look_after_nameserver(d, now);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Size classes, two folders, free lists. */
-#include "spool.h"
+#include "spool_internal.h"
 #include "disk.h"
 #include "folder.h"
 #include "os/os.h"
@@ -13,47 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CLASSES 4
 #define PAGE 4096ull
 #define NAME_SIZE 24u
-#define ID_MAX (1u << 31) /* of one that is taken up */
-#define OPEN_MAX 32u
-#define WINDOW_MIN 1024u
-#define WINDOW_MAX 16384u
+#define ID_MAX (1u << 31)             /* of one that is taken up */
 #define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
 
 static const uint64_t class_size[CLASSES] = {1ull << 20, 4ull << 20, 16ull << 20, 64ull << 20};
-
-/* A segment's file that was opened to be looked at, and may be again. */
-struct opened {
-	uint32_t id;
-	int fd;
-};
-
-/* What was read of a segment together with what lay beside it: many small indexes at a time. */
-struct window {
-	uint32_t id; /* 0: nothing */
-	uint64_t offset;
-	size_t len, next; /* next: bytes to be read the next time */
-	unsigned char bytes[WINDOW_MAX];
-};
-
-struct spool {
-	char *memory_folder, *folder;
-	int memory_fd, folder_fd; /* of the folders */
-	int memory_lock, lock;
-	uint64_t budget, memory_used, disk_used, pooled;
-	uint32_t last_id;
-	struct opened opened[OPEN_MAX]; /* by the segment's number */
-	struct window window;
-	char *trouble; /* why there was no segment the last time; NULL: nothing is known */
-	struct spool_segment *segments;
-	struct disk *disk;
-	struct request *requests; /* for segments that are being made */
-	struct spool_segment *free[CLASSES];
-	void (*on_removed)(void *ctx, uint32_t segment);
-	void *ctx;
-};
 
 static struct spool_segment *spool_any(const struct spool *s, uint32_t id)
 {
@@ -247,7 +212,6 @@ static int size_class(uint64_t size)
 
 static void remove_segment(struct spool *s, struct spool_segment *segment)
 {
-	struct opened *o = &s->opened[segment->id % OPEN_MAX];
 	char name[NAME_SIZE];
 
 	if (s->on_removed)
@@ -259,10 +223,7 @@ static void remove_segment(struct spool *s, struct spool_segment *segment)
 	if (segment->base)
 		munmap(segment->base, segment->size);
 	*used_by(s, segment) -= segment->size - segment->holes;
-	if (o->id == segment->id) {
-		close(o->fd); /* or the disk would keep it */
-		o->id = 0;
-	}
+	spool_stop_looking(s, segment); /* or the disk would keep it */
 	HASH_DEL(s->segments, segment);
 	free_segment(segment);
 }
@@ -508,6 +469,7 @@ void spool_unref(struct spool *s, struct spool_segment *segment)
 		remove_segment(s, segment);
 		return;
 	}
+	spool_stop_looking(s, segment);
 	segment->next_free = s->free[class];
 	s->free[class] = segment;
 	s->pooled += segment->size;
@@ -538,72 +500,6 @@ int spool_open(const struct spool *s, struct spool_segment *segment, bool writab
 	}
 
 	return openat(folder, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-}
-
-/* A descriptor of the spool's own, until another segment needs its place. */
-static int look_into(struct spool *s, struct spool_segment *segment)
-{
-	struct opened *o = &s->opened[segment->id % OPEN_MAX];
-
-	if (o->id == segment->id)
-		return o->fd;
-	if (o->id)
-		close(o->fd);
-	o->fd = spool_open(s, segment, false);
-	o->id = o->fd < 0 ? 0 : segment->id;
-	return o->fd;
-}
-
-bool spool_is_whole(struct spool *s, struct spool_segment *segment)
-{
-	int fd = look_into(s, segment);
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == segment->size;
-}
-
-void spool_look_anew(struct spool *s)
-{
-	s->window.id = 0;
-	s->window.next = WINDOW_MIN;
-}
-
-static int read_at(int fd, void *to, size_t len, uint64_t offset)
-{
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pread(fd, (char *)to + done, len - done, (off_t)(offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return DAG_EMISSING;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-int spool_read(struct spool *s, struct spool_segment *segment, uint64_t offset, void *to, size_t len)
-{
-	struct window *w = &s->window;
-	int r;
-
-	if (w->id != segment->id || offset < w->offset || len > w->len || offset - w->offset > w->len - len) {
-		if (offset > segment->size || len > segment->size - offset || look_into(s, segment) < 0)
-			return DAG_EMISSING;
-		if (len > WINDOW_MAX)
-			return read_at(look_into(s, segment), to, len, offset);
-		/* The more is read of one place, the more will be. */
-		w->id = 0;
-		w->offset = offset;
-		w->len = (size_t)DAG_MIN(segment->size - offset, DAG_MAX(w->next, len));
-		w->next = DAG_MIN(4 * w->next, (size_t)WINDOW_MAX);
-		r = read_at(look_into(s, segment), w->bytes, w->len, offset);
-		if (r < 0)
-			return r;
-		w->id = segment->id;
-	}
-	memcpy(to, w->bytes + (offset - w->offset), len);
-	return 0;
 }
 
 unsigned char *spool_map(struct spool *s, struct spool_segment *segment)
@@ -640,7 +536,7 @@ void spool_punch(struct spool *s, uint32_t id, uint64_t offset, uint64_t length)
 	if (!segment->in_memory) {
 		/* A hole there would have to wait for what is on its way to the disk; its pages can go at
 		 * once. */
-		disk_forget_pages(s->disk, look_into(s, segment), first, end - first);
+		disk_forget_pages(s->disk, spool_look_into(s, segment), first, end - first);
 		return;
 	}
 	base = spool_map(s, segment);

@@ -86,6 +86,8 @@ bool spool_is_there(const struct spool *spool, const struct spool_segment *segme
 bool spool_is_whole(struct spool *spool, struct spool_segment *segment);
 /* The segment in this process's memory; NULL where it cannot be mapped. */
 unsigned char *spool_map(struct spool *spool, struct spool_segment *segment);
+/* From time to time: descriptors that nobody has used since the last time are closed. */
+void spool_rest(struct spool *spool);
 /* Bytes held, all in all and in shared memory. */
 uint64_t spool_used(const struct spool *spool);
 
