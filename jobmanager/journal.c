@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x64616772 /* "dagr" */
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5          /* facts of failures and of daemons that ended name their node */
 #define ROW_BYTES (32u << 10)
 #define RETRY_MS 1000
 #define SPARE_MAX (4u << 20)
