@@ -3,7 +3,7 @@
 #include "state.h"
 #include "graph/edge.h"
 
-#define TAIL_LINES_MAX 20
+#define TAIL_LINES_MAX 21       /* of which the first says how much was before them */
 #define TAIL_LINE_BYTES_MAX 400 /* of each that is shown */
 
 /* The last lines of a text. */
