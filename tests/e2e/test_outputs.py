@@ -554,6 +554,7 @@ int fdatasync(int fd) { return hold("fdatasync", fd); }
     case.shell("gcc -shared -fPIC still.c -o still.so")
     env = dict(case.env, LD_PRELOAD=case.path("still.so"), STILL=case.path("still"))
     p = waiting_for_go(case, env=env)
+    case.wait_for(lambda: is_noted(case), "the journal")
     case.write("still", "")
     case.write("go", "")
     time.sleep(0.5)

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 
-from harness import Cluster, SLOW, check, job_id, main, patience, program, test
+from harness import Cluster, SLOW, check, is_noted, job_id, main, patience, program, test
 
 SLOW_MAP = """
 name: slow
@@ -238,15 +238,6 @@ def F14_two_job_managers(case):
     check(b"is running already" in r.stderr, r.stderr)
     finish = p.communicate(timeout=patience(60))
     check(p.returncode == 0, finish)
-
-
-def is_noted(case):
-    """The journal has facts: vertices start before it is synced, and a copy of it would be empty where the disk is slow."""
-    try:
-        with sqlite3.connect(f"file:{case.state}/dagrun/jobs/{job_id(case)}/journal.db?mode=ro", uri=True) as db:
-            return db.execute("SELECT count(*) FROM facts").fetchone()[0] > 0
-    except sqlite3.Error:
-        return False
 
 
 @test

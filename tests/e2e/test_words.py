@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands in a graph file reaches programs as it was meant, or is refused before anything runs."""
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -169,15 +168,6 @@ def a_graph_from_stdin(case):
     check(b'no input can be "-"' in r.stderr, r.stderr)
     r = case.dagrun("check", "-", input=b"stages: {s: {shh: x}}\n", rc=3)
     check(b"-:1:14: unknown key 'shh'" in r.stderr, r.stderr)
-
-
-def is_noted(case):
-    """The journal has facts: vertices start before it is synced."""
-    try:
-        with sqlite3.connect(f"file:{case.state}/dagrun/jobs/{job_id(case)}/journal.db?mode=ro", uri=True) as db:
-            return db.execute("SELECT count(*) FROM facts").fetchone()[0] > 0
-    except sqlite3.Error:
-        return False
 
 
 @test
