@@ -128,6 +128,8 @@ void outputs_check_twins(const struct graph *graph, struct dag_diag *diag);
 /* A sentence about files beside an output of that width which an earlier, wider run left; NULL: there are
  * none. */
 char *output_earlier(const struct output *o, uint32_t width);
+/* The indices of an output's files that are there, in no order; caller frees *ret. */
+size_t output_there(const struct graph_output *o, uint32_t width, uint32_t **ret);
 
 /* ---- stream.c ---- */
 /* Copies a file to a stream. NULL or a text; closed: whoever read it does not any more. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files with an {index} that this job has not: an earlier run that was wider left them, and whoever reads the
- * whole folder reads two jobs. They are named, not removed.
+ * whole folder reads two jobs. They are named, not removed. And those that it has, among the many that are
+ * not there yet.
  */
 #include "output.h"
 #include "base/buffer.h"
@@ -86,4 +87,23 @@ char *output_earlier(const struct output *o, uint32_t width)
 	free(found.indices);
 	free(folder);
 	return text;
+}
+
+size_t output_there(const struct graph_output *o, uint32_t width, uint32_t **ret)
+{
+	char *folder = output_folder(o->path);
+	const char *before = strrchr(o->path, '/') + 1, *after = o->path + o->index_at + strlen("{index}");
+	size_t count = 0, cap = 0, len = (size_t)(o->path + o->index_at - before);
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+	uint64_t index;
+
+	*ret = NULL;
+	while (dir && (e = readdir(dir)))
+		if (parse_index(e->d_name, before, len, after, &index) && index < width)
+			*DAG_APPEND(*ret, count, cap) = (uint32_t)index;
+	if (dir)
+		closedir(dir);
+	free(folder);
+	return count;
 }

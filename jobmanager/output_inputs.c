@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An output must not be what the job is made of: the graph file or an input, however that is spelt. Inputs
- * may be hundreds of thousands, and outputs too, so files are only looked at in folders that inputs are in.
+ * An output must not be what the job is made of: the graph file or an input, however that is spelt: a link
+ * may lead to it from any folder. Inputs may be hundreds of thousands, and outputs too, so inputs are found
+ * by their inode, and of outputs those that are there.
  */
 #include "output.h"
 
@@ -14,8 +15,7 @@ struct place {
 
 struct inputs {
 	const struct graph *graph;
-	struct place *folders;
-	size_t folder_count, folder_cap;
+	struct place graph_file;         /* its inode is 0 where there is none */
 	const struct graph_file **files; /* sorted by inode, when they are needed */
 	size_t file_count;
 };
@@ -30,31 +30,6 @@ static bool place_of(const char *path, struct place *ret)
 	return true;
 }
 
-/* Files of one folder mostly stand together. */
-static void find_folders(struct inputs *in)
-{
-	char *before = base_strdup("");
-
-	for (size_t i = 0; i < in->graph->stage_count; i++) {
-		const struct graph_stage *s = in->graph->stages[i];
-
-		in->file_count += s->input_file_count;
-		for (uint32_t f = 0; f < s->input_file_count; f++) {
-			const char *path = s->input_files[f].path, *slash = strrchr(path, '/');
-			size_t len = slash ? (size_t)(slash - path) : 0;
-			struct place place;
-
-			if (!slash || (strlen(before) == len && !strncmp(before, path, len)))
-				continue;
-			free(before);
-			before = base_strndup(path, len);
-			if (place_of(len ? before : "/", &place))
-				*DAG_APPEND(in->folders, in->folder_count, in->folder_cap) = place;
-		}
-	}
-	free(before);
-}
-
 static int compare_files(const void *a, const void *b)
 {
 	const struct graph_file *x = *(const struct graph_file *const *)a,
@@ -67,6 +42,8 @@ static void sort_files(struct inputs *in)
 {
 	size_t n = 0;
 
+	for (size_t i = 0; i < in->graph->stage_count; i++)
+		in->file_count += in->graph->stages[i]->input_file_count;
 	in->files = base_alloc((in->file_count + 1) * sizeof(*in->files));
 	for (size_t i = 0; i < in->graph->stage_count; i++)
 		for (uint32_t f = 0; f < in->graph->stages[i]->input_file_count; f++)
@@ -87,29 +64,16 @@ static bool is_input(struct inputs *in, const struct place *place)
 	       real.inode == place->inode;
 }
 
-static bool has_inputs(const struct inputs *in, const char *path)
-{
-	char *folder = output_folder(path);
-	struct place place = {0};
-	bool has = false;
-
-	if (place_of(folder, &place))
-		for (size_t i = 0; i < in->folder_count && !has; i++)
-			has = in->folders[i].device == place.device && in->folders[i].inode == place.inode;
-	free(folder);
-	return has;
-}
-
 static void check_file(
 	struct inputs *in, const struct graph_output *o, const char *path, struct dag_diag *diag)
 {
-	struct place place, graph;
+	struct place place;
 	const char *what = NULL;
 
 	if (!place_of(path, &place))
 		return;
-	if (in->graph->file && place_of(in->graph->file, &graph) && graph.device == place.device &&
-		graph.inode == place.inode)
+	if (in->graph_file.inode && in->graph_file.device == place.device &&
+		in->graph_file.inode == place.inode)
 		what = "the graph file";
 	else if (is_input(in, &place))
 		what = "an input of the job";
@@ -122,20 +86,22 @@ void outputs_check_inputs(const struct graph *graph, struct dag_diag *diag)
 {
 	struct inputs in = {.graph = graph};
 
-	find_folders(&in);
+	if (graph->file)
+		place_of(graph->file, &in.graph_file);
 	for (size_t i = 0; i < graph->output_count; i++) {
 		const struct graph_output *o = &graph->outputs[i];
-		uint32_t n = o->per_vertex ? graph->stages[o->stage]->width : 1;
+		uint32_t *there = NULL;
+		size_t n = o->per_vertex ? output_there(o, graph->stages[o->stage]->width, &there) : 1;
 
-		if (!strcmp(o->path, "-") || (o->per_vertex && !has_inputs(&in, o->path)))
+		if (!strcmp(o->path, "-"))
 			continue;
-		for (uint32_t j = 0; j < n; j++) {
-			char *path = graph_output_path(o, j);
+		for (size_t j = 0; j < n; j++) {
+			char *path = graph_output_path(o, there ? there[j] : 0);
 
 			check_file(&in, o, path, diag);
 			free(path);
 		}
+		free(there);
 	}
-	free(in.folders);
 	free(in.files);
 }

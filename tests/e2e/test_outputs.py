@@ -253,8 +253,13 @@ def an_output_that_is_read_is_refused(case):
     case.write("in/1.txt", "precious\n")
     os.symlink("in/1.txt", case.path("link"))
     os.link(case.path("in/0.txt"), case.path("hard"))
+    os.mkdir(case.path("else"))
+    os.symlink("../in/1.txt", case.path("else/1"))
+    os.link(case.path("in/0.txt"), case.path("else/h0"))
+    os.symlink("../g.yaml", case.path("else/g1"))
     for output, what in (("in/0.txt", "an input"), ("./in/../in/1.txt", "an input"), ("'in/{index}.txt'", "an input"), ("link", "an input"),
-                         ("hard", "an input"), ("g.yaml", "the graph file")):
+                         ("hard", "an input"), ("g.yaml", "the graph file"), ("'else/{index}'", "an input"), ("'else/h{index}'", "an input"),
+                         ("'else/g{index}'", "the graph file")):
         text = f"inputs: {{t: {{files: 'in/*.txt'}}}}\nstages: {{a: {{program: [cat]}}}}\nflow: [t >= a]\noutputs: {{a: {{file: {output}}}}}\n"
         for command in ("check", "run"):
             bad(case, text, "would replace " + what, "g.yaml:4:", command=command)

@@ -140,7 +140,13 @@ def outputs_of_one_file_are_refused(case):
                        ("new/o.txt", "new/../new/./o.txt"), ("o{index}.txt", "o2.txt"), ("l/o{index}.txt", "o{index}.txt"), ("o1{index}", "o{index}"),
                        (case.path("o.txt"), "o.txt")):
         bad(case, graph % (one, other), "g.yaml:4:3: two outputs are one file", "of 'b'", "'a' in line 3")
-    for one, other in (("o{index}.txt", "o3.txt"), ("-", "-"), ("o{index}.txt", "o02.txt")):
+    for one, other in (("n", "n/x"), ("n/x", "n"), ("n/x{index}", "d/../n"), ("n{index}", "n2/x/y")):
+        bad(case, graph % (one, other), "lies in a folder whose name is that of an output")
+    for n in (1, 2):
+        os.symlink("../o.txt", case.path(f"d/k{n}"))
+    bad(case, graph % ("d/k{index}", "-"), "g.yaml:3:3: two files of the output of 'a' are one", "/o.txt'")
+    bad(case, graph % ("d/k{index}", "o.txt"), "two outputs are one file")
+    for one, other in (("n", "n-/x"), ("n", "nn/x"), ("o{index}.txt", "o3.txt"), ("-", "-"), ("o{index}.txt", "o02.txt")):
         case.write("g.yaml", graph % (one, other))
         case.dagrun("check", "g.yaml")
 
