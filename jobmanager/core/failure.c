@@ -218,7 +218,7 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		run_again(jm, vertex, 0);
 		return;
 	}
-	if (same) {
+	if (same && (!s->retries_said || v->failures > s->retries)) {
 		jm_end(jm, o->error, "%s: died twice on record %llu of input port %u%s: %s%s", name,
 			(unsigned long long)o->at.number, o->at.port,
 			s->skip_records ? ", and no more records may be skipped" : "", text,

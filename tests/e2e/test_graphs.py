@@ -429,6 +429,9 @@ DAG_PLUGIN(picky, DAG_ENTRY(eat, DAG_IN(LINES), DAG_OUT(LINES), "is picky"));
         r = case.dagrun("run", "p.yaml", rc=1)
         check(b"died twice on record" in r.stderr and word in r.stderr, r.stderr)
         check(not os.path.exists(case.path("out.txt")), "something was published")
+    case.write("p.yaml", text.replace("skip_records: LIMIT", "retries: 2"))
+    r = case.dagrun("run", "p.yaml", rc=1)
+    check(b"c[0] attempt 3" in r.stderr, r.stderr)
 
 
 @test
