@@ -16,7 +16,10 @@ struct scan {
 	struct graph_stage *stage;
 	const struct yaml_node *node;
 	bool after_interpreter; /* its options may stand between */
+	bool of_shell;          /* the options are those of a shell */
+	bool takes_file;        /* awk, whose -f names its script */
 	bool after_file_option; /* awk -f */
+	bool after_word_option; /* bash -o, python3 -W: a word of theirs follows */
 };
 
 static bool is_one_of(const char *word, const char *const *names, size_t n)
@@ -36,6 +39,13 @@ static bool is_interpreter(const char *word)
 {
 	static const char *const names[] = {"python", "perl", "ruby", "node", "Rscript", "bash", "sh", "dash",
 		"zsh", "ksh", "php", "lua", "julia", "tclsh", "octave", "guile"};
+
+	return is_one_of(word, names, DAG_LENGTH(names));
+}
+
+static bool is_shell(const char *word)
+{
+	static const char *const names[] = {"bash", "sh", "dash", "zsh", "ksh"};
 
 	return is_one_of(word, names, DAG_LENGTH(names));
 }
@@ -81,6 +91,37 @@ static void note(struct scan *s, const char *name)
 			name, s->stage->name, name);
 }
 
+static void look_at_option(struct scan *s, const char *word)
+{
+	bool is_long = word[1] == '-';
+	char last = word[strlen(word) - 1];
+
+	s->after_file_option = s->takes_file && !is_long && last == 'f';
+	s->after_word_option = s->after_interpreter && !is_long &&
+			       (s->of_shell ? last == 'o' || last == 'O' : last == 'W' || last == 'X');
+	/* -c, -m, -e: the program itself stands in the next word; of a shell, -c alone */
+	if (!is_long && strpbrk(word, s->of_shell ? "c" : "cme"))
+		s->after_interpreter = false;
+}
+
+/* A file that is named within a word: --file=words.txt, -fwords.txt, if=words.txt. */
+static const char *file_in(const char *word)
+{
+	const char *sign = strchr(word, '=');
+
+	return sign ? sign + 1 : *word == '-' && word[1] && word[1] != '-' ? word + 2 : "";
+}
+
+static bool is_beside(const struct scan *s, const char *name)
+{
+	char *path = base_format("%s/%s", s->l->folder, name);
+	struct stat st;
+	bool is = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+
+	free(path);
+	return is;
+}
+
 /* One word of the command; `quiet`: it is written to, or stands where no file does. */
 static void look_at(struct scan *s, const char *word, bool quiet)
 {
@@ -90,14 +131,22 @@ static void look_at(struct scan *s, const char *word, bool quiet)
 	char *path;
 
 	s->after_file_option = false;
-	if (*word == '-') {
-		s->after_file_option = takes_file(s->stage->argv[0]) && !strcmp(word, "-f");
-		/* -c, -m, -e: the program itself stands in the next word */
-		if (word[1] != '-' && strpbrk(word, "cme"))
-			s->after_interpreter = false;
+	if (s->after_word_option) {
+		s->after_word_option = false;
+		return;
+	}
+	if (*word == '-')
+		look_at_option(s, word);
+	if (*word == '-' || strchr(word, '=')) {
+		const char *inner = plain_path(file_in(word));
+
+		if (inner && strpbrk(inner, "./") && is_beside(s, inner) && !goes_along(s->stage, inner))
+			note(s, inner);
 		return;
 	}
 	s->after_interpreter = is_interpreter(word);
+	s->of_shell = is_shell(word);
+	s->takes_file = s->takes_file || takes_file(word);
 	if (!name || (!is_script && !strpbrk(word, "./")))
 		return;
 	path = base_format("%s/%s", s->l->folder, name);
@@ -127,6 +176,7 @@ static void look_at_script(struct scan *s, const char *text)
 		if (!len) {
 			if (!isspace((unsigned char)*c) || *c == '\n')
 				s->after_interpreter = s->after_interpreter && strchr("\"'", *c);
+			s->takes_file = s->takes_file && !strchr("|;&\n(", *c);
 			quiet = *c == '>' || (quiet && isspace((unsigned char)*c));
 			c++;
 			continue;
@@ -149,11 +199,20 @@ void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph
 		return;
 	script = words_script(stage->argv, stage->argc);
 	s.after_interpreter = is_interpreter(stage->argv[0]);
+	s.of_shell = is_shell(stage->argv[0]);
+	s.takes_file = takes_file(stage->argv[0]);
+	if (!strchr(stage->argv[0], '/') && strchr(stage->argv[0], '.') && is_beside(&s, stage->argv[0]) &&
+		l->options->notes)
+		dag_diag_add(l->options->notes, l->file, node->line, node->column,
+			"'%s' lies beside the graph, and a program without a slash is looked up in PATH: to "
+			"run it "
+			"write ./%s",
+			stage->argv[0], stage->argv[0]);
 	for (uint32_t i = 1; i < stage->argc; i++) {
 		n = n ? n->next : NULL;
 		s.node = n ? n : node;
 		if (i == script) {
-			s.after_interpreter = false;
+			s.after_interpreter = s.takes_file = false;
 			look_at_script(&s, stage->argv[i]);
 		} else {
 			look_at(&s, stage->argv[i], false);

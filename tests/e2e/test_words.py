@@ -118,14 +118,22 @@ def scripts_of_interpreters_go_along(case):
     os.chmod(case.path("three.sh"), 0o755)
     case.write("prog.awk", "BEGIN {print 4}\n")
     case.write("words.txt", "x\n")
+    case.write("two.sh", "echo 2\n")
     graph = "stages: {s: {%s}}\noutputs: {s: {file: '-'}}\n"
     for command, want in (("program: [python3, agg.py, x]", b"['x']\n"), ("program: [python3, -u, ./agg.py]", b"[]\n"), ("program: [python3, lib/two.py]", b"2\n"),
-                          ("sh: 'python3 agg.py y | cat'", b"['y']\n"), ("bash: './three.sh'", b"3\n"), ("program: [awk, -f, prog.awk]", b"4\n")):
+                          ("sh: 'python3 agg.py y | cat'", b"['y']\n"), ("bash: './three.sh'", b"3\n"), ("program: [awk, -f, prog.awk]", b"4\n"),
+                          ("program: [bash, -euo, pipefail, two.sh]", b"2\n"), ("program: [sh, -e, two.sh]", b"2\n"), ("sh: 'bash -eu two.sh'", b"2\n"),
+                          ("program: [python3, -W, ignore, agg.py]", b"[]\n"), ("sh: 'awk -f prog.awk'", b"4\n")):
         case.write("g.yaml", graph % command)
         check(case.dagrun("run", "g.yaml").stdout == want, command)
     case.write("g.yaml", graph % "program: [wc, -l, words.txt]")
     out = case.dagrun("check", "g.yaml").stdout
     check(b"note: g.yaml:1:" in out and b"'words.txt' lies beside the graph" in out and b"files: [words.txt]" in out, out)
+    for command in ("program: [sort, --files0-from=words.txt]", "program: [grep, -fwords.txt]", "program: [dd, if=words.txt]"):
+        case.write("g.yaml", graph % command)
+        check(b"'words.txt' lies beside the graph" in case.dagrun("check", "g.yaml").stdout, command)
+    case.write("g.yaml", graph % "program: [two.sh]")
+    check(b"write ./two.sh" in case.dagrun("check", "g.yaml").stdout, "a program beside the graph")
     case.write("g.yaml", graph % "program: [wc, -l, words.txt], files: [words.txt]")
     check(b"note" not in case.dagrun("check", "g.yaml").stdout, "a note of what goes along")
 
