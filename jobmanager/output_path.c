@@ -138,17 +138,29 @@ static const char *why_not(int error)
 				 : strerror(error);
 }
 
+static bool is_for_writing(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
 static int open_stream(struct output *o, struct dag_diag *diag)
 {
 	int fd = descriptor_of(o->spec->path), flags;
 
 	if (!strcmp(o->spec->path, "-")) {
 		o->stream_fd = STDOUT_FILENO;
-		return 0;
+		if (is_for_writing(STDOUT_FILENO))
+			return 0;
+		dag_diag_add(diag, o->spec->place.file, o->spec->place.line, o->spec->place.column,
+			"cannot write to stdout: it is closed, or open for reading only");
+		return DAG_EIO;
 	}
 	if (fd >= 0) {
 		flags = fcntl(fd, F_GETFD);
-		if (flags < 0 || (flags & FD_CLOEXEC)) /* all that we have opened ourselves is so */
+		if (flags < 0 || (flags & FD_CLOEXEC) || /* all that we have opened ourselves is so */
+			!is_for_writing(fd))
 			return refuse(o, diag, o->spec->path, strerror(EBADF));
 		o->stream_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		return o->stream_fd >= 0 ? 0 : refuse(o, diag, o->spec->path, strerror(errno));

@@ -167,6 +167,18 @@ def stdout_that_is_full_or_closed_publishes_nothing(case):
 
 
 @test
+def stdout_that_cannot_be_written_is_told_before_work(case):
+    case.write("g.yaml", 'stages: {a: {sh: "echo x >$T/ran; echo x", env: {T: "%s"}}}\noutputs: {a: {file: "-"}}\n' % case.dir)
+    case.write("f.yaml", case.read("g.yaml").decode().replace('"-"', "/dev/fd/5"))
+    for graph_file, to, words in (("g.yaml", ">&-", b"stdout"), ("g.yaml", "1</dev/null", b"stdout"), ("f.yaml", "5</dev/null", b"/dev/fd/5")):
+        r = subprocess.run(["bash", "-c", f'exec "$0" run {graph_file} {to}', program("dagrun")], env=case.env, cwd=case.dir, capture_output=True)
+        check(r.returncode == 1 and b"cannot write " in r.stderr and words in r.stderr and r.stderr.count(b"\n") == 1, f"{to}: {r}")
+        check(not os.path.exists(case.path("ran")), f"{to}: a vertex ran")
+    r = subprocess.run(["bash", "-c", 'exec "$0" run g.yaml 1<>both', program("dagrun")], env=case.env, cwd=case.dir, capture_output=True)
+    check(r.returncode == 0 and case.read("both") == b"x\n", r)
+
+
+@test
 def a_reader_that_leaves_ends_the_job_quietly(case):
     case.write("s.yaml", 'stages: {big: {sh: "seq 200000"}}\noutputs: {big: {file: "-"}}\n')
     case.write("g.yaml", BEHIND_STDOUT)
