@@ -136,19 +136,19 @@ static char *explain_missing(const struct spawn *s, const char *path)
 	size_t len;
 
 	if (s->folder && stat(s->folder, &st) < 0)
-		return base_format(
-			"cannot start program '%s': its folder %s: %s", s->path, s->folder, strerror(errno));
+		return base_format("cannot start program '%s': its folder %s: %s", s->argv[0], s->folder,
+			strerror(errno));
 	if (!strchr(path, '/'))
 		return base_format("cannot start program '%s': %s: PATH has none of this name on this node",
-			s->path, strerror(ENOENT));
+			s->argv[0], strerror(ENOENT));
 	if (stat(path, &st) < 0)
-		return base_format("cannot start program '%s': %s: %s", s->path, path, strerror(errno));
+		return base_format("cannot start program '%s': %s: %s", s->argv[0], path, strerror(errno));
 	interpreter = first_line_word(path, 0);
 	if (!interpreter)
 		return base_format(
 			"cannot start program '%s': the dynamic loader that it was built for is not "
 			"on this node",
-			s->path);
+			s->argv[0]);
 	len = strlen(interpreter);
 	if (len && interpreter[len - 1] == '\r') {
 		interpreter[len - 1] = 0;
@@ -156,12 +156,12 @@ static char *explain_missing(const struct spawn *s, const char *path)
 			"cannot start program '%s': its first line, #!%s, ends in a carriage return, "
 			"which is taken for a part of the interpreter's name; write its lines with LF "
 			"alone",
-			s->path, interpreter);
+			s->argv[0], interpreter);
 	} else {
 		text = base_format(
 			"cannot start program '%s': its first line names the interpreter '%s', which "
 			"is not on this node",
-			s->path, interpreter);
+			s->argv[0], interpreter);
 	}
 	free(interpreter);
 	return text;
@@ -175,29 +175,29 @@ char *spawn_explain(const struct spawn *s, int error)
 	if (error == ENOENT || error == ENOTDIR)
 		return explain_missing(s, path);
 	if (error == EACCES && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return base_format("cannot start program '%s': it is a folder", s->path);
+		return base_format("cannot start program '%s': it is a folder", s->argv[0]);
 	if (error == EACCES && stat(path, &st) == 0 && !(st.st_mode & 0111))
-		return base_format("cannot start program '%s': it is not executable (chmod +x)", s->path);
+		return base_format("cannot start program '%s': it is not executable (chmod +x)", s->argv[0]);
 	if (error == EACCES)
 		return base_format(
 			"cannot start program '%s': %s: it, or its interpreter, may not be executed "
 			"by this user or on this file system",
-			s->path, strerror(error));
+			s->argv[0], strerror(error));
 	if (error == ENOEXEC)
 		return base_format("cannot start program '%s': %s; it was built for another machine, perhaps",
-			s->path, strerror(error));
+			s->argv[0], strerror(error));
 	if (error == EAGAIN)
 		return base_format(
 			"cannot start program '%s': %s (see 'ulimit -u', and the container's limit of "
 			"processes)",
-			s->path, strerror(error));
+			s->argv[0], strerror(error));
 	if (error == E2BIG)
 		return base_format(
 			"cannot start program '%s': %s: an argument may have 128 KiB, all together as "
 			"much as 'getconf ARG_MAX' says; a file {in.N.list} has the names of many "
 			"inputs",
-			s->path, strerror(error));
-	return base_format("cannot start program '%s': %s", s->path, strerror(error));
+			s->argv[0], strerror(error));
+	return base_format("cannot start program '%s': %s", s->argv[0], strerror(error));
 }
 
 /* `#!/usr/bin/env python3`: env itself is there. */

@@ -25,7 +25,8 @@ struct spawn {
  * no room for a process now.
  */
 int spawn_process(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd);
-/* Why it could not, by the errno that it left: a text for people, allocated. */
+/* Why it could not, by the errno that it left: a text for people, allocated. It names argv[0], since path may
+ * be that of a copy. */
 char *spawn_explain(const struct spawn *spawn, int error);
 /* What else is known of a program that ended with exit code 126 or 127: a text that begins with a blank, or
  * is empty; allocated. */

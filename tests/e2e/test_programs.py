@@ -199,8 +199,8 @@ def why_a_program_cannot_be_started(case):
             check(word in err, err)
 
     refused("cr.sh", "#!/bin/sh\r\necho x\r\n", "ends in a carriage return", "#!/bin/sh,")
-    refused("no.sh", "#!/nowhere/perl -w\necho x\n", "the interpreter '/nowhere/perl', which is not on this node")
-    refused("elf", b"\177ELF" + bytes(200), "Exec format error", "another machine")
+    refused("no.sh", "#!/nowhere/perl -w\necho x\n", "the interpreter '/nowhere/perl', which is not on this node", "/no.sh'")
+    refused("elf", b"\177ELF" + bytes(200), "Exec format error", "another machine", "/elf'")
     refused("env.sh", "#!/usr/bin/env no-such-language\nx\n", "exit code 127", "asks env for 'no-such-language'")
     refused("envcr.sh", "#!/usr/bin/env sh\r\nx\r\n", "exit code 127", "for 'sh', ends in a carriage return")
     check("exit code 127 (a command was not found)" in run_one(case, "sh: no-such-command", rc=1), "a command of a script")
