@@ -16,6 +16,8 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 BUILD = os.path.abspath(os.environ.get("DAGRUN_BUILD", os.path.join(SOURCE, "build")))
 SANITIZED = "-asan" in BUILD or "-tsan" in BUILD
 SLOW = 5 if SANITIZED else 1
+# What a program that links our library is compiled with, since the sanitizer comes first in a process.
+SANITIZE = ["-fsanitize=" + ("thread" if "-tsan" in BUILD else "address,undefined")] if SANITIZED else []
 TESTS = []
 
 

@@ -46,8 +46,7 @@ def a_client_is_built_from_what_is_installed(case):
     library = glob.glob(os.path.join(root, "**", "libdagrun.so"), recursive=True)
     check(len(library) == 1, library)
     folder = os.path.dirname(library[0])
-    sanitized = ["-fsanitize=" + ("thread" if "-tsan" in BUILD else "address,undefined")] if SANITIZED else []
-    r = subprocess.run(["gcc", *sanitized, "-I" + os.path.join(root, "include"), os.path.join(graphs, "tasks", "client.c"), "-L" + folder, "-ldagrun",
+    r = subprocess.run(["gcc", *SANITIZE, "-I" + os.path.join(root, "include"), os.path.join(graphs, "tasks", "client.c"), "-L" + folder, "-ldagrun",
                         "-Wl,-rpath," + folder, "-o", case.path("client")], capture_output=True)
     check(r.returncode == 0, r.stderr.decode())
     r = subprocess.run([case.path("client"), os.path.join(graphs, "tasks", "tasks.yaml"), "100"], cwd=case.dir, env=case.env, capture_output=True)
