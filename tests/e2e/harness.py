@@ -32,8 +32,10 @@ def soon(started, seconds):
     return time.time() - started < seconds * SLOW * max(1, 2 * waiting)
 
 
-# What is started under nohup would not hear of a hangup.
+# What is started under nohup would not hear of a hangup, and what a script has put into the background of no quit.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Skip(Exception):
