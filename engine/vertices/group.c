@@ -5,6 +5,7 @@
 #include "std.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdio.h>
 
 /* Before the record's key is looked for: 1; 0: the record is skipped; or an error. */
@@ -133,10 +134,14 @@ static int add_value(
 	return 0;
 }
 
+/* A whole number stands in all its digits where it is exact: below 2^64. */
 static int write_general(struct dag_vertex *v, const struct table_entry *e)
 {
 	char text[GENERAL_TEXT_LEN];
-	int len = snprintf(text, sizeof(text), "%.*Lg", LDBL_DIG, *e->u.general + 0.0L);
+	long double x = *e->u.general + 0.0L;
+	bool exact = fabsl(x) < 0x1p64L && x == truncl(x);
+	int len = isnan(x) ? snprintf(text, sizeof(text), "nan")
+			   : snprintf(text, sizeof(text), exact ? "%.*Lf" : "%.*Lg", exact ? 0 : LDBL_DIG, x);
 
 	return dag_write_kv(v, 0, e->key.data, e->key.len, text, (size_t)len);
 }

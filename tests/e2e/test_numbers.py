@@ -100,6 +100,8 @@ def sums_are_exact(case):
         check(use(case, "sum", "key: 1, value: 2") == f"k\t{total}\n".encode(), [values, total, case.read("out.txt")])
     case.write("a.txt", "k 1e3\nk .5\nk 0x10\n")
     check(use(case, "sum", "key: 1, value: 2, type: general") == b"k\t1016.5\n", "general numbers")
+    case.write("a.txt", "k 9007199254740993\nk +9007199254740993\nj inf\nj -inf\n")
+    check(use(case, "sum", "key: 1, value: 2, type: general") == b"k\t18014398509481986\nj\tnan\n", "whole numbers of many digits")
 
 
 @test
