@@ -68,6 +68,8 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 		stage->argv[stage->argc++] = text;
 	}
 	check_uses(l, node, stage);
+	if (!*stage->argv[0])
+		loader_error(l, node->child, "the name of the program is empty");
 	if (!strpbrk(stage->argv[0], "/$"))
 		return;
 	stage->argv[0] = loader_path(l, node->child, "program");

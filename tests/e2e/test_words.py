@@ -53,6 +53,7 @@ def scripts_end_where_a_command_fails(case):
 
 @test
 def inputs_of_a_program_are_read_or_refused(case):
+    bad(case, "stages: {s: {program: ['', x]}}\n", "g.yaml:1:24: the name of the program is empty")
     case.write("n.txt", "1\n2\n")
     case.write("m.txt", "3\n")
     graph = """inputs: {t: {files: n.txt}, u: {files: m.txt}}
