@@ -592,8 +592,8 @@ static void say_end(struct manager *m, int code)
 	else if (m->reader_left && !has_files(m))
 		progress_hide(m); /* as any program whose reader has had enough */
 	else if (m->reader_left)
-		progress_say(m, "job %s ended, as nobody reads its stdout any more; nothing was published",
-			m->job);
+		progress_say(m, "job %s ended, as nobody reads %s any more; nothing was published", m->job,
+			m->reader_left);
 	else if (m->signal && !m->ending)
 		say_stopped(m);
 	else if (m->signal)

@@ -224,8 +224,9 @@ struct publication {
 	uv_work_t work;
 	struct manager *manager;
 	char *error;
-	char **earlier; /* about each output, or NULL */
-	bool closed, streamed;
+	char **earlier;   /* about each output, or NULL */
+	const char *left; /* what nobody reads any more */
+	bool streamed;
 };
 
 /* Those of its vertices: some may have been left out. */
@@ -242,12 +243,15 @@ static char *write_streams(struct publication *p)
 	for (size_t i = 0; i < m->graph->output_count && !error; i++) {
 		struct output *o = &m->outputs[i];
 		int fd = o->is_stream ? open(o->files[0].temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		bool closed = false;
 		char *why;
 
 		if (!o->is_stream)
 			continue;
 		why = fd < 0 ? base_strdup(strerror(errno))
-			     : stream_write(fd, o->stream_fd, &m->outputs_state->canceled, &p->closed);
+			     : stream_write(fd, o->stream_fd, &m->outputs_state->canceled, &closed);
+		if (closed)
+			p->left = o->stream_fd == STDOUT_FILENO ? "its stdout" : o->spec->path;
 		if (why)
 			error = base_format("cannot write to %s: %s",
 				o->stream_fd == STDOUT_FILENO ? "stdout" : o->path, why);
@@ -319,7 +323,7 @@ static void on_published(uv_work_t *work, int status)
 	m->outputs_state->workers--;
 	m->outputs_state->publishing = false;
 	m->outputs_state->published = !p->error;
-	m->reader_left = p->closed;
+	m->reader_left = p->left;
 	for (size_t i = 0; i < m->graph->output_count; i++) {
 		if (p->earlier[i])
 			progress_say(m, "%s", p->earlier[i]);
@@ -327,9 +331,9 @@ static void on_published(uv_work_t *work, int status)
 	}
 	free(p->earlier);
 	manager_step(m, &(struct jm_event){.kind = JM_PUBLISHED,
-				.error = !p->error                                 ? 0
-					 : m->outputs_state->canceled || p->closed ? DAG_ECANCELED
-										   : DAG_EIO,
+				.error = !p->error                               ? 0
+					 : m->outputs_state->canceled || p->left ? DAG_ECANCELED
+										 : DAG_EIO,
 				.text = p->error});
 	free(p->error);
 	free(p);

@@ -168,7 +168,7 @@ struct manager {
 	bool ending, stop;
 	int signal;
 	dag_instant signalled;
-	bool reader_left; /* of stdout, before it had all */
+	const char *reader_left; /* what nobody reads any more, before it had all: stdout or a fifo */
 	int end_error;
 	char *end_text;
 	dag_instant end_deadline;

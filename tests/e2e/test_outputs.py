@@ -235,6 +235,10 @@ def streams_are_written_to(case):
     reader = case.start("cat", "pipe")
     case.wait_for(lambda: case.dagrun("run", "g.yaml", rc=None).returncode == 0, "the reader")
     check(reader.communicate()[0] == b"hi\n" and stat.S_ISFIFO(os.stat(case.path("pipe")).st_mode), "the fifo")
+    case.write("g.yaml", "stages: {a: {program: [seq, '1000000']}}\noutputs: {a: {file: pipe}}\n")
+    reader = case.start("head", "-c", "1", "pipe")
+    case.wait_for(lambda: b"nobody reads " + case.path("pipe").encode() + b" any more" in case.dagrun("run", "g.yaml", rc=None).stderr, "a reader that leaves")
+    reader.communicate()
 
 
 # ---- links and names ----
