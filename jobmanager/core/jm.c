@@ -94,30 +94,32 @@ void jm_fact(struct jm *jm, const char *format, ...)
 	e->text = text;
 }
 
+static struct jm_effect *emit_note(struct jm *jm, const char *format, va_list args)
+{
+	const char *text = format_text(jm, format, args);
+	struct jm_effect *e = jm_emit(jm, JM_NOTE);
+
+	e->text = text;
+	return e;
+}
+
 void jm_note(struct jm *jm, const char *format, ...)
 {
 	va_list args;
-	struct jm_effect *e;
-	const char *text;
 
 	va_start(args, format);
-	text = format_text(jm, format, args);
+	emit_note(jm, format, args);
 	va_end(args);
-	e = jm_emit(jm, JM_NOTE);
-	e->text = text;
 }
 
 void jm_note_like(struct jm *jm, uint32_t vertex, const char *like, const char *format, ...)
 {
 	va_list args;
 	struct jm_effect *e;
-	const char *text;
 
 	va_start(args, format);
-	text = format_text(jm, format, args);
+	e = emit_note(jm, format, args);
 	va_end(args);
-	e = jm_emit(jm, JM_NOTE);
-	e->text = text;
 	e->vertex = vertex;
 	e->like = arena_strdup(&jm->texts, like);
 }
