@@ -8,6 +8,8 @@
 #include <dirent.h>
 #include <signal.h>
 
+#define BIND_LOOKS_MAX 16 /* at a host's threads: who starts threads all the time may keep some */
+
 char *host_memory_text(const struct attempt *a)
 {
 	char had[SIZE_TEXT_LEN], may[SIZE_TEXT_LEN];
@@ -89,16 +91,33 @@ void host_check_memory(struct job *job)
 
 /* ---- CPUs, where no group limits them ---- */
 
-/* Programs inherit it. A thread that ends meanwhile needs nothing. */
+/* Programs inherit it. A thread that ends meanwhile needs nothing. True where all were bound already. */
+static bool bind_listed(DIR *dir, const cpu_set_t *cpus)
+{
+	struct dirent *e;
+	bool all = true;
+
+	rewinddir(dir);
+	while ((e = readdir(dir))) {
+		pid_t thread = (pid_t)strtol(e->d_name, NULL, 10); /* 0: no thread's name */
+		cpu_set_t has;
+
+		if (!thread || (sched_getaffinity(thread, sizeof(has), &has) == 0 && CPU_EQUAL(&has, cpus)))
+			continue;
+		sched_setaffinity(thread, sizeof(*cpus), cpus);
+		all = false;
+	}
+	return all;
+}
+
+/* Until all were bound before we looked: a thread may be born by an unbound one after the list was read. */
 static void bind_threads(pid_t pid, const cpu_set_t *cpus)
 {
 	char *path = base_format("/proc/%d/task", (int)pid);
 	DIR *dir = opendir(path);
-	struct dirent *e;
 
-	while (dir && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			sched_setaffinity((pid_t)strtol(e->d_name, NULL, 10), sizeof(*cpus), cpus);
+	for (int i = 0; dir && i < BIND_LOOKS_MAX && !bind_listed(dir, cpus); i++)
+		;
 	if (dir)
 		closedir(dir);
 	free(path);

@@ -74,17 +74,23 @@ int os_core(void)
 	return sched_getcpu();
 }
 
-void os_leave_core(int core)
+void os_leave_core(int core, pid_t bound_before)
 {
-	cpu_set_t all, others;
+	cpu_set_t all, others, now;
 
 	if (core < 0 || core >= CPU_SETSIZE || core != os_core() ||
-		sched_getaffinity(0, sizeof(all), &all) < 0)
+		sched_getaffinity(bound_before, sizeof(all), &all) < 0)
 		return;
 	others = all;
 	CPU_CLR((size_t)core, &others);
-	if (CPU_COUNT(&others) && sched_setaffinity(0, sizeof(others), &others) == 0)
+	if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof(others), &others) < 0)
+		return;
+	/* Bound meanwhile: what that set here is undone, and so set again. */
+	for (now = all;; all = now) {
 		sched_setaffinity(0, sizeof(all), &all);
+		if (sched_getaffinity(bound_before, sizeof(now), &now) < 0 || CPU_EQUAL(&all, &now))
+			return;
+	}
 }
 
 int os_bell_new(void)

@@ -17,8 +17,12 @@ void os_draw(void *bytes, size_t len);
 void os_be_patient(void);
 /* The core that this thread runs on. */
 int os_core(void);
-/* Where this thread runs on that core and may run on another, it is moved to one at once. */
-void os_leave_core(int core);
+/*
+ * Where this thread runs on that core and may run on another, it is moved to one at once. Where it may run,
+ * a process says that whoever binds this thread binds before it: so no binding is undone by what is known of
+ * an earlier one. Where that process is gone, this thread stays.
+ */
+void os_leave_core(int core, pid_t bound_before);
 
 /*
  * A bell: a descriptor (an eventfd) that becomes readable when it is rung, from any thread or process, until

@@ -56,7 +56,7 @@ static uint32_t unheard(const struct host *host)
 static void make_way(struct host *host)
 {
 	if (atomic_load(&host->status->core_free))
-		os_leave_core(atomic_load(&host->status->daemon_core));
+		os_leave_core(atomic_load(&host->status->daemon_core), host->guard);
 }
 
 static void nudge(struct host *host)
@@ -557,6 +557,7 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &descriptors);
 	host.files_max = (uint32_t)DAG_MIN(descriptors.rlim_cur / 2, (rlim_t)FILES_MAX);
 	guard_begin(argv);
+	host.guard = getppid();
 	errors_begin(&host);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

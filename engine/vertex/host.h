@@ -66,6 +66,7 @@ struct host_start {
 
 struct host {
 	int sock;
+	pid_t guard;
 	struct host_status *status;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

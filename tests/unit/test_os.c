@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -99,18 +101,71 @@ static void test_a_core_is_left_for_a_moment(void **state)
 	(void)state;
 	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
 	for (int i = 0; i < 100; i++) {
-		os_leave_core(os_core());
-		os_leave_core(-1);
+		os_leave_core(os_core(), getpid());
+		os_leave_core(-1, getpid());
 		assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
 		assert_true(CPU_EQUAL(&before, &after));
 	}
 	CPU_ZERO(&one);
 	CPU_SET((size_t)os_core(), &one);
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-	os_leave_core(os_core());
+	os_leave_core(os_core(), getpid());
 	assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
 	assert_true(CPU_EQUAL(&one, &after));
 	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+
+struct leaving {
+	pid_t thread;
+	_Atomic unsigned times;
+	_Atomic bool stop;
+};
+
+static void *leave_again_and_again(void *arg)
+{
+	struct leaving *l = arg;
+
+	l->thread = gettid();
+	while (!atomic_load(&l->stop)) {
+		os_leave_core(os_core(), getpid());
+		atomic_fetch_add(&l->times, 1);
+	}
+	return NULL;
+}
+
+static void wait_until_it_left(struct leaving *l, unsigned times)
+{
+	unsigned before = atomic_load(&l->times);
+
+	while (atomic_load(&l->times) - before < times)
+		sched_yield();
+}
+
+/* Who binds binds us first, and the thread then: what it does meanwhile undoes no binding. */
+static void test_a_binding_is_not_undone_by_leaving_a_core(void **state)
+{
+	struct leaving l = {0};
+	cpu_set_t before, one, has;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	assert_int_equal(pthread_create(&thread, NULL, leave_again_and_again, &l), 0);
+	wait_until_it_left(&l, 1);
+	CPU_ZERO(&one);
+	CPU_SET((size_t)os_core(), &one);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+		assert_int_equal(sched_setaffinity(l.thread, sizeof(one), &one), 0);
+		wait_until_it_left(&l, 2);
+		assert_int_equal(sched_getaffinity(l.thread, sizeof(has), &has), 0);
+		assert_true(CPU_EQUAL(&one, &has));
+		assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+		assert_int_equal(sched_setaffinity(l.thread, sizeof(before), &before), 0);
+		wait_until_it_left(&l, 2);
+	}
+	atomic_store(&l.stop, true);
+	pthread_join(thread, NULL);
 }
 
 /* ---- containers ---- */
@@ -241,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_printed_is_cleaned),
 		cmocka_unit_test(test_direct_writes_are_as_others),
 		cmocka_unit_test(test_a_core_is_left_for_a_moment),
+		cmocka_unit_test(test_a_binding_is_not_undone_by_leaving_a_core),
 		cmocka_unit_test(test_a_container_has_what_its_groups_leave_it),
 		cmocka_unit_test(test_a_folder_of_ours_alone)};
 
