@@ -170,30 +170,11 @@ static void open_source(struct attempt *a, uint32_t port, uint32_t producer)
 	request_source(ch);
 }
 
-static struct spool_segment *stash_room(struct daemon *d, uint64_t size)
-{
-	if (!d->stash || d->stash->size - d->stash_used < size) {
-		if (d->stash)
-			spool_unref(d->spool, d->stash);
-		d->stash = NULL;
-		d->stash_used = 0;
-		if (spool_take(d->spool, DAG_MAX(size, 4ull << 20), &d->stash) < 0) {
-			d->stash = NULL;
-			return NULL;
-		}
-		if (!spool_map(d->spool, d->stash)) {
-			spool_unref(d->spool, d->stash);
-			d->stash = NULL;
-		}
-	}
-	return d->stash;
-}
-
-static void keep_block(struct input_channel *ch, struct spool_segment *segment, uint32_t len)
+/* end: bytes of the channel up to and with it. */
+static void keep_block(struct input_channel *ch, struct spool_segment *segment, uint64_t end)
 {
 	spool_ref(segment);
-	ch->bytes += len;
-	*DAG_APPEND(ch->blocks, ch->count, ch->cap) = (struct fetched_block){segment, ch->bytes};
+	*DAG_APPEND(ch->blocks, ch->count, ch->cap) = (struct fetched_block){segment, end};
 }
 
 void input_ask_again(struct job *job)
@@ -209,51 +190,58 @@ void input_ask_again(struct job *job)
 	}
 }
 
+/* Nothing more of it is told. */
+static void fail_source(struct input_channel *ch, int error, const char *text)
+{
+	ch->source_last = ch->source_failed = true;
+	input_push_error(ch->reader, ch->port, ch->producer, error, text);
+}
+
 void input_on_source(struct job *job, const Dagrun__SourceData *m)
 {
 	struct daemon *d = job->daemon;
-	uint64_t number = m->channel, size = block_room(m->data.len);
+	uint64_t number = m->channel;
 	struct input_channel *ch;
-	struct spool_segment *segment;
-	struct block_ref ref;
 
 	HASH_FIND(hh, d->fetches, &number, sizeof(number), ch);
 	if (!ch || !ch->source || ch->source_last || ch->reader->job != job)
 		return;
+	if (m->error) {
+		fail_source(ch, m->error, m->text);
+		return;
+	}
 	/* They come in their order. What goes beyond was asked for by nobody: the reader must not wait. */
-	if (!m->error && (m->position != ch->bytes || m->data.len > SOURCE_REQUEST ||
-				 (m->data.len < SOURCE_REQUEST && !m->last))) {
-		ch->source_last = true;
-		input_push_error(ch->reader, ch->port, ch->producer, DAG_EPROTO,
+	if (!ch->outstanding || m->position != ch->bytes || m->data.len > SOURCE_REQUEST ||
+		(m->data.len < SOURCE_REQUEST && !m->last)) {
+		fail_source(ch, DAG_EPROTO,
 			"the submitting machine sent other bytes of an input than were asked for");
 		return;
 	}
 	ch->outstanding -= DAG_MIN(ch->outstanding, (uint64_t)SOURCE_REQUEST);
-	if (m->error) {
-		ch->source_last = true;
-		input_push_error(ch->reader, ch->port, ch->producer, m->error, m->text);
+	ch->bytes += m->data.len;
+	ch->source_last = m->last;
+	stash_put(d, ch, m->data.data, (uint32_t)m->data.len, m->last);
+}
+
+void input_on_stashed(struct input_channel *ch, struct spool_segment *segment, const struct block_ref *place,
+	uint64_t end, bool last)
+{
+	if (ch->source_failed)
 		return;
+	if (place->length) {
+		keep_block(ch, segment, end);
+		input_push_block(ch, place);
 	}
-	if (m->data.len) {
-		segment = stash_room(d, size);
-		if (!segment) {
-			input_push_error(
-				ch->reader, ch->port, ch->producer, DAG_ENOSPC, spool_trouble(d->spool));
-			ch->source_last = true;
-			return;
-		}
-		memcpy(segment->base + d->stash_used, m->data.data, m->data.len);
-		ref = (struct block_ref){segment->id, 0, d->stash_used, (uint32_t)m->data.len, BLOCK_RAW};
-		d->stash_used += size;
-		keep_block(ch, segment, ref.length);
-		input_push_block(ch, &ref);
-	}
-	if (m->last) {
-		ch->source_last = true;
+	if (last)
 		input_push_end(ch, &(struct channel_end){0}, false);
-	} else {
+	else
 		request_source(ch);
-	}
+}
+
+void input_on_not_stashed(struct input_channel *ch, const char *text)
+{
+	if (!ch->source_failed)
+		fail_source(ch, DAG_ENOSPC, text);
 }
 
 /* ---- channels ---- */
@@ -568,7 +556,8 @@ void input_on_data(struct daemon *d, const struct data_event *event)
 	if (!ch || !ch->fetching)
 		return;
 	if (event->kind == DATA_BLOCK) {
-		keep_block(ch, spool_find(d->spool, event->ref.segment), event->ref.length);
+		ch->bytes += event->ref.length;
+		keep_block(ch, spool_find(d->spool, event->ref.segment), ch->bytes);
 		input_push_block(ch, &event->ref);
 	} else if (event->kind == DATA_END) {
 		input_push_end(ch, &event->end, event->checked);

@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job on this node: the files that are shipped for it, and the queue of what is to run. */
+/* A job on this node: who manages it, and the queue of what is to run. */
 #include "node.h"
 #include "os/os.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define HOSTS_AHEAD_MAX 64u
-#define HASHED_AT_ONCE (256u << 10)
 #define JOB_NAME_MAX 39u
-#define FILES_MAX 16384u /* shipped for a job */
 #define PEERS_MAX 100000u
 
 struct job *job_find(struct daemon *d, const char *id)
@@ -22,150 +14,6 @@ struct job *job_find(struct daemon *d, const char *id)
 
 	HASH_FIND_STR(d->jobs, id, job);
 	return job;
-}
-
-/* ---- shipped files ---- */
-
-static bool good_name(const char *name, size_t max)
-{
-	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
-
-	return n && n <= max && !name[n] && name[0] != '.';
-}
-
-/* Whether the descriptor has its bytes, by their hash. */
-static bool is_file(const struct job_file *f, int fd)
-{
-	struct hash_state *state = hash_state_new();
-	unsigned char *chunk = base_alloc(HASHED_AT_ONCE);
-	char hex[HASH_HEX_LEN + 1];
-	uint64_t at = 0;
-	ssize_t n;
-
-	while (at <= f->size && (n = pread(fd, chunk, HASHED_AT_ONCE, (off_t)at)) > 0) {
-		hash_state_update(state, chunk, (size_t)n);
-		at += (uint64_t)n;
-	}
-	hash_hex(hash_state_digest(state), hex);
-	hash_state_destroy(&state);
-	free(chunk);
-	return at == f->size && !strcmp(hex, f->hash);
-}
-
-/* In the cache, and what its name says: a folder on a disk is no proof. */
-static bool is_cached(const struct job_file *f)
-{
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	struct stat st;
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->size && is_file(f, fd);
-	close(fd);
-	return ok;
-}
-
-const char *job_add_file(struct job *job, const Dagrun__File *m)
-{
-	struct job_file *f;
-
-	if (!good_name(m->hash, HASH_HEX_LEN))
-		return NULL;
-	for (size_t i = 0; i < job->file_count; i++)
-		if (!strcmp(job->files[i].hash, m->hash))
-			return job->files[i].path;
-	if (job->file_count == FILES_MAX)
-		return NULL;
-	f = DAG_APPEND(job->files, job->file_count, job->file_cap);
-	f->hash = arena_strdup(&job->arena, m->hash);
-	f->path = arena_format(&job->arena, "%s/%s", job->daemon->cache, m->hash);
-	f->size = m->size;
-	f->fd = -1;
-	f->there = is_cached(f);
-	return f->path;
-}
-
-static void ask_files(struct job *job)
-{
-	Dagrun__FileNeed m = DAGRUN__FILE_NEED__INIT;
-	SESSION_ENVELOPE(e, FILE_NEED);
-
-	m.hashes = base_alloc((job->file_count + 1) * sizeof(*m.hashes));
-	for (size_t i = 0; i < job->file_count; i++)
-		if (!job->files[i].there)
-			m.hashes[m.n_hashes++] = job->files[i].hash;
-	e.file_need = &m;
-	if (m.n_hashes)
-		session_send(job->manager, &e);
-	job->ready = !m.n_hashes;
-	free(m.hashes);
-	if (!job->ready)
-		return;
-	host_prepare(job, DAG_MIN(DAG_MIN(job->hosts_hint, job->daemon->slots), HOSTS_AHEAD_MAX));
-	job_tell_all(job);
-}
-
-static struct job_file *find_file(struct job *job, const char *hash)
-{
-	for (size_t i = 0; i < job->file_count; i++)
-		if (!strcmp(job->files[i].hash, hash) && !job->files[i].there)
-			return &job->files[i];
-	return NULL;
-}
-
-/* Puts a piece of it into the file. NULL, or what is wrong, allocated. */
-static char *keep_chunk(struct job *job, struct job_file *f, const Dagrun__FileChunk *m)
-{
-	int error;
-
-	if (*m->error)
-		return base_strdup(m->error);
-	if (m->offset > f->size || m->data.len > f->size - m->offset)
-		return base_format("of the shipped file %s comes more than its %llu bytes", f->hash,
-			(unsigned long long)f->size);
-	if (f->fd < 0) {
-		f->temporary = arena_format(&job->arena, "%s.%s.%d", f->path, job->id, (int)getpid());
-		f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0700);
-	}
-	error = f->fd < 0 ? errno : os_write_at(f->fd, m->data.data, m->data.len, m->offset);
-	if (error)
-		return base_format(
-			"cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(error));
-	if (!m->last)
-		return NULL;
-	/* What came must be what was asked for: the content is its name. */
-	if (!is_file(f, f->fd))
-		return base_format("the shipped file %s does not have its hash", f->hash);
-	if (rename(f->temporary, f->path) < 0)
-		return base_format(
-			"cannot keep a shipped file in %s: %s", job->daemon->cache, strerror(errno));
-	f->there = true;
-	return NULL;
-}
-
-static void on_file_chunk(struct job *job, const Dagrun__FileChunk *m)
-{
-	struct job_file *f = find_file(job, m->hash);
-	char *wrong = f ? keep_chunk(job, f, m) : NULL;
-	bool all = true;
-
-	if (!f || (!wrong && !f->there))
-		return;
-	if (wrong) {
-		job_send_ready(job, wrong);
-		free(wrong);
-	}
-	if (f->fd >= 0) {
-		close(f->fd);
-		if (!f->there)
-			unlink(f->temporary);
-	}
-	f->fd = -1;
-	for (size_t i = 0; i < job->file_count; i++)
-		all = all && job->files[i].there;
-	if (all)
-		ask_files(job);
 }
 
 /* ---- opening and closing ---- */
@@ -213,12 +61,12 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 		if (job->ready)
 			job_tell_all(job);
 		else
-			ask_files(job);
+			files_ask_again(job);
 		if (other)
 			input_ask_again(job);
 		return;
 	}
-	if (!good_name(m->job, JOB_NAME_MAX)) {
+	if (!files_is_name(m->job, JOB_NAME_MAX)) {
 		daemon_send_ready(d, s, "its name is none that a job can have");
 		return;
 	}
@@ -235,7 +83,7 @@ void job_open(struct daemon *d, struct session *s, const Dagrun__JobOpen *m)
 	take_manager(job, s, m->epoch);
 	if (stages_take(job, m)) {
 		job->attempts = base_alloc((job->vertex_count + 1ull) * sizeof(struct attempt *));
-		ask_files(job);
+		files_open(job);
 		return;
 	}
 	/* Nothing of it stays: whoever opens it again describes it anew. */
@@ -271,6 +119,7 @@ void job_destroy(struct job **jobp)
 	job->ended_count = 0;
 	job->ending = true;
 	attempt_each(job, discard, NULL);
+	files_drop(job);
 	keep_note(d->keep, KEEP_JOB_GONE, job->kept_as, 0, 0, NULL, 0);
 	job->next_ended = d->ended_jobs;
 	d->ended_jobs = job;
@@ -282,14 +131,9 @@ bool job_try_free(struct job *job)
 	for (struct host *h = job->daemon->hosts; h; h = h->next)
 		if (h->job == job)
 			return false;
-	if (job->attempt_count)
+	if (job->attempt_count || job->files_busy)
 		return false;
 	stages_close_specs(job);
-	for (size_t i = 0; i < job->file_count; i++)
-		if (job->files[i].fd >= 0) {
-			close(job->files[i].fd);
-			unlink(job->files[i].temporary);
-		}
 	for (size_t i = 0; i < job->peer_count; i++) {
 		free(job->peers[i].id);
 		free(job->peers[i].data);
@@ -510,7 +354,7 @@ void job_message(struct job *job, const Dagrun__Envelope *e)
 	job->lease_over = false;
 	switch (e->body_case) {
 	case DAGRUN__ENVELOPE__BODY_FILE_CHUNK:
-		on_file_chunk(job, e->file_chunk);
+		files_take(job, e->file_chunk);
 		break;
 	case DAGRUN__ENVELOPE__BODY_WANT:
 		on_want(job, e->want);

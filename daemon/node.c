@@ -511,6 +511,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	if (r == 0) {
 		d->cache = c->cache ? base_strdup(c->cache) : base_format("%s/cache", c->spool);
 		disk_new(loop, &d->disk);
+		disk_new(loop, &d->cache_disk);
 		spool_set_disk(d->spool, d->disk);
 		spool_on_removed(d->spool, on_segment_removed, d);
 		d->started = os_boottime();
@@ -585,12 +586,15 @@ void daemon_destroy(struct daemon **daemon)
 	verify_abandon_all(d);
 	for (job = d->ended_jobs; job; job = job->next_ended)
 		attempt_free_all(job);
-	free_ended_jobs(d);
+	disk_destroy(&d->cache_disk);
 	disk_destroy(&d->disk);
+	if (d->spool)
+		spool_set_disk(d->spool, NULL);
+	stash_fini(d);
+	free_ended_jobs(d);
 	if (d->spool) {
 		char *scratch = base_format("%s/scratch", spool_folder(d->spool));
 
-		spool_set_disk(d->spool, NULL);
 		os_remove_tree(scratch);
 		free(scratch);
 	}

@@ -5,7 +5,8 @@
  * Inside of the daemon: what its files share. One file writes one kind of state:
  *
  *   node.c      sessions, registration, heartbeats, who gets which slots
- *   job.c       a job here: shipped files, which attempts run
+ *   job.c       a job here: which attempts run
+ *   files.c     what is shipped for it
  *   stages.c    what its stages are
  *   ahead.c     short vertices that wait in their host
  *   chain.c     vertices that wait behind the one that they read
@@ -18,13 +19,16 @@
  *   host.c      host processes
  *   talk.c      what they say and are told
  *   input.c     the channels that attempts here read
+ *   stash.c     bytes of inputs that come from the submitting machine
  *   serve.c     the channels that are read from attempts here
  */
 #include "daemon.h"
 #include "core/excerpt.h"
 #include "keep.h"
 #include "disk.h"
+#include "files.h"
 #include "spool.h"
+#include "stash.h"
 #include "channel/core/live.h"
 #include "channel/data.h"
 #include "os/cgroup.h"
@@ -78,7 +82,7 @@ struct daemon {
 	struct data *server; /* of blocks, to other nodes */
 	struct data *data;   /* blocks that come from there, in a thread of its own */
 	struct spool *spool;
-	struct disk *disk;
+	struct disk *disk, *cache_disk; /* the cache's own: nobody waits for what another job left */
 	struct keep *keep;
 	struct orphan *orphans; /* of an earlier daemon, until their jobs open */
 	size_t orphan_count, orphan_cap;
@@ -100,9 +104,7 @@ struct daemon {
 	uint64_t kept_bytes, kept_max;
 	struct input_channel *fetches; /* by number */
 	uint64_t last_fetch;
-	/* Where bytes of remote source inputs are put. */
-	struct spool_segment *stash;
-	uint64_t stash_used;
+	struct stash stash;
 	uv_timer_t tick, look; /* look: into hosts' rings */
 	uv_prepare_t flush;
 	int handles; /* of these three that are open */
@@ -137,14 +139,6 @@ struct job_peer {
 	char *id, *data;
 };
 
-struct job_file {
-	char *hash, *path;
-	uint64_t size;
-	bool there;
-	int fd; /* while it comes in */
-	char *temporary;
-};
-
 struct job {
 	struct daemon *daemon;
 	char *id;
@@ -156,6 +150,8 @@ struct job {
 	uint32_t stage_count;
 	struct job_file *files;
 	size_t file_count, file_cap;
+	uint32_t files_busy; /* things that the disk's thread is to do for them */
+	bool files_asked;    /* for those that are not there */
 	bool ready;
 	char *scratch;
 	struct job_peer *peers; /* by our own numbers, which outlive a job manager */
@@ -203,8 +199,6 @@ void job_requeue(struct attempt *a);
 /* Sends what has ended since. */
 void job_flush(struct job *job);
 void job_log(struct job *job, uint32_t vertex, const char *text, size_t len, uint32_t note);
-/* The path of a shipped file; noted as needed where it is not in the cache. NULL for a name that is none. */
-const char *job_add_file(struct job *job, const Dagrun__File *m);
 
 /* ---- stages.c ---- */
 
@@ -556,7 +550,7 @@ struct input_channel {
 	size_t first, count, cap;
 	/* A remote source: */
 	uint64_t position, outstanding, consumed;
-	bool source_last;
+	bool source_last, source_failed; /* nothing more comes; is told */
 	UT_hash_handle hh;
 };
 
@@ -575,6 +569,11 @@ void input_close_all(struct attempt *a);
 void input_peer_gone(struct job *job, uint32_t peer); /* what is being fetched from there has failed */
 void input_on_data(struct daemon *d, const struct data_event *event);
 void input_on_source(struct job *job, const Dagrun__SourceData *m);
+/* Its bytes up to `end` have their place (none, of length 0), */
+void input_on_stashed(struct input_channel *ch, struct spool_segment *segment, const struct block_ref *place,
+	uint64_t end, bool last);
+/* or do not get one. */
+void input_on_not_stashed(struct input_channel *ch, const char *text);
 /* Another job manager, or the same one anew: what the last one was asked for will not come. */
 void input_ask_again(struct job *job);
 void input_segment_wanted(struct daemon *d, uint64_t bytes);

@@ -213,19 +213,22 @@ static int size_class(uint64_t size)
 static void remove_segment(struct spool *s, struct spool_segment *segment)
 {
 	char name[NAME_SIZE];
+	bool in_memory = segment->in_memory;
+	int folder = segment_name(s, segment, name);
 
 	if (s->on_removed)
 		s->on_removed(s->ctx, segment->id);
-	if (segment->in_memory)
+	if (in_memory)
 		unlink_segment(s, segment);
-	else
-		disk_unlink(s->disk, segment_name(s, segment, name), name);
 	if (segment->base)
 		munmap(segment->base, segment->size);
 	*used_by(s, segment) -= segment->size - segment->holes;
 	spool_stop_looking(s, segment); /* or the disk would keep it */
 	HASH_DEL(s->segments, segment);
 	free_segment(segment);
+	/* When we have let go of it: whoever does last gives the disk's room back, and waits for the disk. */
+	if (!in_memory)
+		disk_unlink(s->disk, folder, name);
 }
 
 struct spool_segment *spool_take_up(struct spool *s, uint32_t id)
@@ -370,20 +373,6 @@ static void drop_unmade(struct spool *s, struct spool_segment *segment)
 	*used_by(s, segment) -= segment->size;
 	HASH_DEL(s->segments, segment);
 	free_segment(segment);
-}
-
-int spool_take(struct spool *s, uint64_t size, struct spool_segment **ret_segment)
-{
-	bool made;
-	struct spool_segment *segment = take_at_once(s, size, &made);
-	int error = made ? 0 : make_file(s, segment);
-
-	if (error) {
-		drop_unmade(s, segment);
-		return spool_say_trouble(s, false, error);
-	}
-	*ret_segment = segment;
-	return 0;
 }
 
 /* ---- on the disk, by its thread ---- */

@@ -57,8 +57,6 @@ typedef void spool_take_fn(void *ctx, struct spool_segment *segment, int error);
 void spool_ask(struct spool *spool, uint64_t size, spool_take_fn *take, void *ctx);
 /* Whoever asked is gone. */
 void spool_forget(struct spool *spool, const void *ctx);
-/* The same, and the caller waits for the disk. */
-int spool_take(struct spool *spool, uint64_t size, struct spool_segment **ret_segment);
 const char *spool_trouble(const struct spool *spool);
 /* Notes why a segment's file could not be had, by an errno; the code for it. */
 int spool_say_trouble(struct spool *spool, bool in_memory, int error);

@@ -69,12 +69,12 @@ static bool copy_files(struct job *job, struct stage_spec *s, const Dagrun__Stag
 	s->file_count = (uint32_t)m->n_files;
 	for (size_t i = 0; i < m->n_files; i++) {
 		s->files[i] = (struct graph_pair){
-			arena_strdup(&job->arena, m->files[i]->name), job_add_file(job, m->files[i])};
+			arena_strdup(&job->arena, m->files[i]->name), files_add(job, m->files[i])};
 		if (!s->files[i].value || !*s->files[i].name || !is_below(s->files[i].name))
 			return false;
 	}
 	if (m->plugin)
-		s->plugin = job_add_file(job, m->plugin);
+		s->plugin = files_add(job, m->plugin);
 	return !m->plugin || s->plugin;
 }
 

@@ -308,8 +308,9 @@ def in_a_container_memory_is_the_containers(case):
 @test
 def a_disk_that_stands_still(case):
     """It stops the vertices that use it, for longer than a node may be silent, and not its daemon: no node is taken for dead, and the bytes are right."""
-    image, folder = case.path("image"), case.path("disk")
+    image, folder, hidden = case.path("image"), case.path("disk"), case.path("hidden")
     os.mkdir(folder)
+    os.mkdir(hidden)
     with open(image, "wb") as f:
         f.truncate(400 << 20)
     if not shutil.which("mkfs.ext4") or subprocess.run(["mkfs.ext4", "-q", "-F", image], capture_output=True).returncode or \
@@ -320,27 +321,42 @@ def a_disk_that_stands_still(case):
                    "flow: [a >> b]\noutputs: {b: {file: '-'}}\n")
         case.write("h.yaml", "inputs: {t: {files: [big.txt, big.txt]}}\nstages: {c: {use: sort}}\nflow: [t >= c]\noutputs: {c: {file: '-'}}\n")
         case.write("big.txt", case.shell("seq -w 3000000"))
+        # An input that the daemon does not see is sent to it, and goes where there is room; a script is sent to its cache.
+        case.write("hidden/far.txt", case.shell("seq -w 2000000 4000000"))
+        case.write("far.yaml", "inputs: {t: {files: [hidden/far.txt]}}\nstages:\n"
+                   f"  d: {{sh: 'touch {case.path('reads')}; until test -e {case.path('go')}; do sleep 0.05; done; md5sum'}}\n"
+                   "flow: [t >= d]\noutputs: {d: {file: '-'}}\n")
+        case.write("script.sh", "echo from a script\n")
+        case.write("s.yaml", "stages: {e: {program: [sh, script.sh]}}\noutputs: {e: {file: '-'}}\n")
         cluster = Cluster(case, nodes=0)
-        d = case.start(program("dagd"), "--nameserver", cluster.endpoint, "--slots", "4", "--memory", "64MiB", "--node", f"n0-{os.getpid()}",
+        d = case.start("unshare", "-m", "sh", "-c", f"mount -t tmpfs none {hidden} && exec \"$@\"", "sh",
+                       program("dagd"), "--nameserver", cluster.endpoint, "--slots", "8", "--memory", "64MiB", "--node", f"n0-{os.getpid()}",
                        "--spool", os.path.join(folder, "spool"), stderr=subprocess.DEVNULL)
         case.wait_for(lambda: cluster.count() == 1, "the daemon to register")
         cluster.run("h.yaml")  # the plugin is there then
-        p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "g.yaml")
+        jobs = [case.start(program("dagrun"), "run", "-n", cluster.endpoint, "g.yaml")]
         case.wait_for(lambda: any(os.path.getsize(s) for s in glob.glob(os.path.join(folder, "spool", "seg-*"))), "segments on the disk")
+        jobs.append(case.start(program("dagrun"), "run", "-n", cluster.endpoint, "far.yaml"))
+        case.wait_for(lambda: os.path.exists(case.path("reads")), "the far input's reader")
         subprocess.run(["fsfreeze", "-f", folder], check=True)
         try:
-            second = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "h.yaml")  # which asks for new segments now
+            case.write("go", "")
+            jobs.append(case.start(program("dagrun"), "run", "-n", cluster.endpoint, "h.yaml"))  # which asks for new segments now
+            jobs.append(case.start(program("dagrun"), "run", "-n", cluster.endpoint, "s.yaml"))
             for i in range(14):
                 time.sleep(1)
                 check(d.poll() is None, f"the daemon ended with {d.returncode}")
                 nodes = case.dagrun("nodes", "-n", cluster.endpoint, rc=None)
                 check(nodes.stdout.count(b" up ") == 1, f"after {i} s: {nodes.stdout + nodes.stderr}")
+            check(all(j.poll() is None for j in jobs), "a job did not need the disk")
         finally:
             subprocess.run(["fsfreeze", "-u", folder], check=True)
-        out, err = p.communicate(timeout=patience(60))
-        check(p.returncode == 0 and out == case.shell("for i in 1 2 3; do for j in 1 2 3 4 5 6; do seq 1000000; done; done | md5sum"), err)
-        check(b"gone" not in err and b"suspect" not in err and b"runs again" not in err, err)
-        check(second.communicate(timeout=patience(60))[0] == 2 * case.read("big.txt"), "the other job's bytes")
+        expected = (case.shell("for i in 1 2 3; do for j in 1 2 3 4 5 6; do seq 1000000; done; done | md5sum"),
+                    case.shell("md5sum < hidden/far.txt"), 2 * case.read("big.txt"), b"from a script\n")
+        for job, wanted in zip(jobs, expected):
+            out, err = job.communicate(timeout=patience(60))
+            check(job.returncode == 0 and out == wanted, err)
+            check(b"gone" not in err and b"suspect" not in err and b"runs again" not in err, err)
         case.stop()
     finally:
         subprocess.run(["umount", folder], check=False)

@@ -395,6 +395,26 @@ static void test_journal_keeps_facts_in_order(void **state)
 
 /* ---- the spool ---- */
 
+struct taken {
+	struct spool_segment *segment;
+	int error;
+};
+
+static void on_taken(void *ctx, struct spool_segment *segment, int error)
+{
+	*(struct taken *)ctx = (struct taken){segment, error};
+}
+
+/* Without a disk's thread it is there at once. */
+static int take(struct spool *spool, uint64_t size, struct spool_segment **ret_segment)
+{
+	struct taken taken = {0};
+
+	spool_ask(spool, size, on_taken, &taken);
+	*ret_segment = taken.segment;
+	return taken.error;
+}
+
 static void test_spool_recycles_and_spills(void **state)
 {
 	char folder[64], node[32];
@@ -407,9 +427,9 @@ static void test_spool_recycles_and_spills(void **state)
 	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
 	assert_int_equal(spool_new(node, unit_folder(folder), 6 << 20, &spool, &diag), 0);
 	assert_int_equal(spool_new("other", folder, 0, &second, &diag), DAG_EBUSY);
-	assert_int_equal(spool_take(spool, 100, &a), 0);
-	assert_int_equal(spool_take(spool, 3 << 20, &b), 0);
-	assert_int_equal(spool_take(spool, 3 << 20, &c), 0);
+	assert_int_equal(take(spool, 100, &a), 0);
+	assert_int_equal(take(spool, 3 << 20, &b), 0);
+	assert_int_equal(take(spool, 3 << 20, &c), 0);
 	assert_true(a->in_memory && b->in_memory && !c->in_memory); /* beyond the budget: on disk */
 	assert_int_equal(a->size, 1 << 20);
 	assert_int_equal(b->size, 4 << 20);
@@ -420,7 +440,7 @@ static void test_spool_recycles_and_spills(void **state)
 	id = b->id;
 	spool_unref(spool, b);
 	assert_null(spool_find(spool, id));
-	assert_int_equal(spool_take(spool, 2 << 20, &b), 0);
+	assert_int_equal(take(spool, 2 << 20, &b), 0);
 	assert_int_equal(b->id, id); /* the same pages again */
 	spool_destroy(&spool);
 	dag_diag_fini(&diag);
@@ -439,13 +459,13 @@ static void test_spool_of_a_name_in_use(void **state)
 	(void)state;
 	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
 	assert_int_equal(spool_new(node, unit_folder(folder), 6 << 20, &spool, &diag), 0);
-	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_int_equal(take(spool, 100, &a), 0);
 	assert_int_equal(diag.count, 0);
 	assert_int_equal(spool_new(node, unit_folder(other), 6 << 20, &second, &diag), 0);
 	assert_int_equal(diag.count, 1);
 	assert_non_null(strstr(diag.items[0].text, "is in use by another daemon of this name"));
 	spool_drop_rest(second);
-	assert_int_equal(spool_take(second, 100, &b), 0);
+	assert_int_equal(take(second, 100, &b), 0);
 	assert_false(b->in_memory);
 	spool_destroy(&second);
 	fd = spool_open(spool, a, true);
@@ -471,7 +491,7 @@ static void test_spool_gives_back_what_is_not_needed(void **state)
 	(void)state;
 	snprintf(node, sizeof(node), "unit-%d", (int)getpid());
 	assert_int_equal(spool_new(node, unit_folder(folder), 6 << 20, &spool, &diag), 0);
-	assert_int_equal(spool_take(spool, 4 << 20, &a), 0);
+	assert_int_equal(take(spool, 4 << 20, &a), 0);
 	base = spool_map(spool, a);
 	memset(base, 7, a->size);
 	used = spool_used(spool);
@@ -481,11 +501,11 @@ static void test_spool_gives_back_what_is_not_needed(void **state)
 	spool_punch(spool, a->id, 8192, 4095);
 	assert_int_equal(used - spool_used(spool), 4096);
 	spool_punch(spool, a->id, 1 << 20, 3 << 20);
-	assert_int_equal(spool_take(spool, 4 << 20, &b), 0);
+	assert_int_equal(take(spool, 4 << 20, &b), 0);
 	assert_true(b->in_memory); /* there is room for it now */
 	id = a->id;
 	spool_unref(spool, a);
-	assert_int_equal(spool_take(spool, 4 << 20, &a), 0);
+	assert_int_equal(take(spool, 4 << 20, &a), 0);
 	assert_int_not_equal(a->id, id);
 	assert_false(a->in_memory);
 	spool_punch(spool, a->id, 0, 1 << 20); /* looks at its file, and must let go of it */
@@ -710,7 +730,7 @@ static void test_spool_believes_nothing(void **state)
 	assert_int_equal(mkdir(path, 0700), 0);
 	put(path, "x", "y");
 	assert_int_equal(spool_new(node, folder, 0, &spool, &diag), 0);
-	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_int_equal(take(spool, 100, &a), 0);
 	assert_int_not_equal(a->id, 1);
 	spool_destroy(&spool);
 	assert_int_equal(chmod(folder, 0777), 0);
@@ -718,7 +738,7 @@ static void test_spool_believes_nothing(void **state)
 	assert_non_null(strstr(diag.items[0].text, "written to by others"));
 	assert_int_equal(chmod(folder, 0700), 0);
 	assert_int_equal(spool_new(node, folder, 64 << 20, &spool, &diag), 0);
-	assert_int_equal(spool_take(spool, 100, &a), 0);
+	assert_int_equal(take(spool, 100, &a), 0);
 	assert_true(a->in_memory);
 	assert_int_equal(spool_read(spool, a, 50, bytes, 50), 0);
 	assert_int_equal(spool_read(spool, a, a->size - 10, bytes, 11), DAG_EMISSING);
@@ -731,7 +751,7 @@ static void test_spool_believes_nothing(void **state)
 	assert_false(spool_is_whole(spool, a));
 	assert_null(spool_map(spool, a));
 	spool_unref(spool, a);
-	assert_int_equal(spool_take(spool, 100, &b), 0);
+	assert_int_equal(take(spool, 100, &b), 0);
 	assert_int_not_equal(b->id, id);
 	spool_destroy(&spool);
 	dag_diag_fini(&diag);
