@@ -96,3 +96,89 @@ void blame_deaths(struct jm *jm, uint32_t node)
 	free(running.items);
 	free(guilty.items);
 }
+
+void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *o)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_failure *f;
+
+	if (!v->last_failure) {
+		DAG_APPEND(jm->failures, jm->failure_count, jm->failure_cap);
+		v->last_failure = (uint32_t)jm->failure_count;
+	}
+	f = &jm->failures[v->last_failure - 1];
+	free(f->text);
+	*f = (struct jm_failure){.error = o->error,
+		.signal = o->signal,
+		.text = base_strdup(o->text ? o->text : ""),
+		.node = node,
+		.has_at = o->has_at,
+		.at = {o->at.port, o->at.producer, o->at.number, NULL, 0}};
+}
+
+void blame_failed_node(struct jm *jm, uint32_t vertex)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_failure *f = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
+	struct jm_node *n;
+
+	if (!f || f->blamed || f->node == v->node || f->node >= jm->node_count)
+		return;
+	f->blamed = true;
+	n = &jm->nodes[f->node];
+	if (++n->bad != JM_NODE_BAD_MAX)
+		return;
+	n->avoided = true;
+	jm_note(jm,
+		"node %s is avoided: %u vertices failed there and then ran elsewhere, the last one %s[%u]: "
+		"%s",
+		n->name, n->bad, vertex_stage(jm, vertex)->name, graph_index(jm->graph, vertex), f->text);
+}
+
+void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
+{
+	*DAG_APPEND(jm->bad, jm->bad_count, jm->bad_cap) = (struct jm_bad_record){
+		vertex, {record->port, record->producer, record->number, NULL, 0}, base_strdup(reason)};
+}
+
+bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret)
+{
+	for (size_t j = 0; j < jm->bad_count; j++)
+		if (jm->bad[j].vertex == vertex && i-- == 0) {
+			*ret = jm->bad[j].record;
+			return true;
+		}
+	return false;
+}
+
+bool is_same_record(const struct jm_record *a, const struct jm_record *b)
+{
+	return a->port == b->port && a->producer == b->producer && a->number == b->number;
+}
+
+void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record)
+{
+	struct buffer hex = {0};
+	const char *reason = "";
+
+	buffer_hex(&hex, record->data, record->len);
+	buffer_append(&hex, "", 1);
+	for (size_t i = 0; i < jm->bad_count; i++)
+		if (jm->bad[i].vertex == vertex && is_same_record(&jm->bad[i].record, record))
+			reason = jm->bad[i].reason;
+	jm_fact(jm, "quarantined %u %u %u %u %llu %s %s", vertex, jm->vertices[vertex].attempt, record->port,
+		record->producer, (unsigned long long)record->number, record->len ? (char *)hex.data : "-",
+		reason);
+	buffer_fini(&hex);
+}
+
+uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex)
+{
+	uint32_t n = 0, own = 0;
+
+	for (size_t i = 0; i < jm->bad_count; i++) {
+		n += jm->graph->vertex_stage[jm->bad[i].vertex] == stage;
+		own += jm->bad[i].vertex == vertex;
+	}
+	return own >= JM_BAD_RECORDS_MAX ? UINT32_MAX : n;
+}

@@ -105,15 +105,3 @@ void chain_committed(struct jm *jm, uint32_t vertex)
 	for (; pieces < CHAIN_PIECES; pieces++)
 		last = chain_start(jm, last);
 }
-
-static void reset_chained(struct jm *jm, uint32_t consumer, void *ctx)
-{
-	(void)ctx;
-	if (jm->vertices[consumer].chained)
-		gang_reset(jm, jm->graph->gang_of[consumer], true);
-}
-
-void chain_reset(struct jm *jm, uint32_t vertex)
-{
-	vertex_each_consumer(jm, vertex, reset_chained, NULL);
-}

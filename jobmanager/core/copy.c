@@ -65,19 +65,6 @@ void copy_drop(struct jm *jm, uint32_t vertex)
 	jm->vertices[vertex].copied = false;
 }
 
-void copy_promote(struct jm *jm, uint32_t vertex)
-{
-	struct jm_vertex *v = &jm->vertices[vertex];
-	struct jm_copy *copy = copy_find(jm, vertex), old = *copy;
-
-	copy->attempt = v->attempt;
-	copy->node = v->node;
-	v->attempt = old.attempt;
-	v->node = old.node;
-	chain_reset(jm, vertex); /* that read the other one */
-	copy_drop(jm, vertex);
-}
-
 static bool may_copy(const struct jm_stage *state, const struct graph_stage *s)
 {
 	return s->kind != GRAPH_INPUT && !s->no_copies && s->deterministic != GRAPH_NOT_DETERMINISTIC &&

@@ -1,5 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two facts that every vertex has, written without the cost of a format; and names as facts have them. */
+/*
+ * Facts of the journal are lines of text:
+ *
+ *   started VERTEX ATTEMPT node=N count=C      a gang of more than one, by its first member
+ *   started VERTEX ATTEMPT node=N
+ *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
+ *   alone VERTEX ATTEMPT node=N                a member of a gang, which reads the others' attempts anew
+ *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D us=T
+ *   failed VERTEX ATTEMPT node=N error=E signal=S TEXT
+ *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on
+ *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
+ *   invalidated VERTEX ATTEMPT WHY
+ *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it
+ *   quarantined VERTEX ATTEMPT PORT PRODUCER RECORD HEX REASON    it was passed over
+ *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
+ *   adopted VERTEX ATTEMPT node=N
+ *   died VERTEX ATTEMPT node=N                 its daemon ended while the vertex ran there
+ *   node-up NODE                               nodes are numbered as they come up first, from 0: that is N
+ *   node-down NODE, node-ended NODE            it is gone; its daemon has ended
+ *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
+ *   refetched OUTPUT                           from its first vertex again
+ *   grouped EDGE CONSUMER PRODUCER…            who reads what; their numbers in their stages
+ *   added STAGE INDEX ARGUMENT EDGE:PRODUCER…  a vertex of an open stage
+ *   width STAGE N                              and what is joined to it pointwise
+ *   publishing, published
+ *   ended ERROR TEXT
+ *
+ * The two facts that every vertex has are written without the cost of a format.
+ */
 #include "state.h"
 
 #define TEXT_MAX 200 /* bytes of such a fact */

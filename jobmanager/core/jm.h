@@ -141,7 +141,7 @@ struct jm_event {
 /* ---- effects ---- */
 
 enum jm_effect_kind {
-	JM_JOURNAL, /* fact: text, one line (see facts in jm.c) */
+	JM_JOURNAL, /* fact: text, one line (see facts.c) */
 	JM_START,   /* node, vertex, attempt: the first of a group of `count`, or alone */
 	JM_ACK,     /* node, vertex, attempt; durable */
 	JM_KILL,    /* node, vertex, attempt: forget it, running or not */

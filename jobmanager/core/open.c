@@ -32,13 +32,6 @@ static bool from_hex(const char *text, size_t digits, struct jm_argument *ret)
 	return true;
 }
 
-uint32_t jm_readable(const struct jm *jm, uint32_t stage)
-{
-	if (jm->graph->stages[stage]->open)
-		return jm->stages[stage].added;
-	return jm->stages[stage].settled ? jm->stages[stage].width : 0;
-}
-
 bool jm_may_add(const struct jm *jm, uint32_t stage, const struct jm_read *reads, size_t n)
 {
 	const struct graph_stage *s = jm->graph->stages[stage];
@@ -110,15 +103,6 @@ int on_add(struct jm *jm, const struct jm_event *event)
 	return 0;
 }
 
-int on_close(struct jm *jm, uint32_t stage)
-{
-	if (stage >= jm->graph->stage_count || !jm->graph->stages[stage]->open)
-		return DAG_EINVAL;
-	if (!jm->stages[stage].settled)
-		refine_settle(jm, stage, jm->stages[stage].added);
-	return 0;
-}
-
 int on_unread(struct jm *jm, const struct jm_event *event)
 {
 	const struct jm_vertex *v = &jm->vertices[event->vertex];
@@ -153,23 +137,6 @@ int replay_added(struct jm *jm, const char *rest)
 		free(argument.data);
 	free(reads);
 	return r;
-}
-
-uint32_t jm_added(const struct jm *jm, uint32_t stage)
-{
-	return jm->stages[stage].added;
-}
-
-const void *jm_argument(const struct jm *jm, uint32_t vertex, size_t *ret_len)
-{
-	uint32_t stage = jm->graph->vertex_stage[vertex];
-	const struct jm_argument *a =
-		jm->stages[stage].arguments
-			? &jm->stages[stage].arguments[vertex - jm->graph->stages[stage]->first_vertex]
-			: NULL;
-
-	*ret_len = a ? a->len : 0;
-	return a ? a->data : NULL;
 }
 
 void open_like(struct jm *jm, const struct jm *like)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Short vertices are started ahead of the slots (gang_ahead in place.c). Where one of them turns out to be
+ * Short vertices are started ahead of the slots (pipeline.c). Where one of them turns out to be
  * long, those behind it would wait while other nodes have nothing to do. What a node that is held up has not
  * begun is asked back: as much as others can run at once, or half of it, since they may have it ahead too. It
  * ends there as cancelled, and is placed anew, uncharged.
@@ -14,24 +14,6 @@ static uint32_t idle_shares(const struct jm *jm, const struct jm_node *n)
 	bool ready = n->up && !n->suspect && !n->avoided && jm->now >= n->usable_at;
 
 	return ready && n->used < n->granted ? n->granted - n->used : 0;
-}
-
-uint32_t recall_waiting(const struct jm_node *n)
-{
-	uint32_t used = n->used - n->chained;
-
-	return n->up && used > n->granted ? used - n->granted : 0;
-}
-
-void recall_moved(struct jm *jm, uint32_t node)
-{
-	struct jm_node *n = &jm->nodes[node];
-
-	n->moved_at = jm->now;
-	if (!n->held_up)
-		return;
-	n->held_up = false;
-	node_update_open(jm, node);
 }
 
 void recall_returned(struct jm *jm, uint32_t vertex)

@@ -13,66 +13,6 @@
 
 #include <stdio.h>
 
-/* ---- what the edges are ---- */
-
-uint32_t jm_width(const struct jm *jm, uint32_t stage)
-{
-	return jm->stages[stage].width;
-}
-
-uint32_t jm_producers(const struct jm *jm, const struct graph_edge *e, uint32_t consumer)
-{
-	const struct jm_groups *g = jm->edges[e->id].groups;
-
-	if (e->pattern == GRAPH_ADDED)
-		return (uint32_t)jm->edges[e->id].added->producers[consumer].count;
-	if (g)
-		return consumer < g->count ? g->first[consumer + 1] - g->first[consumer] : 0;
-	return e->pattern == GRAPH_BIPARTITE ? jm->stages[e->from].width : edge_producers(e, consumer);
-}
-
-uint32_t jm_producer(const struct jm *jm, const struct graph_edge *e, uint32_t consumer, uint32_t i)
-{
-	const struct jm_groups *g = jm->edges[e->id].groups;
-
-	if (e->pattern == GRAPH_ADDED)
-		return jm->edges[e->id].added->producers[consumer].items[i];
-	return g ? g->members[g->first[consumer] + i] : edge_producer(e, consumer, i);
-}
-
-uint32_t jm_consumers(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
-{
-	const struct jm_groups *g = jm->edges[e->id].groups;
-
-	if (e->pattern == GRAPH_ADDED)
-		return (uint32_t)jm->edges[e->id].added->consumers[producer].count;
-	if (g)
-		return g->of[producer] != GRAPH_NONE;
-	return e->pattern == GRAPH_BIPARTITE ? jm->stages[e->to].width : edge_consumers(e, producer);
-}
-
-uint32_t jm_consumer(const struct jm *jm, const struct graph_edge *e, uint32_t producer, uint32_t i)
-{
-	const struct jm_groups *g = jm->edges[e->id].groups;
-
-	if (e->pattern == GRAPH_ADDED)
-		return jm->edges[e->id].added->consumers[producer].items[i];
-	return g ? g->of[producer] : edge_consumer(e, producer, i);
-}
-
-uint32_t jm_first_part(
-	const struct jm *jm, const struct graph_edge *e, uint32_t consumer, uint32_t *ret_count)
-{
-	uint32_t width = jm->stages[e->to].width, first;
-
-	*ret_count = 1;
-	if (e->parts <= 1 || !jm->graph->stages[e->to]->width_by_data)
-		return edge_part(e, consumer);
-	first = (uint32_t)((uint64_t)consumer * e->parts / width);
-	*ret_count = (uint32_t)(((uint64_t)consumer + 1) * e->parts / width) - first;
-	return first;
-}
-
 /* ---- widths ---- */
 
 static void leave_out(struct jm *jm, uint32_t vertex)
@@ -320,27 +260,6 @@ static void take_back(struct jm *jm, struct jm_groups *g, const struct graph_edg
 			}
 }
 
-bool refine_is_decided(const struct jm *jm, uint32_t vertex)
-{
-	const struct graph_stage *s = vertex_stage(jm, vertex);
-	uint32_t index = vertex - s->first_vertex;
-
-	for (uint32_t p = 0; p < s->in_count; p++) {
-		const struct jm_groups *g =
-			s->in[p].edge == GRAPH_NONE ? NULL : jm->edges[s->in[p].edge].groups;
-
-		if (g && index >= g->count)
-			return false;
-	}
-	return (!s->open || index < jm->stages[s->id].added) &&
-	       (!s->width_by_data || jm->stages[s->id].settled);
-}
-
-bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
-{
-	return jm->edges[e->id].groups && jm->edges[e->id].groups->of[producer] == GRAPH_NONE;
-}
-
 void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done)
 {
 	if (done)
@@ -460,4 +379,13 @@ void refine_fini(struct jm *jm)
 		free(g->first);
 		free(g);
 	}
+}
+
+int on_close(struct jm *jm, uint32_t stage)
+{
+	if (stage >= jm->graph->stage_count || !jm->graph->stages[stage]->open)
+		return DAG_EINVAL;
+	if (!jm->stages[stage].settled)
+		refine_settle(jm, stage, jm->stages[stage].added);
+	return 0;
 }

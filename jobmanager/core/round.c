@@ -34,8 +34,11 @@ static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_ins
 		uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
 
 		if (jm->gangs[gang].ready_at <= ready_before && !avoids(jm, gang, node) &&
-			node_fits(jm, node, first) && start_gang(jm, gang, node))
+			node_fits(jm, node, first) && start_gang(jm, gang, node)) {
+			if (jm->graph->gangs[gang].count == 1)
+				chain_start(jm, first);
 			return true;
+		}
 		gang = next;
 	}
 	return false;

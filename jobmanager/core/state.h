@@ -2,24 +2,36 @@
 #ifndef CORE_STATE_H
 #define CORE_STATE_H
 /*
- * Inside of the scheduler. One file writes one kind of state:
+ * Inside of the scheduler. A file calls only those above it:
  *
- *   jm.c        the step: events to the others; journal, output and end of the job
- *   vertices.c  vertex and gang states, what is missing to each
- *   place.c     queues, what fits where, the start of a gang
+ *   judge.c     which nodes are silent, or dead
+ *   edges.c     who reads whom
+ *   vertices.c  states, and what is missing to each vertex
+ *   effects.c   what a step gives back
+ *   facts.c     the journal's lines
+ *   queue.c     READY gangs
+ *   found.c     what nodes hold
+ *   pipeline.c  how many short vertices are started ahead
+ *   nodes.c     what nodes have, what runs there, what fits
+ *   blame.c     what counts against vertices and nodes
  *   spread.c    which node each member of a gang gets
- *   round.c     which gang is started where
- *   hopeless.c  what no node can run
- *   pause.c     what waits before it is tried again
+ *   attempt.c   the start of attempts
  *   chain.c     short vertices that are started behind the one that they read
- *   failure.c   what a failure means
- *   blame.c     vertices that take their daemons with them
  *   copy.c      second copies of slow vertices
- *   alone.c     members of gangs that run again alone
- *   replay.c    the facts of an earlier run
- *   refine.c    groups and widths that are decided while the job runs
+ *   gangs.c     commits, resets, reruns
+ *   pause.c     what waits before it is tried again
+ *   trim.c, output.c   what is fetched, and given back when it is on disk
  *   open.c      vertices that are added while the job runs
- *   resume.c    what nodes hold when they come up, and what is adopted
+ *   refine.c    groups and widths that are decided while the job runs
+ *   alone.c     members of gangs that run again alone
+ *   failure.c   what a failure means
+ *   recall.c    what was started ahead and is wanted back
+ *   resume.c    what is adopted
+ *   hopeless.c  what no node can run
+ *   round.c     which gang is started where
+ *   replay.c    the facts of an earlier run
+ *   check.c, dump.c    for tests
+ *   step.c      an event: to whom it goes, and what follows
  */
 #include "jm.h"
 
@@ -375,6 +387,10 @@ char *fact_unescape(const char *text);
 /* skipped: of each vertex, or NULL. */
 void vertices_init(struct jm *jm, const bool *skipped);
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
+/* An input of the job, or one that is not to be run. */
+bool is_idle(const struct jm *jm, uint32_t vertex);
+/* Edges inside a gang are never waited for. */
+bool is_waited_for(const struct graph_edge *e);
 void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state);
 /* So many more producers over a complete edge are not committed. */
 void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more);
@@ -418,7 +434,12 @@ bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
 /* Which stages are of one kind. */
 void find_kinds(struct jm *jm);
-void note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
+/* True where node_room of all nodes is another now. */
+bool note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
+uint32_t gang_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang);
+void nodes_update_open(struct jm *jm);
+int node_up(struct jm *jm, const struct jm_event *event);
+void free_labels(struct jm_node *n);
 /* Shares that all vertices of the node together may ask for, where so many are started ahead for each that
  * runs. */
 uint32_t node_room(const struct jm_node *node, uint32_t ahead);
@@ -486,6 +507,9 @@ void on_node_down(struct jm *jm, uint32_t node, bool died);
 void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
 	const void *ctx, uint32_t *ret_count);
 void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
+bool is_same_record(const struct jm_record *a, const struct jm_record *b);
+/* Of the stage; UINT32_MAX where the vertex has as many as it may. */
+uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex);
 /* Keeps what an attempt failed of, to compare it with the next failure. */
 void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *outcome);
 /* The fact about a bad record that the vertex met and passed over. */

@@ -1,171 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The step: an event is judged for staleness here, once, and handed on. Facts of the journal are lines of
- * text:
- *
- *   started VERTEX ATTEMPT node=N count=C      a gang of more than one, by its first member
- *   started VERTEX ATTEMPT node=N
- *   copied VERTEX ATTEMPT node=N               a second attempt beside one that is slow
- *   alone VERTEX ATTEMPT node=N                a member of a gang, which reads the others' attempts anew
- *   committed VERTEX ATTEMPT node=N hash=H bytes=B inputs=D us=T
- *   failed VERTEX ATTEMPT node=N error=E signal=S TEXT
- *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on
- *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
- *   invalidated VERTEX ATTEMPT WHY
- *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it
- *   quarantined VERTEX ATTEMPT PORT PRODUCER RECORD HEX REASON    it was passed over
- *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
- *   adopted VERTEX ATTEMPT node=N
- *   died VERTEX ATTEMPT node=N                 its daemon ended while the vertex ran there
- *   node-up NODE                               nodes are numbered as they come up first, from 0: that is N
- *   node-down NODE, node-ended NODE            it is gone; its daemon has ended
- *   synced OUTPUT VERTEX BYTES                 the output's records up to this vertex's are on disk
- *   refetched OUTPUT                           from its first vertex again
- *   grouped EDGE CONSUMER PRODUCER…            who reads what; their numbers in their stages
- *   added STAGE INDEX ARGUMENT EDGE:PRODUCER…  a vertex of an open stage
- *   width STAGE N                              and what is joined to it pointwise
- *   publishing, published
- *   ended ERROR TEXT
+ * The step: an event is judged for staleness here, once, and handed on.
  */
 #include "state.h"
-
-/* What could not be found again, or undone. */
-static bool waits_for_facts(enum jm_effect_kind kind)
-{
-	switch (kind) {
-	case JM_ACK:
-	case JM_RELEASE:
-	case JM_TRIM:
-	case JM_PUBLISH:
-	case JM_END:
-		return true;
-	default:
-		return false;
-	}
-}
-
-struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
-{
-	struct jm_effect *e = DAG_APPEND(jm->effects, jm->effect_count, jm->effect_cap);
-
-	e->kind = kind;
-	e->durable = waits_for_facts(kind);
-	return e;
-}
-
-struct jm_effect *jm_emit_attempt(
-	struct jm *jm, enum jm_effect_kind kind, uint32_t node, uint32_t vertex, uint32_t attempt)
-{
-	struct jm_effect *e = jm_emit(jm, kind);
-
-	e->node = node;
-	e->vertex = vertex;
-	e->attempt = attempt;
-	return e;
-}
-
-void jm_kill(struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt)
-{
-	if (jm->nodes[node].up)
-		jm_emit_attempt(jm, JM_KILL, node, vertex, attempt);
-}
-
-static const char *format_text(struct jm *jm, const char *format, va_list args)
-{
-	char *text = base_vformat(format, args);
-	const char *copy = arena_strdup(&jm->texts, text);
-
-	free(text);
-	return copy;
-}
-
-void jm_fact(struct jm *jm, const char *format, ...)
-{
-	va_list args;
-	struct jm_effect *e;
-	const char *text;
-
-	if (jm->replaying)
-		return;
-	va_start(args, format);
-	text = format_text(jm, format, args);
-	va_end(args);
-	e = jm_emit(jm, JM_JOURNAL);
-	e->text = text;
-}
-
-static struct jm_effect *emit_note(struct jm *jm, const char *format, va_list args)
-{
-	const char *text = format_text(jm, format, args);
-	struct jm_effect *e = jm_emit(jm, JM_NOTE);
-
-	e->text = text;
-	return e;
-}
-
-void jm_note(struct jm *jm, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	emit_note(jm, format, args);
-	va_end(args);
-}
-
-void jm_note_like(struct jm *jm, uint32_t vertex, const char *like, const char *format, ...)
-{
-	va_list args;
-	struct jm_effect *e;
-
-	va_start(args, format);
-	e = emit_note(jm, format, args);
-	va_end(args);
-	e->vertex = vertex;
-	e->like = arena_strdup(&jm->texts, like);
-}
-
-const char *jm_attempt_name(struct jm *jm, uint32_t vertex)
-{
-	const struct graph_stage *s = vertex_stage(jm, vertex);
-	const struct jm_vertex *v = &jm->vertices[vertex];
-
-	if (v->node == JM_NODE_NONE)
-		return arena_format(&jm->texts, "%s[%u]", s->name, vertex - s->first_vertex);
-	return arena_format(&jm->texts, "%s[%u] attempt %s on %s", s->name, vertex - s->first_vertex,
-		jm_attempt_text(jm, v->attempt), jm->nodes[v->node].name);
-}
-
-const char *jm_attempt_text(struct jm *jm, uint32_t attempt)
-{
-	if (JM_ATTEMPT_EPOCH(attempt) == 1)
-		return arena_format(&jm->texts, "%u", JM_ATTEMPT_NUMBER(attempt));
-	return arena_format(&jm->texts, "%u.%u", JM_ATTEMPT_EPOCH(attempt), JM_ATTEMPT_NUMBER(attempt));
-}
-
-void jm_wake(struct jm *jm, dag_instant at)
-{
-	jm->wake_at = DAG_MIN(jm->wake_at, at);
-}
-
-void jm_end(struct jm *jm, int error, const char *format, ...)
-{
-	va_list args;
-	struct jm_effect *e;
-	const char *text;
-
-	if (jm->ended)
-		return;
-	va_start(args, format);
-	text = format_text(jm, format, args);
-	va_end(args);
-	jm->ended = true;
-	if (error)
-		jm->failure = base_strdup(text);
-	jm_fact(jm, "ended %d %s", error, text);
-	e = jm_emit(jm, JM_END);
-	e->error = error;
-	e->text = text;
-}
 
 void jm_new(struct jm **ret_jm, const struct jm_config *config)
 {
@@ -200,16 +37,6 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 	for (uint32_t i = 0; i < g->gang_count; i++)
 		gang_try_ready(jm, i);
 	*ret_jm = jm;
-}
-
-static void free_labels(struct jm_node *n)
-{
-	for (uint32_t i = 0; i < n->label_count; i++) {
-		free((char *)n->labels[i].name);
-		free((char *)n->labels[i].value);
-	}
-	free(n->labels);
-	free(n->rack);
 }
 
 void jm_destroy(struct jm **jmp)
@@ -257,66 +84,6 @@ void jm_destroy(struct jm **jmp)
 	arena_fini(&jm->texts);
 	free(jm);
 	*jmp = NULL;
-}
-
-/* ---- nodes ---- */
-
-uint32_t jm_node_number(const struct jm *jm, const char *name)
-{
-	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (!strcmp(jm->nodes[i].name, name))
-			return i;
-	return (uint32_t)jm->node_count;
-}
-
-uint32_t jm_expected_nodes(const struct jm *jm)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < jm->node_count; i++)
-		n += jm->nodes[i].expected && !jm->nodes[i].up;
-	return n;
-}
-
-struct jm_node *jm_add_node(struct jm *jm, const char *name)
-{
-	struct jm_node *n = DAG_APPEND(jm->nodes, jm->node_count, jm->node_cap);
-
-	n->queue.first = n->queue.last = GRAPH_NONE;
-	n->name = base_strdup(name);
-	return n;
-}
-
-static int node_up(struct jm *jm, const struct jm_event *event)
-{
-	struct jm_node *n;
-
-	if (event->node > jm->node_count || event->node != jm_node_number(jm, event->name) ||
-		(event->node < jm->node_count && jm->nodes[event->node].up))
-		return DAG_EINVAL;
-	if (event->node == jm->node_count)
-		jm_add_node(jm, event->name);
-	n = &jm->nodes[event->node];
-	free_labels(n);
-	n->rack = base_strdup(event->rack ? event->rack : "");
-	n->labels = base_alloc((event->label_count + 1) * sizeof(*n->labels));
-	for (uint32_t i = 0; i < event->label_count; i++)
-		n->labels[i] = (struct graph_pair){
-			base_strdup(event->labels[i].name), base_strdup(event->labels[i].value)};
-	n->label_count = event->label_count;
-	n->up = true;
-	n->suspect = n->expected = false;
-	n->total = event->shares;
-	n->memory = event->memory;
-	/* One that comes and goes waits longer each time. */
-	if (n->downs > 1)
-		n->usable_at = jm->now + (DAG_SECOND << DAG_MIN(n->downs - 1, (uint32_t)JM_FLAPS_WAIT_MAX));
-	jm->usable_until = DAG_MAX(jm->usable_until, n->usable_at);
-	jm->nodes_changed = true;
-	jm->joined_at = jm->now;
-	fact_node(jm, "node-up", n->name);
-	on_found(jm, event->node, event->found, event->found_count);
-	return 0;
 }
 
 /* ---- attempts ---- */
@@ -561,11 +328,6 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	return 0;
 }
 
-struct jm_effects jm_effects(const struct jm *jm)
-{
-	return (struct jm_effects){jm->effects, jm->effect_count, jm->ended ? DAG_NEVER : jm->wake_at};
-}
-
 void jm_stage_view(const struct jm *jm, uint32_t stage, struct jm_stage_view *ret)
 {
 	const struct jm_stage *s = &jm->stages[stage];
@@ -586,14 +348,4 @@ bool jm_current(const struct jm *jm, uint32_t vertex, uint32_t *ret_attempt, uin
 	*ret_node = v->node;
 	*ret_state = (enum jm_state)v->state;
 	return v->node != JM_NODE_NONE;
-}
-
-const char *jm_failure(const struct jm *jm)
-{
-	return jm->failure;
-}
-
-bool jm_ended(const struct jm *jm)
-{
-	return jm->ended;
 }

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The start of an attempt: of a gang, of a single vertex, of a member that runs again, of a copy.
+ */
+#include "state.h"
+
+/* All members of one start have one number, above all that they had before. */
+uint32_t next_attempt(const struct jm *jm, uint32_t gang)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+	uint32_t attempt = JM_ATTEMPT(jm->epoch, 0);
+
+	for (uint32_t i = 0; i < g->count; i++)
+		attempt = DAG_MAX(attempt, jm->vertices[jm->graph->gang_members[g->first + i]].highest);
+	return attempt + 1;
+}
+
+void node_release(struct jm *jm, uint32_t vertex)
+{
+	if (jm->vertices[vertex].node != JM_NODE_NONE)
+		occupy_node(jm, jm->vertices[vertex].node, vertex, -1);
+}
+
+static void start_vertex(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t attempt)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+
+	v->attempt = v->highest = attempt;
+	v->node = node;
+	v->started = jm->now;
+	v->piece_end = 0;
+	occupy_node(jm, node, vertex, +1);
+	vertex_set_state(jm, vertex, JM_RUNNING);
+	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
+}
+
+void emit_start(
+	struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt, uint32_t group, uint32_t group_size)
+{
+	struct jm_effect *e = jm_emit_attempt(jm, JM_START, node, vertex, attempt);
+
+	e->shares = graph_vertex_shares(jm->graph, vertex);
+	e->group = group;
+	e->group_size = group_size;
+}
+
+static void emit_member(struct jm *jm, uint32_t vertex, uint32_t group, uint32_t group_size)
+{
+	emit_start(jm, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt, group, group_size);
+}
+
+static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+
+	for (uint32_t i = 0; i < g->count; i++) {
+		uint32_t size = 0;
+		bool first = true;
+
+		for (uint32_t j = 0; group[i] && j < g->count; j++) {
+			size += group[j] == group[i];
+			first = first && (j >= i || group[j] != group[i]);
+		}
+		if (!group[i])
+			emit_member(jm, jm->graph->gang_members[g->first + i], 0, 1);
+		/* The members of a group follow each other, as the daemon expects them. */
+		for (uint32_t j = i; group[i] && first && j < g->count; j++)
+			if (group[j] == group[i])
+				emit_member(jm, jm->graph->gang_members[g->first + j], group[i], size);
+	}
+}
+
+void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
+{
+	uint32_t gang = jm->graph->gang_of[vertex], attempt = next_attempt(jm, gang);
+
+	jm->gangs[gang].state = JM_RUNNING;
+	jm->gangs[gang].left = 1;
+	start_vertex(jm, vertex, node, attempt);
+	fact_started(jm, vertex, attempt, node, 1);
+	emit_member(jm, vertex, 0, 1);
+}
+
+bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
+{
+	const struct graph_gang *g = &jm->graph->gangs[gang];
+	uint32_t attempt, *group = arena_alloc(&jm->texts, g->count * sizeof(*group)),
+			  *chosen = arena_alloc(&jm->texts, g->count * sizeof(*chosen));
+
+	*chosen = node;
+	if (g->count > 1 && !spread_gang(jm, gang, node, group, chosen))
+		return false;
+	attempt = next_attempt(jm, gang);
+	unqueue_gang(jm, gang);
+	jm->gangs[gang].state = JM_RUNNING;
+	jm->gangs[gang].left = g->count;
+	for (uint32_t i = 0; i < g->count; i++)
+		start_vertex(jm, jm->graph->gang_members[g->first + i], chosen[i], attempt);
+	fact_started(jm, jm->graph->gang_members[g->first], attempt, chosen[0], g->count);
+	emit_groups(jm, gang, group);
+	return true;
+}

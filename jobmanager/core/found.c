@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What nodes hold when they come up. After a node was gone, its sealed outputs count again and its running
+ * work never. While the job is resumed, what else is found is kept until it is decided what is adopted.
+ */
+#include "state.h"
+
+void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct jm_found *f = &found[i];
+		struct jm_vertex *v;
+
+		if (f->vertex >= jm->graph->vertex_count || vertex_stage(jm, f->vertex)->kind == GRAPH_INPUT)
+			continue;
+		v = &jm->vertices[f->vertex];
+		/* Nobody has given that number, and the next ones are above all that are named. */
+		if (f->attempt > v->highest && JM_ATTEMPT_EPOCH(f->attempt) >= jm->epoch) {
+			jm_kill(jm, node, f->vertex, f->attempt);
+			continue;
+		}
+		if (v->state == JM_DONE && !v->released && v->attempt == f->attempt && v->node == node &&
+			f->sealed &&
+			(!v->hashed || (v->hash_low == f->hash_low && v->hash_high == f->hash_high)))
+			v->held = true;
+		else if (jm->resuming && v->state != JM_DONE && f->attempt > v->fenced)
+			*DAG_APPEND(jm->adoptable, jm->adoptable_count, jm->adoptable_cap) =
+				(struct jm_adoptable){*f, node};
+		else
+			jm_kill(jm, node, f->vertex, f->attempt);
+	}
+}
+
+void forget_found(struct jm *jm, uint32_t node)
+{
+	for (size_t i = 0; i < jm->adoptable_count;)
+		if (jm->adoptable[i].node == node)
+			jm->adoptable[i] = jm->adoptable[--jm->adoptable_count];
+		else
+			i++;
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		if (jm->vertices[v].node == node)
+			jm->vertices[v].held = false;
+}
