@@ -32,6 +32,22 @@ void gang_unready(struct jm *jm, uint32_t gang)
 		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_WAITING);
 }
 
+/* What follows from it is decided in refine.c, when the event's own work is done. */
+static void note_arrival(struct jm *jm, const struct graph_edge *e, uint32_t producer)
+{
+	*DAG_APPEND(jm->arrivals, jm->arrival_count, jm->arrival_cap) = (struct jm_arrival){e->id, producer};
+}
+
+bool gangs_next_arrival(struct jm *jm, struct jm_arrival *ret)
+{
+	if (jm->arrival_next == jm->arrival_count) {
+		jm->arrival_next = jm->arrival_count = 0;
+		return false;
+	}
+	*ret = jm->arrivals[jm->arrival_next++];
+	return true;
+}
+
 void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more)
 {
 	const struct graph_stage *to = jm->graph->stages[e->to];
@@ -41,7 +57,7 @@ void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more)
 	if (!before == !now)
 		return; /* no consumer's answer changed */
 	if (!now)
-		refine_by_data(jm, e->to);
+		note_arrival(jm, e, GRAPH_NONE);
 	for (uint32_t c = 0; c < jm_width(jm, e->to); c++) {
 		if (!now)
 			gang_try_ready(jm, jm->graph->gang_of[to->first_vertex + c]);
@@ -79,14 +95,16 @@ static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 			edge_count_missing(jm, e, done ? -1 : 1);
 			continue;
 		}
-		if (refine_is_waiting(jm, e, index))
-			refine_ended(jm, e, index, done);
+		if (refine_is_waiting(jm, e, index) && done)
+			note_arrival(jm, e, index);
+		else if (refine_is_waiting(jm, e, index))
+			groups_take_back(jm, e, index);
 		else
 			tell_consumers(jm, e, index, done);
 	}
 }
 
-void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
@@ -121,9 +139,7 @@ void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	if (--gang->left == 0)
 		gang->state = JM_DONE;
 	count_for_consumers(jm, vertex, true);
-	if (differs && !jm->replaying) /* then facts say what came of it */
-		on_differs(jm, vertex);
-	chain_committed(jm, vertex);
+	return differs;
 }
 
 void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)

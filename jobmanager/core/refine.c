@@ -43,7 +43,7 @@ static void tell_readers(struct jm *jm, const struct graph_stage *s, uint32_t le
 }
 
 /* `root` has so many vertices, and so have those that are joined to it pointwise. */
-void refine_settle(struct jm *jm, uint32_t root, uint32_t width)
+static void settle(struct jm *jm, uint32_t root, uint32_t width)
 {
 	const struct graph *g = jm->graph;
 
@@ -72,7 +72,7 @@ void refine_settle(struct jm *jm, uint32_t root, uint32_t width)
 	}
 }
 
-void refine_by_data(struct jm *jm, uint32_t stage)
+static void settle_by_data(struct jm *jm, uint32_t stage)
 {
 	const struct graph_stage *s = jm->graph->stages[stage];
 	uint64_t bytes = 0, width;
@@ -92,7 +92,7 @@ void refine_by_data(struct jm *jm, uint32_t stage)
 		jm_note(jm,
 			"stage '%s' would have %llu vertices for %llu bytes: it has %u, which read more each",
 			s->name, (unsigned long long)width, (unsigned long long)bytes, s->width);
-	refine_settle(jm, stage, (uint32_t)DAG_MIN(width, (uint64_t)s->width));
+	settle(jm, stage, (uint32_t)DAG_MIN(width, (uint64_t)s->width));
 }
 
 /* ---- groups ---- */
@@ -136,17 +136,6 @@ static bool may_close(const struct jm *jm, const struct graph_edge *e, size_t n)
 	return (uint64_t)(e->to_width - g->count - 1) * e->groups.most >= rest;
 }
 
-static uint64_t bytes_of(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
-{
-	return jm->vertices[jm->graph->stages[e->from]->first_vertex + producer].bytes;
-}
-
-static void list_add(struct jm *jm, const struct graph_edge *e, struct jm_list *list, uint32_t producer)
-{
-	jm_list_append(list, producer);
-	list->bytes += bytes_of(jm, e, producer);
-}
-
 /* Makes groups of a list; fewer than `least` stay in it. */
 static void close_list(struct jm *jm, const struct graph_edge *e, struct jm_list *list, uint32_t least)
 {
@@ -162,33 +151,9 @@ static void close_list(struct jm *jm, const struct graph_edge *e, struct jm_list
 		return;
 	jm->edges[e->id].groups->waiting -= (uint32_t)done;
 	for (size_t i = 0; i < done; i++)
-		list->bytes -= bytes_of(jm, e, list->items[i]);
+		list->bytes -= groups_bytes(jm, e, list->items[i]);
 	list->count -= done;
 	memmove(list->items, list->items + done, list->count * sizeof(*list->items));
-}
-
-static bool same_rack(const struct jm_node *a, const struct jm_node *b)
-{
-	return a->rack && b->rack && *a->rack && !strcmp(a->rack, b->rack);
-}
-
-/* Those of one key wait together: a node, or the first node of a rack. */
-static uint32_t key_of(const struct jm *jm, enum graph_group_by by, uint32_t node)
-{
-	uint32_t first = 0;
-
-	if (by == GRAPH_GROUP_ANY)
-		return 0;
-	while (by == GRAPH_GROUP_RACK && first < node && !same_rack(&jm->nodes[first], &jm->nodes[node]))
-		first++;
-	return by == GRAPH_GROUP_RACK ? first : node;
-}
-
-static struct jm_list *list_of(struct jm_groups *g, uint32_t key)
-{
-	while (g->list_count <= key)
-		*DAG_APPEND(g->lists, g->list_count, g->list_cap) = (struct jm_list){0};
-	return &g->lists[key];
 }
 
 /* Lists of fewer than `least` go up to their rack's, or into one for all. */
@@ -197,14 +162,14 @@ static void close_lists(struct jm *jm, const struct graph_edge *e, bool to_racks
 	struct jm_groups *g = jm->edges[e->id].groups;
 
 	for (uint32_t key = 0; key < g->list_count; key++) {
-		uint32_t up = to_racks ? key_of(jm, GRAPH_GROUP_RACK, key) : key;
+		uint32_t up = to_racks ? groups_key(jm, GRAPH_GROUP_RACK, key) : key;
 		struct jm_list *list = &g->lists[key];
 
 		close_list(jm, e, list, e->groups.least);
 		if (to_racks && up == key)
 			continue;
 		for (size_t i = 0; i < list->count; i++)
-			list_add(jm, e, to_racks ? &g->lists[up] : rest, list->items[i]);
+			groups_add(jm, e, to_racks ? &g->lists[up] : rest, list->items[i]);
 		list->count = 0;
 		list->bytes = 0;
 	}
@@ -226,7 +191,7 @@ static void make_last_groups(struct jm *jm, const struct graph_edge *e)
 		make_group(jm, e, rest.items + at, DAG_MIN(rest.count - at, (size_t)e->groups.most));
 	free(rest.items);
 	g->waiting = 0;
-	refine_settle(jm, e->to, g->count);
+	settle(jm, e->to, g->count);
 }
 
 /* A committed producer that is in no group. */
@@ -235,11 +200,11 @@ static void take(struct jm *jm, const struct graph_edge *e, uint32_t producer)
 	struct jm_groups *g = jm->edges[e->id].groups;
 	const struct jm_vertex *v = &jm->vertices[jm->graph->stages[e->from]->first_vertex + producer];
 	uint64_t bytes = e->groups.bytes;
-	struct jm_list *list = list_of(g, key_of(jm, e->groups.by, v->node));
+	struct jm_list *list = groups_list(g, groups_key(jm, e->groups.by, v->node));
 
 	if (!jm->replaying && list->bytes + v->bytes > bytes)
 		close_list(jm, e, list, 1);
-	list_add(jm, e, list, producer);
+	groups_add(jm, e, list, producer);
 	g->waiting++;
 	if (jm->replaying)
 		return;
@@ -248,24 +213,26 @@ static void take(struct jm *jm, const struct graph_edge *e, uint32_t producer)
 	make_last_groups(jm, e);
 }
 
-static void take_back(struct jm *jm, struct jm_groups *g, const struct graph_edge *e, uint32_t producer)
+void refine_look(struct jm *jm)
 {
-	for (size_t l = 0; l < g->list_count; l++)
-		for (size_t i = 0; i < g->lists[l].count; i++)
-			if (g->lists[l].items[i] == producer) {
-				g->lists[l].items[i] = g->lists[l].items[--g->lists[l].count];
-				g->lists[l].bytes -= bytes_of(jm, e, producer);
-				g->waiting--;
-				return;
-			}
+	struct jm_arrival a;
+
+	while (gangs_next_arrival(jm, &a))
+		if (a.producer == GRAPH_NONE)
+			settle_by_data(jm, jm->graph->edges[a.edge]->to);
+		else
+			take(jm, jm->graph->edges[a.edge], a.producer);
 }
 
-void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done)
+/* How many vertices an open stage has is known now. */
+int refine_close(struct jm *jm, uint32_t stage)
 {
-	if (done)
-		take(jm, e, producer);
-	else
-		take_back(jm, jm->edges[e->id].groups, e, producer);
+	if (stage >= jm->graph->stage_count || !jm->graph->stages[stage]->open)
+		return DAG_EINVAL;
+	if (!jm->stages[stage].settled)
+		settle(jm, stage, jm->stages[stage].added);
+	refine_look(jm);
+	return 0;
 }
 
 /* ---- facts of an earlier run ---- */
@@ -295,7 +262,7 @@ static int replay_group(struct jm *jm, const char *rest)
 	if (!count || g->first[g->count] + count > e->from_width)
 		goto out;
 	for (size_t i = 0; i < count; i++)
-		take_back(jm, g, e, producers[i]);
+		groups_take_back(jm, e, producers[i]);
 	make_group(jm, e, producers, count);
 	r = 0;
 out:
@@ -314,7 +281,8 @@ int replay_refined(struct jm *jm, const char *word, const char *rest)
 		(!width && jm->graph->stages[stage]->width_by_data) ||
 		width > jm->graph->stages[stage]->width)
 		return DAG_EFORMAT;
-	refine_settle(jm, stage, width);
+	settle(jm, stage, width);
+	refine_look(jm);
 	return 0;
 }
 
@@ -331,25 +299,14 @@ void refine_like(struct jm *jm, const struct jm *like)
 	}
 	for (uint32_t i = 0; i < jm->graph->stage_count; i++)
 		if (like->stages[i].settled && jm->graph->stages[i]->width_of == i)
-			refine_settle(jm, i, like->stages[i].width);
+			settle(jm, i, like->stages[i].width);
 		else if (jm->graph->stages[i]->open) /* it was never closed */
-			refine_settle(jm, i, like->stages[i].added);
+			settle(jm, i, like->stages[i].added);
+	refine_look(jm);
 	jm->replaying = false;
 }
 
 /* ---- the whole ---- */
-
-static struct jm_groups *groups_new(const struct graph_edge *e)
-{
-	struct jm_groups *g = base_alloc(sizeof(*g));
-
-	g->of = base_alloc(e->from_width * sizeof(*g->of));
-	g->members = base_alloc(e->from_width * sizeof(*g->members));
-	g->first = base_alloc((e->to_width + 1) * sizeof(*g->first));
-	for (uint32_t i = 0; i < e->from_width; i++)
-		g->of[i] = GRAPH_NONE;
-	return g;
-}
 
 void refine_init(struct jm *jm)
 {
@@ -358,34 +315,11 @@ void refine_init(struct jm *jm)
 		jm->stages[i].width = jm->graph->stages[i]->width;
 		jm->stages[i].settled = jm->graph->stages[i]->width_of == GRAPH_NONE;
 	}
-	for (size_t i = 0; i < jm->graph->edge_count; i++)
-		if (jm->graph->edges[i]->pattern == GRAPH_GROUPS)
-			jm->edges[i].groups = groups_new(jm->graph->edges[i]);
+	groups_init(jm);
 }
 
 void refine_fini(struct jm *jm)
 {
 	open_fini(jm);
-	for (size_t i = 0; i < jm->graph->edge_count; i++) {
-		struct jm_groups *g = jm->edges[i].groups;
-
-		for (size_t l = 0; g && l < g->list_count; l++)
-			free(g->lists[l].items);
-		if (!g)
-			continue;
-		free(g->lists);
-		free(g->of);
-		free(g->members);
-		free(g->first);
-		free(g);
-	}
-}
-
-int on_close(struct jm *jm, uint32_t stage)
-{
-	if (stage >= jm->graph->stage_count || !jm->graph->stages[stage]->open)
-		return DAG_EINVAL;
-	if (!jm->stages[stage].settled)
-		refine_settle(jm, stage, jm->stages[stage].added);
-	return 0;
+	groups_fini(jm);
 }

@@ -70,7 +70,8 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 	}
 	v->attempt = attempt;
 	v->node = node;
-	vertex_commit(jm, vertex, &o);
+	vertex_commit(jm, vertex, &o); /* where it gave other bytes, facts say what came of it */
+	refine_look(jm);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
  *   attempt.c   the start of attempts
  *   chain.c     short vertices that are started behind the one that they read
  *   copy.c      second copies of slow vertices
+ *   groups.c    producers that wait for their group
  *   gangs.c     commits, resets, reruns
  *   pause.c     what waits before it is tried again
  *   trim.c, output.c   what is fetched, and given back when it is on disk
@@ -237,6 +238,11 @@ struct jm_held {
 	struct jm_outcome outcome;
 };
 
+/* A producer over GROUPS is committed, or all of them are over a complete edge: GRAPH_NONE. */
+struct jm_arrival {
+	uint32_t edge, producer;
+};
+
 struct jm {
 	const struct graph *graph;
 	uint32_t epoch;
@@ -296,6 +302,8 @@ struct jm {
 	uint32_t outputs_left;
 	uint32_t open_left; /* open stages that are not closed */
 	uint32_t last_group;
+	struct jm_arrival *arrivals;
+	size_t arrival_next, arrival_count, arrival_cap;
 	bool publishing, ended;
 	char *failure;
 	struct jm_effect *effects;
@@ -348,24 +356,32 @@ void refine_init(struct jm *jm);
 void refine_fini(struct jm *jm);
 /* As another run of the job decided. */
 void refine_like(struct jm *jm, const struct jm *like);
-/* All that a stage reads may be there: then its width is settled, if it goes by that. */
-void refine_by_data(struct jm *jm, uint32_t stage);
-/* A producer over GROUPS is committed, or not any more. */
-void refine_ended(struct jm *jm, const struct graph_edge *e, uint32_t producer, bool done);
+/* After each event: decides what can be decided by what was committed. */
+void refine_look(struct jm *jm);
 /* The vertex is there, and what it reads is known: it may not be, where the last facts were lost. */
 bool refine_is_decided(const struct jm *jm, uint32_t vertex);
 /* It is in no group yet. */
 bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
 int replay_refined(struct jm *jm, const char *word, const char *rest);
-/* The stage, and what is joined to it pointwise, has so many vertices. */
-void refine_settle(struct jm *jm, uint32_t stage, uint32_t width);
+int refine_close(struct jm *jm, uint32_t stage);
+
+/* ---- groups.c ---- */
+void groups_init(struct jm *jm);
+void groups_fini(struct jm *jm);
+/* What the producer wrote. */
+uint64_t groups_bytes(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
+void groups_add(struct jm *jm, const struct graph_edge *e, struct jm_list *list, uint32_t producer);
+/* One that waits is not committed any more, or in a group. */
+void groups_take_back(struct jm *jm, const struct graph_edge *e, uint32_t producer);
+/* Those of one key wait together: a node, or the first node of a rack. */
+uint32_t groups_key(const struct jm *jm, enum graph_group_by by, uint32_t node);
+struct jm_list *groups_list(struct jm_groups *g, uint32_t key);
 
 /* ---- open.c ---- */
 void open_init(struct jm *jm);
 void open_fini(struct jm *jm);
 void open_like(struct jm *jm, const struct jm *like);
 int on_add(struct jm *jm, const struct jm_event *event);
-int on_close(struct jm *jm, uint32_t stage);
 /* A result could not be read. */
 int on_unread(struct jm *jm, const struct jm_event *event);
 int replay_added(struct jm *jm, const char *rest);
@@ -405,7 +421,10 @@ void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx);
 void gang_reset(struct jm *jm, uint32_t gang, bool kill);
 /* gang_reset, and what it reads is made again where its node is gone. */
 void gang_rerun(struct jm *jm, uint32_t gang);
-void vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
+/* True where it gave other bytes than its last commit. */
+bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
+/* What was committed and is to be looked at by refine.c, first come first served; false: nothing more. */
+bool gangs_next_arrival(struct jm *jm, struct jm_arrival *ret);
 /* The committed output of a vertex is lost: its gang runs again, and so on upstream where nodes are gone. */
 void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why);
 /* Calls f for each producer of the vertex that is no input of the job. */

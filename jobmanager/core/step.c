@@ -79,6 +79,7 @@ void jm_destroy(struct jm **jmp)
 		free((char *)jm->held[i].outcome.stderr_tail);
 	}
 	free(jm->held);
+	free(jm->arrivals);
 	free(jm->effects);
 	free(jm->failure);
 	arena_fini(&jm->texts);
@@ -159,6 +160,16 @@ static void release_held(struct jm *jm)
 	jm->held_count = 0;
 }
 
+static void commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome)
+{
+	bool differs = vertex_commit(jm, vertex, outcome);
+
+	refine_look(jm);
+	if (differs)
+		on_differs(jm, vertex);
+	chain_committed(jm, vertex);
+}
+
 static void on_ended(struct jm *jm, const struct jm_event *event)
 {
 	struct jm_vertex *v = &jm->vertices[event->vertex];
@@ -194,7 +205,7 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 	if (event->outcome->error)
 		on_failed(jm, event->vertex, event->outcome);
 	else
-		vertex_commit(jm, event->vertex, event->outcome);
+		commit(jm, event->vertex, event->outcome);
 	acknowledge(jm, JM_ACK, event);
 }
 
@@ -298,7 +309,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		r = on_add(jm, event);
 		break;
 	case JM_CLOSE:
-		r = on_close(jm, event->stage);
+		r = refine_close(jm, event->stage);
 		break;
 	case JM_UNREAD:
 		r = on_unread(jm, event);
