@@ -2,6 +2,7 @@
 #include "keep.h"
 #include "base/buffer.h"
 #include "base/hash.h"
+#include "base/table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #define GATHER_MS 20
 #define WAITING_MAX (64u << 20) /* bytes of records, while the disk stands still */

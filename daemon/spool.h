@@ -11,8 +11,7 @@
  */
 #include "base/base.h"
 #include "base/diag.h"
-
-#include <uthash.h>
+#include "base/table.h"
 
 struct spool;
 struct disk;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Results of vertices that a client asks for: fetched into memory, and checked as outputs are. */
 #include "results.h"
-
-#include <uthash.h>
+#include "base/table.h"
 
 #define EARLY_BYTES_MAX (64u << 20)
 

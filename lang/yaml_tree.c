@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libyaml's events, folded into a tree with a stack of open lists and maps. */
 #include "yaml_tree.h"
+#include "base/table.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 #include <yaml.h>
 
 /* `&name` at a part of the file. */

@@ -6,9 +6,9 @@
 #include "channel/core/fetch.h"
 #include "data.h"
 #include "frames.h"
+#include "base/table.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 enum command_kind {
 	COMMAND_SEND_BLOCK = 100,

@@ -16,8 +16,7 @@
  */
 #include "base/arena.h"
 #include "base/diag.h"
-
-#include <uthash.h>
+#include "base/table.h"
 
 #define GRAPH_WIDTH_MAX 10000000u    /* vertices a stage */
 #define GRAPH_VERTICES_MAX 20000000u /* vertices a graph */

@@ -11,10 +11,10 @@
  */
 #include "host_proto.h"
 #include "spec.h"
+#include "base/table.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
-#include <uthash.h>
 
 struct host_segment {
 	uint32_t id;

@@ -10,8 +10,7 @@
 #include "link.h"
 #include "socket.h"
 #include "dagrun.pb-c.h"
-
-#include <uthash.h>
+#include "base/table.h"
 
 #define WIRE_VERSION_MIN 7
 #define WIRE_VERSION_MAX 7

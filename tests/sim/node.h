@@ -7,8 +7,7 @@
  */
 #include "sim.h"
 #include "channel/core/live.h"
-
-#include <uthash.h>
+#include "base/table.h"
 
 enum state { QUEUED, RUNNING, SEALED, FAILED };
 

@@ -5,9 +5,9 @@
  */
 #include "sim.h"
 #include "graph/graph.h"
+#include "base/table.h"
 
 #include <stdio.h>
-#include <uthash.h>
 
 struct sealed_key {
 	uint32_t vertex, attempt;

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import objects
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("DAGRUN_BUILD", os.path.join(ROOT, "build"))
 
@@ -28,10 +30,20 @@ LAYERS = {
     "nameserver/core": ["engine/base"],
     "nameserver": ["engine/base", "engine/os", "engine/wire", "nameserver/core"],
 }
-PURE = ["engine/base", "engine/graph", "engine/channel/core", "jobmanager/core", "daemon/core", "nameserver/core"]
 # Files of a layer that may be included where the rest of it may not.
 EXTRA = {"engine/channel": ["engine/channel/core"]}
-PURE_BANNED = r"\b(time|clock_gettime|gettimeofday|getrandom|rand|random|open|fopen|socket|pthread_create|getenv)\s*\("
+# Files of one folder that still call each other in a circle: how many of a folder. The numbers only ever fall.
+CIRCLES = {
+    "jobmanager/core": 19,
+    "engine/vertex": 17,
+    "daemon": 18,
+    "jobmanager": 14,
+    "engine/vertices": 12,
+    "engine/graph": 4,
+    "engine/channel": 4,
+    "engine/wire": 4,
+    "lang": 2,
+}
 BANNED = r"\b(strcpy|strcat|sprintf|gets|system|popen|fork|atoi|strtok|alloca)\s*\("
 FORKS = "engine/vertex/guard.c"  # before it has a thread, or anything else
 FILE_LINES_MAX = 650
@@ -80,12 +92,24 @@ def check_layers():
 
 
 def check_pure():
-    for path in sources(*PURE):
-        if path.startswith("engine/channel/") and "/core/" not in path:
-            continue
-        for i, line in enumerate(read(path).split("\n"), 1):
-            if re.search(PURE_BANNED, line):
-                yield f"{path}:{i}: not pure: {line.strip()}"
+    yield from objects.impure(BUILD)
+
+
+def check_circles():
+    found = {}
+    graph = objects.calls(BUILD, ROOT)
+    for files in objects.circles(graph):
+        found.setdefault(os.path.dirname(files[0]), []).extend(files)
+    for folder in sorted({*found, *CIRCLES}):
+        now, may = len(found.get(folder, [])), CIRCLES.get(folder, 0)
+        if now > may:
+            yield f"{folder}: {now} files call each other in a circle, {may} did:"
+            for file in found[folder]:
+                for other, symbol in graph[file].items():
+                    if other in found[folder]:
+                        yield f"  {os.path.basename(file)} -> {os.path.basename(other)}: {symbol}"
+        elif now < may:
+            yield f"{folder}: only {now} files are in a circle now: write that number into CIRCLES"
 
 
 def check_banned():
@@ -146,7 +170,7 @@ def check_format():
             yield f"{line.split(':')[0]}: run clang-format -i"
 
 
-CHECKS = [check_layers, check_pure, check_banned, check_sizes, check_spdx, check_headers, check_plugin_from_cpp, check_format]
+CHECKS = [check_layers, check_pure, check_circles, check_banned, check_sizes, check_spdx, check_headers, check_plugin_from_cpp, check_format]
 print(f"1..{len(CHECKS)}")
 failed = 0
 for number, function in enumerate(CHECKS, 1):
