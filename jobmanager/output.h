@@ -102,6 +102,8 @@ char *output_path_of_vertex(const struct output *o, uint32_t index);
 int output_find(struct output *o, uint32_t width, struct dag_diag *diag);
 /* Notes where all are, before anything is written there. DAG_EIO. */
 int outputs_list(struct manager *m, struct dag_diag *diag);
+/* Reports paths that cannot be written to. */
+void outputs_check_paths(const struct graph *graph, struct dag_diag *diag);
 
 /* ---- output_lock.c ---- */
 /* Where an output is written before it is published; with {index} in the path that of one vertex. */
@@ -119,10 +121,6 @@ int outputs_sweep(struct manager *m, struct dag_diag *diag);
 /* ---- output_inputs.c ---- */
 /* Reports outputs that are the graph file or an input. */
 void outputs_check_inputs(const struct graph *graph, struct dag_diag *diag);
-
-/* ---- output_twins.c ---- */
-/* Reports outputs that are one file. */
-void outputs_check_twins(const struct graph *graph, struct dag_diag *diag);
 
 /* ---- output_earlier.c ---- */
 /* A sentence about files beside an output of that width which an earlier, wider run left; NULL: there are

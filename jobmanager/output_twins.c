@@ -85,7 +85,7 @@ static void compare_two(
 			y->path, stage, graph->stages[a->stage]->name, a->place.line);
 }
 
-void outputs_check_twins(const struct graph *graph, struct dag_diag *diag)
+static void check_twins(const struct graph *graph, struct dag_diag *diag)
 {
 	size_t room = 1, n = 0;
 	bool linked = false;
@@ -112,4 +112,15 @@ void outputs_check_twins(const struct graph *graph, struct dag_diag *diag)
 	for (size_t i = 0; i < n; i++)
 		free(names[i].path);
 	free(names);
+}
+
+/* What can be said before anything runs; the real test is the file that outputs_prepare makes. */
+int manager_check_outputs(const struct graph *graph, struct dag_diag *diag)
+{
+	size_t errors = diag->count;
+
+	outputs_check_paths(graph, diag);
+	outputs_check_inputs(graph, diag);
+	check_twins(graph, diag);
+	return diag->count > errors ? DAG_EINVAL : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two queues, each with a bell that wakes the loop at its other end. Behind them what serves (data_serve.c)
- * and what is read (data_read.c).
+ * The mover's life, its loop, and the queue of what its owner wants of it. Behind that what serves
+ * (data_serve.c) and what is read (data_read.c).
  */
 #include "data_internal.h"
 #include "os/os.h"
@@ -19,58 +19,7 @@ static void bell_hang(struct bell *bell, uv_loop_t *loop, uv_poll_cb on_ring, vo
 	uv_poll_start(&bell->poll, UV_READABLE, on_ring);
 }
 
-/* ---- queues ---- */
-
-static void free_message(const struct data_event *event)
-{
-	if (event->message)
-		zmq_msg_close(event->message);
-	free(event->message);
-}
-
-/* One that nobody handles. */
-static void drop_event(const struct data_event *event)
-{
-	free(event->text);
-	free_message(event);
-}
-
-/* That a block was sent nobody waits for: while others are being sent, the owner is not woken for it. */
-static bool rings(struct event_queue *q, const struct data_event *event)
-{
-	if (q->rung || q->closed)
-		return false;
-	q->rung = event->kind != DATA_SENT || !q->sending;
-	return q->rung;
-}
-
-void data_post_event(struct data *d, const struct data_event *event)
-{
-	struct event_queue *q = &d->events;
-	bool closed, ring;
-
-	pthread_mutex_lock(&q->lock);
-	closed = q->closed;
-	if (!closed)
-		*DAG_APPEND(q->items, q->count, q->cap) = *event;
-	if (event->kind == DATA_SENT)
-		q->sending--;
-	ring = rings(q, event);
-	pthread_mutex_unlock(&q->lock);
-	if (closed)
-		drop_event(event);
-	if (ring)
-		os_bell_ring(q->bell.fd);
-}
-
-void data_count_sending(struct data *d)
-{
-	struct event_queue *q = &d->events;
-
-	pthread_mutex_lock(&q->lock);
-	q->sending++;
-	pthread_mutex_unlock(&q->lock);
-}
+/* ---- commands ---- */
 
 static void on_turn(uv_idle_t *turn);
 
@@ -88,29 +37,6 @@ static void post_command(struct data *d, const struct command *command)
 		os_bell_ring(d->commands.bell.fd);
 }
 
-static void on_events(uv_poll_t *poll, int status, int events)
-{
-	struct data *d = poll->data;
-	struct data_event *items;
-	size_t count;
-
-	(void)status;
-	(void)events;
-	os_bell_hush(d->events.bell.fd);
-	pthread_mutex_lock(&d->events.lock);
-	items = d->events.items;
-	count = d->events.count;
-	d->events.items = NULL;
-	d->events.count = d->events.cap = 0;
-	d->events.rung = false;
-	pthread_mutex_unlock(&d->events.lock);
-	for (size_t i = 0; i < count; i++) {
-		d->on_event(d->ctx, &items[i]);
-		free_message(&items[i]);
-	}
-	free(items);
-}
-
 /* ---- the loop ---- */
 
 static void close_sockets(struct data *d)
@@ -121,19 +47,6 @@ static void close_sockets(struct data *d)
 	wire_loop_destroy(&d->wire);
 }
 
-/* Of blocks that were sent while others cannot be, since their reader takes none, the owner hears now. */
-static void ring_late(struct event_queue *q)
-{
-	bool late;
-
-	pthread_mutex_lock(&q->lock);
-	late = q->count && !q->rung && !q->closed;
-	q->rung = q->rung || late;
-	pthread_mutex_unlock(&q->lock);
-	if (late)
-		os_bell_ring(q->bell.fd);
-}
-
 static void on_tick(uv_timer_t *tick)
 {
 	struct data *d = tick->data;
@@ -141,26 +54,7 @@ static void on_tick(uv_timer_t *tick)
 	data_read_tick(d);
 	data_serve_tick(d);
 	data_flush(d, NULL, 0);
-	ring_late(&d->events);
-}
-
-void data_unref(struct data *d)
-{
-	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
-		return;
-	free(d->commands.items);
-	for (size_t i = 0; i < d->events.count; i++)
-		drop_event(&d->events.items[i]);
-	free(d->events.items);
-	buffer_fini(&d->outbox.frame);
-	hash_state_destroy(&d->before);
-	seal_destroy(&d->seal);
-	if (d->commands.bell.fd >= 0)
-		close(d->commands.bell.fd);
-	close(d->events.bell.fd);
-	pthread_mutex_destroy(&d->commands.lock);
-	pthread_mutex_destroy(&d->events.lock);
-	free(d);
+	data_ring_late(d);
 }
 
 static void drop_ref(uv_handle_t *handle)
@@ -293,7 +187,7 @@ int data_new(uv_loop_t *loop, const struct wire_keys *keys, const char *endpoint
 		uv_idle_init(loop, &d->commands.turn);
 		d->commands.turn.data = d;
 	}
-	bell_hang(&d->events.bell, loop, on_events, d);
+	bell_hang(&d->events.bell, loop, data_on_events, d);
 	uv_timer_init(d->loop, &d->tick);
 	d->tick.data = d;
 	d->refs = threaded ? 1 : 3;

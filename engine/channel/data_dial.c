@@ -50,25 +50,6 @@ static void say_hello(struct dealer *dealer)
 	wire_socket_send(dealer->answers, &nothing, 1);
 }
 
-/* What it sends under our old name goes nowhere; it shall not hold it until the job ends. */
-static void leave(struct dealer *dealer, const struct data_peer *old)
-{
-	struct data *d = dealer->data;
-	struct reading *r, *next;
-
-	HASH_ITER(hh, d->readings, r, next) {
-		Dagrun__Data m = DAGRUN__DATA__INIT;
-
-		if (r->dealer != dealer)
-			continue;
-		m.kind = DAGRUN__DATA_KIND__CLOSE;
-		m.channel = r->channel;
-		m.error = DAG_EUNREACHABLE;
-		data_put(d, dealer->socket, old, &m);
-	}
-	data_flush(d, NULL, 0);
-}
-
 /* ---- dialling ---- */
 
 static void on_event(void *ctx, enum wire_event event, int value);
@@ -105,10 +86,10 @@ static void on_answer(void *ctx, zmq_msg_t *frames, size_t count)
 	/* Of what is not sealed with our key, or was damaged, nothing is believed: the silence asks again. */
 	if (count == 1 && !zmq_msg_size(&frames[0])) {
 		dealer->heard_answers = os_now();
-		data_read_reached(dealer);
+		dealer->events->on_reached(dealer);
 	} else if (frames_open(dealer->data->seal, dealer->self.key, frames, count, &first, &len)) {
 		dealer->heard_answers = os_now();
-		data_read_answers(dealer->data, first, len, count == 3 ? &frames[1] : NULL);
+		dealer->events->on_answers(dealer, first, len, count == 3 ? &frames[1] : NULL);
 	}
 }
 
@@ -138,8 +119,8 @@ static void on_message(void *ctx, zmq_msg_t *frames, size_t count)
 		if (count == 1 && !len && !dealer->answers)
 			dial_answers(dealer);
 	} else if (len) {
-		data_read_answers(
-			dealer->data, zmq_msg_data(&frames[0]), len, count == 3 ? &frames[1] : NULL);
+		dealer->events->on_answers(
+			dealer, zmq_msg_data(&frames[0]), len, count == 3 ? &frames[1] : NULL);
 	}
 }
 
@@ -170,11 +151,11 @@ static void dial(struct dealer *dealer)
 	free(requests);
 	if (dealer->socket && is_sealed(dealer)) {
 		if (was_reached)
-			leave(dealer, &old);
+			dealer->events->on_left(dealer, &old);
 		draw_names(dealer);
 		ask(dealer, true);
 	} else if (dealer->socket) {
-		data_read_reached(dealer);
+		dealer->events->on_reached(dealer);
 	}
 	explicit_bzero(&old, sizeof(old));
 }
@@ -194,7 +175,7 @@ static void on_event(void *ctx, enum wire_event event, int value)
 
 /* ---- its life ---- */
 
-struct dealer *dealer_find(struct data *d, const char *endpoint)
+struct dealer *dealer_find(struct data *d, const char *endpoint, const struct dealer_events *events)
 {
 	struct dealer *dealer;
 
@@ -203,6 +184,7 @@ struct dealer *dealer_find(struct data *d, const char *endpoint)
 		return dealer;
 	dealer = base_alloc(sizeof(*dealer));
 	dealer->data = d;
+	dealer->events = events;
 	dealer->endpoint = base_strdup(endpoint);
 	dealer->local = wire_is_inproc(endpoint);
 	dealer->six = endpoint_is_ipv6(endpoint);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef CHANNEL_DATA_INTERNAL_H
 #define CHANNEL_DATA_INTERNAL_H
-/* Inside of the mover: data.c has the queues and the loop; data_serve.c what is sent; data_read.c the
- * channels that are read. */
+/* Inside of the mover: data.c has its life and the loop; data_events.c what the owner is told; data_outbox.c
+ * what goes out; data_dial.c the ways to other nodes; data_serve.c what is sent; data_read.c the channels
+ * that are read. */
 #include "channel/core/fetch.h"
 #include "data.h"
 #include "frames.h"
@@ -80,9 +81,21 @@ struct outbox {
 	struct buffer frame;
 };
 
+struct dealer;
+/* What a node that is read from says. */
+struct dealer_events {
+	/* Answers would come now. */
+	void (*on_reached)(struct dealer *dealer);
+	/* `more`: the two frames that followed, or NULL. */
+	void (*on_answers)(struct dealer *dealer, const void *first, size_t len, zmq_msg_t *more);
+	/* It is dialled anew; what it sends to `old` goes nowhere. */
+	void (*on_left)(struct dealer *dealer, const struct data_peer *old);
+};
+
 /* A node that is read from. */
 struct dealer {
 	struct data *data;
+	const struct dealer_events *events;
 	char *endpoint;
 	bool local;
 	bool six;                    /* by IPv6 */
@@ -148,23 +161,29 @@ struct data {
 	int refs; /* handles and pins that still point here; atomic */
 };
 
+/* data_events.c */
+
 /* Tells the owner. Takes over event->text. */
 void data_post_event(struct data *d, const struct data_event *event);
 /* One more block that ZeroMQ has. */
 void data_count_sending(struct data *d);
+/* Once in a while: tells what rings no bell by itself. */
+void data_ring_late(struct data *d);
+/* The owner's loop hears the bell. */
+void data_on_events(uv_poll_t *poll, int status, int events);
 void data_unref(struct data *d);
 
 /* data_dial.c */
 
 /* The one of an endpoint, which is not dialled before it is used. */
-struct dealer *dealer_find(struct data *d, const char *endpoint);
+struct dealer *dealer_find(struct data *d, const char *endpoint, const struct dealer_events *events);
 /* One more channel is read there. */
 void dealer_use(struct dealer *dealer);
 /* About twice a second. stalled: we did nothing for longer. */
 void dealer_tick(struct dealer *dealer, dag_instant now, bool stalled);
 void dealer_destroy(struct dealer *dealer);
 
-/* data_serve.c */
+/* data_outbox.c */
 
 /* Puts it into the outbox; `peer`: to whom it goes, where the socket is the ROUTER, or who asks. */
 void data_put(
@@ -172,6 +191,7 @@ void data_put(
 /* Sends what is in the outbox, with `count` more frames. */
 void data_flush(struct data *d, zmq_msg_t *more, size_t count);
 
+/* data_serve.c */
 int data_serve_at(struct data *d, const char *endpoint, char **ret_endpoint);
 void data_serve_block(struct data *d, const struct command *c);
 void data_serve_end(struct data *d, const struct command *c);
@@ -185,10 +205,6 @@ void data_read_consumed(struct data *d, uint64_t channel, uint64_t bytes);
 void data_read_stop(struct data *d, uint64_t channel, int error);
 void data_read_give(struct data *d, const struct command *c);
 void data_read_tick(struct data *d);
-/* Answers would come now: asks for all that is read there. */
-void data_read_reached(struct dealer *dealer);
-/* `more`: the two frames that followed, or NULL. */
-void data_read_answers(struct data *d, const void *first, size_t len, zmq_msg_t *more);
 void data_read_close(struct data *d);
 
 #endif

@@ -227,8 +227,9 @@ static void on_end(struct data *d, struct reading *r, const Dagrun__Data *m)
 	data_post_event(d, &event);
 }
 
-void data_read_answers(struct data *d, const void *first, size_t len, zmq_msg_t *more)
+static void on_answers(struct dealer *dealer, const void *first, size_t len, zmq_msg_t *more)
 {
+	struct data *d = dealer->data;
 	Dagrun__Data *m;
 	size_t at = 0;
 
@@ -246,7 +247,7 @@ void data_read_answers(struct data *d, const void *first, size_t len, zmq_msg_t 
 	data_flush(d, NULL, 0);
 }
 
-void data_read_reached(struct dealer *dealer)
+static void on_reached(struct dealer *dealer)
 {
 	struct data *d = dealer->data;
 	struct reading *r, *next;
@@ -259,6 +260,27 @@ void data_read_reached(struct dealer *dealer)
 			send_request(d, r, DAGRUN__DATA_KIND__OPEN, 0);
 	data_flush(d, NULL, 0);
 }
+
+/* What it sends under our old name goes nowhere; it shall not hold it until the job ends. */
+static void on_left(struct dealer *dealer, const struct data_peer *old)
+{
+	struct data *d = dealer->data;
+	struct reading *r, *next;
+
+	HASH_ITER(hh, d->readings, r, next) {
+		Dagrun__Data m = DAGRUN__DATA__INIT;
+
+		if (r->dealer != dealer)
+			continue;
+		m.kind = DAGRUN__DATA_KIND__CLOSE;
+		m.channel = r->channel;
+		m.error = DAG_EUNREACHABLE;
+		data_put(d, dealer->socket, old, &m);
+	}
+	data_flush(d, NULL, 0);
+}
+
+static const struct dealer_events dealer_events = {on_reached, on_answers, on_left};
 
 /* False where it must wait longer. */
 static bool place(struct data *d, const struct waiting *w)
@@ -319,7 +341,7 @@ void data_read_start(struct data *d, const struct command *c)
 
 	r->channel = c->channel;
 	r->open = c->open;
-	r->dealer = dealer_find(d, c->text);
+	r->dealer = dealer_find(d, c->text, &dealer_events);
 	fetch_init(&r->fetch, c->open.credit, c->open.live, os_now());
 	dealer_use(r->dealer);
 	HASH_ADD(hh, d->readings, channel, sizeof(r->channel), r);

@@ -8,18 +8,6 @@
 #include "edge.h"
 #include "base/buffer.h"
 
-void graph_report(struct dag_diag *diag, struct graph_place place, const char *format, ...)
-{
-	va_list args;
-	char *text;
-
-	va_start(args, format);
-	text = base_vformat(format, args);
-	va_end(args);
-	dag_diag_add(diag, place.file, place.line, place.column, "%s", text);
-	free(text);
-}
-
 /* One that the entry did not declare is as its last one. */
 static void add_input(struct graph_stage *stage, uint32_t port)
 {

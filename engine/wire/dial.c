@@ -72,7 +72,7 @@ int dial_open(struct session *s)
 	d->at = os_now();
 	d->again = 0;
 	s->socket = wire_socket_new(d->wire, ZMQ_DEALER, local ? NULL : d->keys, false, WIRE_CONTROL_FRAME,
-		NULL, 0, session_on_message, s);
+		NULL, 0, d->on_message, s);
 	if (!s->socket || (!local && wire_socket_watch(s->socket, on_dialler_event, s) < 0)) {
 		wire_socket_destroy(&s->socket);
 		d->again = d->at + DIAL_PAUSE;
@@ -90,10 +90,8 @@ static void dial_anew(struct session *s, dag_instant now)
 		d->six = !d->six; /* its addresses may be of both kinds, or others than before */
 	if (d->reach == REACH_SHAKEN || d->reach == REACH_SOMEBODY)
 		stand(s, REACH_NOBODY);
-	if (dial_open(s) < 0)
-		return;
-	link_dialled(&s->link, now);
-	session_repeat(s, now);
+	if (dial_open(s) == 0)
+		link_dialled(&s->link, now);
 }
 
 /* A look at what ZeroMQ does not tell: the reason why nobody is reached there. */

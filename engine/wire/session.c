@@ -128,7 +128,7 @@ static bool speaks_our_version(const Dagrun__Hello *hello)
 
 static void end_with_problem(struct session *s);
 
-void session_repeat(struct session *s, dag_instant now)
+static void repeat_what_is_due(struct session *s, dag_instant now)
 {
 	const struct link_message *repeat;
 	size_t n = link_repeat(&s->link, now, &repeat);
@@ -147,7 +147,7 @@ void session_tick(struct session *s, dag_instant now)
 	}
 	if (!s->server)
 		dial_look_after(s, now);
-	session_repeat(s, now);
+	repeat_what_is_due(s, now);
 	if (now - s->link.last_sent >= LINK_HEARTBEAT || s->link.received > s->link.ack_sent)
 		send_heartbeat(s);
 }
@@ -276,7 +276,7 @@ static void on_envelope(struct session *s, Dagrun__Envelope *e)
 	}
 }
 
-void session_on_message(void *ctx, zmq_msg_t *frames, size_t count)
+static void on_message(void *ctx, zmq_msg_t *frames, size_t count)
 {
 	struct session *s = ctx;
 	Dagrun__Envelope *e = unpack(s->socket, frames, count);
@@ -296,6 +296,7 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 	s->ctx = ctx;
 	s->dial = (struct dialling){.wire = wire,
 		.keys = keys,
+		.on_message = on_message,
 		.endpoint = base_strdup(endpoint),
 		.six = endpoint_is_ipv6(endpoint),
 		.stood = os_now(),

@@ -19,6 +19,7 @@ enum reach {
 struct dialling {
 	struct wire_loop *wire;
 	const struct wire_keys *keys;
+	wire_recv_fn *on_message; /* with the session */
 	char *endpoint, *expected;
 	bool six, hasted;
 	enum reach reach;
@@ -66,11 +67,5 @@ int dial_open(struct session *session);
 /* Dials anew where that is due. */
 void dial_look_after(struct session *session, dag_instant now);
 void dial_fini(struct session *session);
-
-/* ---- session.c ---- */
-
-wire_recv_fn session_on_message;
-/* Sends again what is due. */
-void session_repeat(struct session *session, dag_instant now);
 
 #endif

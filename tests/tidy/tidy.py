@@ -37,11 +37,7 @@ CIRCLES = {
     "jobmanager/core": 19,
     "engine/vertex": 17,
     "daemon": 18,
-    "jobmanager": 14,
-    "engine/vertices": 12,
-    "engine/graph": 4,
-    "engine/channel": 4,
-    "engine/wire": 4,
+    "jobmanager": 12,
     "lang": 2,
 }
 BANNED = r"\b(strcpy|strcat|sprintf|gets|system|popen|fork|atoi|strtok|alloca)\s*\("

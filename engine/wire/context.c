@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keys.h"
+
+#include <pthread.h>
+#include <zmq.h>
+
+/* Not czmq's own, which is ended when the process exits: that waits for every socket, and a program that has
+ * us as a library may exit while a job has some. */
+static void *context;
+
+static void new_context(void)
+{
+	context = zmq_ctx_new();
+	zmq_ctx_set(context, ZMQ_MAX_SOCKETS, zmq_ctx_get(context, ZMQ_SOCKET_LIMIT));
+}
+
+void *wire_context(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, new_context);
+	return context;
+}
