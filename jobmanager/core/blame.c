@@ -40,9 +40,12 @@ static struct jm_list find_running(const struct jm *jm, uint32_t node)
 
 static bool is_guilty(const struct jm *jm, uint32_t vertex, uint32_t suspects)
 {
-	uint32_t deaths = jm->vertices[vertex].deaths;
+	const struct graph_stage *s = vertex_stage(jm, vertex);
+	uint32_t deaths = jm->vertices[vertex].deaths, may = suspects == 1 ? JM_DEATHS_ALONE : JM_DEATHS_MAX;
 
-	return deaths >= (suspects == 1 ? JM_DEATHS_ALONE : JM_DEATHS_MAX) && deaths * 2 > jm->node_deaths;
+	if (s->retries_said)
+		may = DAG_MAX(may, DAG_MIN((uint32_t)s->retries + 1, JM_DEATHS_NOTED));
+	return deaths >= may && deaths * 2 > jm->node_deaths;
 }
 
 static void say_nodes(struct buffer *b, const struct jm *jm, uint32_t vertex)
