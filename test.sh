@@ -2,7 +2,7 @@
 # Installs what is missing, builds, runs all tests: as they are, and again with the address and undefined-behaviour
 # sanitizers; the threaded parts with the thread sanitizer. The last line counts them.
 cd "$(dirname "$0")" || exit 1
-more="libcmocka-dev python3 mawk iproute2 clang-format g++ util-linux procps tmux"
+more="libcmocka-dev python3 mawk iproute2 clang-format g++ util-linux mount e2fsprogs procps tmux"
 . ./setup.sh
 failed_builds=0
 build() { # folder, meson options…

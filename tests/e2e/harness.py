@@ -51,6 +51,24 @@ def program(name):
     return os.path.join(BUILD, name)
 
 
+def as_anybody(case):
+    """dagrun where every user of the machine may run it: the checkout may lie in a folder that is ours alone. Takes root."""
+    if os.geteuid():
+        raise Skip("to be another user takes root")
+    os.chmod(case.dir, 0o777)
+    folder = case.path("programs")
+    os.makedirs(folder, exist_ok=True)
+    for name in ("dagrun", "daghost"):
+        shutil.copy(program(name), folder)
+    return os.path.join(folder, "dagrun")
+
+
+def private_mounts():
+    """Skips where no file system can be mounted that nobody else sees."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        raise Skip("no file system can be mounted here for ourselves alone")
+
+
 def graph(name):
     return os.path.join(SOURCE, "graphs", name, name + ".yaml")
 

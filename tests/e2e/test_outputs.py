@@ -3,6 +3,7 @@
 import glob
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -147,6 +148,7 @@ int rename(const char *from, const char *to)
 @test
 def a_full_disk_under_the_second_output(case):
     as_root()
+    private_mounts()
     case.write("g.yaml", "stages: {a: {program: [echo, new]}, b: {sh: 'seq 100000'}}\noutputs: {a: {file: a.txt}, b: {file: m/b.txt}}\n")
     case.write("a.txt", "old")
     r = subprocess.run(["unshare", "-m", "sh", "-c", f"""cd {case.dir}; mkdir m; mount -t tmpfs -o size=64k none m; echo old > m/b.txt
@@ -438,7 +440,7 @@ def F52_what_is_resumed_and_fails_changes_nothing(case):
     half_publish(files)
     for lock in glob.glob(case.path("d/.dagrun-lock-*")):
         os.unlink(lock)
-    if subprocess.run(["chattr", "+a", case.path("d")], capture_output=True).returncode:
+    if not shutil.which("chattr") or subprocess.run(["chattr", "+a", case.path("d")], capture_output=True).returncode:
         raise Skip("no attributes of files here")
     r = case.dagrun("resume", job, rc=1)
     case.shell("chattr -a d; rm -f d/.dagrun-*")
@@ -543,6 +545,7 @@ def a_signal_while_stdout_is_not_read(case):
 @test
 def a_signal_while_the_journal_is_full(case):
     as_root()
+    private_mounts()
     started = {}
     for sig in ("TERM", "INT", "HUP"):
         case.write(f"{sig}/g.yaml", "stages: {a: {program: [echo, hi]}}\noutputs: {a: {file: o.txt}}\n")
