@@ -8,10 +8,8 @@
 #include "os/os.h"
 #include "wire/door.h"
 
-#define ASK_AFTER (1 * DAG_SECOND)    /* of silence: whether anybody is there */
-#define DIAL_SILENCE (5 * DAG_SECOND) /* no answer to that: dial anew */
-#define DIAL_HASTE (2 * DAG_SECOND)   /* the first time: a byte may have been lost */
-#define DIAL_PAUSE (1 * DAG_SECOND)   /* between two diallings */
+#define ASK_AFTER (1 * DAG_SECOND)  /* of silence: whether anybody is there; no answer: dial anew */
+#define DIAL_PAUSE (1 * DAG_SECOND) /* between two diallings */
 
 static bool is_sealed(const struct dealer *dealer)
 {
@@ -74,7 +72,7 @@ static void close_sockets(struct dealer *dealer)
 	wire_socket_destroy(&dealer->socket);
 	wire_socket_destroy(&dealer->answers);
 	dealer->reached = false;
-	dealer->again = 0;
+	dealer->silence.again = 0;
 }
 
 static void on_answer(void *ctx, zmq_msg_t *frames, size_t count)
@@ -104,7 +102,7 @@ static void dial_answers(struct dealer *dealer)
 		wire_socket_connect(dealer->answers, endpoint, dealer->six);
 		say_hello(dealer);
 	} else {
-		dealer->again = os_now() + DIAL_PAUSE;
+		dealer->silence.again = os_now() + DIAL_PAUSE;
 	}
 	free(endpoint);
 }
@@ -143,11 +141,12 @@ static void dial(struct dealer *dealer)
 
 	close_sockets(dealer);
 	dealer->at = os_now();
+	silence_begin(&dealer->silence, dealer->at);
 	dealer->socket = open_socket(dealer, dealer->local ? NULL : dealer->data->keys, on_message);
 	if (dealer->socket)
 		wire_socket_connect(dealer->socket, requests, dealer->six);
 	else
-		dealer->again = dealer->at + DIAL_PAUSE; /* there are no descriptors for it now */
+		dealer->silence.again = dealer->at + DIAL_PAUSE; /* there are no descriptors for it now */
 	free(requests);
 	if (dealer->socket && is_sealed(dealer)) {
 		if (was_reached)
@@ -168,8 +167,8 @@ static void on_event(void *ctx, enum wire_event event, int value)
 	(void)value;
 	if (event != WIRE_LOST)
 		return;
-	dealer->again = DAG_MAX(now, dealer->at + DIAL_PAUSE);
-	if (dealer->reading_count && now >= dealer->again)
+	dealer->silence.again = DAG_MAX(now, dealer->at + DIAL_PAUSE);
+	if (dealer->reading_count && now >= dealer->silence.again)
 		dial(dealer);
 }
 
@@ -194,9 +193,9 @@ struct dealer *dealer_find(struct data *d, const char *endpoint, const struct de
 
 void dealer_use(struct dealer *dealer)
 {
-	dealer->used = dealer->reading_count ? dealer->used : os_now();
-	dealer->reading_count++;
-	if (!dealer->socket || dealer->again)
+	if (!dealer->reading_count++)
+		dealer->silence.since = os_now();
+	if (!dealer->socket || dealer->silence.again)
 		dial(dealer);
 }
 
@@ -205,25 +204,17 @@ static dag_instant last_heard(const struct dealer *dealer)
 	return is_sealed(dealer) ? DAG_MIN(dealer->heard, dealer->heard_answers) : dealer->heard;
 }
 
-void dealer_tick(struct dealer *dealer, dag_instant now, bool stalled)
+void dealer_tick(struct dealer *dealer, dag_instant now)
 {
-	dag_instant since;
-	bool hasty;
-
 	if (dealer->local)
 		return;
 	if (!dealer->reading_count) {
-		if (dealer->again) /* it is gone, and nothing is wanted of it */
+		if (dealer->silence.again) /* it is gone, and nothing is wanted of it */
 			close_sockets(dealer);
 		return;
 	}
-	if (stalled) /* that was our own silence */
-		dealer->used = now;
-	since = DAG_MAX(DAG_MAX(dealer->at, dealer->used), last_heard(dealer));
-	hasty = !dealer->reached && !dealer->hasted;
-	if (!dealer->socket || (dealer->again && now >= dealer->again) ||
-		now - since > (hasty ? DIAL_HASTE : DIAL_SILENCE)) {
-		dealer->hasted = !dealer->reached;
+	if (!dealer->socket || silence_is_over(&dealer->silence, last_heard(dealer), !dealer->reached, now)) {
+		dealer->silence.hasted = !dealer->reached;
 		dial(dealer);
 		return;
 	}

@@ -8,6 +8,7 @@
 #include "data.h"
 #include "frames.h"
 #include "base/table.h"
+#include "wire/silence.h"
 
 #include <pthread.h>
 
@@ -104,12 +105,10 @@ struct dealer {
 	struct data_peer self;       /* then: what the node names us, and the key */
 	unsigned char word[FRAMES_WORD_LEN];
 	bool reached;         /* answers would come; before that nothing is asked for */
-	bool hasted;          /* dialled anew soon, once */
 	size_t reading_count; /* channels */
-	dag_instant at;       /* dialled; */
-	dag_instant used;     /* something is read since; */
+	dag_instant at;       /* dialled */
+	struct silence silence;
 	dag_instant heard, heard_answers, asked;
-	dag_instant again; /* to be dialled anew; 0: not yet */
 	UT_hash_handle hh;
 };
 
@@ -157,7 +156,6 @@ struct data {
 	struct hash_state *before; /* the hash of a channel whose next block is looked at */
 	struct waiting *waiting;
 	size_t waiting_count, waiting_cap;
-	dag_instant ticked;
 	int refs; /* handles and pins that still point here; atomic */
 };
 
@@ -179,8 +177,8 @@ void data_unref(struct data *d);
 struct dealer *dealer_find(struct data *d, const char *endpoint, const struct dealer_events *events);
 /* One more channel is read there. */
 void dealer_use(struct dealer *dealer);
-/* About twice a second. stalled: we did nothing for longer. */
-void dealer_tick(struct dealer *dealer, dag_instant now, bool stalled);
+/* About twice a second. */
+void dealer_tick(struct dealer *dealer, dag_instant now);
 void dealer_destroy(struct dealer *dealer);
 
 /* data_outbox.c */

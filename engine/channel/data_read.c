@@ -6,9 +6,8 @@
 #include "data_internal.h"
 #include "os/os.h"
 
-#define DAMAGED_MAX 5          /* times in a row */
-#define STALL (2 * DAG_SECOND) /* between two ticks: of our own */
-#define ROOM_AHEAD 3u          /* blocks: with room for fewer, the next segment is asked for */
+#define DAMAGED_MAX 5 /* times in a row */
+#define ROOM_AHEAD 3u /* blocks: with room for fewer, the next segment is asked for */
 
 static void forget_reading(struct data *d, struct reading *r)
 {
@@ -353,11 +352,9 @@ void data_read_tick(struct data *d)
 	struct dealer *dealer, *next_dealer;
 	struct reading *r, *next;
 	dag_instant now = os_now();
-	bool stalled = d->ticked && now - d->ticked > STALL;
 
-	d->ticked = now;
 	HASH_ITER(hh, d->dealers, dealer, next_dealer)
-		dealer_tick(dealer, now, stalled);
+		dealer_tick(dealer, now);
 	HASH_ITER(hh, d->readings, r, next)
 		switch (fetch_tick(&r->fetch, os_now())) {
 		case FETCH_OPEN:

@@ -11,11 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define DIAL_SILENCE (5 * DAG_SECOND) /* nothing was heard: dial anew */
-#define DIAL_HASTE (2 * DAG_SECOND)   /* the first time, where somebody is there: a byte may have been lost */
-#define DIAL_PAUSE (1 * DAG_SECOND)   /* after one that came to nothing */
+#define DIAL_PAUSE (1 * DAG_SECOND) /* after one that came to nothing */
 #define TROUBLE_AFTER (3 * DAG_SECOND)
-#define STALL (1 * DAG_SECOND) /* between two looks: of our own */
 
 static void stand(struct session *s, enum reach reach)
 {
@@ -40,8 +37,8 @@ static void on_dialler_event(void *ctx, enum wire_event event, int value)
 		break;
 	case WIRE_SHAKEN:
 		stand(s, REACH_SHAKEN);
-		d->hasted = false;
-		d->again = 0;
+		d->silence.hasted = false;
+		d->silence.again = 0;
 		break;
 	case WIRE_KEY_REFUSED:
 		stand(s, REACH_KEYS);
@@ -53,7 +50,7 @@ static void on_dialler_event(void *ctx, enum wire_event event, int value)
 		/* ZeroMQ might dial again by itself, and what we say next come first: in a session that is
 		 * not open yet nothing may come before its Hello. */
 		wire_socket_destroy(&s->socket);
-		d->again = now + (d->reach == REACH_SHAKEN ? 0 : DIAL_PAUSE);
+		d->silence.again = now + (d->reach == REACH_SHAKEN ? 0 : DIAL_PAUSE);
 		if (d->reach == REACH_SOMEBODY) /* what it said was no answer to us */
 			stand(s, REACH_OTHER);
 		if (s->handlers->on_disconnected && !s->refused)
@@ -69,13 +66,12 @@ int dial_open(struct session *s)
 	struct dialling *d = &s->dial;
 	bool local = wire_is_inproc(d->endpoint);
 
-	d->at = os_now();
-	d->again = 0;
+	silence_begin(&d->silence, os_now());
 	s->socket = wire_socket_new(d->wire, ZMQ_DEALER, local ? NULL : d->keys, false, WIRE_CONTROL_FRAME,
 		NULL, 0, d->on_message, s);
 	if (!s->socket || (!local && wire_socket_watch(s->socket, on_dialler_event, s) < 0)) {
 		wire_socket_destroy(&s->socket);
-		d->again = d->at + DIAL_PAUSE;
+		d->silence.again = d->silence.since + DIAL_PAUSE;
 		return DAG_EBUSY;
 	}
 	return wire_socket_connect(s->socket, d->endpoint, d->six);
@@ -122,21 +118,15 @@ static void probe(struct session *s)
 void dial_look_after(struct session *s, dag_instant now)
 {
 	struct dialling *d = &s->dial;
-	dag_instant silence, patience;
+	bool hasty = d->reach != REACH_NOBODY && d->reach != REACH_SHAKEN;
+	dag_instant length;
 
 	if (wire_is_inproc(d->endpoint))
 		return;
-	if (d->looked && now - d->looked > STALL) /* nobody's silence: what came waits to be read */
-		d->at = now;
-	d->looked = now;
-	silence = now - DAG_MAX(s->link.last_heard, d->at);
-	patience =
-		d->hasted || d->reach == REACH_NOBODY || d->reach == REACH_SHAKEN ? DIAL_SILENCE : DIAL_HASTE;
-	if (silence > patience)
-		d->hasted = true;
-	if ((d->again && now >= d->again) || silence > patience)
+	length = silence_length(&d->silence, s->link.last_heard, now);
+	if (silence_is_over(&d->silence, s->link.last_heard, hasty, now))
 		dial_anew(s, now);
-	if (d->reach == REACH_NOBODY && (d->probe >= 0 || !d->error) && silence > DAG_SECOND)
+	if (d->reach == REACH_NOBODY && (d->probe >= 0 || !d->error) && length > DAG_SECOND)
 		probe(s);
 	if (d->reach != REACH_NOBODY)
 		d->error = 0;

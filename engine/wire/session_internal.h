@@ -4,6 +4,7 @@
 /* Inside of sessions: session.c has what is said, dial.c the way there. */
 #include "guard.h"
 #include "session.h"
+#include "silence.h"
 
 /* How far the last dialling came. */
 enum reach {
@@ -21,12 +22,10 @@ struct dialling {
 	const struct wire_keys *keys;
 	wire_recv_fn *on_message; /* with the session */
 	char *endpoint, *expected;
-	bool six, hasted;
+	bool six;
 	enum reach reach;
-	dag_instant at;    /* that the socket was made */
-	dag_instant again; /* 0: not before it is silent */
 	dag_instant stood; /* since when it stands where it does */
-	dag_instant looked;
+	struct silence silence;
 	int probe, error; /* a connection of our own, to learn why none comes to be; −1 */
 	char text[192];
 };

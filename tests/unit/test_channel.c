@@ -11,6 +11,7 @@
 #include "vertex/host_proto.h"
 #include "vertex/spec.h"
 #include "wire/link.h"
+#include "wire/silence.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -289,6 +290,41 @@ static void test_link_over_a_bad_wire(void **state)
 	link_fini(&b);
 }
 
+/* Looks each half second, until it is to be dialled anew. */
+static dag_instant look_until_over(struct silence *s, dag_instant heard, bool hasty, dag_instant from)
+{
+	dag_instant now = from;
+
+	while (!silence_is_over(s, heard, hasty, now) && now < from + 60 * DAG_SECOND)
+		now += DAG_SECOND / 2;
+	return now;
+}
+
+static void test_a_silent_connection_is_dialled_anew(void **state)
+{
+	struct silence s = {0};
+
+	(void)state;
+	silence_begin(&s, 100 * DAG_SECOND);
+	/* The first time soon, where somebody is there; then later. */
+	assert_int_equal(look_until_over(&s, 0, true, 100 * DAG_SECOND), 102 * DAG_SECOND + DAG_SECOND / 2);
+	silence_begin(&s, 103 * DAG_SECOND);
+	assert_int_equal(look_until_over(&s, 0, true, 103 * DAG_SECOND), 108 * DAG_SECOND + DAG_SECOND / 2);
+	silence_begin(&s, 109 * DAG_SECOND);
+	assert_int_equal(look_until_over(&s, 110 * DAG_SECOND, false, 109 * DAG_SECOND),
+		115 * DAG_SECOND + DAG_SECOND / 2);
+	/* Who has not looked himself has heard nobody. */
+	assert_false(silence_is_over(&s, 110 * DAG_SECOND, false, 200 * DAG_SECOND));
+	assert_int_equal(look_until_over(&s, 110 * DAG_SECOND, false, 200 * DAG_SECOND),
+		205 * DAG_SECOND + DAG_SECOND / 2);
+	/* One that broke is not waited for. */
+	silence_begin(&s, 206 * DAG_SECOND);
+	s.again = 207 * DAG_SECOND;
+	assert_int_equal(look_until_over(&s, 206 * DAG_SECOND, false, 206 * DAG_SECOND), 207 * DAG_SECOND);
+	silence_begin(&s, 207 * DAG_SECOND);
+	assert_false(silence_is_over(&s, 206 * DAG_SECOND, false, 207 * DAG_SECOND));
+}
+
 static void test_slots_are_shared_equally(void **state)
 {
 	uint32_t both[2];
@@ -469,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_slots_are_shared_equally),
 		cmocka_unit_test(test_a_task_is_begun_or_taken_back),
 		cmocka_unit_test(test_excerpt_keeps_head_and_tail),
+		cmocka_unit_test(test_a_silent_connection_is_dialled_anew),
 		cmocka_unit_test(test_registry_forgets_the_silent),
 		cmocka_unit_test(test_the_judge_tells_silence_from_its_own),
 		cmocka_unit_test(test_the_judge_waits_when_many_are_silent),
