@@ -35,8 +35,10 @@ static char *describe(const struct graph *g, const char *fact)
 	static const struct {
 		const char *word, *says;
 	} words[] = {{"failed", "failed: "}, {"invalidated", "was made again: "},
-		{"unread", "could not read an input"}, {"copied", "was slow and got a second attempt"},
-		{"alone", "ran again alone"}, {"skip", "died twice on a record, which went into quarantine"}};
+		{"unread", "could not read an input"},
+		{"misread", "was charged for it, as the input is intact"},
+		{"copied", "was slow and got a second attempt"}, {"alone", "ran again alone"},
+		{"skip", "died twice on a record, which went into quarantine"}};
 	unsigned vertex, attempt;
 	char number[32], word[16];
 	int n = 0;

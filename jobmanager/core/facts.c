@@ -10,6 +10,7 @@
  *   failed VERTEX ATTEMPT node=N error=E signal=S TEXT
  *   failed-copy VERTEX ATTEMPT                 of two that ran; the other goes on
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
+ *   misread VERTEX ATTEMPT from=V A error=E    and is intact, as so often on that node: one of its failures
  *   invalidated VERTEX ATTEMPT WHY
  *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it
  *   quarantined VERTEX ATTEMPT PORT PRODUCER RECORD HEX REASON    it was passed over

@@ -216,6 +216,8 @@ static void on_intact(struct jm *jm, const struct jm_complaint *c)
 	if (node->complaints >= JM_NODE_COMPLAINTS_MAX) {
 		struct jm_vertex *v = &jm->vertices[c->reader];
 
+		jm_fact(jm, "misread %u %u from=%u %u error=%d", c->reader, v->attempt, c->producer,
+			c->attempt, c->error);
 		if (++v->failures > vertex_stage(jm, c->reader)->retries) {
 			jm_end(jm, c->error, "%s: cannot read %s, which is intact on node %s",
 				jm_attempt_name(jm, c->reader), jm_attempt_name(jm, c->producer),

@@ -199,6 +199,10 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 		return replay_died(jm, vertex, rest);
 	if (!strcmp(word, "skip"))
 		return replay_skip(jm, vertex, rest);
+	if (!strcmp(word, "misread")) {
+		jm->vertices[vertex].failures++;
+		return 0;
+	}
 	if (!strcmp(word, "quarantined"))
 		return 0; /* for the file, which the shell writes */
 	return !strcmp(word, "unread") || !strcmp(word, "failed-copy") ? 0 : DAG_EFORMAT;
