@@ -184,6 +184,12 @@ static void on_vertex_crash(struct sim *s, uint32_t self, uint64_t key, uint64_t
 	node_end(s, self, a, DAG_ESIGNAL, "killed by signal 9");
 }
 
+/* 0: it is read from nobody, or of a node that is not known here. */
+static uint32_t peer_of(const struct sim_node *n, const struct input *in)
+{
+	return !in->source && in->node < n->peer_count ? n->peers[in->node] : 0;
+}
+
 static void ask(struct sim *s, uint32_t self, const struct attempt *a, size_t i, bool open)
 {
 	const struct sim_node *n = node_of(s, self);
@@ -197,8 +203,28 @@ static void ask(struct sim *s, uint32_t self, const struct attempt *a, size_t i,
 	d.reader_port = a->key.number;
 	d.stream = in->stream;
 	d.part = in->part;
-	if (in->node < n->peer_count && n->peers[in->node])
-		reading_ask(s, self, n->peers[in->node], &in->reading, open, &d);
+	if (peer_of(n, in))
+		reading_ask(s, self, peer_of(n, in), &in->reading, open, &d);
+}
+
+void node_look_at_links(struct sim *s, uint32_t self)
+{
+	struct sim_node *n = node_of(s, self);
+	bool *wanted = base_alloc(s->process_count * sizeof(*wanted));
+
+	for (struct attempt *a = n->attempts; a; a = a->hh.next)
+		for (size_t i = 0; i < a->input_count && a->state == RUNNING; i++)
+			if (!a->inputs[i].have && peer_of(n, &a->inputs[i]))
+				wanted[peer_of(n, &a->inputs[i])] = true;
+	for (uint32_t peer = SIM_FIRST_NODE; peer < s->process_count; peer++) {
+		if (!connections_data_is_over(s, self, peer, wanted[peer]))
+			continue;
+		for (struct attempt *a = n->attempts; a; a = a->hh.next)
+			for (size_t i = 0; i < a->input_count && a->state == RUNNING; i++)
+				if (!a->inputs[i].have && peer_of(n, &a->inputs[i]) == peer)
+					ask(s, self, a, i, true);
+	}
+	free(wanted);
 }
 
 static void on_input(struct sim *s, uint32_t self, struct attempt *a, size_t i, const Dagrun__Data *d)
@@ -236,6 +262,8 @@ static void look_at_inputs(struct sim *s, uint32_t self, uint64_t key, uint64_t 
 		if (action == FETCH_OPEN)
 			ask(s, self, a, i, true);
 		if (action == FETCH_UNREACHABLE) {
+			if (s->only_mute)
+				sim_violate(s, "mute links made an input unreachable");
 			a->blamed = i + 1;
 			node_end(s, self, a, DAG_EUNREACHABLE, "its input's node does not answer");
 			return;

@@ -48,7 +48,8 @@ void reading_ask(
 	d->seq = r->fetch.next;
 	d->credit = r->fetch.credit;
 	d->bytes = r->fetch.consumed;
-	sim_send_data(s, self, to, d);
+	connections_use(s, self, to);
+	sim_send_data(s, self, to, true, d);
 }
 
 enum reading_verdict reading_take(struct sim *s, struct sim_reading *r, const Dagrun__Data *d)
@@ -80,7 +81,7 @@ static void send(struct sim *s, uint32_t self, const struct reader *to, Dagrun__
 	d->channel = to->channel;
 	d->vertex = to->key.vertex;
 	d->attempt = to->key.number;
-	sim_send_data(s, self, to->process, d);
+	sim_send_data(s, self, to->process, false, d);
 }
 
 static void send_error(struct sim *s, uint32_t self, const struct reader *to)

@@ -6,7 +6,10 @@
 const char *const sim_fault_names[FAULT_COUNT] = {"delay", "loss", "double", "reorder", "partition",
 	"one-way", "slow-link", "node-crash", "node-disk", "node-pause", "manager-crash", "manager-point",
 	"manager-pause", "names-crash", "disk-full", "journal-full", "corrupt", "lost-data", "vertex-crash",
-	"vertex-slow", "vertex-wedged", "not-deterministic"};
+	"vertex-slow", "vertex-wedged", "not-deterministic", "mute"};
+
+/* These came later: they are drawn beside the others, so that older seeds are what they were without them. */
+#define FAULT_LATER FAULT_MUTE
 
 static uint32_t draw_node(struct sim *s)
 {
@@ -121,6 +124,9 @@ static void happen(struct sim *s, enum sim_fault fault)
 	case FAULT_LOST_DATA:
 		node_damage(s, draw_node(s), fault == FAULT_LOST_DATA);
 		break;
+	case FAULT_MUTE:
+		connections_fall_mute(s);
+		break;
 	default:
 		break;
 	}
@@ -170,16 +176,36 @@ static uint32_t draw_rate(struct sim *s, enum sim_fault fault)
 	}
 }
 
+static bool may_stay(enum sim_fault fault)
+{
+	return fault >= FAULT_VERTEX_CRASH;
+}
+
+static void draw_later(struct sim *s)
+{
+	struct prng p = {s->options.seed ^ 0x6661756c7473u};
+
+	prng_next(&p);
+	for (uint32_t f = FAULT_LATER; f < FAULT_COUNT; f++) {
+		s->rate[f] = 1000 + (uint32_t)prng_below(&p, 10000);
+		s->faults[f] = prng_below(&p, 2) && !s->options.quiet_faults && !(s->options.off >> f & 1);
+	}
+	s->only_mute = prng_below(&p, 4) == 0 && s->faults[FAULT_MUTE];
+	for (uint32_t f = 0; f < FAULT_COUNT && s->only_mute; f++)
+		s->faults[f] = s->faults[f] && may_stay((enum sim_fault)f);
+}
+
 void faults_init(struct sim *s)
 {
 	s->faults_end = s->options.faults_end ? s->options.faults_end
 					      : (10 + (dag_instant)sim_draw(s, 90)) * DAG_SECOND;
-	for (uint32_t f = 0; f < FAULT_COUNT; f++) {
+	for (uint32_t f = 0; f < FAULT_LATER; f++) {
 		bool on = sim_draw(s, 2);
 
 		s->rate[f] = draw_rate(s, (enum sim_fault)f);
 		s->faults[f] = on && !s->options.quiet_faults && !(s->options.off >> f & 1);
 	}
+	draw_later(s);
 	for (uint32_t f = 0; f < FAULT_COUNT; f++)
 		if (s->faults[f])
 			recur(s, SIM_NAMES, f, 1);

@@ -335,6 +335,8 @@ void manager_tick(struct sim *s)
 	if (s->ended)
 		return;
 	shell_tick_nodes(s);
+	if (s->connections)
+		shell_look_at_links(s);
 }
 
 /* ---- starts and ends ---- */

@@ -86,6 +86,8 @@ void client_gone(struct sim *s);
 
 /* ---- manager_outputs.c ---- */
 void shell_fetch(struct sim *s, const struct jm_effect *e);
+/* Dials anew where what is read says nothing. */
+void shell_look_at_links(struct sim *s);
 void shell_fail_fetch(struct sim *s, uint32_t output, int error, const char *text);
 void shell_publish(struct sim *s);
 void shell_take_over_outputs(struct sim *s);

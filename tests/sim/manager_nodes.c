@@ -37,6 +37,8 @@ static void node_gone(struct sim *s, struct manager_node *n, bool died)
 	n->gone = true;
 	n->gone_at = s->now;
 	n->session.open = false;
+	if (s->only_mute)
+		sim_violate(s, "mute links made a node lost");
 	sim_trace(s, "manager: n%u is gone%s", n->process - SIM_FIRST_NODE, died ? ", its daemon ended" : "");
 	if (!n->up)
 		return;

@@ -31,6 +31,25 @@ static void ask_output(struct sim *s, uint32_t output, bool open)
 		reading_ask(s, SIM_MANAGER, n->process, &o->reading, open, &d);
 }
 
+void shell_look_at_links(struct sim *s)
+{
+	const struct sim_manager *m = s->manager;
+	bool *wanted = base_alloc(s->process_count * sizeof(*wanted));
+
+	for (uint32_t i = 0; i < s->use->output_count; i++)
+		if (m->outputs[i].asked && node_by_number(s, m->outputs[i].node))
+			wanted[node_by_number(s, m->outputs[i].node)->process] = true;
+	for (uint32_t peer = SIM_FIRST_NODE; peer < s->process_count; peer++) {
+		if (!connections_data_is_over(s, SIM_MANAGER, peer, wanted[peer]))
+			continue;
+		for (uint32_t i = 0; i < s->use->output_count; i++)
+			if (m->outputs[i].asked && node_by_number(s, m->outputs[i].node) &&
+				node_by_number(s, m->outputs[i].node)->process == peer)
+				ask_output(s, i, true);
+	}
+	free(wanted);
+}
+
 static void look_at_output(struct sim *s, uint32_t self, uint64_t output, uint64_t fetch)
 {
 	struct output *o = &s->manager->outputs[output];
@@ -40,6 +59,8 @@ static void look_at_output(struct sim *s, uint32_t self, uint64_t output, uint64
 	if (!o->asked || o->fetch != fetch)
 		return;
 	action = fetch_tick(&o->reading.fetch, s->now);
+	if (action == FETCH_UNREACHABLE && s->only_mute)
+		sim_violate(s, "mute links made an output unreachable");
 	if (action == FETCH_UNREACHABLE || !node_by_number(s, o->node)) {
 		shell_fail_fetch(s, (uint32_t)output, DAG_EUNREACHABLE, "its node does not answer");
 		return;

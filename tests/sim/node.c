@@ -375,6 +375,8 @@ void node_tick(struct sim *s, uint32_t self)
 	if (s->now - n->last_heard > LEASE)
 		end_lease(s, self);
 	data_tick(s, self);
+	if (s->connections)
+		node_look_at_links(s, self);
 	node_run(s, self);
 }
 

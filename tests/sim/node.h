@@ -106,6 +106,8 @@ void node_tell(struct sim *s, uint32_t self, const struct attempt *a);
 void node_end(struct sim *s, uint32_t self, struct attempt *a, int error, const char *text);
 /* It reads one that has not ended here. */
 bool node_is_behind(struct sim_node *n, const struct attempt *a);
+/* Dials anew where what is read says nothing. */
+void node_look_at_links(struct sim *s, uint32_t self);
 /* Starts what has a slot. */
 void node_run(struct sim *s, uint32_t self);
 

@@ -56,6 +56,7 @@ static void begin(struct sim *s)
 	names_init(s);
 	manager_init(s);
 	faults_init(s);
+	connections_init(s);
 	names_boot(s, SIM_NAMES, 0, 0);
 	for (uint32_t i = 0; i < s->node_count; i++)
 		node_boot(s, SIM_FIRST_NODE + i, 0, 0);
@@ -96,6 +97,8 @@ static void run(struct sim *s)
 	if (s->violation)
 		return;
 	oracle_end(s);
+	if (s->only_mute)
+		sim_probe(s, PROBE_mute_only);
 	/* Where the end was told, nothing is left behind. */
 	if (!s->processes[SIM_MANAGER].up || strstr(s->end_text, "before the crash"))
 		return;
@@ -137,6 +140,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret)
 	free(s.cut);
 	free(s.last_delivery);
 	free(s.link_delay);
+	free(s.connections);
 }
 
 void sim_result_fini(struct sim_result *result)

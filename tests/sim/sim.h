@@ -7,6 +7,7 @@
  * disks and vertices are pretended here, and one seed draws everything that they do.
  *
  *   world.c    the event queue, the network, sessions
+ *   connections.c  what lies beneath, and falls mute until it is dialled anew
  *   manager*.c the job manager around the scheduler's core, with a journal that loses its tail
  *   client.c   a program that adds vertices
  *   node.c     a daemon: leases, what it keeps over a restart
@@ -26,6 +27,7 @@
 #include "jobmanager/core/judge.h"
 #include "nameserver/core/registry.h"
 #include "wire/link.h"
+#include "wire/silence.h"
 #include "dagrun.pb-c.h"
 
 #define SIM_MANAGER 0u
@@ -68,6 +70,10 @@
 	X(message_doubled, "a message came twice")                                                           \
 	X(repeated, "messages were repeated")                                                                \
 	X(session_refused, "a session was refused after a restart")                                          \
+	X(mute_daemon, "a mute link to a daemon was dialled anew, and its session went on")                  \
+	X(mute_names, "a mute link to the name server was dialled anew, and its session went on")            \
+	X(mute_data, "a mute link for data was dialled anew, and its channels went on")                      \
+	X(mute_only, "links fell mute, and no node was lost")                                                \
 	X(refetched, "an output was fetched again")                                                          \
 	X(avoided, "a node was avoided")                                                                     \
 	X(chained, "a short vertex was started behind the one that it reads")                                \
@@ -129,6 +135,7 @@ enum sim_fault {
 	FAULT_VERTEX_SLOW,
 	FAULT_VERTEX_WEDGED,
 	FAULT_NOT_DETERMINISTIC,
+	FAULT_MUTE,
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -165,6 +172,8 @@ struct sim_session {
 struct sim_message {
 	uint32_t from, to;
 	bool data; /* Data, not Envelope */
+	bool asks; /* data: by who reads */
+	uint32_t connection;
 	size_t len;
 	unsigned char *bytes;
 };
@@ -201,9 +210,11 @@ struct sim {
 	/* network */
 	bool *cut; /* [from * process_count + to] */
 	dag_instant *last_delivery;
-	dag_instant *link_delay; /* of a slow link, on top */
+	dag_instant *link_delay;            /* of a slow link, on top */
+	struct sim_connection *connections; /* NULL: none falls mute */
 	bool faults[FAULT_COUNT];
 	uint32_t rate[FAULT_COUNT]; /* per mille, or how hard */
+	bool only_mute;             /* nothing worse than that happens to messages and processes */
 	bool calm;                  /* the second phase */
 	dag_instant faults_end;
 	uint32_t probes[PROBE_COUNT];
@@ -236,7 +247,8 @@ bool sim_step(struct sim *s);
 void world_fini(struct sim *s);
 void process_start(struct sim *s, uint32_t process);
 void process_stop(struct sim *s, uint32_t process);
-void sim_send_data(struct sim *s, uint32_t from, uint32_t to, Dagrun__Data *data);
+/* asks: by who reads; else to them. */
+void sim_send_data(struct sim *s, uint32_t from, uint32_t to, bool asks, Dagrun__Data *data);
 /* sessions */
 void session_open(struct sim *s, uint32_t self, struct sim_session *session, uint32_t peer);
 /* Begins one that the other end has opened. */
@@ -250,6 +262,22 @@ void session_refuse(struct sim *s, uint32_t self, uint32_t peer, uint64_t sessio
 #define SIM_ENVELOPE(name_, case_)                                                                           \
 	Dagrun__Envelope name_ = DAGRUN__ENVELOPE__INIT;                                                     \
 	name_.body_case = DAGRUN__ENVELOPE__BODY_##case_
+
+/* ---- connections.c ---- */
+void connections_init(struct sim *s); /* when faults were drawn */
+/* A process that starts has dialled nobody. */
+void connections_begin(struct sim *s, uint32_t process);
+/* For a session of its own. */
+void connections_dialled(struct sim *s, uint32_t dialler, uint32_t listener);
+/* For what is read there, if that is the first of it. */
+void connections_use(struct sim *s, uint32_t self, uint32_t peer);
+/* False where it is lost, as it is sent or as it comes. */
+bool connections_carry(struct sim *s, struct sim_message *m);
+bool connections_bring(struct sim *s, const struct sim_message *m);
+/* True where it was dialled anew just now: what was not acknowledged, or is read there, is due again. */
+bool connections_control_is_over(struct sim *s, uint32_t self, uint32_t peer, dag_instant heard);
+bool connections_data_is_over(struct sim *s, uint32_t self, uint32_t peer, bool wanted);
+void connections_fall_mute(struct sim *s);
 
 /* ---- manager.c ---- */
 void manager_init(struct sim *s);

@@ -139,6 +139,7 @@ void process_start(struct sim *s, uint32_t process)
 	p->generation = ++s->generations;
 	p->incarnation = prng_next(&s->prng) | 1;
 	p->paused_until = 0;
+	connections_begin(s, process);
 	schedule_tick(s, process);
 }
 
@@ -150,11 +151,16 @@ void process_stop(struct sim *s, uint32_t process)
 
 static void deliver(struct sim *s, struct sim_message *m)
 {
+	if (!connections_bring(s, m))
+		return;
 	if (m->data) {
 		Dagrun__Data *d = dagrun__data__unpack(NULL, m->len, m->bytes);
 
 		DAG_ASSERT(d);
-		if (m->to == SIM_MANAGER)
+		if (d->kind == DAGRUN__DATA_KIND__DATA_NONE) {
+			if (m->asks) /* whether anybody is there */
+				sim_send_data(s, m->to, m->from, false, d);
+		} else if (m->to == SIM_MANAGER)
 			manager_data(s, m->from, d);
 		else if (m->to >= SIM_FIRST_NODE)
 			node_data(s, m->to, m->from, d);
@@ -253,10 +259,11 @@ static void transmit(struct sim *s, const struct sim_message *m)
 			.message = copy});
 }
 
-static void send_message(struct sim *s, const struct sim_message *m)
+static void send_message(struct sim *s, struct sim_message *m)
 {
 	s->messages++;
-	if (s->cut[(size_t)m->from * s->process_count + m->to] || !s->processes[m->to].up)
+	if (!connections_carry(s, m) || s->cut[(size_t)m->from * s->process_count + m->to] ||
+		!s->processes[m->to].up)
 		return;
 	if (sim_chance(s, FAULT_LOSS)) {
 		sim_probe(s, PROBE_message_lost);
@@ -269,9 +276,13 @@ static void send_message(struct sim *s, const struct sim_message *m)
 	}
 }
 
-void sim_send_data(struct sim *s, uint32_t from, uint32_t to, Dagrun__Data *data)
+void sim_send_data(struct sim *s, uint32_t from, uint32_t to, bool asks, Dagrun__Data *data)
 {
-	struct sim_message m = {from, to, true, dagrun__data__get_packed_size(data), NULL};
+	struct sim_message m = {.from = from,
+		.to = to,
+		.data = true,
+		.asks = asks,
+		.len = dagrun__data__get_packed_size(data)};
 
 	m.bytes = base_alloc(m.len + 1);
 	dagrun__data__pack(data, m.bytes);
@@ -284,7 +295,7 @@ void sim_send_data(struct sim *s, uint32_t from, uint32_t to, Dagrun__Data *data
 static void send_bytes(
 	struct sim *s, uint32_t self, const struct sim_session *session, unsigned char *bytes, size_t len)
 {
-	struct sim_message m = {self, session->peer, false, len, bytes};
+	struct sim_message m = {.from = self, .to = session->peer, .len = len, .bytes = bytes};
 
 	send_message(s, &m);
 }
@@ -336,6 +347,7 @@ void session_open(struct sim *s, uint32_t self, struct sim_session *session, uin
 	session->peer = peer;
 	session->dialled = session->open = true;
 	session->peer_opening = 0;
+	connections_dialled(s, self, peer);
 	hello.version_min = hello.version_max = 1;
 	hello.incarnation = s->processes[self].incarnation;
 	e.hello = &hello;
@@ -359,6 +371,8 @@ void session_beat(struct sim *s, uint32_t self, struct sim_session *session)
 
 	if (!session->open)
 		return;
+	if (session->dialled && connections_control_is_over(s, self, session->peer, session->link.last_heard))
+		link_dialled(&session->link, s->now);
 	n = link_repeat(&session->link, s->now, &repeat);
 	for (size_t i = 0; i < n; i++) {
 		sim_probe(s, PROBE_repeated);
