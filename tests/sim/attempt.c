@@ -117,7 +117,7 @@ static bool is_erratic(struct sim *s, uint32_t vertex)
 	return s->faults[FAULT_NOT_DETERMINISTIC] && prng_below(&p, 1000) < s->rate[FAULT_NOT_DETERMINISTIC];
 }
 
-static void finish_if_whole(struct sim *s, uint32_t self, struct attempt *a)
+void node_finish_if_whole(struct sim *s, uint32_t self, struct attempt *a)
 {
 	struct sim_node *n = node_of(s, self);
 	uint64_t *values;
@@ -161,7 +161,7 @@ static void on_computed(struct sim *s, uint32_t self, uint64_t key, uint64_t ins
 	if (!a)
 		return;
 	a->computed = true;
-	finish_if_whole(s, self, a);
+	node_finish_if_whole(s, self, a);
 }
 
 static void on_timeout(struct sim *s, uint32_t self, uint64_t key, uint64_t instance)
@@ -242,7 +242,7 @@ static void on_input(struct sim *s, uint32_t self, struct attempt *a, size_t i, 
 	if (verdict == READING_DONE) {
 		in->have = true;
 		in->value = in->reading.sum;
-		finish_if_whole(s, self, a);
+		node_finish_if_whole(s, self, a);
 		return;
 	}
 	a->blamed = i + 1;
@@ -329,10 +329,9 @@ static void start_attempt(struct sim *s, uint32_t self, struct attempt *a)
 		sim_call(s, time * i / data_blocks(s, a->key.vertex), self, true, on_emit, key, instance);
 	for (size_t i = 0; i < a->input_count; i++) {
 		reading_begin(&a->inputs[i].reading, a->inputs[i].live, s->now);
-		if (a->inputs[i].source) {
-			a->inputs[i].have = true;
-			a->inputs[i].value = source_value(a->inputs[i].vertex);
-		} else
+		if (a->inputs[i].source)
+			source_begin(s, self, a, i);
+		else
 			ask(s, self, a, i, true);
 	}
 	sim_call(s, LOOK_AGAIN, self, true, look_at_inputs, key, instance);

@@ -17,8 +17,7 @@ uint32_t data_blocks(const struct sim *s, uint32_t vertex)
 	return s->use->vertex_count > SMALL ? 1 : 1 + vertex % BLOCKS_MAX;
 }
 
-/* All but the last are the vertex's own, whatever it reads; the last makes the sum right. */
-static uint64_t piece(const struct sim *s, uint32_t vertex, uint64_t value, uint64_t i)
+uint64_t data_piece(const struct sim *s, uint32_t vertex, uint64_t value, uint64_t i)
 {
 	uint32_t last = data_blocks(s, vertex) - 1;
 	struct prng p = {(uint64_t)vertex << 8 | i};
@@ -99,7 +98,7 @@ static void send_block(struct sim *s, uint32_t self, const struct attempt *a, st
 
 	d.kind = DAGRUN__DATA_KIND__BLOCK;
 	d.seq = seq;
-	d.hash_low = piece(s, a->key.vertex, a->value, seq) ^ (a->damaged && !seq ? 4 : 0);
+	d.hash_low = data_piece(s, a->key.vertex, a->value, seq) ^ (a->damaged && !seq ? 4 : 0);
 	send(s, self, &v->reader, &d);
 	v->sent += BLOCK_LEN;
 }

@@ -6,7 +6,8 @@
 const char *const sim_fault_names[FAULT_COUNT] = {"delay", "loss", "double", "reorder", "partition",
 	"one-way", "slow-link", "node-crash", "node-disk", "node-pause", "manager-crash", "manager-point",
 	"manager-pause", "names-crash", "disk-full", "journal-full", "corrupt", "lost-data", "vertex-crash",
-	"vertex-slow", "vertex-wedged", "not-deterministic", "mute"};
+	"vertex-slow", "vertex-wedged", "not-deterministic", "mute", "far-source", "source-error",
+	"source-changed"};
 
 /* These came later: they are drawn beside the others, so that older seeds are what they were without them. */
 #define FAULT_LATER FAULT_MUTE
@@ -127,6 +128,10 @@ static void happen(struct sim *s, enum sim_fault fault)
 	case FAULT_MUTE:
 		connections_fall_mute(s);
 		break;
+	case FAULT_SOURCE_CHANGED:
+		sim_trace(s, "the input changes");
+		s->source_changed = true;
+		break;
 	default:
 		break;
 	}
@@ -181,13 +186,22 @@ static bool may_stay(enum sim_fault fault)
 	return fault >= FAULT_VERTEX_CRASH;
 }
 
+static uint32_t draw_later_rate(struct prng *p, enum sim_fault fault)
+{
+	if (fault == FAULT_SOURCE_ERROR)
+		return 1 + (uint32_t)prng_below(p, 200);
+	if (fault == FAULT_SOURCE_CHANGED) /* late, or every job would end by it */
+		return 20000 + (uint32_t)prng_below(p, 100000);
+	return 1000 + (uint32_t)prng_below(p, 10000);
+}
+
 static void draw_later(struct sim *s)
 {
 	struct prng p = {s->options.seed ^ 0x6661756c7473u};
 
 	prng_next(&p);
 	for (uint32_t f = FAULT_LATER; f < FAULT_COUNT; f++) {
-		s->rate[f] = 1000 + (uint32_t)prng_below(&p, 10000);
+		s->rate[f] = draw_later_rate(&p, (enum sim_fault)f);
 		s->faults[f] = prng_below(&p, 2) && !s->options.quiet_faults && !(s->options.off >> f & 1);
 	}
 	s->only_mute = prng_below(&p, 4) == 0 && s->faults[FAULT_MUTE];

@@ -79,6 +79,9 @@ void send_want(struct sim *s, const struct jm_effect *e);
 void send_recall(struct sim *s, const struct jm_effect *e);
 void send_start(struct sim *s, const struct jm_effect *e);
 
+/* ---- sources.c ---- */
+void shell_serve_source(struct sim *s, struct manager_node *n, const Dagrun__SourceRequest *m);
+
 /* ---- client.c ---- */
 void client_begin(struct sim *s);
 /* It died with the job manager; what it added is all there is. */

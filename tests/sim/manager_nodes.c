@@ -195,6 +195,9 @@ static void on_node(struct sim *s, struct manager_node *n, const Dagrun__Envelop
 	case DAGRUN__ENVELOPE__BODY_JOB_READY:
 		on_ready(s, n, e->job_ready);
 		return;
+	case DAGRUN__ENVELOPE__BODY_SOURCE_REQUEST:
+		shell_serve_source(s, n, e->source_request);
+		return;
 	default:
 		break;
 	}

@@ -131,6 +131,7 @@ static void on_job_open(struct sim *s, uint32_t self, const Dagrun__JobOpen *m)
 	n->open = true;
 	n->want = n->grant = 0;
 	send_inventory(s, self);
+	sources_ask_again(s, self);
 }
 
 static void on_want(struct sim *s, uint32_t self, uint32_t want, uint32_t least)
@@ -298,6 +299,9 @@ static void on_manager(struct sim *s, uint32_t self, const Dagrun__Envelope *e)
 		break;
 	case DAGRUN__ENVELOPE__BODY_VERIFY:
 		on_verify(s, self, e->verify);
+		break;
+	case DAGRUN__ENVELOPE__BODY_SOURCE_DATA:
+		source_take(s, self, e->source_data);
 		break;
 	case DAGRUN__ENVELOPE__BODY_JOB_END:
 		forget_all(n);

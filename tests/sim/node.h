@@ -18,7 +18,9 @@ struct key {
 struct input {
 	uint32_t vertex, attempt, node, stream, part;
 	bool source, live, have;
-	bool again; /* another part of the same producer */
+	bool again;                       /* another part of the same producer */
+	bool far;                         /* a source that the job manager reads: */
+	uint32_t asked, outstanding, got; /* pieces */
 	uint64_t value;
 	struct sim_reading reading;
 };
@@ -104,12 +106,22 @@ void node_forget(struct sim_node *n, struct attempt *a);
 uint64_t node_inputs(const struct attempt *a);
 void node_tell(struct sim *s, uint32_t self, const struct attempt *a);
 void node_end(struct sim *s, uint32_t self, struct attempt *a, int error, const char *text);
+/* It seals what it made, once it has all that it reads. */
+void node_finish_if_whole(struct sim *s, uint32_t self, struct attempt *a);
 /* It reads one that has not ended here. */
 bool node_is_behind(struct sim_node *n, const struct attempt *a);
 /* Dials anew where what is read says nothing. */
 void node_look_at_links(struct sim *s, uint32_t self);
 /* Starts what has a slot. */
 void node_run(struct sim *s, uint32_t self);
+
+/* ---- sources.c ---- */
+
+/* The input is read from its beginning. */
+void source_begin(struct sim *s, uint32_t self, struct attempt *a, size_t input);
+void source_take(struct sim *s, uint32_t self, const Dagrun__SourceData *m);
+/* Another job manager, or the same one anew: what was asked for will not come. */
+void sources_ask_again(struct sim *s, uint32_t self);
 
 /* ---- data.c ---- */
 

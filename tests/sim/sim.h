@@ -13,6 +13,7 @@
  *   node.c     a daemon: leases, what it keeps over a restart
  *   attempt.c  the attempts there
  *   data.c     channels: blocks, credit, what is asked for again
+ *   sources.c  inputs that only the submitting machine has
  *   names.c    the name server
  *   faults.c   what goes wrong, when
  *   workload.c random graphs
@@ -101,6 +102,10 @@
 	X(fifo_wide, "fifos joined more than 64 vertices")                                                   \
 	X(odd_name, "a node's name had to be escaped in a fact")                                             \
 	X(blamed, "a vertex was named under which daemons ended")                                            \
+	X(source_far, "an input came from the submitting machine")                                           \
+	X(source_again, "and was asked for again, as the job manager had died")                              \
+	X(source_unread, "an input could not be read")                                                       \
+	X(source_changed, "an input had changed, and was named")                                             \
 	X(names_gone, "the name server restarted")                                                           \
 	X(failed_named, "a job failed and said why")
 
@@ -136,6 +141,9 @@ enum sim_fault {
 	FAULT_VERTEX_WEDGED,
 	FAULT_NOT_DETERMINISTIC,
 	FAULT_MUTE,
+	FAULT_FAR_SOURCE, /* no fault, but what can go wrong with it is left out likewise */
+	FAULT_SOURCE_ERROR,
+	FAULT_SOURCE_CHANGED,
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -223,6 +231,8 @@ struct sim {
 	const struct graph *use; /* the drawn one, or the user's */
 	struct sim_manager *manager;
 	struct sim_node *nodes;
+	bool source_changed;    /* an input is another file than was noted */
+	uint32_t source_errors; /* told */
 	struct sim_names *names;
 	struct sim_oracle *oracle;
 	bool ended;
@@ -339,6 +349,12 @@ void reading_ask(
 enum reading_verdict reading_take(struct sim *s, struct sim_reading *r, const Dagrun__Data *d);
 /* Of the vertex's output. */
 uint32_t data_blocks(const struct sim *s, uint32_t vertex);
+/* All but the last are the vertex's own, whatever it reads; the last makes the sum right. */
+uint64_t data_piece(const struct sim *s, uint32_t vertex, uint64_t value, uint64_t i);
+
+/* ---- sources.c ---- */
+/* `text` is why the job failed. */
+void sources_check_end(struct sim *s, const char *text);
 
 /* ---- faults.c ---- */
 void faults_init(struct sim *s);

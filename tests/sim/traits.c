@@ -164,6 +164,7 @@ void traits_check_end(struct sim *s)
 		if (!stage)
 			sim_violate(s, "no stage is named: %s", text);
 	}
+	sources_check_end(s, text);
 	if (strstr(text, "its daemon ended"))
 		check_blame(s, text);
 }
