@@ -489,7 +489,7 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->cores = (uint32_t)os_cores();
 	d->memory = c->memory;
 	d->fetch_window = DAG_MIN(DAG_MAX(c->memory / FETCH_SHARE, FETCH_WINDOW_MIN), FETCH_WINDOW_MAX);
-	d->kills = container_kills("");
+	d->kills = container_own()->kills;
 	d->embedded = c->embedded;
 	d->nameserver = c->nameserver ? base_strdup(c->nameserver) : NULL;
 	d->advertise = c->advertise ? base_strdup(c->advertise) : NULL;

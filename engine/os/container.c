@@ -2,6 +2,7 @@
 /* A limit is the least of those of the own group and of all above it. */
 #include "container.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +13,12 @@
 /* Where a controller's groups are mounted, and which of them lies there. */
 struct mount {
 	char root[PATH_SIZE], at[PATH_SIZE];
+};
+
+/* What the kernel says of this process; of one reading, as each costs more than all else here. */
+struct tables {
+	const char *root;
+	char *mounts, *groups; /* NULL: there is none */
 };
 
 static FILE *open_file(const char *root, const char *path)
@@ -47,26 +54,58 @@ static void unescape(char *text)
 	*to = 0;
 }
 
-/* controller: of version 1; "" for version 2. */
-static bool find_mount(const char *root, const char *controller, struct mount *ret)
+static char *read_table(const char *root, const char *path)
 {
-	FILE *f = open_file(root, "/proc/self/mountinfo");
-	char *line = NULL;
+	FILE *f = open_file(root, path);
+	char *text = NULL;
 	size_t cap = 0;
-	bool found = false;
 
-	while (f && !found && getline(&line, &cap, f) > 0) {
-		const char *kind = strstr(line, " - "), *options;
-
-		if (!kind || sscanf(line, "%*s %*s %*s %4095s %4095s", ret->root, ret->at) != 2)
-			continue;
-		options = strrchr(line, ' ') + 1;
-		found = *controller ? !strncmp(kind, " - cgroup ", 10) && has_word(options, controller)
-				    : !strncmp(kind, " - cgroup2 ", 11);
+	if (f && getdelim(&text, &cap, 0, f) < 0) {
+		free(text);
+		text = NULL;
 	}
-	free(line);
 	if (f)
 		fclose(f);
+	return text;
+}
+
+static void read_tables(struct tables *t, const char *root)
+{
+	*t = (struct tables){
+		root, read_table(root, "/proc/self/mountinfo"), read_table(root, "/proc/self/cgroup")};
+}
+
+static void free_tables(struct tables *t)
+{
+	free(t->mounts);
+	free(t->groups);
+}
+
+/* The next line of a table in memory of its own, and *at behind it; NULL at the end. */
+static char *next_line(const char **at)
+{
+	size_t len = *at ? strcspn(*at, "\n") : 0;
+	char *line = len ? strndup(*at, len) : NULL;
+
+	if (line)
+		*at += len + ((*at)[len] == '\n');
+	return line;
+}
+
+/* controller: of version 1; "" for version 2. */
+static bool find_mount(const struct tables *t, const char *controller, struct mount *ret)
+{
+	const char *at = t->mounts;
+	bool found = false;
+	char *line;
+
+	while (!found && (line = next_line(&at))) {
+		const char *kind = strstr(line, *controller ? " - cgroup " : " - cgroup2 ");
+
+		if (kind && (!*controller || has_word(strrchr(line, ' ') + 1, controller)))
+			found = sscanf(line, "%*s %*s %*s %4095s %4095s", ret->root, ret->at) == 2;
+		free(line);
+	}
 	if (!found)
 		return false;
 	unescape(ret->root);
@@ -75,28 +114,24 @@ static bool find_mount(const char *root, const char *controller, struct mount *r
 }
 
 /* The path of the own group, as the controller's hierarchy has it. */
-static bool find_group(const char *root, const char *controller, char ret[PATH_SIZE])
+static bool find_group(const struct tables *t, const char *controller, char ret[PATH_SIZE])
 {
-	FILE *f = open_file(root, "/proc/self/cgroup");
-	char *line = NULL;
-	size_t cap = 0;
+	const char *at = t->groups;
 	bool found = false;
+	char *line;
 
-	while (f && !found && getline(&line, &cap, f) > 0) {
+	while (!found && (line = next_line(&at))) {
 		char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
 
-		if (!path)
-			continue;
-		*path++ = 0;
-		names++;
-		path[strcspn(path, "\n")] = 0;
-		found = *controller ? has_word(names, controller) : !*names;
+		if (path) {
+			*path++ = 0;
+			names++;
+			found = *controller ? has_word(names, controller) : !*names;
+		}
 		if (found)
 			snprintf(ret, PATH_SIZE, "%s", path);
+		free(line);
 	}
-	free(line);
-	if (f)
-		fclose(f);
 	return found;
 }
 
@@ -156,14 +191,14 @@ static void look_at_2(const char *root, const char *folder, struct container *c)
 }
 
 /* The own group and, with `above`, those above it, up to where the controller is mounted. */
-static void each_group(const char *root, const char *controller, bool above,
+static void each_group(const struct tables *t, const char *controller, bool above,
 	void (*look)(const char *root, const char *folder, struct container *c), struct container *c)
 {
 	struct mount mount;
 	char group[PATH_SIZE], *folder;
 	size_t len;
 
-	if (!find_mount(root, controller, &mount) || !find_group(root, controller, group))
+	if (!find_mount(t, controller, &mount) || !find_group(t, controller, group))
 		return;
 	len = strcmp(mount.root, "/") ? strlen(mount.root) : 0;
 	/* In a namespace of its own a process may not see where it is: then what is mounted is its own. */
@@ -173,22 +208,12 @@ static void each_group(const char *root, const char *controller, bool above,
 	for (size_t least = strlen(mount.at);;) {
 		char *slash = strrchr(folder, '/');
 
-		look(root, folder, c);
+		look(t->root, folder, c);
 		if (!above || !slash || (size_t)(slash - folder) < least || strlen(folder) == least)
 			break;
 		*slash = 0;
 	}
 	free(folder);
-}
-
-struct container container_look(const char *root)
-{
-	struct container c = {UINT64_MAX, UINT32_MAX, 0};
-
-	each_group(root, "memory", true, look_at_memory_1, &c);
-	each_group(root, "cpu", true, look_at_cpus_1, &c);
-	each_group(root, "", true, look_at_2, &c);
-	return c;
 }
 
 static void count_kills(const char *root, const char *folder, const char *name, struct container *c)
@@ -215,11 +240,48 @@ static void count_kills_2(const char *root, const char *folder, struct container
 	count_kills(root, folder, "memory.events", c);
 }
 
+static void look_for_kills(const struct tables *t, struct container *c)
+{
+	each_group(t, "memory", false, count_kills_1, c);
+	each_group(t, "", false, count_kills_2, c);
+}
+
+struct container container_look(const char *root)
+{
+	struct container c = {UINT64_MAX, UINT32_MAX, 0};
+	struct tables t;
+
+	read_tables(&t, root);
+	each_group(&t, "memory", true, look_at_memory_1, &c);
+	each_group(&t, "cpu", true, look_at_cpus_1, &c);
+	each_group(&t, "", true, look_at_2, &c);
+	look_for_kills(&t, &c);
+	free_tables(&t);
+	return c;
+}
+
 uint64_t container_kills(const char *root)
 {
 	struct container c = {0};
+	struct tables t;
 
-	each_group(root, "memory", false, count_kills_1, &c);
-	each_group(root, "", false, count_kills_2, &c);
+	read_tables(&t, root);
+	look_for_kills(&t, &c);
+	free_tables(&t);
 	return c.kills;
+}
+
+static struct container own;
+
+static void look_at_own(void)
+{
+	own = container_look("");
+}
+
+const struct container *container_own(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, look_at_own);
+	return &own;
 }

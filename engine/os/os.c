@@ -425,12 +425,12 @@ uint64_t os_memory(void)
 {
 	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
-	return DAG_MIN(all, container_look("").memory);
+	return DAG_MIN(all, container_own()->memory);
 }
 
 int os_cores(void)
 {
-	uint32_t may = container_look("").cpus;
+	uint32_t may = container_own()->cpus;
 	cpu_set_t set;
 	int all = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set)
 							       : (int)sysconf(_SC_NPROCESSORS_ONLN);
