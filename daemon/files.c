@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #define HOSTS_AHEAD_MAX 64u
-#define HASHED_AT_ONCE (256u << 10)
-#define FILES_MAX 16384u /* shipped for a job */
+#define HASHED_AT_ONCE (32u << 10) /* on the stack: what comes from the heap is set to 0 first */
+#define FILES_MAX 16384u           /* shipped for a job */
 
 bool files_is_name(const char *name, size_t max)
 {
@@ -84,7 +84,7 @@ static void go_on(struct job *job)
 static bool is_file(const struct job_file *f, int fd)
 {
 	struct hash_state *state = hash_state_new();
-	unsigned char *chunk = base_alloc(HASHED_AT_ONCE);
+	unsigned char chunk[HASHED_AT_ONCE];
 	char hex[HASH_HEX_LEN + 1];
 	uint64_t at = 0;
 	ssize_t n;
@@ -95,7 +95,6 @@ static bool is_file(const struct job_file *f, int fd)
 	}
 	hash_hex(hash_state_digest(state), hex);
 	hash_state_destroy(&state);
-	free(chunk);
 	return at == f->size && !strcmp(hex, f->hash);
 }
 

@@ -28,7 +28,8 @@ void job_send_ready(struct job *job, const char *error)
 struct inventory {
 	struct job *job;
 	Dagrun__Inventory m;
-	Dagrun__Held items[HELD_BATCH_MAX], *pointers[HELD_BATCH_MAX];
+	Dagrun__Held *items, **pointers;
+	size_t max; /* of a message */
 };
 
 static void send_held(struct inventory *inv)
@@ -61,21 +62,23 @@ static void add_held(struct attempt *a, void *ctx)
 	/* Committed ones are not compared by what they read. */
 	h->inputs = a->acked ? 0 : attempt_inputs(a);
 	inv->pointers[inv->m.n_held++] = h;
-	if (inv->m.n_held == HELD_BATCH_MAX)
+	if (inv->m.n_held == inv->max)
 		send_held(inv);
 }
 
 /* What is here of earlier sessions with the job, in messages of a bounded size. */
 static void send_inventory(struct job *job)
 {
-	struct inventory *inv = base_alloc(sizeof(*inv));
+	struct inventory inv = {.job = job, .max = DAG_MIN(DAG_MAX(job->attempt_count, 1u), HELD_BATCH_MAX)};
 
-	inv->job = job;
-	dagrun__inventory__init(&inv->m);
-	inv->m.held = inv->pointers;
-	attempt_each(job, add_held, inv);
-	send_held(inv);
-	free(inv);
+	dagrun__inventory__init(&inv.m);
+	inv.items = base_alloc(inv.max * sizeof(*inv.items));
+	inv.pointers = base_alloc(inv.max * sizeof(*inv.pointers));
+	inv.m.held = inv.pointers;
+	attempt_each(job, add_held, &inv);
+	send_held(&inv);
+	free(inv.items);
+	free(inv.pointers);
 }
 
 static void tell_again(struct attempt *a, void *ctx)
