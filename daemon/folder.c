@@ -76,23 +76,9 @@ int folder_own(int folder, int *ret_fd)
 	return 0;
 }
 
-/* As folder_lock, but makes nothing: what has no lock is just being made. */
-static int lock_dead(int folder, int *ret_fd)
-{
-	int fd = openat(folder, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (fd >= 0)
-			close(fd);
-		return DAG_EBUSY;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
 /*
- * Where its daemon is dead: nobody holds its lock. What it holds may be of use for a day, to a daemon of that
- * name that is started again, if the folder on disk that the lock names is there.
+ * Where its daemon is dead: what it holds may be of use for a day, to a daemon of that name that is started
+ * again, if the folder on disk that the lock names is there.
  */
 static bool is_of_use(int lock)
 {
@@ -106,6 +92,25 @@ static bool is_of_use(int lock)
 	return n <= 0 || stat(spool, &st) == 0 || errno != ENOENT;
 }
 
+/* As folder_lock of what nobody has use for, but makes nothing: what has no lock is just being made. Starts
+ * are short: of what stays, no more is opened than the lock. */
+static bool lock_useless(int parent, const char *name, int *ret_fd)
+{
+	char path[NAME_MAX + sizeof("/lock")];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/lock", name);
+	fd = openat(parent, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	if (is_of_use(fd) || flock(fd, LOCK_EX | LOCK_NB) < 0 || is_of_use(fd)) {
+		close(fd);
+		return false;
+	}
+	*ret_fd = fd;
+	return true;
+}
+
 size_t folder_remove_dead(const char *ours)
 {
 	char *parent = base_format("/dev/shm/dagrun-%u", (unsigned)geteuid()), *why = NULL;
@@ -115,23 +120,18 @@ size_t folder_remove_dead(const char *ours)
 	size_t n = 0;
 
 	while (dir && (e = readdir(dir))) {
-		int folder, lock;
+		int lock;
 
 		if (e->d_name[0] == '.' || (ours && !strcmp(e->d_name, ours)))
 			continue;
-		folder = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (folder >= 0 && lock_dead(folder, &lock) == 0) {
-			if (!is_of_use(lock)) {
-				char *path = base_format("%s/%s", parent, e->d_name);
+		if (lock_useless(fd, e->d_name, &lock)) {
+			char *path = base_format("%s/%s", parent, e->d_name);
 
-				os_remove_tree(path);
-				free(path);
-				n++;
-			}
+			os_remove_tree(path);
+			free(path);
 			close(lock);
+			n++;
 		}
-		if (folder >= 0)
-			close(folder);
 	}
 	if (dir)
 		closedir(dir);
