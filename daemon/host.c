@@ -120,7 +120,7 @@ static char *death_text(struct host *host, struct attempt *a, int signal, int co
 
 	if (atomic_load(&host->status->reading) && atomic_load(&host->status->vertex) == a->key.vertex)
 		text = base_format("%s at record %llu of input port %u", how,
-			(unsigned long long)atomic_load(&host->status->record),
+			(unsigned long long)atomic_load(&host->status->record) + 1,
 			atomic_load(&host->status->port));
 	else
 		text = base_strdup(how);

@@ -29,6 +29,18 @@ static const char *attempt_text(unsigned attempt, char text[32])
 	return text;
 }
 
+/* skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON; facts count records from 0, people from 1. */
+static char *describe_skip(const char *name, const char *rest)
+{
+	unsigned port, producer;
+	unsigned long long record;
+
+	if (sscanf(rest, "%u %u %llu", &port, &producer, &record) < 3)
+		return NULL;
+	return base_format("%s died twice on record %llu of input port %u, which went into quarantine", name,
+		record + 1, port);
+}
+
 /* A fact about trouble as a sentence, allocated; NULL for other facts. */
 static char *describe(const struct graph *g, const char *fact)
 {
@@ -37,10 +49,9 @@ static char *describe(const struct graph *g, const char *fact)
 	} words[] = {{"failed", "failed: "}, {"invalidated", "was made again: "},
 		{"unread", "could not read an input"},
 		{"misread", "was charged for it, as the input is intact"},
-		{"copied", "was slow and got a second attempt"}, {"alone", "ran again alone"},
-		{"skip", "died twice on a record, which went into quarantine"}};
+		{"copied", "was slow and got a second attempt"}, {"alone", "ran again alone"}};
 	unsigned vertex, attempt;
-	char number[32], word[16];
+	char number[32], word[16], *name, *text = NULL;
 	int n = 0;
 
 	if (!strncmp(fact, "node-down ", 10))
@@ -49,6 +60,10 @@ static char *describe(const struct graph *g, const char *fact)
 		return base_format("the daemon of node %s ended", fact + 11);
 	if (sscanf(fact, "%15s %u %u %n", word, &vertex, &attempt, &n) < 3 || vertex >= g->vertex_count)
 		return NULL;
+	name = base_format("%s[%u] attempt %s", g->stages[g->vertex_stage[vertex]]->name,
+		graph_index(g, vertex), attempt_text(attempt, number));
+	if (!strcmp(word, "skip"))
+		text = describe_skip(name, fact + n);
 	for (size_t i = 0; i < DAG_LENGTH(words); i++) {
 		const char *rest = fact + n;
 
@@ -57,11 +72,11 @@ static char *describe(const struct graph *g, const char *fact)
 		if (!strcmp(word, "failed")) /* node=N error=E signal=S TEXT */
 			for (int skip = 0; skip < 3 && *rest; skip++)
 				rest += strcspn(rest, " ") + 1;
-		return base_format("%s[%u] attempt %s %s%s", g->stages[g->vertex_stage[vertex]]->name,
-			graph_index(g, vertex), attempt_text(attempt, number), words[i].says,
+		text = base_format("%s %s%s", name, words[i].says,
 			words[i].says[strlen(words[i].says) - 1] == ' ' ? rest : "");
 	}
-	return NULL;
+	free(name);
+	return text;
 }
 
 static void print_trouble(const struct graph *g, const struct journal_saved *saved)

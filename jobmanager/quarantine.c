@@ -57,7 +57,7 @@ static void put_bytes(FILE *f, const char *hex, int len)
 	}
 }
 
-/* stage[index] port producer record TAB reason TAB bytes */
+/* stage[index] port producer record (for people from 1, as in messages) TAB reason TAB bytes */
 static void put_line(const struct manager *m, FILE *f, const char *fact)
 {
 	unsigned vertex, attempt, port, producer;
@@ -70,7 +70,7 @@ static void put_line(const struct manager *m, FILE *f, const char *fact)
 		return;
 	fprintf(f, "%s[%u] port %u producer %u record %llu\t",
 		m->graph->stages[m->graph->vertex_stage[vertex]]->name, graph_index(m->graph, vertex), port,
-		producer, number);
+		producer, number + 1);
 	for (const char *c = fact + end + (fact[end] == ' '); *c; c++)
 		fputc((unsigned char)*c < 0x20 ? ' ' : *c, f);
 	fputc('\t', f);

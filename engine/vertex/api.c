@@ -24,7 +24,7 @@ int task_fail_long(struct dag_vertex *v, const char *what, uint32_t port, uint64
 			    "record may "
 			    "have: a line feed is missing, or the data is no text; format: bytes has no such "
 			    "limit",
-			(unsigned long long)number, what, port, RECORD_LEN_MAX));
+			(unsigned long long)number + 1, what, port, RECORD_LEN_MAX));
 }
 
 void task_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)

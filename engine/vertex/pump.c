@@ -42,7 +42,7 @@ static int check_text(struct dag_vertex *v, uint32_t port, const struct dag_reco
 		base_format("record %llu of input port %u has a tab in its key or a line feed, which the "
 			    "program could not tell "
 			    "from a record's end",
-			(unsigned long long)r->number, port));
+			(unsigned long long)r->number + 1, port));
 }
 
 static void put_record(
@@ -255,7 +255,7 @@ static void carry_records(struct pump *p)
 
 		task_fail(p->v, n,
 			base_format("record %llu that the program wrote to port %u is not %s",
-				(unsigned long long)number, p->port, graph_format_name(format, name)));
+				(unsigned long long)number + 1, p->port, graph_format_name(format, name)));
 	} else if (n == DAG_ELIMIT) {
 		task_fail_long(p->v, "output", p->port, number);
 	} else if (n < 0) {

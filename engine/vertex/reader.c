@@ -104,7 +104,7 @@ static int next_source_record(
 
 		return task_fail(v, n,
 			base_format("input port %u: record %llu is not %s", port,
-				(unsigned long long)ch->number,
+				(unsigned long long)ch->number + 1,
 				graph_format_name(v->in[port].format, format)));
 	}
 	if (n == DAG_ELIMIT)

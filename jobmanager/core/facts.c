@@ -12,7 +12,7 @@
  *   unread VERTEX ATTEMPT from=V A error=E     an input could not be read
  *   misread VERTEX ATTEMPT from=V A error=E    and is intact, as so often on that node: one of its failures
  *   invalidated VERTEX ATTEMPT WHY
- *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it
+ *   skip VERTEX ATTEMPT PORT PRODUCER RECORD REASON               two attempts died on it; from 0
  *   quarantined VERTEX ATTEMPT PORT PRODUCER RECORD HEX REASON    it was passed over
  *   reset VERTEX ATTEMPT                       all attempts up to this one of its gang are over
  *   adopted VERTEX ATTEMPT node=N

@@ -78,7 +78,7 @@ static bool skip_record(struct jm *jm, uint32_t vertex, const struct jm_outcome 
 	jm_fact(jm, "skip %u %u %u %u %llu %s", vertex, v->attempt, o->at.port, o->at.producer,
 		(unsigned long long)o->at.number, text);
 	jm_note(jm, "%s died twice on record %llu of input port %u, which goes into quarantine: %s",
-		jm_attempt_name(jm, vertex), (unsigned long long)o->at.number, o->at.port, text);
+		jm_attempt_name(jm, vertex), (unsigned long long)o->at.number + 1, o->at.port, text);
 	add_bad_record(jm, vertex, &o->at, text);
 	jm->failures[v->last_failure - 1].has_at = false;
 	v->failures = 0;
@@ -134,7 +134,7 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	}
 	if (same && (!s->retries_said || v->failures > s->retries)) {
 		jm_end(jm, o->error, "%s: died twice on record %llu of input port %u%s: %s%s", name,
-			(unsigned long long)o->at.number, o->at.port,
+			(unsigned long long)o->at.number + 1, o->at.port,
 			s->skip_records ? ", and no more records may be skipped" : "", text,
 			indent_tail(jm, o->stderr_tail));
 		return;

@@ -420,11 +420,14 @@ DAG_PLUGIN(picky, DAG_ENTRY(eat, DAG_IN(LINES), DAG_OUT(LINES), "is picky"));
     r = case.dagrun("run", "p.yaml")
     check(case.read("out.txt") == b"1\n2\n3\n4\n", case.read("out.txt"))
     lines = case.read("out.txt.quarantine").split(b"\n")
-    check(len(lines) == 3 and b"c[0] port 0 producer 0 record 2\t" in lines[0] and lines[0].endswith(b"\tboom"), lines)
-    check(b"record 4\tno number" in lines[1] and lines[1].endswith(b"\tbad"), lines)
-    check(b"goes into quarantine" in r.stderr, r.stderr)
+    check(len(lines) == 3 and b"c[0] port 0 producer 0 record 3\t" in lines[0] and lines[0].endswith(b"\tboom"), lines)
+    check(b"record 5\tno number" in lines[1] and lines[1].endswith(b"\tbad"), lines)
+    check(b"died twice on record 3 of input port 0, which goes into quarantine: killed by signal 11" in r.stderr, r.stderr)
+    check(b"at record 3 of input port 0" in r.stderr and b"record 2 " not in r.stderr, r.stderr)
+    told = case.dagrun("jobs", job_id(case)).stdout
+    check(b"died twice on record 5 of input port 0" in told and b"record 4 " not in told, told)
     os.unlink(case.path("out.txt"))
-    for limit, word in (("1", b"no more records may be skipped"), ("0", b"died twice on record 2")):
+    for limit, word in (("1", b"no more records may be skipped"), ("0", b"died twice on record 3")):
         case.write("p.yaml", text.replace("LIMIT", limit))
         r = case.dagrun("run", "p.yaml", rc=1)
         check(b"died twice on record" in r.stderr and word in r.stderr, r.stderr)
@@ -445,7 +448,7 @@ DAG_PLUGIN(crash, DAG_ENTRY(boom, DAG_IN(LINES), "crashes"), DAG_ENTRY(bad, DAG_
 """)
     case.shell(f"gcc -shared -fPIC -I{SOURCE}/engine/include crash.c -o crash.so")
     case.write("n.txt", case.shell("seq 100"))
-    for entry, words in (("boom", [b"signal 11", b"record 41"]), ("bad", [b"no column 7"])):
+    for entry, words in (("boom", [b"signal 11", b"record 42"]), ("bad", [b"no column 7"])):
         case.write("c.yaml", f"inputs: {{n: {{files: n.txt}}}}\nstages: {{c: {{plugin: crash, entry: {entry}}}}}\nflow: [n >= c]\n")
         r = case.dagrun("run", "c.yaml", rc=1)
         for word in words:

@@ -45,13 +45,13 @@ def a_record_beyond_the_limit_names_it(case):
     for stages in ("a: {program: [./long.sh]}, b: {use: count}", "a: {program: [./long.sh], format: kv}, b: {program: [wc, -c]}"):
         case.write("g.yaml", f"stages: {{{stages}}}\nflow: [a >= b]\noutputs: {{b: {{file: o}}}}\n")
         err = case.dagrun("run", "-q", "g.yaml", rc=1, timeout=300).stderr.decode()
-        check("a[0]" in err and "record 0 of output port 0" in err and "1 GiB" in err and "format: bytes" in err, err)
+        check("a[0]" in err and "record 1 of output port 0" in err and "1 GiB" in err and "format: bytes" in err, err)
     case.write("g.yaml", "stages: {a: {program: [./long.sh]}, b: {program: [wc, -c]}}\nflow: [a >= b]\noutputs: {a: {file: long}, b: {file: o}}\n")
     case.dagrun("run", "-q", "g.yaml", timeout=300)
     check(case.read("o").strip() == b"%d" % size, case.read("o"))
     case.write("g.yaml", "inputs: {t: {files: long}}\nstages: {b: {use: count}}\nflow: [t >= b]\noutputs: {b: {file: o}}\n")
     err = case.dagrun("run", "-q", "g.yaml", rc=1, timeout=300).stderr.decode()
-    check("b[0]" in err and "record 0 of input port 0" in err and "1 GiB" in err, err)
+    check("b[0]" in err and "record 1 of input port 0" in err and "1 GiB" in err, err)
 
 
 main()

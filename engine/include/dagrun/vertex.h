@@ -62,7 +62,8 @@ const char *dag_strerror(int error);
 
 /*
  * One record. data/len is the record; for key-value ports it is the value, and key/key_len the key (else
- * NULL, 0). Both spans are valid until the next read of the same port and producer.
+ * NULL, 0). Both spans are valid until the next read of the same port and producer. Messages to people count
+ * records from 1.
  */
 struct dag_record {
 	const char *data;
