@@ -59,6 +59,18 @@ int dag_fail(struct dag_vertex *v, const char *format, ...)
 	return task_fail(v, DAG_EFAILED, text);
 }
 
+int dag_fail_at(struct dag_vertex *v, const struct dag_record *r, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	reader_show_record(v, r);
+	return task_fail(v, DAG_EFAILED, text);
+}
+
 void dag_log(struct dag_vertex *v, const char *format, ...)
 {
 	struct host_msg msg = {.kind = HOST_LOG, .task = v->task};

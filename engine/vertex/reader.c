@@ -220,6 +220,14 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 	return 1;
 }
 
+void reader_show_record(struct dag_vertex *v, const struct dag_record *r)
+{
+	atomic_store_explicit(&v->host->status->record, r->number, memory_order_relaxed);
+	atomic_store_explicit(&v->host->status->port, r->port, memory_order_relaxed);
+	atomic_store_explicit(&v->host->status->producer, r->producer, memory_order_relaxed);
+	atomic_store_explicit(&v->host->status->reading, 1, memory_order_relaxed);
+}
+
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
 {
 	int n;
@@ -233,10 +241,7 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 		return n;
 	if (v->in[port].channels[producer].unended && v->passes_bytes)
 		v->read_unended = true;
-	atomic_store_explicit(&v->host->status->record, r->number, memory_order_relaxed);
-	atomic_store_explicit(&v->host->status->port, port, memory_order_relaxed);
-	atomic_store_explicit(&v->host->status->producer, producer, memory_order_relaxed);
-	atomic_store_explicit(&v->host->status->reading, 1, memory_order_relaxed);
+	reader_show_record(v, r);
 	return 1;
 }
 

@@ -168,6 +168,8 @@ struct dag_vertex {
 bool task_skips(struct dag_vertex *v, const struct dag_record *r);
 /* As dag_read_from, with the reason kept in the vertex; 1, 0 or an error. */
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
+/* To the daemon, as the one that the vertex is at. */
+void reader_show_record(struct dag_vertex *v, const struct dag_record *r);
 /* Asks the daemon for live inputs, so that credit flows from the start. */
 void reader_open_live(struct dag_vertex *v);
 /* Closes what was not read to its end; the producers are told, unless the vertex failed. */

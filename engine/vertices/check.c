@@ -41,28 +41,10 @@ static int write_tally(struct dag_vertex *v, const struct tally *t)
 	return r < 0 ? r : write_number(v, "repeated", "%lu", t->repeated);
 }
 
-/* The key before is kept as a copy, since its record is gone when the next one is there. */
-static bool remember(struct span *last, size_t *cap, struct span key)
-{
-	if (key.len > *cap) {
-		char *grown = realloc((char *)last->data, 2 * key.len);
-
-		if (!grown)
-			return false;
-		last->data = grown;
-		*cap = 2 * key.len;
-	}
-	if (key.len)
-		memcpy((char *)last->data, key.data, key.len);
-	last->len = key.len;
-	return true;
-}
-
 int check(struct dag_vertex *v)
 {
 	struct key_spec k = key_spec_read(v);
-	struct span last = {calloc(1, 64), 0};
-	size_t cap = last.data ? 64 : 0;
+	struct kept_key last = {0};
 	struct tally t = {0};
 	struct dag_record r;
 	int n;
@@ -76,16 +58,16 @@ int check(struct dag_vertex *v)
 			break;
 		if (!n)
 			continue;
-		c = t.records ? key_compare(&k, (struct key){last, key_prefix(&k, last)}, key) : -1;
+		c = t.records ? key_compare(&k, last.key, key) : -1;
 
 		t.unordered += c > 0;
 		t.repeated += c == 0;
 		add(&t, &r);
-		if (!remember(&last, &cap, key.text)) {
+		if (!key_keep(&last, key)) {
 			n = dag_fail(v, "out of memory");
 			break;
 		}
 	}
-	free((char *)last.data);
+	free(last.room);
 	return n < 0 ? n : write_tally(v, &t);
 }

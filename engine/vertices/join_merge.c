@@ -6,9 +6,6 @@
 struct side {
 	struct merger m;
 	const struct keyed *at; /* NULL: at its end */
-	char *last;             /* key of the record before */
-	size_t last_len, last_cap;
-	uint64_t records;
 };
 
 static int compare(const struct key_spec *k, struct span a, struct span b)
@@ -16,36 +13,12 @@ static int compare(const struct key_spec *k, struct span a, struct span b)
 	return key_compare(k, (struct key){a, key_prefix(k, a)}, (struct key){b, key_prefix(k, b)});
 }
 
-static bool remember(struct side *s)
-{
-	if (s->at->key.text.len > s->last_cap) {
-		char *last = realloc(s->last, s->at->key.text.len * 2);
-
-		if (!last)
-			return false;
-		s->last = last;
-		s->last_cap = s->at->key.text.len * 2;
-	}
-	if (s->at->key.text.len)
-		memcpy(s->last, s->at->key.text.data, s->at->key.text.len);
-	s->last_len = s->at->key.text.len;
-	return true;
-}
-
 static int step(struct side *s)
 {
-	int n;
+	int n = merger_next(&s->m, &s->at);
 
-	if (s->at && !remember(s))
-		return dag_fail(s->m.v, "out of memory");
-	n = merger_next(&s->m, &s->at);
 	if (n <= 0)
 		s->at = NULL;
-	else if (s->records++ && compare(&s->m.key, (struct span){s->last, s->last_len}, s->at->key.text) > 0)
-		return dag_fail(s->m.v,
-			"the %s side of the join is not sorted by its key: record %llu comes before the one "
-			"that it follows; sort it first, or use method: hash",
-			s->m.port ? "right" : "left", (unsigned long long)s->records);
 	return n;
 }
 
@@ -76,15 +49,18 @@ static int hold(struct joiner *j, struct side *right, struct span key)
 
 static int run(struct joiner *j, struct side *left, struct side *right)
 {
+	struct kept_key last = {0}; /* of the left side: the same key has the same partners */
 	bool held = false;
 	int n = step(right);
 
 	while (n >= 0 && (n = step(left)) > 0) {
 		struct span key = left->at->key.text, name;
 
-		/* The same key as the one before has the same partners. */
-		if (!held || compare(&j->left_key, (struct span){left->last, left->last_len}, key))
+		if (!held || key_compare(&j->left_key, last.key, left->at->key)) {
 			n = hold(j, right, key);
+			if (!key_keep(&last, left->at->key))
+				n = dag_fail(j->v, "out of memory");
+		}
 		held = true;
 		name = key_name(&j->left_key, key, &j->namer);
 		if (n >= 0 && !name.data && j->left_key.type != KEY_TEXT)
@@ -92,18 +68,23 @@ static int run(struct joiner *j, struct side *left, struct side *right)
 		if (n >= 0)
 			n = join_write(j, name, &left->at->r, j->count > 0, j->count > 0);
 	}
-	return n;
+	free(last.room);
+	/* What is left of the right side is read too: were it not sorted, partners would have been missed. */
+	while (n >= 0 && right->at)
+		n = step(right);
+	return n < 0 ? n : 0;
 }
 
 int join_merge(struct joiner *j)
 {
-	struct side left = {.m = {.v = j->v, .port = 0, .key = j->left_key}};
-	struct side right = {.m = {.v = j->v, .port = 1, .key = j->right_key}};
+	static const char advice[] = "or take method: hash";
+	struct side left = {
+		.m = {j->v, 0, j->left_key, "the left side of the join", advice, NULL, NULL, 0, 0}};
+	struct side right = {
+		.m = {j->v, 1, j->right_key, "the right side of the join", advice, NULL, NULL, 0, 0}};
 	int r = run(j, &left, &right);
 
 	merger_fini(&left.m);
 	merger_fini(&right.m);
-	free(left.last);
-	free(right.last);
 	return r;
 }

@@ -124,11 +124,11 @@ int key_check(struct dag_vertex *v)
 /* ---- what is no number ---- */
 
 #define SHOWN_BYTES 40
+_Static_assert(4 * SHOWN_BYTES + sizeof("'…'") <= KEY_SHOWN_LEN, "all of it has room");
 
-/* Quoted; what is not to be printed as \\xNN, and the end cut off where it is long. */
-static void show(struct span text, char *ret, size_t size)
+void key_show(struct span text, char ret[KEY_SHOWN_LEN])
 {
-	size_t n = text.len < SHOWN_BYTES ? text.len : SHOWN_BYTES, at = 0;
+	size_t n = text.len < SHOWN_BYTES ? text.len : SHOWN_BYTES, at = 0, size = KEY_SHOWN_LEN;
 
 	ret[at++] = '\'';
 	for (size_t i = 0; i < n; i++) {
@@ -142,7 +142,7 @@ static void show(struct span text, char *ret, size_t size)
 int key_refuse(struct dag_vertex *v, enum key_invalid invalid, enum key_type type, const struct dag_record *r,
 	const char *word, uint32_t field, struct span text)
 {
-	char shown[4 * SHOWN_BYTES + 8], where[64] = "", producer[32] = "";
+	char shown[KEY_SHOWN_LEN], where[64] = "", producer[32] = "";
 	long double x;
 
 	if (invalid == INVALID_ZERO)
@@ -157,8 +157,8 @@ int key_refuse(struct dag_vertex *v, enum key_invalid invalid, enum key_type typ
 		snprintf(where, sizeof(where), ", the whole record (%s: N takes its field N),", word);
 	if (dag_producers(v, r->port) > 1)
 		snprintf(producer, sizeof(producer), " from producer %u", r->producer);
-	show(text, shown, sizeof(shown));
-	return dag_fail(v,
+	key_show(text, shown);
+	return dag_fail_at(v, r,
 		"record %llu of input port %u%s: %s%s is no number%s; to go on without such records say "
 		"invalid: skip, "
 		"to take them for 0 invalid: zero",
@@ -271,6 +271,43 @@ int key_compare(const struct key_spec *k, struct key a, struct key b)
 	if (a.prefix != b.prefix)
 		return a.prefix < b.prefix ? -1 : 1;
 	return key_compare_rest(k, a.text, b.text, a.prefix, 8);
+}
+
+bool key_keep(struct kept_key *kept, struct key key)
+{
+	if (key.text.len > kept->cap) {
+		char *room = realloc(kept->room, 2 * key.text.len);
+
+		if (!room)
+			return false;
+		kept->room = room;
+		kept->cap = 2 * key.text.len;
+	}
+	if (key.text.len)
+		memcpy(kept->room, key.text.data, key.text.len);
+	kept->key = (struct key){{kept->room, key.text.len}, key.prefix};
+	return true;
+}
+
+int key_refuse_order(const struct key_spec *k, const struct dag_record *r, struct span text, uint64_t before,
+	struct span before_text, const char *what, const char *advice)
+{
+	char shown[KEY_SHOWN_LEN], shown_before[KEY_SHOWN_LEN], producer[32] = "";
+
+	if (dag_producers(k->v, r->port) > 1)
+		snprintf(producer, sizeof(producer), " from producer %u", r->producer);
+	key_show(text, shown);
+	key_show(before_text, shown_before);
+	return dag_fail_at(k->v, r,
+		"%s is not sorted by its key: on input port %u%s record %llu, %s, belongs before record "
+		"%llu, %s; "
+		"sort it first by the same key (%s%s), %s",
+		what, r->port, producer, (unsigned long long)r->number + 1, shown,
+		(unsigned long long)before + 1, shown_before,
+		k->type == KEY_NUMBER    ? "type: number, as sort -n"
+		: k->type == KEY_GENERAL ? "type: general, as sort -g"
+					 : "by bytes, as LC_ALL=C sort",
+		k->descending ? " -r" : "", advice);
 }
 
 /* ---- names ---- */

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Merging: a heap of the producers' next records. */
+/*
+ * Merging: a heap of the producers' next records. What a producer brought last is kept, as a copy of its key,
+ * so that one which is not sorted is found.
+ */
 #include "std.h"
 
 struct source {
 	struct keyed k;
 	uint32_t producer;
+};
+
+/* The record that came last from a producer. */
+struct last {
+	struct kept_key kept;
+	uint64_t number;
 };
 
 /* The next record of the producer; 1, 0 at its end, or an error. */
@@ -48,14 +57,32 @@ static void sift_down(const struct key_spec *k, struct source *heap, uint32_t co
 	}
 }
 
+/* The same, where the producer has brought one before. */
+static int take_next(struct merger *m, struct source *s)
+{
+	struct last *last = &m->lasts[s->producer];
+	int n;
+
+	if (!key_keep(&last->kept, s->k.key))
+		return dag_fail(m->v, "out of memory");
+	last->number = s->k.r.number;
+	n = take(m, s);
+	if (n > 0 && key_compare(&m->key, last->kept.key, s->k.key) > 0)
+		return key_refuse_order(&m->key, &s->k.r, s->k.key.text, last->number, last->kept.key.text,
+			m->what, m->advice);
+	return n;
+}
+
 static int begin(struct merger *m)
 {
 	uint32_t producers = dag_producers(m->v, m->port);
 	int n;
 
 	m->heap = calloc(producers + 1, sizeof(*m->heap));
-	if (!m->heap)
+	m->lasts = calloc(producers + 1, sizeof(*m->lasts));
+	if (!m->heap || !m->lasts)
 		return dag_fail(m->v, "out of memory");
+	m->producers = producers;
 	for (uint32_t i = 0; i < producers; i++) {
 		m->heap[m->count].producer = i;
 		n = take(m, &m->heap[m->count]);
@@ -75,7 +102,7 @@ int merger_next(struct merger *m, const struct keyed **ret)
 	if (!m->heap)
 		n = begin(m);
 	else if (m->count) {
-		n = take(m, &m->heap[0]);
+		n = take_next(m, &m->heap[0]);
 		if (n == 0)
 			m->heap[0] = m->heap[--m->count];
 		if (n >= 0)
@@ -89,12 +116,18 @@ int merger_next(struct merger *m, const struct keyed **ret)
 
 void merger_fini(struct merger *m)
 {
+	for (uint32_t i = 0; i < m->producers; i++)
+		free(m->lasts[i].kept.room);
+	free(m->lasts);
 	free(m->heap);
 }
 
 int merge(struct dag_vertex *v)
 {
-	struct merger m = {.v = v, .key = key_spec_read(v)};
+	struct merger m = {.v = v,
+		.key = key_spec_read(v),
+		.what = "an input of the merge",
+		.advice = "or take `use: sort` instead of `use: merge`"};
 	const struct keyed *next;
 	int n;
 

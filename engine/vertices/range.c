@@ -16,6 +16,7 @@ static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bo
 {
 	struct key_spec lenient = *k;
 	struct dag_record r;
+	uint64_t last = 0;
 	int got;
 
 	lenient.invalid = INVALID_ZERO;
@@ -43,7 +44,9 @@ static int read_sample(struct dag_vertex *v, const struct key_spec *k, struct bo
 		b->sample[b->sample_count] = (struct key){{copy, key.text.len}, key.prefix};
 		if (b->sample_count &&
 			key_compare(k, b->sample[b->sample_count - 1], b->sample[b->sample_count]) > 0)
-			return dag_fail(v, "the sample on input port 1 is not sorted by the same key");
+			return key_refuse_order(k, &r, key.text, last, b->sample[b->sample_count - 1].text,
+				"the sample", "by a `use: sort` of all of it");
+		last = r.number;
 		b->sample_count++;
 	}
 	return got;

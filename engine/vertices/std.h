@@ -78,6 +78,23 @@ struct key {
 	uint64_t prefix;
 };
 
+/* A copy of a key: the record that it was read from is gone when the next one is there. All zero at first. */
+struct kept_key {
+	struct key key;
+	char *room;
+	size_t cap;
+};
+
+/* False where there is no memory. `room` is the caller's to free. */
+bool key_keep(struct kept_key *kept, struct key key);
+/* Quoted; what is not to be printed as \\xNN, and the end cut off where it is long. */
+#define KEY_SHOWN_LEN 192
+void key_show(struct span text, char ret[KEY_SHOWN_LEN]);
+/* Ends the vertex: of `what`, record r with the key `text` belongs before the one of number `before`.
+ * `advice` is what there is beside sorting it. */
+int key_refuse_order(const struct key_spec *k, const struct dag_record *r, struct span text, uint64_t before,
+	struct span before_text, const char *what, const char *advice);
+
 /* 1; 0: the record is to be skipped; or an error. */
 int key_read(const struct key_spec *k, const struct dag_record *r, struct key *ret);
 /* All but its first n bytes. */
@@ -111,17 +128,19 @@ struct keyed {
 	struct key key;
 };
 
-/* The producers of a port, each sorted, as one: v, port and key are the caller's, the rest is zero. */
+/* The producers of a port, each sorted, as one: those up to `advice` are the caller's, the rest is zero. */
 struct merger {
 	struct dag_vertex *v;
 	uint32_t port;
 	struct key_spec key;
+	const char *what, *advice; /* said of a producer that is not sorted: key_refuse_order */
 	struct source *heap;
-	uint32_t count;
+	struct last *lasts;
+	uint32_t count, producers;
 };
 
 /* The next record in order, until the call after; equal keys in the producers' order. 1, 0 at the end, or an
- * error. */
+ * error, of a producer that is not sorted too. */
 int merger_next(struct merger *m, const struct keyed **ret);
 void merger_fini(struct merger *m);
 

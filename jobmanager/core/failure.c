@@ -67,6 +67,32 @@ static void run_again(struct jm *jm, uint32_t vertex, dag_instant pause)
 
 /* ---- rule 7 ---- */
 
+/* Which record an attempt died on, in words: ` (record 3 of FILE)` or of a vertex; empty where that is not
+ * known. */
+static const char *record_text(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+{
+	const struct graph_stage *s = vertex_stage(jm, vertex), *from;
+	uint32_t index = graph_index(jm->graph, vertex), producer;
+	unsigned long long number = o->at.number + 1;
+	const struct graph_split *split;
+	const struct graph_edge *e;
+
+	if (!o->has_at || o->at.port >= s->in_count || s->in[o->at.port].edge == GRAPH_NONE)
+		return "";
+	e = jm->graph->edges[s->in[o->at.port].edge];
+	if (o->at.producer >= jm_producers(jm, e, index))
+		return "";
+	from = jm->graph->stages[e->from];
+	producer = jm_producer(jm, e, index, o->at.producer);
+	if (from->kind != GRAPH_INPUT)
+		return arena_format(&jm->texts, " (record %llu of %s[%u])", number, from->name, producer);
+	split = &from->splits[producer];
+	return split->offset ? arena_format(&jm->texts, " (record %llu of %s from byte %llu on)", number,
+				       from->input_files[split->file].path, (unsigned long long)split->offset)
+			     : arena_format(&jm->texts, " (record %llu of %s)", number,
+				       from->input_files[split->file].path);
+}
+
 /* Two attempts died on the same record: true where it may be passed over. */
 static bool skip_record(struct jm *jm, uint32_t vertex, const struct jm_outcome *o, const char *text)
 {
@@ -108,7 +134,8 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	struct jm_vertex *v = &jm->vertices[vertex];
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 	const char *name = jm_attempt_name(jm, vertex),
-		   *text = o->text && *o->text ? o->text : dag_strerror(o->error);
+		   *text = o->text && *o->text ? o->text : dag_strerror(o->error),
+		   *record = record_text(jm, vertex, o);
 	const struct jm_failure *last = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
 	/* Who says how often wants it so often. Twice on one node may be its fault, where there is another.
 	 */
@@ -133,9 +160,9 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		return;
 	}
 	if (same && (!s->retries_said || v->failures > s->retries)) {
-		jm_end(jm, o->error, "%s: died twice on record %llu of input port %u%s: %s%s", name,
+		jm_end(jm, o->error, "%s: died twice on record %llu of input port %u%s: %s%s%s", name,
 			(unsigned long long)o->at.number + 1, o->at.port,
-			s->skip_records ? ", and no more records may be skipped" : "", text,
+			s->skip_records ? ", and no more records may be skipped" : "", text, record,
 			indent_tail(jm, o->stderr_tail));
 		return;
 	}
@@ -146,12 +173,13 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 			why = " (twice the same, so it is not tried again)";
 		else if (v->failures > 1)
 			why = arena_format(&jm->texts, " (it failed %u times)", v->failures);
-		jm_end(jm, o->error, "%s: %s%s%s", name, text, why, indent_tail(jm, o->stderr_tail));
+		jm_end(jm, o->error, "%s: %s%s%s%s", name, text, record, why,
+			indent_tail(jm, o->stderr_tail));
 		return;
 	}
 	pause = pause_time(jm, vertex, v->failures);
-	jm_note_like(jm, vertex, text, "%s failed and runs again in %.1f s: %s%s", name,
-		(double)pause / (double)DAG_SECOND, text, indent_tail(jm, o->stderr_tail));
+	jm_note_like(jm, vertex, text, "%s failed and runs again in %.1f s: %s%s%s", name,
+		(double)pause / (double)DAG_SECOND, text, record, indent_tail(jm, o->stderr_tail));
 	remember_failure(jm, vertex, v->node, o);
 	v->avoid = v->node + 1;
 	run_again(jm, vertex, pause);

@@ -110,6 +110,7 @@ def what_is_no_number_is_named_skipped_or_zero(case):
         case.write("a.txt", f"k 7\nk {junk}\nk 1\n")
         err = use(case, "sum", "key: 1, value: 2", rc=1)
         check(f"record 2 of input port 0: '{junk}' in field 2 is no number".encode() in err and b"invalid: skip" in err and b"s[0]" in err, err)
+        check(b"(record 2 of " in err and b"a.txt)" in err, err)
         check((b"type: general" in err) == (junk in ("+5", "1e3", "0x10", "inf")), err)
         for vertex in ("sort", "top", "merge", "distinct", "count", "check") if junk == "12abc" else ("sort",):
             err = use(case, vertex, "key: 2, type: number", rc=1)

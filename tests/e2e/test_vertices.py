@@ -210,7 +210,51 @@ flow: [a >= join.0, b >= join.1]
 outputs: {join: {file: u.txt}}
 """)
     r = case.dagrun("run", "u.yaml", rc=1)
-    check(b"the left side of the join is not sorted by its key: record 3 comes before" in r.stderr, r.stderr)
+    check(b"the left side of the join is not sorted by its key: on input port 0 record 3, '" in r.stderr and b"or take method: hash" in r.stderr, r.stderr)
+    case.write("a.txt", "a 1\nb 1\n")
+    case.write("b.txt", "a 1\nc 1\nb 1\n")
+    r = case.dagrun("run", "u.yaml", rc=1)
+    check(b"the right side of the join is not sorted by its key: on input port 1 record 3, 'b', belongs before record 2, 'c'" in r.stderr, r.stderr)
+
+
+@test
+def a_merge_of_what_is_not_sorted_names_the_records(case):
+    """By each kind of key, from files, from vertices, through pipes; the way out is said, and nothing is published."""
+    case.write("a.txt", "1 a\n2 b\n3 c\n")
+    for params, rows, before, after in (("", "9 d\n10 e\n", "'10 e'", "'9 d'"), ("key: 1, type: number", "4 d\n10 e\n9.5 f\n", "'9.5'", "'10'"),
+                                        ("key: 1, type: number, order: desc", "10 e\n4 d\n5 f\n", "'5'", "'4'"),
+                                        ("key: 2, type: general", "x 1e3\ny 2e2\n", "'2e2'", "'1e3'"),
+                                        ("", "the same beginning 2\nthe same beginning 1\n", "'the same beginning 1'", "'the same beginning 2'")):
+        case.write("b.txt", rows)
+        number = rows.count("\n")
+        case.write("empty.txt", "")
+        first = "a.txt" if "general" not in params and "desc" not in params else "empty.txt"
+        for stages, flow, producer, origin in (("", "t >> m", " from producer 1", "b.txt"), ("c: {use: cat, width: 2}, ", "t >= c, c >> m", " from producer 1", "c[1]"),
+                                               ("c: {program: [cat], width: 2}, ", "t >= c, {from: c, to: m, pattern: '>>', channel: pipe}", " from producer 1", None)):
+            case.write("g.yaml", f"inputs: {{t: {{files: [{first}, b.txt]}}}}\nstages: {{{stages}m: {{use: merge, params: {{{params}}}}}}}\n"
+                       f"flow: [{flow}]\noutputs: {{m: {{file: out}}}}\n")
+            err = case.dagrun("run", "g.yaml", rc=1).stderr.decode()
+            check(f"on input port 0{producer} record {number}, {before}, belongs before record {number - 1}, {after}" in err and "use: sort" in err, [params, flow, err])
+            check(origin is None or f"(record {number} of " in err and f"{origin})" in err, [params, flow, err])
+            check(not os.path.exists(case.path("out")), "an output was published")
+    case.write("b.txt", "0 d\nx\n1 e\nnone\n2 f\n")
+    case.write("g.yaml", "inputs: {t: {files: [a.txt, b.txt]}}\nstages: {m: {use: merge, params: {key: 1, type: number, invalid: skip}}}\n"
+               "flow: [t >> m]\noutputs: {m: {file: out}}\n")
+    case.dagrun("run", "g.yaml")
+    check(case.read("out") == b"0 d\n1 a\n1 e\n2 b\n2 f\n3 c\n", case.read("out"))
+
+
+@test
+def a_sample_that_is_not_sorted_names_the_records(case):
+    case.write("a.txt", "".join(f"{i}\n" for i in range(50)))
+    case.write("g.yaml", """
+inputs: {t: {files: a.txt}}
+stages: {range: {use: range, params: {key: 1, type: number}}, s: {use: cat, width: 2}, sample: {bash: "seq 5; echo 3"}}
+flow: [t >= range.0, sample >= range.1, {from: range, to: s, pattern: ">>", partition: {by: part}}]
+outputs: {s: {file: out}}
+""")
+    err = case.dagrun("run", "g.yaml", rc=1).stderr
+    check(b"the sample is not sorted by its key: on input port 1 record 6, '3', belongs before record 5, '5'" in err and b"sort -n" in err, err)
 
 
 @test

@@ -142,6 +142,10 @@ void dag_count(struct dag_vertex *v, const char *name, int64_t add);
 void dag_log(struct dag_vertex *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Ends the attempt as failed with a sentence: `return dag_fail(v, "no column %d", n);` */
 int dag_fail(struct dag_vertex *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same because of this record: people are told of which file or vertex it is. Where none is named that is
+ * the one which was read last, unless it was one of a batch. */
+int dag_fail_at(struct dag_vertex *v, const struct dag_record *r, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* ---- what a plugin declares ---- */
 /* BYTES have no records: what is read are pieces of what was written, cut anywhere. */
