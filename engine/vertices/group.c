@@ -13,28 +13,71 @@ typedef int take_fn(struct dag_vertex *v, const struct dag_record *r, void *ctx)
 typedef int each_fn(
 	struct dag_vertex *v, struct table_entry *e, bool is_new, const struct dag_record *r, void *ctx);
 
+#define AHEAD 32 /* records whose entries are fetched together */
+
+struct ahead {
+	struct span names[AHEAD];
+	uint64_t hashes[AHEAD];
+};
+
+/* The names of texts lie in the records; those of numbers are made one by one. */
+static void look_ahead(
+	const struct key_spec *k, const struct table *t, const struct dag_record *r, int n, struct ahead *a)
+{
+	for (int i = 0; i < n; i++) {
+		a->names[i] = key_of(k, &r[i]);
+		a->hashes[i] = hash_of(a->names[i]);
+	}
+	table_fetch(t, a->hashes, (size_t)n);
+}
+
+struct grouping {
+	const struct key_spec *k;
+	struct table *t;
+	take_fn *take;
+	each_fn *each;
+	void *ctx;
+	struct namer namer;
+};
+
+/* name: NULL where it is still to be made, and hashed. */
+static int group_one(struct grouping *g, const struct dag_record *r, const struct span *name, uint64_t hash)
+{
+	struct dag_vertex *v = g->k->v;
+	int ok = g->take ? g->take(v, r, g->ctx) : 1;
+	struct table_entry *e;
+	struct span made;
+	bool is_new;
+
+	if (ok > 0 && !name) {
+		ok = key_read_name(g->k, r, &g->namer, &made);
+		if (ok > 0)
+			hash = hash_of(made);
+	}
+	if (ok <= 0)
+		return ok;
+	e = table_at(g->t, name ? *name : made, hash, &is_new);
+	return e ? g->each(v, e, is_new, r, g->ctx) : dag_fail(v, "out of memory");
+}
+
 /* Calls `each` for every record of port 0 with the entry of its key, unless `take` skips it. */
 static int group(const struct key_spec *k, struct table *t, take_fn *take, each_fn *each, void *ctx)
 {
+	struct grouping g = {k, t, take, each, ctx, {0}};
 	struct dag_record batch[BATCH];
-	struct namer namer = {0};
-	struct span name;
+	struct ahead a;
 	int n = 0, r = 0;
 
 	while (r >= 0 && (n = dag_read_batch(k->v, 0, batch, BATCH)) > 0)
 		for (int i = 0; i < n && r >= 0; i++) {
-			struct table_entry *e;
-			bool is_new;
+			bool text = k->type == KEY_TEXT;
 
-			r = take ? take(k->v, &batch[i], ctx) : 1;
-			if (r > 0)
-				r = key_read_name(k, &batch[i], &namer, &name);
-			if (r <= 0)
-				continue;
-			e = table_at(t, name, &is_new);
-			r = e ? each(k->v, e, is_new, &batch[i], ctx) : dag_fail(k->v, "out of memory");
+			if (text && i % AHEAD == 0)
+				look_ahead(k, t, batch + i, n - i < AHEAD ? n - i : AHEAD, &a);
+			r = text ? group_one(&g, &batch[i], &a.names[i % AHEAD], a.hashes[i % AHEAD])
+				 : group_one(&g, &batch[i], NULL, 0);
 		}
-	free(namer.text);
+	free(g.namer.text);
 	return r < 0 ? r : n;
 }
 

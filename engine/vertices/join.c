@@ -8,7 +8,7 @@
 static bool hash_right(struct joiner *j, struct table *table, const struct dag_record *r, struct span key)
 {
 	bool is_new;
-	struct table_entry *e = table_at(table, key, &is_new);
+	struct table_entry *e = table_at(table, key, hash_of(key), &is_new);
 	uint32_t number;
 
 	if (!e || j->kind >= JOIN_SEMI)

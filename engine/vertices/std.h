@@ -214,8 +214,11 @@ struct table {
 	uint32_t slot_count;
 };
 
-/* The entry of the key, made with zeros if it is new (*ret_new); NULL where there is no memory. */
-struct table_entry *table_at(struct table *t, struct span key, bool *ret_new);
+/* The entry of the key, made with zeros if it is new (*ret_new); hash: hash_of it. NULL where there is no
+ * memory. */
+struct table_entry *table_at(struct table *t, struct span key, uint64_t hash, bool *ret_new);
+/* Keys with these hashes are looked for next. */
+void table_fetch(const struct table *t, const uint64_t *hashes, size_t n);
 struct table_entry *table_find(const struct table *t, struct span key);
 void table_fini(struct table *t);
 

@@ -7,6 +7,7 @@
 #define CHUNK_FIRST (64u << 10)
 #define CHUNK_MAX (16u << 20)
 #define HUGE_PAGE (2u << 20)
+#define FETCHED_LEAST 16384 /* slots: smaller tables lie in the caches */
 
 struct chunk {
 	struct chunk *next;
@@ -149,6 +150,30 @@ static bool grow(struct table *t)
 	return true;
 }
 
+/* A lookup in a table that is larger than the caches waits for memory three times: of many, all wait
+ * together. */
+void table_fetch(const struct table *t, const uint64_t *hashes, size_t n)
+{
+	uint32_t mask = t->slot_count - 1;
+
+	if (t->slot_count < FETCHED_LEAST)
+		return;
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(&t->slots[hashes[i] & mask]);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t entry = t->slots[hashes[i] & mask];
+
+		if (entry)
+			__builtin_prefetch(&t->entries[entry - 1]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		uint32_t entry = t->slots[hashes[i] & mask];
+
+		if (entry)
+			__builtin_prefetch(t->entries[entry - 1].key.data);
+	}
+}
+
 struct table_entry *table_find(const struct table *t, struct span key)
 {
 	uint32_t slot = t->slot_count ? find_slot(t, key, hash_of(key)) : 0;
@@ -156,9 +181,8 @@ struct table_entry *table_find(const struct table *t, struct span key)
 	return t->slot_count && t->slots[slot] ? &t->entries[t->slots[slot] - 1] : NULL;
 }
 
-struct table_entry *table_at(struct table *t, struct span key, bool *ret_new)
+struct table_entry *table_at(struct table *t, struct span key, uint64_t hash, bool *ret_new)
 {
-	uint64_t hash = hash_of(key);
 	uint32_t slot;
 	char *copy;
 
