@@ -342,7 +342,7 @@ static struct dag_vertex *new_task(struct host *host, const struct host_start *s
 	return v;
 }
 
-static void send_done(struct dag_vertex *v, int error, const struct block_ref *index, dag_instant began)
+static void send_done(struct dag_vertex *v, int error, const struct block_ref *index, dag_instant ran)
 {
 	struct host_msg msg = {.kind = HOST_DONE, .task = v->task};
 	struct host_done *done = &msg.u.done;
@@ -364,7 +364,7 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 	}
 	done->scratch_used = v->scratch && (error || !task_keep_scratch(v));
 	done->counter_count = v->counter_count;
-	done->run_ns = os_now() - began;
+	done->run_ns = ran;
 	done->errors = errors_said(v->host, done->run_ns);
 	if (done->run_ns > TRIM_AFTER)
 		v->host->ran_long = true;
@@ -387,11 +387,11 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 
 /* What a vertex started ends with it. Of tasks that run beside each other, what is left by the last: one
  * cannot tell whose a process is. */
-static void end_processes(struct host *host, dag_instant began)
+static void end_processes(struct host *host, dag_instant ran)
 {
 	if (atomic_fetch_sub(&host->running, 1) > 1)
 		return;
-	if (host->task_count > 1 || os_now() - began > FORK_RUN)
+	if (host->task_count > 1 || ran > FORK_RUN)
 		strays_end(NULL, 0, false);
 }
 
@@ -399,7 +399,7 @@ static void *run_task(void *arg)
 {
 	struct dag_vertex *v = arg;
 	struct block_ref index = {0};
-	dag_instant began = os_now();
+	dag_instant began = os_now(), ran;
 	int r;
 
 	reader_open_live(v);
@@ -426,9 +426,10 @@ static void *run_task(void *arg)
 	/* The output first, then the inputs: a reader that is done must find its producers still committed to
 	 * it. */
 	reader_close_all(v, r != 0);
-	end_processes(v->host, began);
+	ran = os_now() - began;
+	end_processes(v->host, ran);
 	os_write_coverage();
-	send_done(v, r, &index, began);
+	send_done(v, r, &index, ran);
 	return NULL;
 }
 
@@ -465,7 +466,7 @@ static bool start_beside(struct host *host, uint32_t i, pthread_t *ret_thread)
 			"cannot start thread %u of %u for vertices that run together: %s (see 'ulimit -u', "
 			"and the container's limit of processes)",
 			i + 1, host->task_count, strerror(error)));
-	send_done(v, DAG_EBUSY, &(struct block_ref){0}, os_now());
+	send_done(v, DAG_EBUSY, &(struct block_ref){0}, 0);
 	return false;
 }
 
