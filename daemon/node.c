@@ -164,10 +164,17 @@ static const struct session_handlers manager_handlers = {.on_notice = on_notice,
 
 /* ---- slots ---- */
 
+/* An embedded daemon's job manager is in this thread: it is silent where a disk keeps both of them waiting.
+ */
+static dag_instant silence_of(const struct job *job)
+{
+	return job->daemon->embedded ? 0 : os_boottime() - job->last_heard;
+}
+
 /* What the job may count on before the others have theirs: a job manager that is silent keeps what runs. */
 static uint32_t claim(const struct job *job, bool *ret_silent)
 {
-	dag_instant silence = os_boottime() - job->last_heard;
+	dag_instant silence = silence_of(job);
 
 	*ret_silent = job->lease_over || silence > SILENT;
 	return job->lease_over ? 0 : *ret_silent ? DAG_MIN(job->want, job->running) : job->want;
@@ -299,7 +306,8 @@ static void on_tick(uv_timer_t *tick)
 	}
 	spool_rest(d->spool);
 	session_server_tick(d->control, now);
-	session_server_expire(d->control, now, 2 * JOB_LEASE);
+	if (!d->embedded)
+		session_server_expire(d->control, now, 2 * JOB_LEASE);
 	look_after_nameserver(d, now);
 	HASH_ITER(hh, d->jobs, job, next) {
 		if (job->manager)
@@ -309,10 +317,10 @@ static void on_tick(uv_timer_t *tick)
 		job_run(job); /* what waits behind a long vertex may go elsewhere */
 		host_check_memory(job);
 		send_progress(job);
-		job->lease_over = boot - job->last_heard > JOB_LEASE;
+		job->lease_over = silence_of(job) > JOB_LEASE;
 		if (job->lease_over)
 			attempt_lose_all(job);
-		if (boot - job->last_heard > DATA_KEPT)
+		if (silence_of(job) > DATA_KEPT)
 			job_destroy(&job);
 	}
 	free_ended_jobs(d);

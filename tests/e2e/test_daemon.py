@@ -2,6 +2,7 @@
 """A daemon and what it is given: descriptors, folders, limits, names; and vertices and peers that mean it ill."""
 import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -358,6 +359,57 @@ def a_disk_that_stands_still(case):
         case.stop()
     finally:
         subprocess.run(["umount", folder], check=False)
+
+
+@test
+def a_run_on_one_machine_is_as_patient_as_its_disk(case):
+    """Its daemon and its job manager wait for the disk together: neither takes the other for dead, and what runs goes on. Pretended by a clock that a call sets forward."""
+    case.write("slow.c", r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+static _Atomic long jump, slow = -1;
+static int opened(const char *name, const char *path, int flags, int mode)
+{
+	int fd = ((int (*)(const char *, int, int))dlsym(RTLD_NEXT, name))(path, flags, mode);
+	if ((flags & O_CREAT) && strstr(path, "/slow/") && !strstr(path, "lock")) slow = fd;
+	return fd;
+}
+static ssize_t written(const char *name, int fd, const void *bytes, size_t n, off_t at)
+{
+	if (fd == slow) jump = 100;
+	return ((ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, name))(fd, bytes, n, at);
+}
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at) { return written("pwrite", fd, bytes, n, at); }
+ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t at) { return written("pwrite64", fd, bytes, n, at); }
+#define MODE va_list args; va_start(args, flags); int mode = flags & O_CREAT ? va_arg(args, int) : 0; va_end(args)
+int open(const char *path, int flags, ...) { MODE; return opened("open", path, flags, mode); }
+int open64(const char *path, int flags, ...) { MODE; return opened("open64", path, flags, mode); }
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int r = ((int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime"))(clock, now);
+	now->tv_sec += jump;
+	return r;
+}
+""")
+    if SANITIZED:
+        raise Skip("a sanitizer wants to be the first library")
+    case.shell("gcc -shared -fPIC slow.c -o slow.so; mkdir slow")
+    case.write("g.yaml", "stages:\n  a: {sh: 'until test -e began; do sleep 0.02; done; echo a'}\n"
+               "  c: {sh: 'echo x >> starts; touch began; until test -e go; do sleep 0.02; done; echo c'}\n"
+               "outputs: {a: {file: 'slow/{index}.txt'}, c: {file: c.txt}}\n".replace("began", case.path("began"))
+               .replace("starts", case.path("starts")).replace("test -e go", f"test -e {case.path('go')}"))
+    p = case.start(program("dagrun"), "run", "--slots", "2", "g.yaml", env=dict(case.env, LD_PRELOAD=case.path("slow.so")))
+    case.wait_for(lambda: any(os.path.getsize(f) for f in glob.glob(case.path("slow/.dagrun-2*"))), "the output's file")
+    case.write("go", "")
+    out, err = p.communicate(timeout=patience(60))
+    check(p.returncode == 0 and case.read("slow/0.txt") == b"a\n" and case.read("c.txt") == b"c\n", f"{p.returncode} {err}")
+    lasted = re.findall(rb", (\d+)\.\d+ s\n", err)
+    check(case.read("starts") == b"x\n" and lasted and int(lasted[0]) >= 100, f"{case.read('starts')} {err}")
 
 
 if __name__ == "__main__":
