@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plants small bugs in the cores, one at a time, in a copy of the tree, and says which of the fast tests catches each: the scripts,
-the units, the simulator's seeds and crash points. A test suite that a planted bug passes has a hole.
+the units, the simulator's seeds and crash points, for some an end-to-end test (as root, in a namespace of processes). A test suite that a planted bug passes has a hole.
 
   sabotage.py [NAME…]        with names: only those"""
 import os
@@ -12,7 +12,7 @@ import tempfile
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CORE = "jobmanager/core/"
 BUGS = [
-    # name, file, what is there, what is put in its place
+    # name, file, what is there, what is put in its place; the end-to-end test that sees it, where no faster one could
     ("late ends count", CORE + "step.c", "	if (!jm_is_live(jm, event->vertex, event->attempt, event->node)) {", "	if (jm->vertices[event->vertex].state != JM_RUNNING) {"),
     ("acknowledge before the commit is durable", CORE + "effects.c", "	case JM_ACK:\n	case JM_RELEASE:\n	case JM_TRIM:", "	case JM_RELEASE:\n	case JM_TRIM:"),
     ("publish before the intent is durable", CORE + "effects.c", "	case JM_TRIM:\n	case JM_PUBLISH:\n", "	case JM_TRIM:\n"),
@@ -89,7 +89,7 @@ BUGS = [
     ("daemons that ended are forgotten by a resume", CORE + "replay.c", '	jm->node_deaths += !strcmp(word, "node-ended");\n', ""),
     ("a vertex is blamed where daemons end everywhere", CORE + "blame.c", " && deaths * 2 > jm->node_deaths;", ";"),
     ("a vertex takes all nodes with it", CORE + "blame.c", "	if (guilty.count)\n", "	if (false)\n"),
-    ("who ran beside a culprit is blamed", CORE + "blame.c", "(suspects == 1 ? JM_DEATHS_ALONE : JM_DEATHS_MAX)", "JM_DEATHS_ALONE"),
+    ("who ran beside a culprit is blamed", CORE + "blame.c", "suspects == 1 ? JM_DEATHS_ALONE : JM_DEATHS_MAX", "JM_DEATHS_ALONE"),
     ("labels of who reads something are not looked at", CORE + "hopeless.c", "		if (s->kind == GRAPH_INPUT || ", "		if (s->kind == GRAPH_INPUT || s->in_count || "),
     ("a gang that never fits is waited for", CORE + "hopeless.c", "	if (jm->large_ready && !jm->ended)\n", "	if (false)\n"),
     ("nodes that are on their way are not waited for", CORE + "hopeless.c", "	if (jm->nodes_coming && waited < COMING_MAX)\n		return false;\n", ""),
@@ -135,6 +135,23 @@ BUGS = [
     ("numbers are told apart by 16 digits", "engine/vertices/number.c", " | digits << 1 | more;", " | digits << 1;"),
     ("what a limb is too much for is lost", "engine/vertices/total.c", "value = sum >= LIMB ? 1 : sum <= -LIMB ? -1 : 0;", "value = 0;"),
     ("of fractions the longer one is the greater", "engine/vertices/number.c", "int c = n ? memcmp(a->frac, b->frac, n) : 0;", "int c = 0;"),
+    ("what a reader of intact data is charged for is not journaled", CORE + "failure.c", '		jm_fact(jm, "misread', '		if (false)\n		jm_fact(jm, "misread'),
+    ("an input that cannot be read is tried for ever", CORE + "failure.c", "	if (++v->source_failures >= JM_SOURCE_TRIES || ", "	if (++v->source_failures == UINT8_MAX || "),
+    ("a silent connection is never dialled anew", "engine/wire/silence.c", "	silence->hasted = true;\n	return true;", "	silence->hasted = true;\n	return false;"),
+    ("a connection that broke is waited for", "engine/wire/silence.c", "		return silence->again && now >= silence->again;", "		return false;"),
+    ("who stood still himself dials anew", "engine/wire/silence.c", "to be read */\n		silence->since = now;", "to be read */\n		(void)0;"),
+    ("an input that needs records comes as bytes", "engine/graph/formats.c", "	if (needs_records(graph, e) || (to->kind", "	if ((to->kind"),
+    ("records that are passed on become bytes", "engine/graph/formats.c", "		if (passes(graph->stages[e->to], e->to_port) && brings_records(graph, e))", "		if (passes(graph->stages[e->to], e->to_port) && !e)"),
+    ("a word that parts records needs none", "engine/graph/formats.c", "	return e->partition.kind != GRAPH_BY_DEFAULT || graph_wanted_parts(e) > 1;", "	return graph_wanted_parts(e) > 1;"),
+    ("an unknown word in braces is text", "lang/text.c", "	if (!len)\n		len = looks_like_word(at);", "	(void)looks_like_word;"),
+    ("two braces stay two", "lang/text.c", "		add(t, at, 1, false);\n		return 2;", "		add(t, at, 2, false);\n		return 2;"),
+    ("a publication that fails is left half done", "jobmanager/exchange.c", "	if (error && !exchange_undo(x)) {", "	if (false && !exchange_undo(x)) {"),
+    ("what was there before an output is written over", "jobmanager/exchange.c", "renameat2(AT_FDCWD, f->temporary, AT_FDCWD, f->path, RENAME_EXCHANGE) == 0)", "rename(f->temporary, f->path) == 0)"),
+    ("a file that is not ours is taken back", "jobmanager/exchange.c", "	if (inode_of(f->path) != f->inode) {", "	if (false) {"),
+    ("a word lets in twice", "engine/wire/door.c", "		if (found)\n			explicit_bzero(e", "		if (false)\n			explicit_bzero(e"),
+    ("any word lets in", "engine/wire/door.c", " && is(q, CREDENTIALS + 1, e->word)", ""),
+    ("what a killed host started lives on", "engine/vertex/guard.c", "	strays_end(NULL, 0, false);\n	if (WIFSIGNALED", "	if (WIFSIGNALED", "test_programs nothing_is_left_of_a_killed_host"),
+    ("a guard does not see that its daemon is gone", "engine/vertex/guard.c", "		if (fds[1].revents) {\n			kill(host, SIGKILL);", "		if (fds[1].revents) {", "test_programs nothing_is_left_of_a_killed_run"),
 ]
 
 
@@ -145,15 +162,28 @@ def run(args, cwd, timeout=300):
         return 124
 
 
-def catcher(tree):
+UNITS = ["channel", "core", "graph", "lang", "shells", "data", "seal", "session", "source", "number", "exchange"]
+
+
+def end_to_end(tree, test):
+    """What a test starts ends with it, also where the planted bug is that it would not."""
+    suite, name = test.split()
+    if run(["ninja", "-C", os.path.join(tree, "build")], tree, 900):
+        return "the compiler"
+    script = f"DAGRUN_BUILD={tree}/build python3 tests/e2e/{suite}.py {name}; exit $?"
+    return test if run(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script], tree, 300) else None
+
+
+def catcher(tree, test=None):
     """The first test that fails, or None."""
     b = os.path.join(tree, "build")
-    if run(["ninja", "-C", b, "tests/jm_script", "tests/dagrun-sim", "tests/test_channel", "tests/test_core", "tests/test_graph", "tests/test_shells", "tests/test_data", "tests/test_seal", "tests/test_source", "tests/test_number"], tree):
+    if test:
+        return end_to_end(tree, test)
+    if run(["ninja", "-C", b, "tests/jm_script", "tests/dagrun-sim", *("tests/test_" + u for u in UNITS)], tree):
         return "the compiler"
     scripts = sorted(os.path.join(tree, "tests/script", n) for n in os.listdir(os.path.join(tree, "tests/script")) if n.endswith(".txt"))
-    checks = [("scripts", [b + "/tests/jm_script", *scripts]), ("unit channel", [b + "/tests/test_channel"]), ("unit core", [b + "/tests/test_core"]),
-              ("unit graph", [b + "/tests/test_graph"]), ("unit shells", [b + "/tests/test_shells"]), ("unit data", [b + "/tests/test_data"]), ("unit seal", [b + "/tests/test_seal"]), ("unit source", [b + "/tests/test_source"]), ("unit number", [b + "/tests/test_number"]), ("simulator", [b + "/tests/dagrun-sim", "--seeds", "500"]),
-              ("crash points", [b + "/tests/dagrun-sim", "--crash-points"])]
+    checks = [("scripts", [b + "/tests/jm_script", *scripts]), *(("unit " + u, [b + "/tests/test_" + u]) for u in UNITS),
+              ("simulator", [b + "/tests/dagrun-sim", "--seeds", "500"]), ("crash points", [b + "/tests/dagrun-sim", "--crash-points"])]
     for name, args in checks:
         if run(args, tree, 90):
             return name
@@ -164,6 +194,7 @@ def main():
     wanted = sys.argv[1:]
     tree = tempfile.mkdtemp(prefix="dagrun-sabotage-")
     caught = tried = 0
+    sound = set()  # end-to-end tests that pass
     try:
         names = subprocess.run(["git", "ls-files"], cwd=SOURCE, capture_output=True, check=True, text=True).stdout.split("\n")
         for name in filter(None, names):
@@ -174,9 +205,14 @@ def main():
         if first:
             print(f"the tree as it is fails: {first}")
             return 2
-        for name, file, there, instead in BUGS:
+        for name, file, there, instead, *test in BUGS:
             if wanted and name not in wanted:
                 continue
+            if test and test[0] not in sound:
+                sound.add(test[0])
+                if catcher(tree, *test):
+                    print(f"the tree as it is fails: {test[0]}")
+                    return 2
             path = os.path.join(tree, file)
             with open(path) as f:
                 text = f.read()
@@ -186,7 +222,7 @@ def main():
                 continue
             with open(path, "w") as f:
                 f.write(text.replace(there, instead, 1))
-            by = catcher(tree)
+            by = catcher(tree, *test)
             with open(path, "w") as f:
                 f.write(text)
             tried += 1

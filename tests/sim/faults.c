@@ -202,7 +202,8 @@ static void draw_later(struct sim *s)
 	prng_next(&p);
 	for (uint32_t f = FAULT_LATER; f < FAULT_COUNT; f++) {
 		s->rate[f] = draw_later_rate(&p, (enum sim_fault)f);
-		s->faults[f] = prng_below(&p, 2) && !s->options.quiet_faults && !(s->options.off >> f & 1);
+		s->faults[f] = prng_below(&p, 2) && !s->options.quiet_faults && !(s->options.off >> f & 1) &&
+			       !(f >= FAULT_SOURCE_ERROR && s->options.graph); /* it shows machines */
 	}
 	s->only_mute = prng_below(&p, 4) == 0 && s->faults[FAULT_MUTE];
 	for (uint32_t f = 0; f < FAULT_COUNT && s->only_mute; f++)

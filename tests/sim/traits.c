@@ -139,7 +139,7 @@ static void check_blame(struct sim *s, const char *text)
 	const struct graph_stage *stage;
 
 	sim_probe(s, PROBE_blamed);
-	if (sscanf(text, "%15[^[][%u]", name, &index) != 2 || !(stage = graph_find_stage(s->graph, name))) {
+	if (sscanf(text, "%15[^[][%u]", name, &index) != 2 || !(stage = graph_find_stage(s->use, name))) {
 		sim_violate(s, "no vertex is named: %s", text);
 		return;
 	}

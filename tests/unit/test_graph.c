@@ -270,6 +270,25 @@ static void test_the_need_for_records_spreads(void **state)
 	expect_in(b, DAG_FORMAT_LINES);
 }
 
+/* What passes on one port's records cannot join another's bytes to them. */
+static void test_records_on_one_port_are_records_on_all(void **state)
+{
+	uint32_t a = stage("a", 4), lines = plugin("lines", 1, DAG_FORMAT_LINES, false),
+		 both = plugin("both", 1, DAG_FORMAT_ANY, true), other = stage("other", 1);
+	struct graph_stage *s = graph->stages[both];
+
+	(void)state;
+	graph_need_ports(graph, s, 2, 1);
+	s->in_count = 2;
+	s->in[1].format.kind = DAG_FORMAT_ANY;
+	join(a, lines);
+	join(lines, both);
+	graph_add_edge(graph, other, 0, both, 1, GRAPH_BIPARTITE);
+	assert_int_equal(graph_finish(graph, &diag), 0);
+	assert_int_equal(s->in[1].format.kind, DAG_FORMAT_LINES);
+	assert_int_equal(graph->stages[other]->out[0].format.kind, DAG_FORMAT_LINES);
+}
+
 static void test_a_format_that_was_said_holds(void **state)
 {
 	uint32_t in = input("in", false), a = stage("a", 4), b = stage("b", 1);
@@ -459,8 +478,9 @@ int main(void)
 		T(test_pipes_that_meet_again_are_elastic), T(test_a_chain_of_pipes_is_not_elastic),
 		T(test_file_inside_a_gang), T(test_file_out_of_a_gang_and_back),
 		T(test_what_nobody_needs_as_records_is_bytes), T(test_one_who_needs_records_makes_lines),
-		T(test_the_need_for_records_spreads), T(test_a_format_that_was_said_holds),
-		T(test_stages_that_run_alike), T(test_dot_quotes_names)};
+		T(test_the_need_for_records_spreads), T(test_records_on_one_port_are_records_on_all),
+		T(test_a_format_that_was_said_holds), T(test_stages_that_run_alike),
+		T(test_dot_quotes_names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,19 +108,21 @@ static void test_widths_of_every_form(void **state)
 	expect("stages:\n  a: {sh: x, width: {open: none}}\n", 2, 28, "must be a whole number");
 }
 
-/* Paths of the file are relative to it; paths that -p gave, to the working folder; $${ is a dollar. */
+/* Paths of the file are relative to it; paths that -p gave, to the working folder; $${ is a dollar, and {{ a
+ * brace (which words.h has doubled before what would be a word). */
 static void test_parameters_and_paths(void **state)
 {
 	struct dag_diag diag = {0};
-	struct graph *g = parse(
-		"params: {given: {}, own: out}\nstages: {a: {sh: 'echo $${HOME} $PATH ${own} {out.1}'}}\n"
-		"outputs: {a: {file: '${own}/o'}, a.1: {file: '${given}/o'}}\n",
-		&diag);
+	struct graph *g =
+		parse("params: {given: {}, own: out}\n"
+		      "stages: {a: {sh: 'echo $${HOME} $PATH ${own} {out.1} {{{width}} {{index}} {{}}'}}\n"
+		      "outputs: {a: {file: '${own}/o'}, a.1: {file: '${given}/o'}}\n",
+			&diag);
 	char cwd[512], *want;
 
 	(void)state;
 	assert_non_null(g);
-	assert_string_equal(g->stages[0]->argv[2], "echo ${HOME} $PATH out {out.1}");
+	assert_string_equal(g->stages[0]->argv[2], "echo ${HOME} $PATH out {out.1} {{{width}} {{index} {}");
 	assert_string_equal(g->outputs[0].path, "/x/out/o");
 	want = base_format("%s/a/b/o", getcwd(cwd, sizeof(cwd)));
 	assert_string_equal(g->outputs[1].path, want);
