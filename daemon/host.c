@@ -149,7 +149,8 @@ static void on_gone(struct host *host)
 			host_note_position(host, a);
 		if (a->lost)
 			attempt_fail(a, DAG_ELOST, 0,
-				base_strdup("the job manager was not heard, and its lease here ended"));
+				base_strdup(
+					"the job manager was gone, or not heard until its lease here ended"));
 		else if (a->run->too_much)
 			attempt_fail(a, DAG_ELIMIT, 0, host_memory_text(a));
 		else if (host->misdeed)

@@ -124,7 +124,7 @@ static void on_manager_message(void *ctx, struct session *s, const Dagrun__Envel
 	else if (e->body_case == DAGRUN__ENVELOPE__BODY_JOB_END) {
 		job = job_find(d, e->job_end->job);
 		/* Of a job manager that is gone, whoever says it. */
-		if (job && (job->manager == s || !job->manager ||
+		if (job && (job->manager == s || !job->manager || session_is_cut(job->manager) ||
 				   os_now() - session_last_heard(job->manager) > SILENT))
 			job_destroy(&job);
 		if (!job_find(d, e->job_end->job))
@@ -294,6 +294,12 @@ static void send_progress(struct job *job)
 		session_send(job->manager, &e);
 }
 
+/* Its job manager's process is gone. What is finished stays, for one that resumes the job. */
+static bool is_orphan(const struct job *job)
+{
+	return job->manager && session_is_cut(job->manager);
+}
+
 static void on_tick(uv_timer_t *tick)
 {
 	struct daemon *d = tick->data;
@@ -317,7 +323,7 @@ static void on_tick(uv_timer_t *tick)
 		job_run(job); /* what waits behind a long vertex may go elsewhere */
 		host_check_memory(job);
 		send_progress(job);
-		job->lease_over = silence_of(job) > JOB_LEASE;
+		job->lease_over = silence_of(job) > JOB_LEASE || is_orphan(job);
 		if (job->lease_over)
 			attempt_lose_all(job);
 		if (silence_of(job) > DATA_KEPT)

@@ -57,6 +57,7 @@ static void drop_acknowledged(struct link *link, uint64_t ack, dag_instant now)
 enum link_verdict link_receive(struct link *link, uint64_t seq, uint64_t ack, dag_instant now)
 {
 	link->last_heard = now;
+	link->cut = 0;
 	drop_acknowledged(link, ack, now);
 	if (seq == link->received + 1) {
 		link->received = seq;
@@ -77,6 +78,19 @@ size_t link_repeat(struct link *link, dag_instant now, const struct link_message
 void link_dialled(struct link *link, dag_instant now)
 {
 	link->last_progress = now - LINK_REPEAT;
+	link->last_sent = now - LINK_HEARTBEAT;
+}
+
+void link_closed(struct link *link, dag_instant now)
+{
+	if (!link->cut && now - link->last_heard < LINK_FRESH)
+		link->cut = 1;
+}
+
+void link_look(struct link *link)
+{
+	if (link->cut && !link_is_cut(link))
+		link->cut++;
 }
 
 bool link_owes_ack(const struct link *link)

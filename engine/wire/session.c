@@ -20,7 +20,8 @@ static void send_bytes(struct session *s, const unsigned char *data, size_t len)
 		wire_frame(&frames[n++], s->identity, s->identity_len);
 	for (size_t at = 0; at < len || !at; at += WIRE_CONTROL_PART)
 		wire_frame(&frames[n++], data + at, DAG_MIN(len - at, (size_t)WIRE_CONTROL_PART));
-	wire_socket_send(s->socket, frames, n);
+	if (wire_socket_send(s->socket, frames, n) == DAG_EUNREACHABLE)
+		link_closed(&s->link, os_now());
 }
 
 static unsigned char *pack(struct session *s, Dagrun__Envelope *e, uint64_t seq, size_t *ret_len)
@@ -145,7 +146,9 @@ void session_tick(struct session *s, dag_instant now)
 		end_with_problem(s);
 		return;
 	}
-	if (!s->server)
+	if (s->server)
+		link_look(&s->link);
+	else
 		dial_look_after(s, now);
 	repeat_what_is_due(s, now);
 	if (now - s->link.last_sent >= LINK_HEARTBEAT || s->link.received > s->link.ack_sent)
@@ -529,6 +532,11 @@ void session_server_expire(struct session_server *server, dag_instant now, dag_i
 dag_instant session_last_heard(const struct session *s)
 {
 	return s->link.last_heard;
+}
+
+bool session_is_cut(const struct session *s)
+{
+	return link_is_cut(&s->link);
 }
 
 void session_set_owner(struct session *s, void *owner)

@@ -63,6 +63,11 @@ void session_server_tick(struct session_server *server, dag_instant now);
 void session_server_each(struct session_server *server, void (*f)(void *ctx, struct session *s), void *ctx);
 /* Forgets peers that have been silent for so long. */
 void session_server_expire(struct session_server *server, dag_instant now, dag_instant silence);
+/*
+ * The peer closed its connection, and for a second no other came: its process is gone. False of one that is
+ * merely silent, which is a network that is cut or a machine that stands still.
+ */
+bool session_is_cut(const struct session *session);
 /* Forgets a peer; its on_closed is called. */
 void session_close(struct session *session);
 

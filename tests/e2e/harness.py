@@ -78,6 +78,19 @@ def parent_of(pid):
         return int([line for line in f if line.startswith("PPid")][0].split()[1])
 
 
+def processes(word):
+    """Those that have this word in their command line."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as f:
+                if word.encode() in f.read():
+                    found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+    return found
+
+
 class Case:
     """One test's folder, and the processes that it started."""
 

@@ -4,12 +4,13 @@ import glob
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import time
 
-from harness import Cluster, SLOW, check, is_noted, job_id, main, patience, program, test
+from harness import Cluster, SLOW, check, is_noted, job_id, main, patience, processes, program, soon, test
 
 SLOW_MAP = """
 name: slow
@@ -60,14 +61,57 @@ def F12_resume_here(case):
 
 @test
 def F12_resume_on_a_cluster_adopts_what_runs(case):
+    """The job manager stands still, which for the daemons is no death, and loses all that says that the job is its own."""
     prepare(case)
+    gate = case.path("gate")
+    case.write("slow.yaml", SLOW_MAP.replace("RAN", case.path("ran")).replace("sleep 0.3", f"while [ ! -e {gate} ]; do sleep 0.05; done"))
     cluster = Cluster(case, nodes=2)
-    crash(case, "-n", cluster.endpoint, after=5)
-    r = case.dagrun("resume", job_id(case))
-    check(b" still run" in r.stderr and b" 0 still run" not in r.stderr, r.stderr)
+    old = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "slow.yaml", stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: case.read("ran").count(b"\n") == 4 and is_noted(case), "vertices in all slots", timeout=30)
+    old.send_signal(signal.SIGSTOP)
+    folder = os.path.join(case.state, "dagrun/jobs", job_id(case))
+    shutil.move(folder, case.path("moved"))
+    shutil.copytree(case.path("moved"), folder)
+    for lock in glob.glob(case.path(".dagrun-lock*")):
+        os.unlink(lock)
+    new = case.start(program("dagrun"), "resume", os.path.basename(folder))
+    said = new.stderr.readline()
+    while b"resumed:" not in said:
+        check(said, "it did not resume")
+        said = new.stderr.readline()
+    check(b" 4 still run" in said, said)
+    case.write("gate", "")
+    check(new.wait(patience(60)) == 0, new.stderr.read())
+    old.kill()
     check_result(case)
     ran = case.read("ran").split()
     check(len(ran) == len(set(ran)), "vertices that had begun ran again")
+
+
+@test
+def F12_what_runs_ends_with_its_job_manager(case):
+    """Killed, on a cluster: what runs is gone soon, and long before the lease is over. What was finished stays, and does not run again."""
+    prepare(case)
+    word = f"left-{os.getpid()}"
+    hold = (f"if [ $(wc -l < {case.path('ran')}) -gt 4 ]; then setsid sh -c 'sleep 1000; : {word}' > /dev/null 2>&1 & "
+            f"while [ ! -e {case.path('gate')} ]; do sleep 0.05; done; fi; echo $DAGRUN_INDEX >> {case.path('ended')}")
+    case.write("slow.yaml", SLOW_MAP.replace("RAN", case.path("ran")).replace("sleep 0.3", hold))
+    case.write("ended", "")
+    cluster = Cluster(case, nodes=2)
+    p = case.start(program("dagrun"), "run", "-n", cluster.endpoint, "slow.yaml", stderr=subprocess.DEVNULL)
+    case.wait_for(lambda: len(processes(word)) == 8, "two processes in all slots", timeout=30)
+    ended = case.read("ended").split()
+    killed = time.time()
+    p.kill()
+    p.wait()
+    case.wait_for(lambda: not processes(word), "what vertices started to end")
+    check(soon(killed, 10), f"it took {time.time() - killed:.1f} s")
+    case.write("gate", "")
+    r = case.dagrun("resume", job_id(case))
+    check(b"the job manager was gone" in r.stderr, r.stderr)
+    check_result(case)
+    ran = case.read("ran").split()
+    check(ended and all(ran.count(i) == 1 for i in ended), "what was finished ran again")
 
 
 @test

@@ -364,8 +364,20 @@ static void end_lease(struct sim *s, uint32_t self)
 	HASH_ITER(hh, n->attempts, a, next)
 		if (a->state == RUNNING) {
 			sim_probe(s, PROBE_lease_over);
-			node_end(s, self, a, DAG_ELOST, "the job manager was silent");
+			node_end(s, self, a, DAG_ELOST, "the job manager was gone or silent");
 		}
+}
+
+/* The kernel of the job manager's machine closes the connection of a process that ended. */
+static void look_at_manager(struct sim *s, uint32_t self)
+{
+	struct sim_session *session = &node_of(s, self)->manager;
+	const struct sim_process *peer = &s->processes[session->peer];
+	bool told = !s->cut[(size_t)session->peer * s->process_count + self];
+
+	if (session->open && told && (!peer->up || peer->incarnation != session->incarnation))
+		link_closed(&session->link, s->now);
+	link_look(&session->link);
 }
 
 void node_tick(struct sim *s, uint32_t self)
@@ -376,7 +388,8 @@ void node_tick(struct sim *s, uint32_t self)
 		register_node(s, self);
 	session_beat(s, self, &n->names);
 	session_beat(s, self, &n->manager);
-	if (s->now - n->last_heard > LEASE)
+	look_at_manager(s, self);
+	if (s->now - n->last_heard > LEASE || link_is_cut(&n->manager.link))
 		end_lease(s, self);
 	data_tick(s, self);
 	if (s->connections)

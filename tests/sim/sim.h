@@ -172,6 +172,7 @@ struct sim_options {
 struct sim_session {
 	struct link link;
 	uint32_t peer;
+	uint64_t incarnation;  /* of the peer, when it dialled */
 	uint64_t opening;      /* a listener's number for its beginning */
 	uint64_t peer_opening; /* the other end's */
 	bool dialled, open;

@@ -359,6 +359,7 @@ void session_accept(struct sim *s, uint32_t self, struct sim_session *session, u
 	link_fini(&session->link);
 	link_init(&session->link, id, s->now);
 	session->peer = peer;
+	session->incarnation = s->processes[peer].incarnation;
 	session->open = true;
 	session->opening = s->processes[self].incarnation + ++s->openings;
 }

@@ -325,6 +325,32 @@ static void test_a_silent_connection_is_dialled_anew(void **state)
 	assert_false(silence_is_over(&s, 206 * DAG_SECOND, false, 207 * DAG_SECOND));
 }
 
+/* Whose connection is closed is gone, if it was heard till then and for some looks no other connection comes:
+ * a peer that is merely silent is not, nor is one while we ourselves do not look. */
+static void test_a_link_is_cut_by_a_process_that_ended(void **state)
+{
+	struct link link;
+
+	(void)state;
+	link_init(&link, 7, 0);
+	link_closed(&link, LINK_FRESH); /* by a timeout */
+	for (uint32_t i = 0; i < 100; i++)
+		link_look(&link);
+	assert_false(link_is_cut(&link));
+	link_receive(&link, 0, 0, LINK_FRESH);
+	for (uint32_t i = 0; i < LINK_CUT_LOOKS; i++) {
+		link_closed(&link, LINK_FRESH + DAG_SECOND);
+		assert_false(link_is_cut(&link));
+		link_look(&link);
+	}
+	assert_true(link_is_cut(&link));
+	link_receive(&link, 0, 0, LINK_FRESH + DAG_SECOND);
+	assert_false(link_is_cut(&link));
+	link_look(&link);
+	assert_false(link_is_cut(&link));
+	link_fini(&link);
+}
+
 static void test_slots_are_shared_equally(void **state)
 {
 	uint32_t both[2];
@@ -502,6 +528,7 @@ int main(void)
 		cmocka_unit_test(test_kept_part_is_read_again), cmocka_unit_test(test_codecs),
 		cmocka_unit_test(test_packets_and_ring), cmocka_unit_test(test_elastic_part_never_limits),
 		cmocka_unit_test(test_fetch), cmocka_unit_test(test_link_over_a_bad_wire),
+		cmocka_unit_test(test_a_link_is_cut_by_a_process_that_ended),
 		cmocka_unit_test(test_slots_are_shared_equally),
 		cmocka_unit_test(test_a_task_is_begun_or_taken_back),
 		cmocka_unit_test(test_excerpt_keeps_head_and_tail),
