@@ -74,23 +74,35 @@ int os_core(void)
 	return sched_getcpu();
 }
 
+/* Bound meanwhile: what that set here is undone, and so set again. */
+static void settle(pid_t bound_before, cpu_set_t where)
+{
+	for (cpu_set_t now = where;; where = now) {
+		sched_setaffinity(0, sizeof(where), &where);
+		if (sched_getaffinity(bound_before, sizeof(now), &now) < 0 || CPU_EQUAL(&where, &now))
+			return;
+	}
+}
+
+void os_bind_as(pid_t bound_before)
+{
+	cpu_set_t where;
+
+	if (sched_getaffinity(bound_before, sizeof(where), &where) == 0)
+		settle(bound_before, where);
+}
+
 void os_leave_core(int core, pid_t bound_before)
 {
-	cpu_set_t all, others, now;
+	cpu_set_t all, others;
 
 	if (core < 0 || core >= CPU_SETSIZE || core != os_core() ||
 		sched_getaffinity(bound_before, sizeof(all), &all) < 0)
 		return;
 	others = all;
 	CPU_CLR((size_t)core, &others);
-	if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof(others), &others) < 0)
-		return;
-	/* Bound meanwhile: what that set here is undone, and so set again. */
-	for (now = all;; all = now) {
-		sched_setaffinity(0, sizeof(all), &all);
-		if (sched_getaffinity(bound_before, sizeof(now), &now) < 0 || CPU_EQUAL(&all, &now))
-			return;
-	}
+	if (CPU_COUNT(&others) && sched_setaffinity(0, sizeof(others), &others) == 0)
+		settle(bound_before, all);
 }
 
 int os_bell_new(void)

@@ -18,10 +18,11 @@ void os_be_patient(void);
 /* The core that this thread runs on. */
 int os_core(void);
 /*
- * Where this thread runs on that core and may run on another, it is moved to one at once. Where it may run,
- * a process says that whoever binds this thread binds before it: so no binding is undone by what is known of
- * an earlier one. Where that process is gone, this thread stays.
+ * This thread may run where that process may, which whoever binds this thread binds before it: so no binding
+ * that comes meanwhile is undone. Where that process is gone, nothing changes.
  */
+void os_bind_as(pid_t bound_before);
+/* Likewise; and where this thread runs on that core and may run on another, it is moved to one at once. */
 void os_leave_core(int core, pid_t bound_before);
 
 /*

@@ -44,6 +44,8 @@ static void live_below(pid_t guard)
 	prctl(PR_SET_PDEATHSIG, GUARD_GONE);
 	if (getppid() != guard)
 		_exit(1);
+	/* One that is just being forked is bound as the guard was, and not among its children yet. */
+	os_bind_as(guard);
 	unsetenv("XDG_STATE_HOME");
 }
 

@@ -5,13 +5,16 @@
 #include "os/container.h"
 #include "os/os.h"
 #include "os/print.h"
+#include "os/strays.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Bytes of any length at any place, past the cache and through it in turns, are all there, and nothing else.
@@ -168,6 +171,72 @@ static void test_a_binding_is_not_undone_by_leaving_a_core(void **state)
 	pthread_join(thread, NULL);
 }
 
+struct forked {
+	pid_t parent, child; /* child: written by it, when it is bound */
+	_Atomic bool go, bound, seen;
+};
+
+static bool bind_it(void *ctx, pid_t pid)
+{
+	sched_setaffinity(pid, sizeof(cpu_set_t), ctx);
+	return true;
+}
+
+#define FORKED_MEMORY (32u << 20) /* of small pages, so that to fork takes long */
+
+_Noreturn static void fork_slowly(struct forked *f)
+{
+	void *memory = mmap(NULL, FORKED_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	madvise(memory, FORKED_MEMORY, MADV_NOHUGEPAGE);
+	memset(memory, 1, FORKED_MEMORY);
+	f->parent = getpid();
+	atomic_store(&f->go, true);
+	if (fork()) {
+		wait(NULL);
+		_exit(0);
+	}
+	os_bind_as(f->parent);
+	f->child = getpid();
+	atomic_store(&f->bound, true);
+	while (!atomic_load(&f->seen))
+		sched_yield();
+	_exit(0);
+}
+
+/* One that is just being forked is bound as its parent was before, and is not listed among its children. */
+static void test_who_is_forked_is_bound_as_its_parent(void **state)
+{
+	struct forked *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cpu_set_t all, one, has;
+
+	(void)state;
+	assert_true(f != MAP_FAILED);
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	CPU_SET((size_t)os_core(), &one);
+	for (int i = 0; i < 10; i++) {
+		pid_t pid;
+
+		memset(f, 0, sizeof(*f));
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			fork_slowly(f);
+		while (!atomic_load(&f->go))
+			sched_yield();
+		assert_int_equal(sched_setaffinity(pid, sizeof(one), &one), 0);
+		strays_each_child(pid, bind_it, &one);
+		while (!atomic_load(&f->bound))
+			sched_yield();
+		assert_int_equal(sched_getaffinity(f->child, sizeof(has), &has), 0);
+		atomic_store(&f->seen, true);
+		waitpid(pid, NULL, 0);
+		assert_true(CPU_EQUAL(&one, &has));
+	}
+	munmap(f, sizeof(*f));
+}
+
 /* ---- containers ---- */
 
 static void put(const char *root, const char *name, const char *text)
@@ -296,6 +365,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_printed_is_cleaned),
 		cmocka_unit_test(test_direct_writes_are_as_others),
 		cmocka_unit_test(test_a_core_is_left_for_a_moment),
+		cmocka_unit_test(test_who_is_forked_is_bound_as_its_parent),
 		cmocka_unit_test(test_a_binding_is_not_undone_by_leaving_a_core),
 		cmocka_unit_test(test_a_container_has_what_its_groups_leave_it),
 		cmocka_unit_test(test_a_folder_of_ours_alone)};
