@@ -23,12 +23,35 @@ static void report(struct loader *l, struct graph_place place, const char *text)
 	dag_diag_add(l->diag, place.file, place.line, place.column, "%s", text);
 }
 
+/* The edge before this one that joins the same two, or NULL. */
+static const struct graph_edge *find_same(const struct graph *graph, const struct graph_edge *e)
+{
+	for (uint32_t i = 0; i < e->id; i++) {
+		const struct graph_edge *other = graph->edges[i];
+
+		if (other->from == e->from && other->from_port == e->from_port && other->to == e->to)
+			return other;
+	}
+	return NULL;
+}
+
 static void check_edge(struct loader *l, const struct graph_edge *e)
 {
 	const struct graph_stage *from = l->graph->stages[e->from], *to = l->graph->stages[e->to];
+	/* Of many thousand errors nobody sees those behind the first, nor waits for them. */
+	const struct graph_edge *same =
+		l->diag->dropped || reads(to, e->to_port) ? NULL : find_same(l->graph, e);
 	char *text;
 
-	if (!reads(to, e->to_port)) {
+	/* What goes round is told as such. */
+	if (e->from == e->to && !to->open)
+		return;
+	if (same) {
+		text = base_format("'%s' is joined to '%s' already, in line %d: one of the two is too much",
+			from->name, to->name, same->place.line);
+		report(l, e->place, text);
+		free(text);
+	} else if (!reads(to, e->to_port)) {
 		text = base_format(
 			"'%s' goes to input port %u of stage '%s', which nothing reads: a program "
 			"has port 0 as its stdin, and this one names no {in.%u}. Name {in.%u} in it, "
@@ -62,6 +85,23 @@ static void check_output(struct loader *l, const struct graph_output *o)
 		o->port, s->name, o->port, o->port, s->name);
 	report(l, o->place, text);
 	free(text);
+}
+
+/* An output port that a program writes to by its word, and that nobody takes, is a name that went wrong. */
+static void check_outs(struct loader *l, const struct graph_stage *s)
+{
+	char *text;
+
+	for (uint32_t p = 1; s->kind == GRAPH_PROGRAM && p < s->out_count; p++) {
+		if (!s->out[p].declared || s->out[p].used)
+			continue;
+		text = base_format(
+			"stage '%s' names {out.%u}, and nothing takes what is written there: join "
+			"'%s.%u' to a stage in the flow, name it under outputs, or write to /dev/null",
+			s->name, p, s->name, p);
+		report(l, s->place, text);
+		free(text);
+	}
 }
 
 /* ---- what the system takes of a program ---- */
@@ -182,4 +222,10 @@ void loader_agree(struct loader *l)
 		check_edge(l, l->graph->edges[i]);
 	for (size_t i = 0; i < l->graph->output_count; i++)
 		check_output(l, &l->graph->outputs[i]);
+}
+
+void loader_check_outs(struct loader *l)
+{
+	for (size_t i = 0; i < l->graph->stage_count; i++)
+		check_outs(l, l->graph->stages[i]);
 }

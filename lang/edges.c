@@ -35,9 +35,6 @@ static void set_clones(
 	if (stage->kind == GRAPH_INPUT)
 		loader_error(l, node, "'%s^%llu': an input has as many vertices as it has splits",
 			stage->name, (unsigned long long)clones);
-	else if (clones > GRAPH_WIDTH_MAX)
-		loader_error(l, node, "'%s^%llu': the limit is %u", stage->name, (unsigned long long)clones,
-			GRAPH_WIDTH_MAX);
 	else if (stage->width_per)
 		loader_error(l, node, "'%s^%llu': its width goes by bytes", stage->name,
 			(unsigned long long)clones);
@@ -190,6 +187,10 @@ static void load_list(struct loader *l, const struct yaml_node *node, struct gra
 {
 	if (!loader_expect(l, node, YAML_LIST, "list"))
 		return;
+	if (!node->count) {
+		loader_error(l, node, "list has no pairs, and would join nobody: list: [[0, 0], [1, 1]]");
+		return;
+	}
 	if (node->count > LIST_PAIRS_MAX) {
 		loader_error(l, node, "the list has more than %u pairs", LIST_PAIRS_MAX);
 		return;
@@ -262,6 +263,9 @@ static void load_groups(struct loader *l, const struct yaml_node *node, struct g
 	e->groups.most = (uint32_t)most;
 }
 
+#define ONE_PATTERN                                                                                          \
+	"an edge has one pattern: '>=', '>>', {neighbours: K} or {list: …}, as `pattern` or by its own word"
+
 static void load_pattern(struct loader *l, const struct yaml_node *map, struct graph_edge *e)
 {
 	const struct yaml_node *node = yaml_get(map, "pattern");
@@ -274,9 +278,15 @@ static void load_pattern(struct loader *l, const struct yaml_node *map, struct g
 		static const char *const keys[] = {"neighbours", "list"};
 
 		loader_check_keys(l, node, keys, DAG_LENGTH(keys), "pattern");
+		if (!node->count || node->count + !!neighbours + !!list + !!groups > 1)
+			loader_error(l, node, ONE_PATTERN);
 		neighbours = neighbours ? neighbours : yaml_get(node, "neighbours");
 		list = list ? list : yaml_get(node, "list");
-	} else if (node) {
+	} else if (node || (neighbours && list)) {
+		if (!!node + !!neighbours + !!list > 1)
+			loader_error(l, node ? node : list, ONE_PATTERN);
+	}
+	if (node && node->kind != YAML_MAP) {
 		const char *text = loader_text(l, node, "pattern");
 
 		if (text && !strcmp(text, ">>"))
@@ -383,8 +393,13 @@ static void load_output(struct loader *l, const struct yaml_node *node)
 			"an output is named by a stage, perhaps with its port: 'sort' or 'sort.1'");
 		goto out;
 	}
+	if (flow.ends[0].clones)
+		loader_error(l, node->key,
+			"'^' says a width, and stands in the flow; a stage's output is that of all its "
+			"vertices: '%s'",
+			flow.ends[0].name);
 	stage = find_end(l, node->key, flow.ends[0].name, 0);
-	if (!loader_expect(l, node, YAML_MAP, "an output"))
+	if (!loader_map(l, node, "an output", "{file: out.txt}"))
 		goto out;
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "an output");
 	loader_bool(l, yaml_get(node, "shared"), "shared", &shared);
@@ -413,7 +428,7 @@ void loader_outputs(struct loader *l, const struct yaml_node *root)
 {
 	const struct yaml_node *outputs = yaml_get(root, "outputs");
 
-	if (!outputs || !loader_expect(l, outputs, YAML_MAP, "outputs"))
+	if (!outputs || !loader_map(l, outputs, "outputs", "{sort: {file: out.txt}}"))
 		return;
 	for (const struct yaml_node *n = outputs->child; n; n = n->next)
 		load_output(l, n);

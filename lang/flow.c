@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A hand-written scanner: a flow is ends, joined by `>=` and `>>`, in chains that `||` separates. */
 #include "flow.h"
+#include "graph/graph.h"
 
 #include <ctype.h>
 
@@ -25,19 +26,21 @@ static int expected(struct scanner *s, const char *what)
 	return DAG_EINVAL;
 }
 
-static int scan_number(struct scanner *s, uint64_t max, uint64_t *ret)
+static int scan_number(struct scanner *s, const char *what, uint64_t max, uint64_t *ret)
 {
+	size_t digits = strspn(s->at, "0123456789");
 	uint64_t n = 0;
 
-	if (!isdigit((unsigned char)*s->at))
-		return expected(s, "a number");
-	for (; isdigit((unsigned char)*s->at); s->at++) {
-		n = n * 10 + (uint64_t)(*s->at - '0');
-		if (n > max) {
-			s->error = base_format("the number is larger than %llu", (unsigned long long)max);
-			return DAG_EINVAL;
-		}
+	if (!digits)
+		return expected(s, what);
+	for (size_t i = 0; i < digits && n <= max; i++)
+		n = n * 10 + (uint64_t)(s->at[i] - '0');
+	if (n > max) {
+		s->error = base_format("%.*s: %s is at most %llu", (int)DAG_MIN(digits, 40u), s->at, what,
+			(unsigned long long)max);
+		return DAG_EINVAL;
 	}
+	s->at += digits;
 	*ret = n;
 	return 0;
 }
@@ -59,14 +62,14 @@ static int scan_end(struct scanner *s, struct flow_end *ret)
 	end.name = arena_strndup(s->arena, name, (size_t)(s->at - name));
 	if (*s->at == '.') {
 		s->at++;
-		r = scan_number(s, DAG_PORTS_MAX - 1, &n);
+		r = scan_number(s, "the number of a port", DAG_PORTS_MAX - 1, &n);
 		if (r < 0)
 			return r;
 		end.in_port = end.out_port = (uint32_t)n;
 	}
 	if (*s->at == '^') {
 		s->at++;
-		r = scan_number(s, UINT32_MAX, &n);
+		r = scan_number(s, "the width behind '^'", GRAPH_WIDTH_MAX, &n);
 		if (r < 0)
 			return r;
 		if (!n) {

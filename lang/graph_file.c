@@ -23,7 +23,7 @@ static void load_param(struct loader *l, const struct yaml_node *node)
 	static const char *const keys[] = {"default", "help"};
 	const struct graph_file_param *given = given_param(l, node->key->text);
 	const struct yaml_node *preset = node->kind == YAML_SCALAR ? node : yaml_get(node, "default");
-	struct loader_param param = {.name = node->key->text};
+	struct loader_param param = {.name = node->key->text, .node = node};
 
 	if (node->kind == YAML_LIST) {
 		loader_error(l, node, "parameter '%s' must be {default: …, help: …}", param.name);
@@ -34,13 +34,37 @@ static void load_param(struct loader *l, const struct yaml_node *node)
 	if (given) {
 		param.value = given->value;
 		param.from_command_line = true;
-	} else if (preset && loader_expect(l, preset, YAML_SCALAR, "default")) {
+	} else if (!preset || (preset->plain && !*preset->text)) {
+		loader_error(l, node->key,
+			"parameter '%s' has no default and is not given; add -p %s=VALUE%s", param.name,
+			param.name, preset ? "; a default of no text is \"\"" : "");
+	} else if (loader_expect(l, preset, YAML_SCALAR, "default")) {
 		param.value = preset->text;
-	} else if (!preset) {
-		loader_error(l, node->key, "parameter '%s' has no default and is not given; add -p %s=VALUE",
-			param.name, param.name);
 	}
 	*DAG_APPEND(l->params, l->param_count, l->param_cap) = param;
+}
+
+static void refuse_param(struct loader *l, const struct yaml_node *params, const char *name)
+{
+	const char **names = base_alloc((l->param_count + 1) * sizeof(*names));
+	char *all;
+
+	for (size_t i = 0; i < l->param_count; i++)
+		names[i] = l->params[i].name;
+	all = l->param_count ? loader_list(names, l->param_count) : NULL;
+	loader_error(l, params, "-p %s=…: the graph has no parameter of that name; it has %s", name,
+		all ? all : "none");
+	free(all);
+	free(names);
+}
+
+static void note_unused(struct loader *l)
+{
+	for (size_t i = 0; i < l->param_count; i++)
+		if (!l->params[i].used)
+			loader_note(l, l->params[i].node->key,
+				"parameter '%s' is used nowhere: ${%s} stands for its value",
+				l->params[i].name, l->params[i].name);
 }
 
 void loader_params(struct loader *l, const struct yaml_node *root)
@@ -53,8 +77,7 @@ void loader_params(struct loader *l, const struct yaml_node *root)
 				load_param(l, n);
 	for (size_t i = 0; i < l->options->param_count; i++)
 		if (!params || !yaml_get(params, l->options->params[i].name))
-			loader_error(l, params, "-p %s=…: the graph has no parameter of that name",
-				l->options->params[i].name);
+			refuse_param(l, params, l->options->params[i].name);
 }
 
 static void load_root(struct loader *l, const struct yaml_node *root)
@@ -71,6 +94,7 @@ static void load_root(struct loader *l, const struct yaml_node *root)
 	loader_flow(l, root);
 	loader_outputs(l, root);
 	loader_ask_plugins(l);
+	note_unused(l);
 }
 
 static const char *default_name(struct arena *arena, const char *path)
@@ -122,6 +146,8 @@ int graph_file_parse(const char *path, const char *text, size_t len, const struc
 		r = graph_finish(l.graph, diag);
 	if (r == 0 && diag->count + diag->dropped == errors)
 		loader_check_standard(&l);
+	if (r == 0)
+		loader_check_outs(&l);
 	if (r == 0 && diag->count + diag->dropped == errors)
 		loader_check_sizes(&l);
 	if (r == 0 && diag->count + diag->dropped > errors)

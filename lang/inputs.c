@@ -162,7 +162,7 @@ static void load_input(struct loader *l, const struct yaml_node *node)
 
 	stage->place = loader_place(l, node->key);
 	stage->width = 1;
-	if (!loader_expect(l, node, YAML_MAP, "an input"))
+	if (!loader_map(l, node, "an input", "{files: \"*.txt\"}"))
 		return;
 	loader_check_keys(l, node, keys, DAG_LENGTH(keys), "an input");
 	loader_bool(l, yaml_get(node, "shared"), "shared", &stage->shared);
@@ -193,7 +193,7 @@ void loader_inputs(struct loader *l, const struct yaml_node *root)
 {
 	const struct yaml_node *inputs = yaml_get(root, "inputs");
 
-	if (!inputs || !loader_expect(l, inputs, YAML_MAP, "inputs"))
+	if (!inputs || !loader_map(l, inputs, "inputs", "{text: {files: \"*.txt\"}}"))
 		return;
 	for (const struct yaml_node *n = inputs->child; n; n = n->next)
 		if (loader_name(l, n->key, "an input"))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers, sizes, formats and keys of the graph file, each with its error in one place. */
 #include "loader.h"
+#include "base/buffer.h"
 #include "base/size.h"
 
 #include <ctype.h>
@@ -22,21 +23,80 @@ void loader_error(struct loader *l, const struct yaml_node *node, const char *fo
 	free(text);
 }
 
+void loader_note(struct loader *l, const struct yaml_node *node, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	if (!l->options->notes)
+		return;
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	dag_diag_add(l->options->notes, l->file, node->line, node->column, "%s", text);
+	free(text);
+}
+
 bool loader_expect(struct loader *l, const struct yaml_node *node, enum yaml_kind kind, const char *what)
 {
 	static const char *const names[] = {"text", "a list", "a map"};
 
 	if (node->kind == kind)
 		return true;
-	loader_error(l, node, "%s must be %s, not %s", what, names[kind], yaml_kind_name(node));
+	if (kind == YAML_SCALAR)
+		loader_error(l, node,
+			"%s must be text, not %s: a text that begins with '{' or '[' stands in quotes", what,
+			yaml_kind_name(node));
+	else if (kind == YAML_LIST && node->kind == YAML_SCALAR && *node->text)
+		loader_error(l, node, "%s must be a list, not text: [%.60s%s]", what, node->text,
+			strlen(node->text) > 60 ? "…" : "");
+	else
+		loader_error(l, node, "%s must be %s, not %s", what, names[kind], yaml_kind_name(node));
 	return false;
+}
+
+bool loader_map(struct loader *l, const struct yaml_node *node, const char *what, const char *like)
+{
+	if (node->kind == YAML_MAP)
+		return true;
+	loader_error(l, node, "%s must be a map, not %s: such as %s", what, yaml_kind_name(node), like);
+	return false;
+}
+
+char *loader_list(const char *const *names, size_t n)
+{
+	struct buffer b = {0};
+
+	for (size_t i = 0; i < n; i++)
+		buffer_format(&b, "%s%s", !i ? "" : i + 1 < n ? ", " : " and ", names[i]);
+	buffer_append(&b, "", 1);
+	return (char *)b.data;
+}
+
+/* What may have been meant by a key that means nothing. */
+static char *key_advice(const struct yaml_node *e, const char *const *names, size_t n, const char *what)
+{
+	const char *key = e->key->text, *nearest = dag_nearest(key, names, n), *colon = strchr(key, ':');
+	char *all, *advice;
+
+	if (nearest)
+		return base_format("; did you mean '%s'?", nearest);
+	if (strpbrk(key, " $(|'\"") || (*key == '-' && e->kind == YAML_SCALAR && !*e->text))
+		return base_strdup("; in {…} a comma ends a text: put that in quotes, or below 'sh: |'");
+	if (colon)
+		return base_format("; a blank belongs behind a colon: '%.*s: %.40s'", (int)(colon - key), key,
+			colon + 1);
+	all = loader_list(names, n);
+	advice = base_format("; %s has %s", what, all);
+	free(all);
+	return advice;
 }
 
 void loader_check_keys(
 	struct loader *l, const struct yaml_node *map, const char *const *names, size_t n, const char *what)
 {
 	for (const struct yaml_node *e = map->child; e; e = e->next) {
-		const char *nearest;
+		char *advice;
 		bool known = false;
 
 		for (size_t i = 0; i < n && !known; i++)
@@ -44,15 +104,9 @@ void loader_check_keys(
 		/* `x-…` holds what others name by `*`. */
 		if (known || !strncmp(e->key->text, "x-", 2))
 			continue;
-		nearest = dag_nearest(e->key->text, names, n);
-		if (nearest)
-			loader_error(l, e->key, "unknown key '%s' in %s; did you mean '%s'?", e->key->text,
-				what, nearest);
-		else
-			loader_error(l, e->key, "unknown key '%s' in %s%s", e->key->text, what,
-				strpbrk(e->key->text, " $(|'\"")
-					? "; in {…} a comma ends a text: put that in quotes, or below 'sh: |'"
-					: "");
+		advice = key_advice(e, names, n, what);
+		loader_error(l, e->key, "unknown key '%s' in %s%s", e->key->text, what, advice);
+		free(advice);
 	}
 }
 
@@ -70,7 +124,8 @@ bool loader_number(struct loader *l, const struct yaml_node *node, const char *w
 		return false;
 	r = size_parse_number(text, &n);
 	if (r == DAG_EINVAL) {
-		loader_error(l, node, "%s must be a whole number, not '%s'", what, text);
+		loader_error(l, node, "%s must be a whole number, not %s%s%s", what, *text ? "'" : "nothing",
+			text, *text ? "'" : "");
 		return false;
 	}
 	if (r == DAG_ELIMIT || n < min || n > max) {
@@ -82,20 +137,31 @@ bool loader_number(struct loader *l, const struct yaml_node *node, const char *w
 	return true;
 }
 
+/* Nobody means so few bytes. */
+#define SMALL_SIZE 1024
+
 bool loader_bytes(struct loader *l, const struct yaml_node *node, const char *what, uint64_t *ret)
 {
 	const char *text;
 	uint64_t n;
+	int r;
 
 	if (!node)
 		return true;
 	text = loader_text(l, node, what);
 	if (!text)
 		return false;
-	if (size_parse_bytes(text, &n) < 0 || !n) {
-		loader_error(l, node, "%s must be a size such as 64MiB, not '%s'", what, text);
+	r = size_parse_bytes(text, &n);
+	if (r < 0 || !n) {
+		loader_error(l, node,
+			"%s must be a size such as 512KiB, 64MiB or 2GiB, not %s%s%s: a whole number from 1 "
+			"on, and K, M, G or T behind it, which count by 1024%s",
+			what, *text ? "'" : "nothing", text, *text ? "'" : "",
+			r == DAG_ELIMIT ? "; that is more than can be counted" : "");
 		return false;
 	}
+	if (n < SMALL_SIZE && isdigit((unsigned char)text[strlen(text) - 1]))
+		loader_note(l, node, "%s is %s byte%s; did you mean %sMiB?", what, text, DAG_S(n), text);
 	*ret = n;
 	return true;
 }
@@ -121,7 +187,7 @@ bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_
 {
 	static const char *const names[] = {"lines", "kv", "bytes"};
 	static const enum dag_format_kind kinds[] = {DAG_FORMAT_LINES, DAG_FORMAT_KV, DAG_FORMAT_BYTES};
-	const char *text;
+	const char *text, *nearest;
 	uint64_t size = 0;
 
 	if (!node)
@@ -141,7 +207,10 @@ bool loader_format(struct loader *l, const struct yaml_node *node, struct graph_
 			*ret = (struct graph_format){kinds[i], 0};
 			return true;
 		}
-	loader_error(l, node, "format must be lines, kv, bytes or {fixed: N}");
+	nearest = dag_nearest(text, names, DAG_LENGTH(names));
+	loader_error(l, node, "format must be lines, kv, bytes or {fixed: N}%s%s%s%s%s%s",
+		*text ? ", not '" : "", text, *text ? "'" : "", nearest ? "; did you mean '" : "",
+		nearest ? nearest : "", nearest ? "'?" : "");
 	return false;
 }
 

@@ -7,7 +7,8 @@
 
 struct loader_param {
 	const char *name, *value;
-	bool from_command_line;
+	const struct yaml_node *node;
+	bool from_command_line, used;
 };
 
 /* Parameters that the stage's entry is to look at, and where they stand. */
@@ -33,8 +34,15 @@ struct loader {
 struct graph_place loader_place(const struct loader *l, const struct yaml_node *node);
 void loader_error(struct loader *l, const struct yaml_node *node, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* What may be meant otherwise, where the caller wants to hear of it. */
+void loader_note(struct loader *l, const struct yaml_node *node, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* "a, b and c", allocated; n is at least 1. */
+char *loader_list(const char *const *names, size_t n);
 /* True where `node` is of this kind; else reports "WHAT must be …". */
 bool loader_expect(struct loader *l, const struct yaml_node *node, enum yaml_kind kind, const char *what);
+/* The same for a map, with what one looks like. */
+bool loader_map(struct loader *l, const struct yaml_node *node, const char *what, const char *like);
 /* Reports every key of a map that is not among `names`, with the nearest known one. */
 void loader_check_keys(
 	struct loader *l, const struct yaml_node *map, const char *const *names, size_t n, const char *what);
@@ -101,6 +109,8 @@ void loader_flow(struct loader *l, const struct yaml_node *root);
 void loader_outputs(struct loader *l, const struct yaml_node *root);
 /* What sections must agree on. */
 void loader_agree(struct loader *l);
+/* Of a finished graph: what programs write to has somebody who takes it. */
+void loader_check_outs(struct loader *l);
 /* Of a finished graph: what a program is given fits what the system takes. */
 void loader_check_sizes(struct loader *l);
 

@@ -141,9 +141,13 @@ static void load_key(struct loader *l, const struct yaml_node *node, struct grap
 	uint64_t field = 0;
 
 	ret->key = GRAPH_NONE;
-	if (key && ret->kind != GRAPH_BY_HASH)
-		loader_error(l, key, "key goes with {by: hash} and {by: range}");
-	else if (key && loader_number(l, key, "key", 1, 1u << 20, &field))
+	for (int i = 0; i < 2 && ret->kind != GRAPH_BY_HASH; i++)
+		if (i ? delimiter : key)
+			loader_error(l, i ? delimiter : key, "%s goes with {by: hash} and {by: range}",
+				i ? "delimiter" : "key");
+	if (ret->kind != GRAPH_BY_HASH)
+		return;
+	if (key && loader_number(l, key, "key", 1, 1u << 20, &field))
 		ret->key = (uint32_t)field;
 	if (text && strlen(text) != 1 && strcmp(text, "tab"))
 		loader_error(l, delimiter, "delimiter: '%s' has %zu bytes; it is one byte, or 'tab'", text,
@@ -177,6 +181,7 @@ struct graph_edge *loader_partition(struct loader *l, const struct yaml_node *no
 	for (size_t i = 0; i < DAG_LENGTH(kinds); i++)
 		if (!strcmp(text, words[i]))
 			e->partition.kind = kinds[i];
+	e->partition_said = true;
 	if (e->partition.kind == GRAPH_BY_DEFAULT) {
 		nearest = dag_nearest(text, words, DAG_LENGTH(words));
 		loader_error(l, by,

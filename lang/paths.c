@@ -138,8 +138,15 @@ static void sort(struct path_list *list)
 bool loader_match(struct loader *l, const struct yaml_node *node, const char *pattern, struct path_list *ret)
 {
 	struct search s = {.list = ret};
+	size_t len = strlen(pattern);
 	struct stat st;
 
+	if (pattern[len - 1] == '/') {
+		loader_error(l, node,
+			"'%s' ends in '/', so that it means folders alone, and files are wanted: '%s*'",
+			pattern, pattern);
+		return false;
+	}
 	match(&s, pattern);
 	sort(ret);
 	if (s.error == E2BIG)

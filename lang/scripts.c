@@ -82,13 +82,10 @@ static bool goes_along(const struct graph_stage *s, const char *name)
 
 static void note(struct scan *s, const char *name)
 {
-	struct loader *l = s->l;
-
-	if (l->options->notes)
-		dag_diag_add(l->options->notes, l->file, s->node->line, s->node->column,
-			"'%s' lies beside the graph and does not go along with stage '%s': if its program "
-			"reads it, add files: [%s]",
-			name, s->stage->name, name);
+	loader_note(s->l, s->node,
+		"'%s' lies beside the graph and does not go along with stage '%s': if its program reads it, "
+		"add files: [%s]",
+		name, s->stage->name, name);
 }
 
 static void look_at_option(struct scan *s, const char *word)
@@ -201,12 +198,10 @@ void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph
 	s.after_interpreter = is_interpreter(stage->argv[0]);
 	s.of_shell = is_shell(stage->argv[0]);
 	s.takes_file = takes_file(stage->argv[0]);
-	if (!strchr(stage->argv[0], '/') && strchr(stage->argv[0], '.') && is_beside(&s, stage->argv[0]) &&
-		l->options->notes)
-		dag_diag_add(l->options->notes, l->file, node->line, node->column,
+	if (!strchr(stage->argv[0], '/') && strchr(stage->argv[0], '.') && is_beside(&s, stage->argv[0]))
+		loader_note(l, node,
 			"'%s' lies beside the graph, and a program without a slash is looked up in PATH: to "
-			"run it "
-			"write ./%s",
+			"run it write ./%s",
 			stage->argv[0], stage->argv[0]);
 	for (uint32_t i = 1; i < stage->argc; i++) {
 		n = n ? n->next : NULL;

@@ -52,6 +52,12 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 {
 	struct stat st;
 
+	if (node->kind == YAML_SCALAR && *node->text) {
+		loader_error(l, node,
+			"program must be a list of words, not text: [cat, -n]; a command line for a shell "
+			"goes below bash or sh");
+		return;
+	}
 	if (!loader_expect(l, node, YAML_LIST, "program"))
 		return;
 	if (!node->count) {
@@ -70,6 +76,11 @@ static void load_program(struct loader *l, const struct yaml_node *node, struct 
 	check_uses(l, node, stage);
 	if (!*stage->argv[0])
 		loader_error(l, node->child, "the name of the program is empty");
+	if (stage->argc == 1 && strchr(stage->argv[0], ' '))
+		loader_note(l, node->child,
+			"the program is called '%s', with its blanks; each word is an item of its own: "
+			"[cat, -n]",
+			stage->argv[0]);
 	if (!strpbrk(stage->argv[0], "/$"))
 		return;
 	stage->argv[0] = loader_path(l, node->child, "program");
@@ -91,6 +102,13 @@ static void load_script(
 
 	if (!text)
 		return;
+	if (!text[strspn(text, " \t\r\n")]) {
+		loader_error(l, node,
+			"the script of stage '%s' is empty: it would end at once, and write nothing; ':' "
+			"says that this is meant",
+			stage->name);
+		return;
+	}
 	note_ports(l, text, stage);
 	stage->argv = arena_alloc(&l->graph->arena, (DAG_LENGTH(bash) + 1) * sizeof(*stage->argv));
 	stage->argc = with_bash ? DAG_LENGTH(bash) : DAG_LENGTH(sh);
@@ -105,6 +123,13 @@ static size_t name_len(const struct plugin_param *p)
 	return strcspn(p->text, "=");
 }
 
+static bool has_choices(const struct plugin_param *p)
+{
+	const char *choice = p->text + name_len(p);
+
+	return *choice && memchr(choice, '|', strcspn(choice, ":"));
+}
+
 static bool fits(const struct plugin_param *p, const char *value)
 {
 	const char *choice = p->text + name_len(p) + 1, *end = choice + strcspn(choice, ":");
@@ -114,7 +139,7 @@ static bool fits(const struct plugin_param *p, const char *value)
 		return size_parse_number(value, &n) == 0;
 	if (p->kind == DAG_PARAM_IS_SIZE)
 		return size_parse_bytes(value, &n) == 0;
-	if (!memchr(choice, '|', (size_t)(end - choice)))
+	if (!has_choices(p))
 		return true;
 	for (; choice < end; choice += strcspn(choice, "|:") + 1)
 		if (strlen(value) == strcspn(choice, "|:") && !strncmp(choice, value, strlen(value)))
@@ -122,12 +147,37 @@ static bool fits(const struct plugin_param *p, const char *value)
 	return false;
 }
 
+/* "order must be asc or desc, not 'down' (which comes first)" */
+static void refuse_value(
+	struct loader *l, const struct yaml_node *node, const struct plugin_param *p, const char *value)
+{
+	int name = (int)name_len(p);
+	const char *choice = p->text + name + 1, *help = choice + strcspn(choice, ":");
+	char *choices = base_strndup(choice, (size_t)(help - choice)), *bar;
+
+	while ((bar = strchr(choices, '|'))) {
+		char *more = base_format("%.*s%s%s", (int)(bar - choices), choices,
+			strchr(bar + 1, '|') ? ", " : " or ", bar + 1);
+
+		free(choices);
+		choices = more;
+	}
+	loader_error(l, node, "%.*s must be %s, not '%s' (%s)", name, p->text,
+		p->kind == DAG_PARAM_IS_NUMBER ? "a whole number"
+		: p->kind == DAG_PARAM_IS_SIZE ? "a size such as 64MiB"
+					       : choices,
+		value, help + strspn(help, ": "));
+	free(choices);
+}
+
 /* What a stage says to an entry that declares what it knows. */
 static bool check_params(struct loader *l, const struct yaml_node *params, const struct plugin_entry *e)
 {
 	size_t errors = l->diag->count + l->diag->dropped;
-	char *names[PLUGIN_PARAMS_MAX];
+	char *names[PLUGIN_PARAMS_MAX], *all;
 
+	if (params && params->kind != YAML_MAP)
+		return false; /* told where they are kept */
 	for (uint32_t i = 0; i < e->param_count; i++)
 		names[i] = base_strndup(e->params[i].text, name_len(&e->params[i]));
 	for (const struct yaml_node *n = params && e->param_count ? params->child : NULL; n; n = n->next) {
@@ -137,12 +187,15 @@ static bool check_params(struct loader *l, const struct yaml_node *params, const
 
 		while (i < e->param_count && strcmp(names[i], n->key->text))
 			i++;
-		if (i == e->param_count)
-			loader_error(l, n->key, "'%s' has no parameter '%s'%s%s%s", e->name, n->key->text,
-				nearest ? "; did you mean '" : "", nearest ? nearest : "",
+		if (i == e->param_count) {
+			all = loader_list((const char *const *)names, e->param_count);
+			loader_error(l, n->key, "'%s' has no parameter '%s'; %s%s%s", e->name, n->key->text,
+				nearest ? "did you mean '" : "it has ", nearest ? nearest : all,
 				nearest ? "'?" : "");
-		else if (value && !fits(&e->params[i], value))
-			loader_error(l, n, "'%s' does not fit: %s", value, e->params[i].text);
+			free(all);
+		} else if (value && !fits(&e->params[i], value)) {
+			refuse_value(l, n, &e->params[i], value);
+		}
 	}
 	for (uint32_t i = 0; i < e->param_count; i++)
 		free(names[i]);
@@ -199,7 +252,7 @@ static void load_plugin(struct loader *l, const struct yaml_node *node, struct g
 		loader_error(l, plugin, "stage '%s' names a plugin but no entry", stage->name);
 		return;
 	}
-	stage->entry = loader_text(l, entry, "entry");
+	stage->entry = loader_text(l, entry, use ? "use" : "entry");
 	if (!word || !stage->entry)
 		return;
 	if (strchr(word, '/'))
@@ -323,6 +376,10 @@ static void load_exit_ok(struct loader *l, const struct yaml_node *node, struct 
 	stage->exit_ok_count = 1;
 	if (!node || !loader_expect(l, node, YAML_LIST, "exit_ok"))
 		return;
+	if (!node->count)
+		loader_error(l, node,
+			"exit_ok is an empty list, with which every attempt would have failed: leave it out "
+			"for [0], or name the codes that are no failure");
 	stage->exit_ok_count = 0;
 	for (const struct yaml_node *n = node->child; n; n = n->next) {
 		uint64_t code;
@@ -341,11 +398,19 @@ static void load_limits(struct loader *l, const struct yaml_node *node, struct g
 	uint64_t skip = 0;
 
 	if (text && (size_parse_duration(text, &stage->timeout) < 0 || !stage->timeout))
-		loader_error(l, timeout, "timeout must be a time such as 30s or 5m, not '%s'", text);
+		loader_error(l, timeout,
+			"timeout must be a time such as 500ms, 30s, 5m or 2h, a whole number from 1 on, not "
+			"'%s'",
+			text);
 	loader_bytes(l, yaml_get(node, "memory"), "memory", &stage->memory);
 	load_cpus(l, yaml_get(node, "cpus"), stage);
 	loader_pairs(l, yaml_get(node, "labels"), "labels, such as {gpu: yes},", false, &stage->labels,
 		&stage->label_count);
+	for (uint32_t i = 0; i < stage->label_count; i++)
+		if (!*stage->labels[i].name || strchr(stage->labels[i].name, '='))
+			loader_error(l, yaml_get(node, "labels"),
+				"no node can have a label named '%s': dagd takes --label NAME=VALUE",
+				stage->labels[i].name);
 	loader_number(l, yaml_get(node, "retries"), "retries", 0, 1000, &retries);
 	stage->retries = (int32_t)retries;
 	stage->retries_said = yaml_get(node, "retries") != NULL;
@@ -373,15 +438,46 @@ static void refuse_words_of_programs(struct loader *l, const struct yaml_node *n
 				"%s is for programs; what a plugin should know goes into params", words[i]);
 }
 
+/* Programs take more than a shell can name, such as `a.b`; but nobody means blanks. */
+static bool is_variable(const char *name)
+{
+	const char *c = name;
+
+	while (isgraph((unsigned char)*c) && *c != '=')
+		c++;
+	return c > name && !*c;
+}
+
 static void load_env(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
 {
 	loader_pairs(l, node, "env", true, &stage->env, &stage->env_count);
 	for (uint32_t i = 0; i < stage->env_count; i++) {
-		if (!*stage->env[i].name || strchr(stage->env[i].name, '='))
-			loader_error(
-				l, node, "'%s' is no name of an environment variable", stage->env[i].name);
+		if (!is_variable(stage->env[i].name))
+			loader_error(l, node,
+				"'%s' is no name of an environment variable: one has letters, digits and "
+				"'_', "
+				"and neither blanks nor '='",
+				stage->env[i].name);
 		note_ports(l, stage->env[i].value, stage);
 	}
+}
+
+/* It says what to run in no way, or in several. */
+static void refuse_kinds(struct loader *l, const struct yaml_node *node, const struct graph_stage *stage)
+{
+	static const char *const words[] = {"bash", "sh", "program", "plugin", "use"};
+	const char *has[DAG_LENGTH(words)];
+	char *list = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < DAG_LENGTH(words); i++)
+		if (yaml_get(node, words[i]))
+			has[n++] = words[i];
+	if (n)
+		list = loader_list(has, n);
+	loader_error(l, node->key, "stage '%s' needs exactly one of bash, sh, program, plugin, use%s%s",
+		stage->name, list ? "; it has " : "", list ? list : ", which says what it runs");
+	free(list);
 }
 
 static void load_stage(struct loader *l, const struct yaml_node *node)
@@ -394,7 +490,7 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	struct graph_format format = {0};
 
 	stage->place = loader_place(l, node->key);
-	if (!loader_expect(l, node, YAML_MAP, "a stage"))
+	if (!loader_map(l, node, "a stage", "{sh: cat}"))
 		return;
 	loader_check_keys(l, node, stage_keys, DAG_LENGTH(stage_keys), "a stage");
 	loader_format(l, yaml_get(node, "format"), &format);
@@ -403,8 +499,7 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 		stage->format_said = yaml_get(node, "format") != NULL;
 	}
 	if (!!program + !!sh + !!bash + !!plugin + !!use != 1)
-		loader_error(l, node->key, "stage '%s' needs exactly one of bash, sh, program, plugin, use",
-			stage->name);
+		refuse_kinds(l, node, stage);
 	else if (program)
 		load_program(l, program, stage);
 	else if (sh || bash)
@@ -429,7 +524,8 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 		loader_scripts(l, program ? program : sh ? sh : bash, stage);
 	if (program || sh || bash)
 		load_env(l, yaml_get(node, "env"), stage);
-	loader_pairs(l, yaml_get(node, "params"), "params", false, &stage->params, &stage->param_count);
+	loader_pairs(l, yaml_get(node, "params"), "params, such as {key: 1},", false, &stage->params,
+		&stage->param_count);
 }
 
 struct graph_stage *loader_add_standard(
@@ -470,8 +566,8 @@ void loader_set_params(struct loader *l, const struct yaml_node *node, struct gr
 			if (!strncmp(e->params[j].text, params[i].name, strlen(params[i].name)) &&
 				name_len(&e->params[j]) == strlen(params[i].name) &&
 				!fits(&e->params[j], params[i].value))
-				loader_error(l, yaml_get(node, params[i].name), "'%s' does not fit: %s",
-					params[i].value, e->params[j].text);
+				refuse_value(
+					l, yaml_get(node, params[i].name), &e->params[j], params[i].value);
 }
 
 void loader_stages(struct loader *l, const struct yaml_node *root)
@@ -482,7 +578,7 @@ void loader_stages(struct loader *l, const struct yaml_node *root)
 		loader_error(l, root, "the graph has no stages");
 		return;
 	}
-	if (!loader_expect(l, stages, YAML_MAP, "stages"))
+	if (!loader_map(l, stages, "stages", "{upper: {sh: tr a-z A-Z}}"))
 		return;
 	if (!stages->count)
 		loader_error(l, stages, "the graph has no stages");

@@ -30,7 +30,7 @@ struct text {
 
 /* ---- parameters ---- */
 
-static const struct loader_param *find_param(const struct loader *l, const char *name, size_t len)
+static struct loader_param *find_param(const struct loader *l, const char *name, size_t len)
 {
 	for (size_t i = 0; i < l->param_count; i++)
 		if (strlen(l->params[i].name) == len && !memcmp(l->params[i].name, name, len))
@@ -212,7 +212,7 @@ static size_t add_brace(struct text *t, const char *at)
 static size_t add_param(struct text *t, const char *at)
 {
 	const char *end = strchr(at, '}');
-	const struct loader_param *param;
+	struct loader_param *param;
 
 	if (!end) {
 		struct yaml_node place = place_of(t, at);
@@ -230,6 +230,7 @@ static size_t add_param(struct text *t, const char *at)
 	} else if (!param->value) {
 		t->bad = true; /* missing: reported once, at its declaration */
 	} else {
+		param->used = true;
 		add(t, param->value, strlen(param->value), false);
 		if (at == t->node->text)
 			t->leading = param;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libyaml's events, folded into a tree with a stack of open lists and maps. */
 #include "yaml_tree.h"
+#include "base/buffer.h"
 #include "base/table.h"
 
 #include <stdlib.h>
@@ -56,20 +57,23 @@ static int compare_keys(const void *a, const void *b)
 /* No key of the map may be there twice. */
 static int check_keys(struct tree_parser *p, const struct yaml_node *map)
 {
-	const struct yaml_node **keys = base_alloc((map->count + 1) * sizeof(*keys)), *twice = NULL;
+	const struct yaml_node **keys = base_alloc((map->count + 1) * sizeof(*keys)), *first, *twice = NULL;
 	size_t n = 0;
 
 	for (const struct yaml_node *e = map->child; e; e = e->next)
 		keys[n++] = e->key;
 	qsort(keys, n, sizeof(*keys), compare_keys);
 	for (size_t i = 1; i < n && !twice; i++)
-		if (!strcmp(keys[i - 1]->text, keys[i]->text))
+		if (!strcmp(keys[i - 1]->text, keys[i]->text)) {
+			first = keys[i - 1];
 			twice = keys[i];
+		}
 	free(keys);
 	if (!twice)
 		return 0;
-	dag_diag_add(
-		p->diag, p->file, twice->line, twice->column, "the key '%s' is there twice", twice->text);
+	dag_diag_add(p->diag, p->file, twice->line, twice->column,
+		"the key '%s' is there twice, first in line %d: what stands below one of them would be lost",
+		twice->text, first->line);
 	return DAG_EINVAL;
 }
 
@@ -287,6 +291,39 @@ static int on_alias(struct tree_parser *p, const yaml_event_t *event)
 	return attach(p, node, event->start_mark);
 }
 
+/* `!include x` would be taken for the text 'x'. */
+static int check_tag(struct tree_parser *p, const yaml_char_t *tag, yaml_mark_t mark)
+{
+	static const char own[] = "tag:yaml.org,2002:";
+	static const char *const plain[] = {"str", "int", "float", "bool", "null", "map", "seq"};
+	const char *name = (const char *)tag;
+	bool is_own;
+	char *text;
+
+	if (!name || !strcmp(name, "!"))
+		return 0;
+	is_own = !strncmp(name, own, sizeof(own) - 1);
+	for (size_t i = 0; is_own && i < DAG_LENGTH(plain); i++)
+		if (!strcmp(name + sizeof(own) - 1, plain[i]))
+			return 0;
+	text = base_format(
+		"the tag '%s%.80s' means nothing in a graph file: leave it out, or put the text in quotes",
+		is_own ? "!!" : "", is_own ? name + sizeof(own) - 1 : name);
+	fail(p, mark, text);
+	free(text);
+	return DAG_EINVAL;
+}
+
+static int check_tags(struct tree_parser *p, const yaml_event_t *event)
+{
+	const yaml_char_t *tag = event->type == YAML_SCALAR_EVENT           ? event->data.scalar.tag
+				 : event->type == YAML_SEQUENCE_START_EVENT ? event->data.sequence_start.tag
+				 : event->type == YAML_MAPPING_START_EVENT  ? event->data.mapping_start.tag
+									    : NULL;
+
+	return check_tag(p, tag, event->start_mark);
+}
+
 static int on_event(struct tree_parser *p, const yaml_event_t *event)
 {
 	yaml_mark_t mark = event->start_mark;
@@ -328,6 +365,84 @@ static bool is_tab(struct tree_parser *p, size_t number)
 	return c && c < p->end && *c == '\t';
 }
 
+/* A byte that is no text has an offset and no mark. */
+static int refuse_byte(struct tree_parser *p, const yaml_parser_t *parser)
+{
+	bool is_control = parser->problem && strstr(parser->problem, "control");
+	size_t len = (size_t)(p->end - p->text), at = DAG_MIN(parser->problem_offset, len ? len - 1 : 0);
+	yaml_mark_t mark = {0};
+	unsigned byte;
+	char *text;
+	int r;
+
+	/* Of a character that is cut off, the byte behind it is what libyaml names. */
+	for (int back = 0; !is_control && back < 4 && at && (unsigned char)p->text[at] < 0x80; back++)
+		at--;
+	byte = (unsigned char)p->text[at];
+	for (size_t i = 0; i < at; i++) {
+		mark.line += p->text[i] == '\n';
+		mark.column = p->text[i] == '\n' ? 0 : mark.column + 1;
+	}
+	text = is_control ? base_format("a control character (0x%02x) is no text: take it out, or write it "
+					"as \"\\x%02x\" in quotes",
+				    byte, byte)
+			  : base_format("the byte 0x%02x here is not UTF-8: save the file as UTF-8", byte);
+	r = fail(p, mark, text);
+	free(text);
+	return r;
+}
+
+/* What libyaml says is of its own insides; these are the errors that people make. */
+static const char *advice_for(const char *problem)
+{
+	static const struct {
+		const char *problem, *advice;
+	} known[] = {{"mapping values are not allowed",
+			     "a text with ': ' in it stands in quotes, or below 'sh: |'; "
+			     "or a line before lacks its ':', or is indented unlike"},
+		{"found character that cannot start any token",
+			"a text that begins with this character stands in quotes"},
+		{"did not find expected key", "this line is indented unlike those that it belongs to, or a "
+					      "quote is open or closed too "
+					      "early"},
+		{"did not find expected comment or line break",
+			"nothing stands behind '|': the text begins on the next line, indented"},
+		{"did not find expected ',' or '}'", "a '}' or a ',' is missing before this"},
+		{"did not find expected ',' or ']'", "a ']' or a ',' is missing before this"},
+		{"could not find expected ':'",
+			"a key without its ': ' stands before this, or a text that is not indented"},
+		{"found unexpected end of stream", "a quote is not closed"},
+		{"did not find expected '-' indicator",
+			"each item of the list begins with '- ', all below one another"},
+		{"block sequence entries are not allowed",
+			"'- ' begins an item of a list, on a line of its own"}};
+
+	for (size_t i = 0; i < DAG_LENGTH(known); i++)
+		if (!strncmp(problem, known[i].problem, strlen(known[i].problem)))
+			return known[i].advice;
+	return NULL;
+}
+
+static int refuse_syntax(struct tree_parser *p, const yaml_parser_t *parser)
+{
+	yaml_mark_t mark = parser->problem_mark;
+	const char *problem = parser->problem ? parser->problem : "not YAML", *advice = advice_for(problem);
+	struct buffer b = {0};
+
+	if (parser->error == YAML_READER_ERROR)
+		return refuse_byte(p, parser);
+	if (is_tab(p, mark.line))
+		return fail(p, mark, "a tab cannot indent in YAML: put blanks there");
+	buffer_format(&b, "%s", advice ? advice : problem);
+	if (parser->context && parser->context_mark.line + 1 < mark.line + 1)
+		buffer_format(&b, " (%s that begins in line %zu, column %zu)", parser->context,
+			parser->context_mark.line + 1, parser->context_mark.column + 1);
+	buffer_append(&b, "", 1);
+	fail(p, mark, (char *)b.data);
+	buffer_fini(&b);
+	return DAG_EINVAL;
+}
+
 static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 {
 	for (;;) {
@@ -335,23 +450,14 @@ static int parse_events(struct tree_parser *p, yaml_parser_t *parser)
 		bool end;
 		int r;
 
-		if (!yaml_parser_parse(parser, &event)) {
-			yaml_mark_t mark = parser->problem_mark;
-
-			if (is_tab(p, mark.line)) {
-				fail(p, mark, "a tab cannot indent in YAML: put blanks there");
-				return DAG_EINVAL;
-			}
-			/* A reader error (encoding) has an offset in bytes, and no mark. */
-			dag_diag_add(p->diag, p->file, (int)mark.line + 1, (int)mark.column + 1, "%s%s%s",
-				parser->problem ? parser->problem : "not YAML", parser->context ? ", " : "",
-				parser->context ? parser->context : "");
-			return DAG_EINVAL;
-		}
+		if (!yaml_parser_parse(parser, &event))
+			return refuse_syntax(p, parser);
 		end = event.type == YAML_STREAM_END_EVENT;
 		p->parts += event.type == YAML_SCALAR_EVENT || event.type == YAML_ALIAS_EVENT ||
 			    event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
-		r = on_event(p, &event);
+		r = check_tags(p, &event);
+		if (r == 0)
+			r = on_event(p, &event);
 		if (r == 0 && p->parts > YAML_PARTS_MAX)
 			r = fail(p, event.start_mark,
 				"the file has too many parts, with those that aliases name; the limit is 32 "
@@ -399,5 +505,5 @@ const char *yaml_kind_name(const struct yaml_node *node)
 {
 	static const char *const names[] = {"text", "a list", "a map"};
 
-	return names[node->kind];
+	return node->kind == YAML_SCALAR && node->plain && !*node->text ? "nothing" : names[node->kind];
 }

@@ -20,6 +20,8 @@ typedef int64_t dag_instant;
 #define DAG_SECOND (1000 * DAG_MS)
 
 #define DAG_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+/* Behind a noun that is counted. */
+#define DAG_S(n) ((n) == 1 ? "" : "s")
 #define DAG_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define DAG_MAX(a, b) ((a) > (b) ? (a) : (b))
 

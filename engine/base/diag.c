@@ -2,6 +2,8 @@
 /* Collects messages for people, and finds the known word that was probably meant. */
 #include "diag.h"
 
+#include <limits.h>
+
 /* What was said of a place is not said of it again: several parts of a loader may look at the same word. */
 static void drop_repeated(struct dag_diag *diag)
 {
@@ -88,17 +90,41 @@ static size_t edit_distance(const char *a, const char *b)
 	return row[lb];
 }
 
+/* Beginnings of this length say what is meant, whatever the rest: 'mem' and 'memory'. */
+#define NEAREST_BEGIN 3
+
+static size_t common_prefix(const char *a, const char *b)
+{
+	size_t n = 0;
+
+	while (a[n] && a[n] == b[n])
+		n++;
+	return n;
+}
+
+/* Few changes lead from one to the other, or they begin alike and one of them ends soon after. */
+static bool are_alike(const char *word, const char *name, size_t distance, size_t prefix)
+{
+	size_t len = strlen(word);
+
+	/* Where nothing of either remains, they are not alike: 'b' and 't'. */
+	if (distance < len / 3 + 2 && distance < DAG_MAX(len, strlen(name)))
+		return true;
+	return prefix >= NEAREST_BEGIN && (3 * prefix >= 2 * len || !name[prefix]);
+}
+
 const char *dag_nearest(const char *word, const char *const *names, size_t n)
 {
 	const char *best = NULL;
-	size_t best_distance = strlen(word) / 3 + 2;
+	long best_score = LONG_MAX;
 
 	for (size_t i = 0; i < n; i++) {
-		size_t d = edit_distance(word, names[i]);
+		size_t distance = edit_distance(word, names[i]), prefix = common_prefix(word, names[i]);
+		/* People get the beginning of a word right: 'retry' means 'retries' and not 'entry'. */
+		long score = 2 * (long)distance - (long)prefix;
 
-		/* Where nothing of either remains, they are not alike: 'b' and 't'. */
-		if (d < best_distance && d < DAG_MAX(strlen(word), strlen(names[i]))) {
-			best_distance = d;
+		if (score < best_score && are_alike(word, names[i], distance, prefix)) {
+			best_score = score;
 			best = names[i];
 		}
 	}

@@ -29,7 +29,8 @@ void dag_diag_fini(struct dag_diag *diag);
 /* "file:line:column: text", without the parts that are unknown; the caller frees it. */
 char *dag_message_format(const struct dag_message *message);
 
-/* The nearest of n names to `word` within an edit distance of a third of its length, or NULL. */
+/* The name of n that was probably meant by `word`: within an edit distance of a third of its length, or one
+ * that begins as it does; NULL where there is none. */
 const char *dag_nearest(const char *word, const char *const *names, size_t n);
 
 #endif

@@ -224,7 +224,8 @@ struct graph_edge {
 	struct graph_groups groups; /* GROUPS */
 	enum graph_channel channel;
 	struct graph_partition partition;
-	uint32_t stream; /* of the stage `from` */
+	bool partition_said; /* by a person, who wants something parted */
+	uint32_t stream;     /* of the stage `from` */
 	uint32_t parts;
 	bool elastic;
 	enum graph_codec codec; /* that its blocks are packed with */

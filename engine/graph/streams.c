@@ -21,6 +21,32 @@ static void check_format(const struct graph *graph, const struct graph_edge *e, 
 			unsaid ? "; say what it writes by a format at " : "", unsaid ? from->name : "");
 }
 
+static const char *partition_word(enum graph_partition_kind kind)
+{
+	return kind == GRAPH_BY_HASH ? "hash" : kind == GRAPH_BY_PART ? "part" : "round-robin";
+}
+
+/* Who says how to part records, and joins vertices whole, has forgotten the pattern. */
+static void refuse_moot(const struct graph *graph, const struct graph_edge *e, struct dag_diag *diag)
+{
+	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
+
+	if (!e->partition_said || e->partition.kind == GRAPH_BY_ALL || e->pattern == GRAPH_BIPARTITE ||
+		(to->width == 1 && e->pattern != GRAPH_GROUPS))
+		return;
+	graph_report(diag, e->place,
+		"{by: %s} parts nothing between '%s' and '%s', since each vertex of '%s' reads whole "
+		"vertices "
+		"of '%s': say pattern: \">>\", or leave the partition out",
+		partition_word(e->partition.kind), from->name, to->name, to->name, from->name);
+}
+
+/* The key of a key-value record is what stands before the first tab. */
+static bool is_key_of_kv(const struct graph_partition *p)
+{
+	return p->key == GRAPH_NONE || !p->key || (p->key == 1 && (!p->delimiter || p->delimiter == '\t'));
+}
+
 static void settle_partition(const struct graph *graph, struct graph_edge *e, struct dag_diag *diag)
 {
 	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
@@ -29,6 +55,7 @@ static void settle_partition(const struct graph *graph, struct graph_edge *e, st
 
 	e->parts = parts;
 	if (parts == 1) {
+		refuse_moot(graph, e, diag);
 		/* Said, it stays another stream than that of the bytes as they were written. */
 		if (e->partition.kind == GRAPH_BY_DEFAULT || e->partition.kind == GRAPH_BY_ALL ||
 			(e->partition.kind != GRAPH_BY_PART && !graph_is_as_written(format)))
@@ -58,6 +85,13 @@ static void settle_partition(const struct graph *graph, struct graph_edge *e, st
 		e->partition.key == GRAPH_NONE)
 		graph_report(diag, e->place, "{by: hash} over %s needs a key: {by: hash, key: 1}",
 			format.kind == DAG_FORMAT_FIXED ? "fixed records" : "lines");
+	if (format.kind == DAG_FORMAT_KV && e->partition.kind == GRAPH_BY_HASH &&
+		!is_key_of_kv(&e->partition))
+		graph_report(diag, e->place,
+			"'%s' writes key-value records, which {by: hash} parts by their keys, not by field "
+			"%u: "
+			"leave key out, or let a stage before write another key",
+			from->name, e->partition.key);
 	if (format.kind == DAG_FORMAT_KV)
 		e->partition.key = 0;
 }

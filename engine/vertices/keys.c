@@ -96,7 +96,9 @@ int std_check_delimiter(struct dag_vertex *v)
 {
 	const char *text = dag_param(v, "delimiter");
 
-	if (text && *text && text[1] && strcmp(text, "tab"))
+	if (text && !*text)
+		return dag_fail(v, "delimiter: '' has no byte; leave it out for runs of blanks, as in awk");
+	if (text && text[1] && strcmp(text, "tab"))
 		return dag_fail(
 			v, "delimiter: '%s' has %zu bytes; it is one byte, or 'tab'", text, strlen(text));
 	return 0;

@@ -88,8 +88,10 @@ static pcre2_code *compile_pattern(struct dag_vertex *v)
 	PCRE2_SIZE at;
 	int error;
 
-	if (!pattern) {
-		dag_fail(v, "grep needs a pattern: params: {pattern: 'a regular expression'}");
+	if (!pattern || !*pattern) {
+		dag_fail(v, "%s: params: {pattern: 'a regular expression'}",
+			pattern ? "pattern '' is in every line; grep needs one that is not"
+				: "grep needs a pattern");
 		return NULL;
 	}
 	code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, 0, &error, &at, NULL);

@@ -82,6 +82,25 @@ static int split_check(struct dag_vertex *v)
 	return std_number(v, "n", 1) ? 0 : dag_fail(v, "n: 0: a run has at least one record");
 }
 
+static int some_check(struct dag_vertex *v)
+{
+	return std_number(v, "n", 1) ? 0 : dag_fail(v, "n: 0: nothing would come out; n is at least 1");
+}
+
+static int top_check(struct dag_vertex *v)
+{
+	int r = key_check(v);
+
+	return r < 0 ? r : some_check(v);
+}
+
+static int sort_check(struct dag_vertex *v)
+{
+	if (!std_number(v, "memory", 1))
+		return dag_fail(v, "memory: 0: no record could be sorted in it; without it there are 256MiB");
+	return key_check(v);
+}
+
 #define FIELD_PARAMS                                                                                         \
 	DAG_PARAM_NUMBER(                                                                                    \
 		"key=0: the field of the key, from 1; 0: a key-value record's key, else the whole record"),  \
@@ -112,7 +131,7 @@ DAG_PLUGIN(std,
 		"runs of records to one part (`by: part`) after the other"),
 	DAG_ENTRY_CHECKED(check, key_check, DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, ORDER_PARAM,
 		"how many records and bytes, the sum of their hashes, and how many are out of order"),
-	DAG_ENTRY_CHECKED(sort, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, ORDER_PARAM,
+	DAG_ENTRY_CHECKED(sort, sort_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, ORDER_PARAM,
 		DAG_PARAM_SIZE("memory=256MiB: for records; what is more goes to the scratch folder"),
 		"all records in the order of their keys; equal ones as they came"),
 	DAG_ENTRY_CHECKED(merge, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS, ORDER_PARAM,
@@ -129,7 +148,7 @@ DAG_PLUGIN(std,
 			  "-g does"),
 		DAG_PARAM_NUMBER("value=0: the field that is added; 0: a key-value record's value"),
 		"(key, the sum of a number in its records)"),
-	DAG_ENTRY_CHECKED(top, key_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
+	DAG_ENTRY_CHECKED(top, top_check, DAG_IN(ANY), DAG_OUT(ANY), KEY_PARAMS,
 		DAG_PARAM("order=desc|asc: which comes first"), DAG_PARAM_NUMBER("n=10: so many"),
 		"the n records with the largest keys, the largest first; with order: asc the smallest"),
 	DAG_ENTRY_CHECKED(join, key_check, DAG_IN(ANY), DAG_IN(ANY), DAG_OUT(KV), KEY_PARAMS, ORDER_PARAM,
@@ -139,8 +158,9 @@ DAG_PLUGIN(std,
 		DAG_PARAM(
 			"method=hash|merge: the right side is held in memory, or both are sorted by the key"),
 		"(key, left TAB right) of records of ports 0 and 1 with the same key"),
-	DAG_ENTRY(head, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"), "the first n records"),
-	DAG_ENTRY(sample, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000: so many"),
+	DAG_ENTRY_CHECKED(head, some_check, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"),
+		"the first n records"),
+	DAG_ENTRY_CHECKED(sample, some_check, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000: so many"),
 		DAG_PARAM_SIZE("bytes=0: of each record so many, from its beginning; 0: all"),
 		DAG_PARAM("by=record|place: draws among all records, or reads a large file only at some "
 			  "places, which are drawn"),

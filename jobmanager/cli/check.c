@@ -36,7 +36,8 @@ static void print_size(const struct load *load)
 		stages += s->kind != GRAPH_INPUT;
 		vertices += s->kind != GRAPH_INPUT ? s->width : 0;
 	}
-	printf("%s: ok, %zu stages, %u vertices\n", load->path, stages, vertices);
+	printf("%s: ok, %zu stage%s, %u %s\n", load->path, stages, DAG_S(stages), vertices,
+		vertices == 1 ? "vertex" : "vertices");
 }
 
 static int run(int argc, char **argv)

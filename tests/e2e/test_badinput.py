@@ -85,8 +85,8 @@ def range_partitions(case):
     edge = "stages: {a: {sh: x}, b: {sh: x, width: 3}}\nflow: [{from: a, to: b, %s}]\n"
     bad(case, edge % "pattern: '>=', partition: {by: range}", "{by: range} goes with the pattern '>>'")
     bad(case, edge % "pattern: '>>', partition: {by: range, kee: 1}", "g.yaml:2:", "unknown key 'kee' in partition; did you mean 'key'?")
-    bad(case, edge % "pattern: '>>', partition: {by: range, key: one}", "'one' does not fit: key=0")
-    bad(case, edge % "pattern: '>>', partition: {by: range, order: down}", "'down' does not fit: order=asc|desc")
+    bad(case, edge % "pattern: '>>', partition: {by: range, key: one}", "key must be a whole number, not 'one'")
+    bad(case, edge % "pattern: '>>', partition: {by: range, order: down}", "order must be asc or desc, not 'down'")
     bad(case, edge % "pattern: '>>', partition: {by: range, sample: 0}", "sample is 0")
     bad(case, edge % "pattern: '>>', partition: {by: rang}", "partition by 'rang' is unknown", "did you mean 'range'?")
 

@@ -181,11 +181,11 @@ REFUSED = {
     "sort, params: {from: 4, to: 3}": "from: 4 is behind to: 3",
     "sort, params: {key: 4294967297}": "at most 1048576",
     "sort, params: {from: 4294967297}": "at most",
-    "sort, params: {type: numeric}": "does not fit",
-    "sort, params: {type: number, invalid: ignore}": "does not fit",
+    "sort, params: {type: numeric}": "must be",
+    "sort, params: {type: number, invalid: ignore}": "must be",
     "sum, params: {value: 4294967297}": "at most 1048576",
     "count, params: {order: desc}": "has no parameter 'order'",
-    "top, params: {n: -1}": "'-1' does not fit",
+    "top, params: {n: -1}": "must be a whole number, not '-1'",
     "split, params: {n: 0}": "at least one record",
 }
 

@@ -348,8 +348,8 @@ flow: [t >= a >= b >= c >= d >= e]
 outputs: {e: {file: "-"}}
 """)
     err = case.dagrun("check", "u.yaml", rc=3).stderr
-    for words in (b"u.yaml:4:27: 'sort' has no parameter 'kee'; did you mean 'key'?", b"'one' does not fit: key=0", b"'down' does not fit: order=asc|desc",
-                  b"'much' does not fit: memory=", b"there is no standard vertex 'sourt'; did you mean 'sort'?"):
+    for words in (b"u.yaml:4:27: 'sort' has no parameter 'kee'; did you mean 'key'?", b"key must be a whole number, not 'one'", b"order must be asc or desc, not 'down' (which comes first)",
+                  b"memory must be a size such as 64MiB, not 'much'", b"there is no standard vertex 'sourt'; did you mean 'sort'?"):
         check(words in err, [words, err])
 
 

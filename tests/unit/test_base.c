@@ -61,6 +61,20 @@ static void test_nearest(void **state)
 	assert_null(dag_nearest("zzzzzz", names, 3));
 }
 
+/* One that begins alike is meant rather than one that takes fewer changes. */
+static void test_nearest_begins_alike(void **state)
+{
+	static const char *const names[] = {"entry", "env", "retries", "memory", "timeout", "width"};
+
+	(void)state;
+	assert_string_equal(dag_nearest("retry", names, 6), "retries");
+	assert_string_equal(dag_nearest("mem", names, 6), "memory");
+	assert_string_equal(dag_nearest("time", names, 6), "timeout");
+	assert_string_equal(dag_nearest("entr", names, 6), "entry");
+	assert_null(dag_nearest("wide_as_needed", names, 6));
+	assert_null(dag_nearest("re", names, 6));
+}
+
 static void test_diag_is_bounded_and_clean(void **state)
 {
 	struct dag_diag diag = {0};
@@ -149,9 +163,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes_as_people_write_them),
 		cmocka_unit_test(test_durations), cmocka_unit_test(test_size_format),
-		cmocka_unit_test(test_nearest), cmocka_unit_test(test_diag_is_bounded_and_clean),
-		cmocka_unit_test(test_hash), cmocka_unit_test(test_arena_and_buffer),
-		cmocka_unit_test(test_prng_is_its_seed)};
+		cmocka_unit_test(test_nearest), cmocka_unit_test(test_nearest_begins_alike),
+		cmocka_unit_test(test_diag_is_bounded_and_clean), cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_arena_and_buffer), cmocka_unit_test(test_prng_is_its_seed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,8 @@ static char *expand(const char *text)
 /* `script` stands in `sh`, and may have ${p}. */
 static void becomes(const char *script, const char *value, const char *want)
 {
-	char *text = base_format("params: {p: {default: x}}\nstages:\n  a:\n    sh: |\n      %s", script);
+	char *text = base_format("params: {p: {default: x}}\n%sstages:\n  a:\n    sh: |\n      %s",
+		strstr(script, "{out.4}") ? "outputs: {a.4: {file: x}}\n" : "", script);
 	struct dag_diag diag = {0};
 	struct graph *g = parse(text, value, &diag);
 	char *got;
