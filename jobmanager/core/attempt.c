@@ -28,7 +28,6 @@ static void start_vertex(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t
 	v->attempt = v->highest = attempt;
 	v->node = node;
 	v->started = jm->now;
-	v->piece_end = 0;
 	occupy_node(jm, node, vertex, +1);
 	vertex_set_state(jm, vertex, JM_RUNNING);
 	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;

@@ -123,19 +123,17 @@ void blame_failed_node(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_failure *f = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
-	struct jm_node *n;
 
 	if (!f || f->blamed || f->node == v->node || f->node >= jm->node_count)
 		return;
 	f->blamed = true;
-	n = &jm->nodes[f->node];
-	if (++n->bad != JM_NODE_BAD_MAX)
+	if (!node_blame(jm, f->node))
 		return;
-	n->avoided = true;
 	jm_note(jm,
 		"node %s is avoided: %u vertices failed there and then ran elsewhere, the last one %s[%u]: "
 		"%s",
-		n->name, n->bad, vertex_stage(jm, vertex)->name, graph_index(jm->graph, vertex), f->text);
+		jm->nodes[f->node].name, jm->nodes[f->node].bad, vertex_stage(jm, vertex)->name,
+		graph_index(jm->graph, vertex), f->text);
 }
 
 void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)

@@ -61,13 +61,11 @@ static uint32_t find_follower(const struct jm *jm, uint32_t vertex)
 void chain_set(struct jm *jm, uint32_t vertex, bool chained)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
-	uint32_t shares;
 
 	if (v->chained == chained)
 		return;
-	shares = graph_vertex_shares(jm->graph, vertex);
 	v->chained = chained;
-	jm->nodes[v->node].chained += chained ? shares : -shares;
+	node_chain(jm, v->node, vertex, chained ? +1 : -1);
 }
 
 uint32_t chain_start(struct jm *jm, uint32_t vertex)
@@ -80,6 +78,7 @@ uint32_t chain_start(struct jm *jm, uint32_t vertex)
 		if (next == GRAPH_NONE)
 			break;
 		start_single(jm, next, node);
+		jm->vertices[next].piece_end = 0;
 		chain_set(jm, next, true);
 		vertex = next;
 	}

@@ -119,15 +119,6 @@ static bool has_elsewhere(const struct jm *jm, uint32_t vertex)
 	return false;
 }
 
-/* A full disk stays full for a while: the node rests, longer each time, until something is committed there.
- */
-static void rest_node(struct jm *jm, struct jm_node *n)
-{
-	n->usable_at = DAG_MAX(n->usable_at, jm->now + (DAG_SECOND << n->full));
-	n->full = DAG_MIN(n->full + 1, (uint32_t)JM_FULL_WAIT_MAX);
-	jm->usable_until = DAG_MAX(jm->usable_until, n->usable_at);
-}
-
 /* Rule 1. */
 static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
@@ -150,7 +141,7 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		o->signal, text);
 	v->failures++;
 	if (o->error == DAG_ENOSPC)
-		rest_node(jm, &jm->nodes[v->node]);
+		node_rest(jm, v->node);
 	if (o->error == DAG_ENOEXEC || o->error == DAG_EVERSION) {
 		jm_end(jm, o->error, "%s: %s%s", name, text, indent_tail(jm, o->stderr_tail));
 		return;
@@ -235,13 +226,12 @@ static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome
 /* The complaint about intact data: the reader's own node is at fault. */
 static void on_intact(struct jm *jm, const struct jm_complaint *c)
 {
-	struct jm_node *node = &jm->nodes[c->node];
+	uint32_t complaints = node_complain(jm, c->node);
 
-	node->complaints++;
-	if (node->complaints == JM_NODE_COMPLAINTS_MAX)
-		jm_note(jm, "node %s complained %u times about data that is intact", node->name,
-			node->complaints);
-	if (node->complaints >= JM_NODE_COMPLAINTS_MAX) {
+	if (complaints == JM_NODE_COMPLAINTS_MAX)
+		jm_note(jm, "node %s complained %u times about data that is intact", jm->nodes[c->node].name,
+			complaints);
+	if (complaints >= JM_NODE_COMPLAINTS_MAX) {
 		struct jm_vertex *v = &jm->vertices[c->reader];
 
 		jm_fact(jm, "misread %u %u from=%u %u error=%d", c->reader, v->attempt, c->producer,
@@ -453,17 +443,9 @@ static bool is_on_node(const struct jm *jm, uint32_t vertex, const void *ctx)
 
 void on_node_down(struct jm *jm, uint32_t node, bool died)
 {
-	struct jm_node *n = &jm->nodes[node];
 	uint32_t lost = 0;
 
-	n->up = false;
-	n->granted = 0;
-	n->want = n->least = 0;
-	jm->nodes_changed = true;
-	node_update_open(jm, node);
-	n->downs++;
-	jm->node_deaths += died;
-	fact_node(jm, died ? "node-ended" : "node-down", n->name);
+	node_down(jm, node, died);
 	if (jm->resuming) { /* on_resumed sees what is gone */
 		forget_found(jm, node);
 		return;

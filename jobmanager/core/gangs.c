@@ -117,7 +117,7 @@ bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		copy_drop(jm, vertex);
 	if (!jm->replaying)
 		node_release(jm, vertex);
-	jm->nodes[v->node].full = 0;
+	node_committed(jm, v->node);
 	v->losses = 0;
 	v->bytes = o->bytes;
 	v->hash_low = o->hash_low;

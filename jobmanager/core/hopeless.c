@@ -287,6 +287,17 @@ static bool check_gangs(struct jm *jm)
 	return hopeless;
 }
 
+void hopeless_init(struct jm *jm)
+{
+	jm->hopeless_since = DAG_NEVER;
+}
+
+void hopeless_coming(struct jm *jm, bool coming)
+{
+	jm->nodes_coming = coming;
+	jm->hopeless_checked = jm->now - 2 * HOPELESS_CHECK; /* long enough ago to look again */
+}
+
 void check_hopeless(struct jm *jm)
 {
 	uint32_t most = 0;

@@ -21,16 +21,16 @@ uint32_t jm_expected_nodes(const struct jm *jm)
 	return n;
 }
 
-struct jm_node *jm_add_node(struct jm *jm, const char *name)
+static struct jm_node *add_node(struct jm *jm, const char *name)
 {
 	struct jm_node *n = DAG_APPEND(jm->nodes, jm->node_count, jm->node_cap);
 
-	n->queue.first = n->queue.last = GRAPH_NONE;
+	queue_init(&n->queue);
 	n->name = base_strdup(name);
 	return n;
 }
 
-void free_labels(struct jm_node *n)
+static void free_labels(struct jm_node *n)
 {
 	for (uint32_t i = 0; i < n->label_count; i++) {
 		free((char *)n->labels[i].name);
@@ -38,6 +38,16 @@ void free_labels(struct jm_node *n)
 	}
 	free(n->labels);
 	free(n->rack);
+}
+
+void nodes_free(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->node_count; i++) {
+		free_labels(&jm->nodes[i]);
+		free(jm->nodes[i].name);
+	}
+	free(jm->nodes);
+	free(jm->open);
 }
 
 int node_up(struct jm *jm, const struct jm_event *event)
@@ -48,7 +58,7 @@ int node_up(struct jm *jm, const struct jm_event *event)
 		(event->node < jm->node_count && jm->nodes[event->node].up))
 		return DAG_EINVAL;
 	if (event->node == jm->node_count)
-		jm_add_node(jm, event->name);
+		add_node(jm, event->name);
 	n = &jm->nodes[event->node];
 	free_labels(n);
 	n->rack = base_strdup(event->rack ? event->rack : "");
@@ -71,6 +81,99 @@ int node_up(struct jm *jm, const struct jm_event *event)
 	on_found(jm, event->node, event->found, event->found_count);
 	return 0;
 }
+
+void node_down(struct jm *jm, uint32_t node, bool died)
+{
+	struct jm_node *n = &jm->nodes[node];
+
+	n->up = false;
+	n->granted = 0;
+	n->want = n->least = 0;
+	jm->nodes_changed = true;
+	node_update_open(jm, node);
+	n->downs++;
+	jm->node_deaths += died;
+	fact_node(jm, died ? "node-ended" : "node-down", n->name);
+}
+
+void node_replay(struct jm *jm, const char *name, bool up, bool died)
+{
+	uint32_t n = jm_node_number(jm, name);
+
+	if (n == jm->node_count)
+		add_node(jm, name);
+	jm->nodes[n].expected = up;
+	jm->nodes[n].downs += !up;
+	jm->node_deaths += died;
+}
+
+void node_grant(struct jm *jm, uint32_t node, uint32_t shares)
+{
+	if (jm->nodes[node].up)
+		jm->nodes[node].granted = shares;
+	node_update_open(jm, node);
+}
+
+void node_suspect(struct jm *jm, uint32_t node, bool suspect)
+{
+	jm->nodes[node].suspect = suspect;
+	node_update_open(jm, node);
+}
+
+bool node_set_want(struct jm *jm, uint32_t node, uint32_t want, uint32_t least)
+{
+	struct jm_node *n = &jm->nodes[node];
+
+	if (n->want == want && n->least == least)
+		return false;
+	n->want = want;
+	n->least = least;
+	return true;
+}
+
+void nodes_seen(struct jm *jm)
+{
+	jm->nodes_changed = false;
+}
+
+bool nodes_take_gangs_changed(struct jm *jm)
+{
+	bool changed = jm->gangs_changed;
+
+	jm->gangs_changed = false;
+	return changed;
+}
+
+void node_rest(struct jm *jm, uint32_t node)
+{
+	struct jm_node *n = &jm->nodes[node];
+
+	n->usable_at = DAG_MAX(n->usable_at, jm->now + (DAG_SECOND << n->full));
+	n->full = DAG_MIN(n->full + 1, (uint32_t)JM_FULL_WAIT_MAX);
+	jm->usable_until = DAG_MAX(jm->usable_until, n->usable_at);
+}
+
+void node_committed(struct jm *jm, uint32_t node)
+{
+	jm->nodes[node].full = 0;
+}
+
+bool node_blame(struct jm *jm, uint32_t node)
+{
+	struct jm_node *n = &jm->nodes[node];
+
+	if (++n->bad != JM_NODE_BAD_MAX)
+		return false;
+	n->avoided = true;
+	return true;
+}
+
+uint32_t node_complain(struct jm *jm, uint32_t node)
+{
+	return ++jm->nodes[node].complaints;
+}
+
+/* ---- what fits where ---- */
 
 uint32_t node_room(const struct jm_node *node, uint32_t ahead)
 {
@@ -198,4 +301,25 @@ void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
 	jm->used += sign > 0 ? shares : -(uint64_t)shares;
 	jm->started_ahead = jm->started_ahead || recall_waiting(n);
 	node_update_open(jm, node);
+}
+
+void node_chain(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
+{
+	uint32_t shares = graph_vertex_shares(jm->graph, vertex);
+
+	jm->nodes[node].chained += sign > 0 ? shares : -shares;
+}
+
+void node_hold_up(struct jm *jm, uint32_t node)
+{
+	jm->nodes[node].held_up = true;
+	node_update_open(jm, node);
+}
+
+bool nodes_look_ahead(struct jm *jm)
+{
+	jm->started_ahead = false;
+	for (uint32_t i = 0; i < jm->node_count && !jm->started_ahead; i++)
+		jm->started_ahead = recall_waiting(&jm->nodes[i]);
+	return jm->started_ahead;
 }

@@ -5,6 +5,30 @@
  */
 #include "state.h"
 
+void queue_init(struct jm_queue *queue)
+{
+	queue->first = queue->last = GRAPH_NONE;
+}
+
+void queues_init(struct jm *jm)
+{
+	uint32_t depth = 0;
+
+	for (size_t i = 0; i < jm->graph->stage_count; i++)
+		depth = DAG_MAX(depth, jm->graph->stages[i]->depth);
+	jm->queue_count = depth + 1;
+	jm->queues = base_alloc(jm->queue_count * sizeof(*jm->queues));
+	for (uint32_t i = 0; i < jm->queue_count; i++)
+		queue_init(&jm->queues[i]);
+	for (uint32_t gang = 0; gang < jm->graph->gang_count; gang++)
+		jm->gangs[gang].next = jm->gangs[gang].previous = GRAPH_NONE;
+}
+
+void queues_steal_at(struct jm *jm, dag_instant at)
+{
+	jm->steal_at = at;
+}
+
 static struct jm_queue *queue_of(struct jm *jm, uint32_t gang)
 {
 	uint32_t q = jm->gangs[gang].queue;

@@ -28,8 +28,7 @@ static void ask_back(struct jm *jm, uint32_t node, uint32_t shares)
 
 	e->node = node;
 	e->shares = shares;
-	jm->nodes[node].held_up = true;
-	node_update_open(jm, node);
+	node_hold_up(jm, node);
 }
 
 void recall_look(struct jm *jm)
@@ -43,19 +42,18 @@ void recall_look(struct jm *jm)
 		return;
 	}
 	jm->recall_checked = jm->now;
-	jm->started_ahead = false;
+	if (!nodes_look_ahead(jm))
+		return;
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		idle += idle_shares(jm, &jm->nodes[i]);
 	for (uint32_t i = 0; i < jm->node_count; i++) {
 		const struct jm_node *n = &jm->nodes[i];
 		uint32_t waiting = recall_waiting(n), shares = DAG_MIN(waiting, DAG_MAX(idle, waiting / 2));
 
-		jm->started_ahead = jm->started_ahead || waiting;
 		if (!waiting || !idle || n->suspect || jm->now - n->moved_at < RECALL_WAIT)
 			continue;
 		ask_back(jm, i, shares);
 		idle -= DAG_MIN(idle, shares);
 	}
-	if (jm->started_ahead)
-		jm_wake(jm, jm->now + RECALL_WAIT);
+	jm_wake(jm, jm->now + RECALL_WAIT);
 }

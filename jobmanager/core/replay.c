@@ -7,14 +7,8 @@
 static int replay_node(struct jm *jm, const char *word, const char *text)
 {
 	char *name = fact_unescape(text);
-	uint32_t n = jm_node_number(jm, name);
-	bool up = !strcmp(word, "node-up");
 
-	if (n == jm->node_count)
-		jm_add_node(jm, name);
-	jm->nodes[n].expected = up;
-	jm->nodes[n].downs += !up;
-	jm->node_deaths += !strcmp(word, "node-ended");
+	node_replay(jm, name, !strcmp(word, "node-up"), !strcmp(word, "node-ended"));
 	free(name);
 	return 0;
 }

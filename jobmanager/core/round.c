@@ -89,25 +89,24 @@ static bool start_one(struct jm *jm, uint32_t node)
 }
 
 /* What the job could use on a node: all of what is ready and runs, in whole. */
-static void tell_want(struct jm *jm)
+static void tell_want(struct jm *jm, uint32_t starving)
 {
+	bool changed = nodes_take_gangs_changed(jm) || starving != jm->starving;
 	uint32_t want = (uint32_t)DAG_MIN(jm->used + jm->ready_shares, (uint64_t)1 << 30);
 
 	/* Rounded up, so that it does not change with every vertex. */
 	want = want > 1 ? 1u << (32 - __builtin_clz(want - 1)) : want;
-	if (want == jm->want && !jm->nodes_changed && !jm->gangs_changed)
+	if (want == jm->want && !jm->nodes_changed && !changed)
 		return;
 	jm->want = want;
-	jm->gangs_changed = false;
+	jm->starving = starving;
 	for (uint32_t i = 0; i < jm->node_count; i++) {
-		struct jm_node *n = &jm->nodes[i];
-		uint32_t least = DAG_MIN(n->gangs + DAG_MIN(jm->starving, n->total), want);
+		const struct jm_node *n = &jm->nodes[i];
+		uint32_t least = DAG_MIN(n->gangs + DAG_MIN(starving, n->total), want);
 		struct jm_effect *e;
 
-		if (!n->up || (n->want == want && n->least == least))
+		if (!n->up || !node_set_want(jm, i, want, least))
 			continue;
-		n->want = want;
-		n->least = least;
 		e = jm_emit(jm, JM_WANT);
 		e->node = i;
 		e->shares = want;
@@ -159,7 +158,7 @@ static uint32_t starving_in(const struct jm *jm, const struct jm_queue *q)
  * A gang that needs more than all that is granted would wait for ever beside another job's that does too.
  * Every node gives such slots to the oldest job first, so one of them gets all that it needs.
  */
-static void look_for_starving(struct jm *jm)
+static uint32_t find_starving(struct jm *jm)
 {
 	uint32_t starving = 0;
 
@@ -167,10 +166,7 @@ static void look_for_starving(struct jm *jm)
 		starving = starving_in(jm, &jm->queues[d]);
 	for (uint32_t i = 0; i < jm->node_count && !starving && jm->large_ready; i++)
 		starving = starving_in(jm, &jm->nodes[i].queue);
-	if (starving == jm->starving)
-		return;
-	jm->starving = starving;
-	jm->gangs_changed = true;
+	return starving;
 }
 
 void place_ready(struct jm *jm)
@@ -180,7 +176,7 @@ void place_ready(struct jm *jm)
 	if (jm->ended || jm->publishing || jm->resuming)
 		return;
 	if (jm->nodes_changed)
-		jm->steal_at = 0;
+		queues_steal_at(jm, 0);
 	jm->round++;
 	/* One for each node and then the next, so that they fill evenly. */
 	while (started && jm->ready_count) {
@@ -193,7 +189,7 @@ void place_ready(struct jm *jm)
 		}
 	}
 	if (jm->now >= jm->steal_at && jm->open_count)
-		jm->steal_at = next_steal(jm);
+		queues_steal_at(jm, next_steal(jm));
 	check_hopeless(jm);
 	if (jm->ready_count) {
 		for (uint32_t i = 0; i < jm->node_count && jm->usable_until > jm->now; i++)
@@ -202,7 +198,6 @@ void place_ready(struct jm *jm)
 		if (jm->steal_at > jm->now && jm->steal_at < DAG_NEVER)
 			jm_wake(jm, jm->steal_at);
 	}
-	look_for_starving(jm);
-	tell_want(jm);
-	jm->nodes_changed = false;
+	tell_want(jm, find_starving(jm));
+	nodes_seen(jm);
 }

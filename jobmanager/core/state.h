@@ -339,7 +339,6 @@ void jm_wake(struct jm *jm, dag_instant at);
 
 /* "n", or "epoch.n" after a resume, in the step's arena. */
 const char *jm_attempt_text(struct jm *jm, uint32_t attempt);
-struct jm_node *jm_add_node(struct jm *jm, const char *name);
 
 /* ---- output.c ---- */
 void jm_fetch_next(struct jm *jm, uint32_t output);
@@ -434,6 +433,36 @@ void vertex_each_consumer(
 	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx);
 
 /* ---- place.c ---- */
+void queue_init(struct jm_queue *queue);
+void queues_init(struct jm *jm);
+/* From then on gangs are looked for in other nodes' queues. */
+void queues_steal_at(struct jm *jm, dag_instant at);
+void node_down(struct jm *jm, uint32_t node, bool died);
+/* As an earlier run has noted. */
+void node_replay(struct jm *jm, const char *name, bool up, bool died);
+void node_grant(struct jm *jm, uint32_t node, uint32_t shares);
+void node_suspect(struct jm *jm, uint32_t node, bool suspect);
+/* False where the node was told so already. */
+bool node_set_want(struct jm *jm, uint32_t node, uint32_t want, uint32_t least);
+/* What became of nodes has been taken into account. */
+void nodes_seen(struct jm *jm);
+/* What gangs use on nodes is another since this was asked last. */
+bool nodes_take_gangs_changed(struct jm *jm);
+/* A full disk stays full for a while: the node rests, longer each time, until something is committed there.
+ */
+void node_rest(struct jm *jm, uint32_t node);
+void node_committed(struct jm *jm, uint32_t node);
+/* It failed what ran elsewhere. True where it is avoided from now on. */
+bool node_blame(struct jm *jm, uint32_t node);
+/* It complained about data that is intact: how often it did. */
+uint32_t node_complain(struct jm *jm, uint32_t node);
+/* The vertex runs there behind another, or (−) not any more. */
+void node_chain(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
+/* It was asked for what it has not begun. */
+void node_hold_up(struct jm *jm, uint32_t node);
+/* Whether any node has more than it can run. */
+bool nodes_look_ahead(struct jm *jm);
+void nodes_free(struct jm *jm);
 void queue_gang(struct jm *jm, uint32_t gang);
 /* So long a gang waits for the node that holds its input before anybody else may take it. */
 dag_instant first_wait(const struct jm_node *holder);
@@ -458,7 +487,6 @@ bool note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
 uint32_t gang_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang);
 void nodes_update_open(struct jm *jm);
 int node_up(struct jm *jm, const struct jm_event *event);
-void free_labels(struct jm_node *n);
 /* Shares that all vertices of the node together may ask for, where so many are started ahead for each that
  * runs. */
 uint32_t node_room(const struct jm_node *node, uint32_t ahead);
@@ -501,6 +529,9 @@ void pauses_look(struct jm *jm);
 void place_ready(struct jm *jm);
 
 /* ---- hopeless.c ---- */
+void hopeless_init(struct jm *jm);
+/* Nodes are known that are not up yet, or none any more. */
+void hopeless_coming(struct jm *jm, bool coming);
 /* Ends the job where no node can run what it needs, and none is waited for any more. */
 void check_hopeless(struct jm *jm);
 

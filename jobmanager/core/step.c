@@ -8,25 +8,19 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 {
 	struct jm *jm = base_alloc(sizeof(*jm));
 	const struct graph *g = config->graph;
-	uint32_t depth = 0;
 
 	jm->graph = g;
 	jm->epoch = config->epoch;
 	jm->seed = config->seed;
 	jm->waits = config->waits;
-	jm->hopeless_since = DAG_NEVER;
+	hopeless_init(jm);
 	jm->wake_at = DAG_NEVER;
 	jm->vertices = base_alloc((g->vertex_count + 1) * sizeof(*jm->vertices));
 	jm->gangs = base_alloc((g->gang_count + 1) * sizeof(*jm->gangs));
 	jm->edges = base_alloc((g->edge_count + 1) * sizeof(*jm->edges));
 	jm->stages = base_alloc((g->stage_count + 1) * sizeof(*jm->stages));
 	jm->outputs = base_alloc((g->output_count + 1) * sizeof(*jm->outputs));
-	for (size_t i = 0; i < g->stage_count; i++)
-		depth = DAG_MAX(depth, g->stages[i]->depth);
-	jm->queue_count = depth + 1;
-	jm->queues = base_alloc(jm->queue_count * sizeof(*jm->queues));
-	for (uint32_t i = 0; i < jm->queue_count; i++)
-		jm->queues[i].first = jm->queues[i].last = GRAPH_NONE;
+	queues_init(jm);
 	jm->outputs_left = (uint32_t)g->output_count;
 	jm->partial = config->skipped != NULL;
 	find_kinds(jm);
@@ -45,14 +39,10 @@ void jm_destroy(struct jm **jmp)
 
 	if (!jm)
 		return;
-	for (size_t i = 0; i < jm->node_count; i++) {
-		free_labels(&jm->nodes[i]);
-		free(jm->nodes[i].name);
-	}
+	nodes_free(jm);
 	for (size_t i = 0; i < jm->failure_count; i++)
 		free(jm->failures[i].text);
 	free(jm->failures);
-	free(jm->nodes);
 	free(jm->vertices);
 	free(jm->gangs);
 	refine_fini(jm);
@@ -72,7 +62,6 @@ void jm_destroy(struct jm **jmp)
 	for (size_t i = 0; i < jm->bad_count; i++)
 		free(jm->bad[i].reason);
 	free(jm->bad);
-	free(jm->open);
 	free(jm->adoptable);
 	for (size_t i = 0; i < jm->held_count; i++) {
 		free((char *)jm->held[i].outcome.text);
@@ -260,22 +249,18 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		r = node_up(jm, event);
 		break;
 	case JM_NODE_GRANT:
-		if (jm->nodes[event->node].up)
-			jm->nodes[event->node].granted = event->shares;
-		jm->steal_at = 0;
-		node_update_open(jm, event->node);
+		node_grant(jm, event->node, event->shares);
+		queues_steal_at(jm, 0);
 		break;
 	case JM_NODE_SUSPECT:
-		jm->nodes[event->node].suspect = event->flag;
-		node_update_open(jm, event->node);
+		node_suspect(jm, event->node, event->flag);
 		break;
 	case JM_NODE_DOWN:
 		if (jm->nodes[event->node].up)
 			on_node_down(jm, event->node, event->flag);
 		break;
 	case JM_NODES_COMING:
-		jm->nodes_coming = event->flag;
-		jm->hopeless_checked = now - DAG_SECOND; /* long enough ago to look again */
+		hopeless_coming(jm, event->flag);
 		break;
 	case JM_RESUMED:
 		if (!jm->resuming)

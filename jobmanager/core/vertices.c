@@ -50,7 +50,6 @@ void vertices_init(struct jm *jm, const bool *skipped)
 		jm->gangs[gang].state =
 			is_idle(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
 		jm->gangs[gang].broken_at = DAG_NEVER;
-		jm->gangs[gang].next = jm->gangs[gang].previous = GRAPH_NONE;
 	}
 }
 
