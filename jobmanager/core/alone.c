@@ -57,7 +57,7 @@ bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other)
 
 bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct jm_vertex *v = &jm->vertices[vertex];
 	uint32_t gang = jm->graph->gang_of[vertex], node;
 	struct producers p = {gang, true};
 
@@ -71,13 +71,7 @@ bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause)
 		return false;
 	jm_kill(jm, v->node, vertex, v->attempt);
 	node_release(jm, vertex);
-	v->fenced = v->highest;
-	v->attempt = v->highest = next_attempt(jm, gang);
-	v->node = node;
-	v->started = jm->now;
-	occupy_node(jm, node, vertex, +1);
-	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
-	jm_fact(jm, "alone %u %u node=%u", vertex, v->attempt, node);
+	attempt_begin(jm, vertex, node, next_attempt(jm, gang), ATTEMPT_ALONE);
 	if (pause)
 		put_off_start(jm, vertex, pause);
 	else

@@ -21,16 +21,59 @@ void node_release(struct jm *jm, uint32_t vertex)
 		occupy_node(jm, jm->vertices[vertex].node, vertex, -1);
 }
 
-static void start_vertex(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t attempt)
+/* Words of the journal; the start of a gang is one fact for all of it. */
+static const char *const words[] = {
+	[ATTEMPT_ALONE] = "alone", [ATTEMPT_COPY] = "copied", [ATTEMPT_ADOPTED] = "adopted"};
+
+void attempt_begin(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t number, enum attempt_how how)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 
-	v->attempt = v->highest = attempt;
-	v->node = node;
-	v->started = jm->now;
+	if (how == ATTEMPT_ALONE)
+		v->fenced = v->highest;
+	if (how != ATTEMPT_COPY)
+		v->attempt = number;
+	v->highest = DAG_MAX(v->highest, number);
+	if (how != ATTEMPT_ADOPTED)
+		jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
+	if (jm->replaying)
+		return;
+	if (how != ATTEMPT_COPY) {
+		v->node = node;
+		v->started = jm->now;
+		vertex_set_state(jm, vertex, JM_RUNNING);
+	}
 	occupy_node(jm, node, vertex, +1);
-	vertex_set_state(jm, vertex, JM_RUNNING);
-	jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
+	if (words[how])
+		jm_fact(jm, "%s %u %u node=%u", words[how], vertex, number, node);
+}
+
+void attempts_init(struct jm *jm)
+{
+	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
+		jm->vertices[v].node = JM_NODE_NONE;
+}
+
+void attempt_set(struct jm *jm, uint32_t vertex, uint32_t number, uint32_t node)
+{
+	jm->vertices[vertex].attempt = number;
+	jm->vertices[vertex].node = node;
+}
+
+void attempt_pass(struct jm *jm, uint32_t vertex, uint32_t number)
+{
+	jm->vertices[vertex].highest = DAG_MAX(jm->vertices[vertex].highest, number);
+}
+
+void attempt_fence(struct jm *jm, uint32_t vertex)
+{
+	jm->vertices[vertex].fenced = jm->vertices[vertex].highest;
+	jm->vertices[vertex].node = JM_NODE_NONE;
+}
+
+void attempt_take_back(struct jm *jm, uint32_t vertex)
+{
+	jm->stages[jm->graph->vertex_stage[vertex]].attempts--;
 }
 
 void emit_start(
@@ -46,6 +89,12 @@ void emit_start(
 static void emit_member(struct jm *jm, uint32_t vertex, uint32_t group, uint32_t group_size)
 {
 	emit_start(jm, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt, group, group_size);
+}
+
+void attempt_start_late(struct jm *jm, uint32_t vertex)
+{
+	jm->vertices[vertex].started = jm->now;
+	emit_member(jm, vertex, 0, 1);
 }
 
 static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
@@ -73,9 +122,8 @@ void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
 {
 	uint32_t gang = jm->graph->gang_of[vertex], attempt = next_attempt(jm, gang);
 
-	jm->gangs[gang].state = JM_RUNNING;
-	jm->gangs[gang].left = 1;
-	start_vertex(jm, vertex, node, attempt);
+	gang_set_running(jm, gang, 1);
+	attempt_begin(jm, vertex, node, attempt, ATTEMPT_STARTED);
 	fact_started(jm, vertex, attempt, node, 1);
 	emit_member(jm, vertex, 0, 1);
 }
@@ -91,10 +139,9 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 		return false;
 	attempt = next_attempt(jm, gang);
 	unqueue_gang(jm, gang);
-	jm->gangs[gang].state = JM_RUNNING;
-	jm->gangs[gang].left = g->count;
+	gang_set_running(jm, gang, g->count);
 	for (uint32_t i = 0; i < g->count; i++)
-		start_vertex(jm, jm->graph->gang_members[g->first + i], chosen[i], attempt);
+		attempt_begin(jm, jm->graph->gang_members[g->first + i], chosen[i], attempt, ATTEMPT_STARTED);
 	fact_started(jm, jm->graph->gang_members[g->first], attempt, chosen[0], g->count);
 	emit_groups(jm, gang, group);
 	return true;

@@ -55,6 +55,15 @@ struct jm_copy *copy_find(struct jm *jm, uint32_t vertex)
 	return NULL;
 }
 
+struct jm_copy copy_swap(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
+{
+	struct jm_copy *copy = copy_find(jm, vertex), old = *copy;
+
+	copy->attempt = attempt;
+	copy->node = node;
+	return old;
+}
+
 void copy_drop(struct jm *jm, uint32_t vertex)
 {
 	struct jm_copy *copy = copy_find(jm, vertex);
@@ -75,7 +84,6 @@ static bool may_copy(const struct jm_stage *state, const struct graph_stage *s)
 static bool start_copy(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
-	const struct graph_stage *s = vertex_stage(jm, vertex);
 	uint32_t node = 0;
 
 	/* What it reads may be lost meanwhile; the one that runs has read it. */
@@ -86,13 +94,10 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 		node++;
 	if (node == jm->node_count)
 		return false;
-	v->highest = next_attempt(jm, jm->graph->gang_of[vertex]);
+	attempt_begin(jm, vertex, node, next_attempt(jm, jm->graph->gang_of[vertex]), ATTEMPT_COPY);
 	v->copied = true;
 	v->copies++;
 	*DAG_APPEND(jm->copies, jm->copy_count, jm->copy_cap) = (struct jm_copy){vertex, v->highest, node};
-	occupy_node(jm, node, vertex, +1);
-	jm->stages[s->id].attempts++;
-	jm_fact(jm, "copied %u %u node=%u", vertex, v->highest, node);
 	jm_note(jm, "%s is slow beside its finished siblings; attempt %s runs on %s too",
 		jm_attempt_name(jm, vertex), jm_attempt_text(jm, v->highest), jm->nodes[node].name);
 	emit_start(jm, node, vertex, v->highest, 0, 1);

@@ -20,6 +20,19 @@ static bool waits_for_facts(enum jm_effect_kind kind)
 	}
 }
 
+void effects_begin(struct jm *jm)
+{
+	jm->effect_count = 0;
+	arena_reset(&jm->texts);
+	jm->wake_at = DAG_NEVER;
+}
+
+void effects_drop(struct jm *jm)
+{
+	jm->effect_count = 0;
+	arena_fini(&jm->texts);
+}
+
 struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind)
 {
 	struct jm_effect *e = DAG_APPEND(jm->effects, jm->effect_count, jm->effect_cap);

@@ -277,9 +277,7 @@ static void break_gang(struct jm *jm, uint32_t reader, uint32_t producer)
 
 	if (jm->gangs[gang].broken_at != DAG_NEVER)
 		return;
-	jm->gangs[gang].broken_at = jm->now;
-	jm->gangs[gang].reader = reader;
-	jm->gangs[gang].producer = producer;
+	gang_break(jm, reader, producer);
 	*DAG_APPEND(jm->broken, jm->broken_count, jm->broken_cap) = gang;
 }
 
@@ -473,12 +471,7 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 			on_verified(jm, jm->complaints[i].producer, jm->complaints[i].attempt, DAG_EMISSING);
 			i = (size_t)-1;
 		}
-	for (uint32_t i = 0; i < jm->graph->output_count; i++)
-		if (jm->outputs[i].asked &&
-			jm->vertices[jm->graph->stages[jm->graph->outputs[i].stage]->first_vertex +
-				     jm->outputs[i].asked - 1]
-					.state != JM_DONE)
-			jm->outputs[i].asked = 0;
+	outputs_look_again(jm);
 	if (!jm->ended)
 		jm_note(jm, "node %s is gone; %u vertices run again", jm->nodes[node].name, lost);
 }

@@ -42,3 +42,39 @@ void forget_found(struct jm *jm, uint32_t node)
 		if (jm->vertices[v].node == node)
 			jm->vertices[v].held = false;
 }
+
+static int by_vertex(const void *a, const void *b)
+{
+	const struct jm_adoptable *x = a, *y = b;
+
+	if (x->found.vertex != y->found.vertex)
+		return x->found.vertex < y->found.vertex ? -1 : 1;
+	return x->found.attempt > y->found.attempt ? -1 : x->found.attempt < y->found.attempt;
+}
+
+void found_sort(struct jm *jm)
+{
+	if (jm->adoptable_count)
+		qsort(jm->adoptable, jm->adoptable_count, sizeof(*jm->adoptable), by_vertex);
+}
+
+void found_clear(struct jm *jm)
+{
+	jm->adoptable_count = 0;
+}
+
+const struct jm_adoptable *found_newest(const struct jm *jm, uint32_t vertex)
+{
+	size_t low = 0, high = jm->adoptable_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (jm->adoptable[mid].found.vertex < vertex)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < jm->adoptable_count && jm->adoptable[low].found.vertex == vertex ? &jm->adoptable[low]
+										      : NULL;
+}

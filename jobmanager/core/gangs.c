@@ -5,6 +5,21 @@
  */
 #include "state.h"
 
+void gangs_init(struct jm *jm)
+{
+	for (uint32_t gang = 0; gang < jm->graph->gang_count; gang++)
+		jm->gangs[gang].broken_at = DAG_NEVER;
+}
+
+void gang_break(struct jm *jm, uint32_t reader, uint32_t producer)
+{
+	struct jm_gang *gang = &jm->gangs[jm->graph->gang_of[reader]];
+
+	gang->broken_at = jm->now;
+	gang->reader = reader;
+	gang->producer = producer;
+}
+
 void gang_try_ready(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
@@ -14,7 +29,7 @@ void gang_try_ready(struct jm *jm, uint32_t gang)
 	for (uint32_t i = 0; i < g->count; i++)
 		if (!vertex_inputs_there(jm, jm->graph->gang_members[g->first + i]))
 			return;
-	jm->gangs[gang].state = JM_READY;
+	gang_set_ready(jm, gang);
 	for (uint32_t i = 0; i < g->count; i++)
 		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_READY);
 	queue_gang(jm, gang);
@@ -27,7 +42,7 @@ void gang_unready(struct jm *jm, uint32_t gang)
 	if (jm->gangs[gang].state != JM_READY)
 		return;
 	unqueue_gang(jm, gang);
-	jm->gangs[gang].state = JM_WAITING;
+	gang_set_waiting(jm, gang);
 	for (uint32_t i = 0; i < g->count; i++)
 		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_WAITING);
 }
@@ -51,15 +66,15 @@ bool gangs_next_arrival(struct jm *jm, struct jm_arrival *ret)
 void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more)
 {
 	const struct graph_stage *to = jm->graph->stages[e->to];
-	uint32_t before = jm->edges[e->id].missing, now = (uint32_t)(before + more);
+	bool there;
 
-	jm->edges[e->id].missing = now;
-	if (!before == !now)
+	if (!vertices_wait_for_edge(jm, e, more))
 		return; /* no consumer's answer changed */
-	if (!now)
+	there = !jm->edges[e->id].missing;
+	if (there)
 		note_arrival(jm, e, GRAPH_NONE);
 	for (uint32_t c = 0; c < jm_width(jm, e->to); c++) {
-		if (!now)
+		if (there)
 			gang_try_ready(jm, jm->graph->gang_of[to->first_vertex + c]);
 		else
 			gang_unready(jm, jm->graph->gang_of[to->first_vertex + c]);
@@ -71,8 +86,7 @@ static void tell_consumers(struct jm *jm, const struct graph_edge *e, uint32_t p
 	for (uint32_t c = 0; c < jm_consumers(jm, e, producer); c++) {
 		uint32_t consumer = jm->graph->stages[e->to]->first_vertex + jm_consumer(jm, e, producer, c);
 
-		jm->vertices[consumer].missing += done ? -1 : 1;
-		if (!jm->vertices[consumer].missing)
+		if (!vertex_wait(jm, consumer, done ? -1 : 1))
 			chain_set(jm, consumer, false);
 		if (done)
 			gang_try_ready(jm, jm->graph->gang_of[consumer]);
@@ -108,8 +122,6 @@ bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
-	struct jm_gang *gang = &jm->gangs[jm->graph->gang_of[vertex]];
-
 	bool differs =
 		v->hashed && !o->closed_early && (v->hash_low != o->hash_low || v->hash_high != o->hash_high);
 
@@ -136,8 +148,7 @@ bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	vertex_set_state(jm, vertex, JM_DONE);
 	if (note_run_time(jm, jm->graph->vertex_stage[vertex], o->run_ns))
 		nodes_update_open(jm);
-	if (--gang->left == 0)
-		gang->state = JM_DONE;
+	gang_count_done(jm, jm->graph->gang_of[vertex]);
 	count_for_consumers(jm, vertex, true);
 	return differs;
 }
@@ -154,11 +165,11 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 	if (highest && gang->state != JM_WAITING) {
 		jm_fact(jm, "reset %u %u", jm->graph->gang_members[g->first], highest);
 		for (uint32_t i = 0; i < g->count; i++)
-			jm->vertices[jm->graph->gang_members[g->first + i]].highest = highest;
+			attempt_pass(jm, jm->graph->gang_members[g->first + i], highest);
 	}
 	for (uint32_t i = 0; i < g->count; i++) {
 		uint32_t vertex = jm->graph->gang_members[g->first + i];
-		struct jm_vertex *v = &jm->vertices[vertex];
+		const struct jm_vertex *v = &jm->vertices[vertex];
 		bool was_done = v->state == JM_DONE;
 
 		if (v->copied)
@@ -170,14 +181,12 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 		chain_set(jm, vertex, false);
 		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && kill)
 			jm_kill(jm, v->node, vertex, v->attempt);
-		v->fenced = v->highest;
-		v->node = JM_NODE_NONE;
+		attempt_fence(jm, vertex);
 		vertex_set_state(jm, vertex, JM_WAITING);
 		if (was_done)
 			count_for_consumers(jm, vertex, false);
 	}
-	gang->state = JM_WAITING;
-	gang->left = 0;
+	gang_set_waiting(jm, gang_id);
 	gang->broken_at = DAG_NEVER;
 	if (JM_ATTEMPT_NUMBER(highest) >= JM_ATTEMPTS_MAX && JM_ATTEMPT_EPOCH(highest) == jm->epoch)
 		jm_end(jm, DAG_ELIMIT, "%s was started %u times, and no number is left for another attempt",
@@ -199,12 +208,9 @@ void chain_reset(struct jm *jm, uint32_t vertex)
 void copy_promote(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
-	struct jm_copy *copy = copy_find(jm, vertex), old = *copy;
+	struct jm_copy copy = copy_swap(jm, vertex, v->attempt, v->node);
 
-	copy->attempt = v->attempt;
-	copy->node = v->node;
-	v->attempt = old.attempt;
-	v->node = old.node;
+	attempt_set(jm, vertex, copy.attempt, copy.node);
 	chain_reset(jm, vertex); /* that read the other one */
 	copy_drop(jm, vertex);
 }

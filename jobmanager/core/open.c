@@ -68,19 +68,18 @@ static void add(
 {
 	struct jm_stage *s = &jm->stages[stage];
 	uint32_t index = s->added++, vertex = jm->graph->stages[stage]->first_vertex + index;
-	struct jm_vertex *v = &jm->vertices[vertex];
 
 	if (!jm->replaying)
 		note(jm, stage, index, &argument, reads, n);
 	s->arguments[index] = argument;
-	v->missing--; /* it waited to be added */
+	vertex_wait(jm, vertex, -1); /* to be added */
 	for (size_t i = 0; i < n; i++) {
 		const struct graph_edge *e = jm->graph->edges[reads[i].edge];
 		uint32_t producer = jm->graph->stages[e->from]->first_vertex + reads[i].producer;
 
 		jm_list_append(&jm->edges[e->id].added->consumers[reads[i].producer], index);
 		jm_list_append(&jm->edges[e->id].added->producers[index], reads[i].producer);
-		v->missing += jm->vertices[producer].state != JM_DONE;
+		vertex_wait(jm, vertex, jm->vertices[producer].state != JM_DONE);
 	}
 	/* What nobody has read before may be gone by now. */
 	if (!jm->replaying)
@@ -179,6 +178,11 @@ void open_init(struct jm *jm)
 		a->consumers = base_alloc(e->from_width * sizeof(*a->consumers));
 		a->producers = base_alloc(e->to_width * sizeof(*a->producers));
 	}
+}
+
+void open_closed(struct jm *jm)
+{
+	jm->open_left--;
 }
 
 static void free_lists(struct jm_list *lists, uint32_t n)

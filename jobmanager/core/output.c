@@ -8,6 +8,12 @@
 
 #include <stdio.h>
 
+void outputs_init(struct jm *jm)
+{
+	jm->outputs = base_alloc((jm->graph->output_count + 1) * sizeof(*jm->outputs));
+	jm->outputs_left = (uint32_t)jm->graph->output_count;
+}
+
 void jm_fetch_next(struct jm *jm, uint32_t output)
 {
 	const struct graph_output *o = &jm->graph->outputs[output];
@@ -82,11 +88,11 @@ static bool is_kept(const struct jm *jm, const struct graph_stage *s, uint32_t i
 /* What no vertex reads, and all outputs have. */
 static void release(struct jm *jm, const struct graph_stage *s, uint32_t index)
 {
-	struct jm_vertex *v = &jm->vertices[s->first_vertex + index];
+	const struct jm_vertex *v = &jm->vertices[s->first_vertex + index];
 
 	if (v->state != JM_DONE || v->released || is_kept(jm, s, index))
 		return;
-	v->released = true;
+	vertex_release(jm, s->first_vertex + index);
 	/* At the end of the job all of it goes. */
 	if (!jm->replaying && jm->nodes[v->node].up && jm->outputs_left)
 		jm_emit_attempt(jm, JM_RELEASE, v->node, s->first_vertex + index, v->attempt);
@@ -174,4 +180,25 @@ uint32_t jm_synced(const struct jm *jm, uint32_t output, uint64_t *ret_bytes)
 {
 	*ret_bytes = jm->outputs[output].bytes;
 	return jm->outputs[output].synced;
+}
+
+void outputs_settled(struct jm *jm, uint32_t root, uint32_t width)
+{
+	for (uint32_t i = 0; i < jm->graph->output_count; i++) {
+		const struct graph_stage *s = jm->graph->stages[jm->graph->outputs[i].stage];
+
+		if (s->width_of == root && width < s->width && jm->outputs[i].fetched == width)
+			jm->outputs_left--; /* all of it was fetched before */
+	}
+}
+
+void outputs_look_again(struct jm *jm)
+{
+	for (uint32_t i = 0; i < jm->graph->output_count; i++) {
+		const struct graph_stage *s = jm->graph->stages[jm->graph->outputs[i].stage];
+
+		if (jm->outputs[i].asked &&
+			jm->vertices[s->first_vertex + jm->outputs[i].asked - 1].state != JM_DONE)
+			jm->outputs[i].asked = 0;
+	}
 }

@@ -72,7 +72,7 @@ static void start_put_off(struct jm *jm)
 {
 	for (size_t i = 0; i < jm->put_off_count;) {
 		struct jm_put_off p = jm->put_off[i];
-		struct jm_vertex *v = &jm->vertices[p.vertex];
+		const struct jm_vertex *v = &jm->vertices[p.vertex];
 		bool current = v->state == JM_RUNNING && v->attempt == p.attempt;
 
 		if (current && jm->now < p.at) {
@@ -83,8 +83,7 @@ static void start_put_off(struct jm *jm)
 		jm->put_off[i] = jm->put_off[--jm->put_off_count];
 		if (!current)
 			continue; /* its gang started again, or its node is gone */
-		v->started = jm->now;
-		emit_start(jm, v->node, p.vertex, p.attempt, 0, 1);
+		attempt_start_late(jm, p.vertex);
 	}
 }
 

@@ -18,7 +18,7 @@ static uint32_t idle_shares(const struct jm *jm, const struct jm_node *n)
 
 void recall_returned(struct jm *jm, uint32_t vertex)
 {
-	jm->stages[jm->graph->vertex_stage[vertex]].attempts--;
+	attempt_take_back(jm, vertex);
 	gang_rerun(jm, jm->graph->gang_of[vertex]);
 }
 

@@ -15,19 +15,6 @@
 
 /* ---- widths ---- */
 
-static void leave_out(struct jm *jm, uint32_t vertex)
-{
-	struct jm_vertex *v = &jm->vertices[vertex];
-	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
-
-	v->missing = 0;
-	v->skipped = true;
-	jm->vertices_left -= v->state != JM_DONE;
-	*(v->state == JM_DONE ? &s->done : &s->waiting) -= 1;
-	v->state = JM_DONE;
-	jm->gangs[jm->graph->gang_of[vertex]].state = JM_DONE;
-}
-
 static void make_last_groups(struct jm *jm, const struct graph_edge *e);
 
 /* The vertices that are left out will not be waited for. */
@@ -48,7 +35,8 @@ static void settle(struct jm *jm, uint32_t root, uint32_t width)
 	const struct graph *g = jm->graph;
 
 	jm_fact(jm, "width %u %u", root, width);
-	jm->open_left -= g->stages[root]->open;
+	if (g->stages[root]->open)
+		open_closed(jm);
 	for (size_t i = 0; i < g->stage_count; i++) {
 		uint32_t most = jm->stages[i].width;
 
@@ -57,19 +45,15 @@ static void settle(struct jm *jm, uint32_t root, uint32_t width)
 		jm->stages[i].settled = true;
 		jm->stages[i].width = width;
 		for (uint32_t v = width; v < most; v++)
-			leave_out(jm, g->stages[i]->first_vertex + v);
+			vertex_leave_out(jm, g->stages[i]->first_vertex + v);
 	}
 	for (size_t i = 0; i < g->stage_count; i++)
 		if (g->stages[i]->width_of == root)
 			tell_readers(jm, g->stages[i], g->stages[i]->width - width);
 	for (uint32_t v = 0; v < width; v++)
 		gang_try_ready(jm, g->gang_of[g->stages[root]->first_vertex + v]);
-	for (uint32_t i = 0; i < g->output_count && !jm->replaying; i++) {
-		const struct graph_stage *s = g->stages[g->outputs[i].stage];
-
-		if (s->width_of == root && width < s->width && jm->outputs[i].fetched == width)
-			jm->outputs_left--; /* all of it was fetched before */
-	}
+	if (!jm->replaying)
+		outputs_settled(jm, root, width);
 }
 
 static void settle_by_data(struct jm *jm, uint32_t stage)
@@ -109,22 +93,22 @@ static void make_group(struct jm *jm, const struct graph_edge *e, const uint32_t
 	struct jm_groups *g = jm->edges[e->id].groups;
 	const struct graph_stage *from = jm->graph->stages[e->from], *to = jm->graph->stages[e->to];
 	uint32_t consumer = g->count++, *members = g->members + g->first[consumer];
-	struct jm_vertex *v = &jm->vertices[to->first_vertex + consumer];
+	uint32_t vertex = to->first_vertex + consumer;
 	struct buffer fact = {0};
 
 	memcpy(members, producers, n * sizeof(*members));
 	qsort(members, n, sizeof(*members), by_number);
 	g->first[consumer + 1] = g->first[consumer] + (uint32_t)n;
-	v->missing--; /* it waited for its group */
+	vertex_wait(jm, vertex, -1); /* for its group */
 	for (size_t i = 0; i < n; i++) {
 		g->of[members[i]] = consumer;
-		v->missing += jm->vertices[from->first_vertex + members[i]].state != JM_DONE;
+		vertex_wait(jm, vertex, jm->vertices[from->first_vertex + members[i]].state != JM_DONE);
 		if (!jm->replaying)
 			buffer_format(&fact, " %u", members[i]);
 	}
 	jm_fact(jm, "grouped %u %u%.*s", e->id, consumer, (int)fact.len, (char *)fact.data);
 	buffer_fini(&fact);
-	gang_try_ready(jm, jm->graph->gang_of[to->first_vertex + consumer]);
+	gang_try_ready(jm, jm->graph->gang_of[vertex]);
 }
 
 /* Whether the other consumers can take the rest, `most` each. */
@@ -288,7 +272,6 @@ int replay_refined(struct jm *jm, const char *word, const char *rest)
 
 void refine_like(struct jm *jm, const struct jm *like)
 {
-	jm->replaying = true;
 	open_like(jm, like);
 	for (size_t i = 0; i < jm->graph->edge_count; i++) {
 		const struct jm_groups *g = like->edges[i].groups;
@@ -303,7 +286,6 @@ void refine_like(struct jm *jm, const struct jm *like)
 		else if (jm->graph->stages[i]->open) /* it was never closed */
 			settle(jm, i, like->stages[i].added);
 	refine_look(jm);
-	jm->replaying = false;
 }
 
 /* ---- the whole ---- */

@@ -25,12 +25,11 @@ static int replay_started(struct jm *jm, unsigned vertex, unsigned attempt)
 
 	for (uint32_t i = 0; i < g->count; i++) {
 		uint32_t member = jm->graph->gang_members[g->first + i];
-		struct jm_vertex *v = &jm->vertices[member];
+		const struct jm_vertex *v = &jm->vertices[member];
 
 		if (v->state == JM_DONE || attempt <= v->highest)
 			return DAG_EFORMAT;
-		v->attempt = v->highest = attempt;
-		jm->stages[jm->graph->vertex_stage[member]].attempts++;
+		attempt_begin(jm, member, JM_NODE_NONE, attempt, ATTEMPT_STARTED);
 	}
 	return 0;
 }
@@ -39,8 +38,7 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 {
 	uint32_t gang_id = jm->graph->gang_of[vertex];
 	const struct graph_gang *g = &jm->graph->gangs[gang_id];
-	struct jm_gang *gang = &jm->gangs[gang_id];
-	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct jm_vertex *v = &jm->vertices[vertex];
 	unsigned long long high, low, bytes, inputs, us;
 	struct jm_outcome o = {0};
 	unsigned node;
@@ -57,13 +55,11 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 		.bytes = bytes,
 		.run_ns = (dag_instant)us * 1000,
 		.closed_early = !strcmp(rest + n, " closed")};
-	if (gang->state != JM_RUNNING) {
+	if (jm->gangs[gang_id].state != JM_RUNNING) {
 		gang_unready(jm, gang_id);
-		gang->state = JM_RUNNING;
-		gang->left = g->count;
+		gang_set_running(jm, gang_id, g->count);
 	}
-	v->attempt = attempt;
-	v->node = node;
+	attempt_set(jm, vertex, attempt, node);
 	vertex_commit(jm, vertex, &o); /* where it gave other bytes, facts say what came of it */
 	refine_look(jm);
 	return 0;
@@ -90,11 +86,8 @@ static int replay_reset(struct jm *jm, unsigned vertex, unsigned attempt)
 	uint32_t gang = jm->graph->gang_of[vertex];
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 
-	for (uint32_t i = 0; i < g->count; i++) {
-		struct jm_vertex *v = &jm->vertices[jm->graph->gang_members[g->first + i]];
-
-		v->highest = DAG_MAX(v->highest, attempt);
-	}
+	for (uint32_t i = 0; i < g->count; i++)
+		attempt_pass(jm, jm->graph->gang_members[g->first + i], attempt);
 	gang_reset(jm, gang, false);
 	gang_try_ready(jm, gang);
 	return 0;
@@ -110,33 +103,22 @@ static int replay_invalidated(struct jm *jm, unsigned vertex)
 
 static int replay_adopted(struct jm *jm, unsigned vertex, unsigned attempt)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct jm_vertex *v = &jm->vertices[vertex];
 
 	if (v->state == JM_DONE || attempt <= v->fenced)
 		return DAG_EFORMAT;
-	v->attempt = attempt;
-	v->highest = DAG_MAX(v->highest, attempt);
+	attempt_begin(jm, vertex, JM_NODE_NONE, attempt, ATTEMPT_ADOPTED);
 	return 0;
 }
 
-static int replay_alone(struct jm *jm, unsigned vertex, unsigned attempt)
+/* A copy, or a member that runs alone. */
+static int replay_second(struct jm *jm, unsigned vertex, unsigned attempt, enum attempt_how how)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
+	const struct jm_vertex *v = &jm->vertices[vertex];
 
 	if (v->state == JM_DONE || attempt <= v->highest)
 		return DAG_EFORMAT;
-	v->fenced = v->highest;
-	v->attempt = v->highest = attempt;
-	return 0;
-}
-
-static int replay_copied(struct jm *jm, unsigned vertex, unsigned attempt)
-{
-	struct jm_vertex *v = &jm->vertices[vertex];
-
-	if (v->state == JM_DONE || attempt <= v->highest)
-		return DAG_EFORMAT;
-	v->highest = attempt;
+	attempt_begin(jm, vertex, JM_NODE_NONE, attempt, how);
 	return 0;
 }
 
@@ -186,9 +168,9 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 	if (!strcmp(word, "adopted"))
 		return replay_adopted(jm, vertex, attempt);
 	if (!strcmp(word, "alone"))
-		return replay_alone(jm, vertex, attempt);
+		return replay_second(jm, vertex, attempt, ATTEMPT_ALONE);
 	if (!strcmp(word, "copied"))
-		return replay_copied(jm, vertex, attempt);
+		return replay_second(jm, vertex, attempt, ATTEMPT_COPY);
 	if (!strcmp(word, "died"))
 		return replay_died(jm, vertex, rest);
 	if (!strcmp(word, "skip"))
@@ -209,8 +191,7 @@ int jm_replay(struct jm *jm, const char *fact)
 	int n = 0, r;
 
 	jm->replaying = true;
-	jm->effect_count = 0;
-	arena_fini(&jm->texts);
+	effects_drop(jm);
 	if (sscanf(fact, "%31s%n", word, &n) != 1)
 		return DAG_EFORMAT;
 	rest = fact + n + (fact[n] == ' ');
@@ -238,11 +219,23 @@ int jm_replay(struct jm *jm, const char *fact)
 	return r;
 }
 
+void replay_like(struct jm *jm, const struct jm *like)
+{
+	jm->replaying = true;
+	refine_like(jm, like);
+	jm->replaying = false;
+}
+
+void replay_over(struct jm *jm)
+{
+	jm->resuming = false;
+}
+
 void jm_replayed(struct jm *jm)
 {
 	jm->replaying = false;
 	jm->resuming = true;
-	jm->effect_count = 0;
+	effects_drop(jm);
 	outputs_replayed(jm);
 }
 

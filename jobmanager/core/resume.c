@@ -6,23 +6,6 @@
 #include "state.h"
 #include "base/hash.h"
 
-/* The newest attempt of the vertex that a node has; they are sorted. */
-static struct jm_adoptable *newest_of(struct jm *jm, uint32_t vertex)
-{
-	size_t low = 0, high = jm->adoptable_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (jm->adoptable[mid].found.vertex < vertex)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < jm->adoptable_count && jm->adoptable[low].found.vertex == vertex ? &jm->adoptable[low]
-										      : NULL;
-}
-
 struct reading {
 	struct buffer pairs;
 	uint32_t gang, limit;
@@ -34,10 +17,10 @@ static void note_producer(struct jm *jm, uint32_t producer, void *ctx)
 	struct reading *r = ctx;
 	const struct jm_vertex *v = &jm->vertices[producer];
 	uint32_t pair[2] = {producer, v->attempt};
-	struct jm_adoptable *a = NULL;
+	const struct jm_adoptable *a = NULL;
 
 	if (v->state != JM_DONE) {
-		a = jm->graph->gang_of[producer] == r->gang ? newest_of(jm, producer) : NULL;
+		a = jm->graph->gang_of[producer] == r->gang ? found_newest(jm, producer) : NULL;
 		pair[1] = a ? a->found.attempt : 0;
 		r->whole = r->whole && a && pair[1] <= r->limit;
 	}
@@ -48,7 +31,7 @@ static void note_producer(struct jm *jm, uint32_t producer, void *ctx)
 static bool reads_what_counts(struct jm *jm, uint32_t vertex)
 {
 	const struct jm_vertex *v = &jm->vertices[vertex];
-	struct jm_adoptable *a = v->state == JM_DONE ? NULL : newest_of(jm, vertex);
+	const struct jm_adoptable *a = v->state == JM_DONE ? NULL : found_newest(jm, vertex);
 	struct reading r = {
 		.gang = jm->graph->gang_of[vertex], .limit = a ? UINT32_MAX : v->attempt, .whole = true};
 	bool same;
@@ -75,36 +58,20 @@ static bool can_adopt(struct jm *jm, uint32_t gang)
 static void adopt(struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
+	uint32_t left = 0;
 
 	if (jm->gangs[gang].state == JM_READY)
 		unqueue_gang(jm, gang);
-	jm->gangs[gang].state = JM_RUNNING;
-	jm->gangs[gang].left = 0;
+	for (uint32_t i = 0; i < g->count; i++)
+		left += jm->vertices[jm->graph->gang_members[g->first + i]].state != JM_DONE;
+	gang_set_running(jm, gang, left);
 	for (uint32_t i = 0; i < g->count; i++) {
 		uint32_t vertex = jm->graph->gang_members[g->first + i];
-		struct jm_vertex *v = &jm->vertices[vertex];
-		const struct jm_adoptable *a = newest_of(jm, vertex);
+		const struct jm_adoptable *a = found_newest(jm, vertex);
 
-		if (v->state == JM_DONE)
-			continue;
-		jm->gangs[gang].left++;
-		v->node = a->node;
-		v->attempt = a->found.attempt;
-		v->highest = DAG_MAX(v->highest, v->attempt);
-		v->started = jm->now;
-		occupy_node(jm, v->node, vertex, +1);
-		vertex_set_state(jm, vertex, JM_RUNNING);
-		jm_fact(jm, "adopted %u %u node=%u", vertex, v->attempt, v->node);
+		if (jm->vertices[vertex].state != JM_DONE)
+			attempt_begin(jm, vertex, a->node, a->found.attempt, ATTEMPT_ADOPTED);
 	}
-}
-
-static int by_vertex(const void *a, const void *b)
-{
-	const struct jm_adoptable *x = a, *y = b;
-
-	if (x->found.vertex != y->found.vertex)
-		return x->found.vertex < y->found.vertex ? -1 : 1;
-	return x->found.attempt > y->found.attempt ? -1 : x->found.attempt < y->found.attempt;
 }
 
 static bool is_not_held(const struct jm *jm, uint32_t vertex, const void *ctx)
@@ -117,16 +84,14 @@ void on_resumed(struct jm *jm)
 {
 	uint32_t adopted = 0, lost = 0, done = 0;
 
-	jm->resuming = false;
-	if (jm->adoptable_count)
-		qsort(jm->adoptable, jm->adoptable_count, sizeof(*jm->adoptable), by_vertex);
+	found_sort(jm);
 	for (size_t i = 0; i < jm->adoptable_count; i++) {
 		const struct jm_found *f = &jm->adoptable[i].found;
-		struct jm_vertex *v = &jm->vertices[f->vertex];
+		const struct jm_vertex *v = &jm->vertices[f->vertex];
 		uint32_t gang = jm->graph->gang_of[f->vertex];
 
 		/* Numbers go on above all that any node names. */
-		v->highest = DAG_MAX(v->highest, f->attempt);
+		attempt_pass(jm, f->vertex, f->attempt);
 		if (v->state != JM_RUNNING && v->state != JM_DONE && can_adopt(jm, gang))
 			adopt(jm, gang);
 		if (v->state == JM_RUNNING && v->attempt == f->attempt && v->node == jm->adoptable[i].node)
@@ -134,7 +99,7 @@ void on_resumed(struct jm *jm)
 		else
 			jm_kill(jm, jm->adoptable[i].node, f->vertex, f->attempt);
 	}
-	jm->adoptable_count = 0;
+	found_clear(jm);
 	/* Gangs of which some members had ended and the others are gone. */
 	for (uint32_t gang = 0; gang < jm->graph->gang_count; gang++)
 		if (jm->gangs[gang].state == JM_RUNNING) {

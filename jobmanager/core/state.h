@@ -320,6 +320,9 @@ struct jm {
 };
 
 /* ---- jm.c ---- */
+void effects_begin(struct jm *jm);
+/* With the memory of their texts: facts may be many. */
+void effects_drop(struct jm *jm);
 struct jm_effect *jm_emit(struct jm *jm, enum jm_effect_kind kind);
 /* One that names an attempt. */
 struct jm_effect *jm_emit_attempt(
@@ -341,6 +344,11 @@ void jm_wake(struct jm *jm, dag_instant at);
 const char *jm_attempt_text(struct jm *jm, uint32_t attempt);
 
 /* ---- output.c ---- */
+void outputs_init(struct jm *jm);
+/* The stage, and what is joined to it pointwise, has so many vertices. */
+void outputs_settled(struct jm *jm, uint32_t root, uint32_t width);
+/* What is fetched may not be DONE any more. */
+void outputs_look_again(struct jm *jm);
 void jm_fetch_next(struct jm *jm, uint32_t output);
 /* What was fetched of an output is not what counts any more. */
 void jm_refetch(struct jm *jm, uint32_t output);
@@ -377,6 +385,7 @@ uint32_t groups_key(const struct jm *jm, enum graph_group_by by, uint32_t node);
 struct jm_list *groups_list(struct jm_groups *g, uint32_t key);
 
 /* ---- open.c ---- */
+void open_closed(struct jm *jm);
 void open_init(struct jm *jm);
 void open_fini(struct jm *jm);
 void open_like(struct jm *jm, const struct jm *like);
@@ -399,6 +408,24 @@ int fact_byte(const char *text);
 char *fact_unescape(const char *text);
 
 /* ---- vertices.c ---- */
+/* Waits for so many producers more. Returns for how many in all. */
+uint32_t vertex_wait(struct jm *jm, uint32_t vertex, int more);
+/* So many producers more over a complete edge are not committed. True where that changes what its consumers
+ * wait for. */
+bool vertices_wait_for_edge(struct jm *jm, const struct graph_edge *e, int64_t more);
+/* Nobody runs it, and nobody reads it. */
+void vertex_leave_out(struct jm *jm, uint32_t vertex);
+/* All that was asked of the DONE vertex is on disk. */
+void vertex_release(struct jm *jm, uint32_t vertex);
+void gang_set_waiting(struct jm *jm, uint32_t gang);
+void gang_set_ready(struct jm *jm, uint32_t gang);
+/* So many of its members have not ended. */
+void gang_set_running(struct jm *jm, uint32_t gang, uint32_t left);
+/* A member more has ended; the gang is DONE with the last one. */
+void gang_count_done(struct jm *jm, uint32_t gang);
+void gangs_init(struct jm *jm);
+/* `reader` could not read `producer` of the same gang. */
+void gang_break(struct jm *jm, uint32_t reader, uint32_t producer);
 /* skipped: of each vertex, or NULL. */
 void vertices_init(struct jm *jm, const bool *skipped);
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
@@ -433,6 +460,28 @@ void vertex_each_consumer(
 	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t consumer, void *ctx), void *ctx);
 
 /* ---- place.c ---- */
+enum attempt_how {
+	ATTEMPT_STARTED, /* with its whole gang; the caller writes that fact */
+	ATTEMPT_ALONE,   /* a member of a gang that runs; all attempts before are over */
+	ATTEMPT_COPY,    /* beside the current one, which stays it */
+	ATTEMPT_ADOPTED  /* found running after the job manager was gone */
+};
+/*
+ * The only place where an attempt comes to be: the vertex runs on the node, which is occupied, and that is a
+ * fact. While facts are replayed only its number is noted: where it is, that is told by who has it.
+ */
+void attempt_begin(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t number, enum attempt_how how);
+void attempts_init(struct jm *jm);
+/* The current attempt is this one. */
+void attempt_set(struct jm *jm, uint32_t vertex, uint32_t number, uint32_t node);
+/* Numbers up to this one are not given again. */
+void attempt_pass(struct jm *jm, uint32_t vertex, uint32_t number);
+/* All attempts are over. */
+void attempt_fence(struct jm *jm, uint32_t vertex);
+/* The current one had not begun, and is not counted. */
+void attempt_take_back(struct jm *jm, uint32_t vertex);
+/* The current one, which was put off. */
+void attempt_start_late(struct jm *jm, uint32_t vertex);
 void queue_init(struct jm_queue *queue);
 void queues_init(struct jm *jm);
 /* From then on gangs are looked for in other nodes' queues. */
@@ -575,6 +624,8 @@ void add_death(struct jm *jm, uint32_t vertex, uint32_t node);
 void blame_deaths(struct jm *jm, uint32_t node);
 
 /* ---- copy.c ---- */
+/* The copy is this attempt from now on. Returns what it was. */
+struct jm_copy copy_swap(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node);
 void copies_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns);
 struct jm_copy *copy_find(struct jm *jm, uint32_t vertex);
 /* Ends the copy: its attempt is fenced, and killed where its node is up. */
@@ -610,9 +661,19 @@ bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other);
 void trim_inputs(struct jm *jm, const struct graph_stage *s);
 
 /* ---- resume.c ---- */
+void found_sort(struct jm *jm);
+void found_clear(struct jm *jm);
+/* The newest attempt of the vertex that a node has, once they are sorted; NULL. */
+const struct jm_adoptable *found_newest(const struct jm *jm, uint32_t vertex);
 void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);
 /* The node is gone again before the job was resumed. */
 void forget_found(struct jm *jm, uint32_t node);
 void on_resumed(struct jm *jm);
+
+/* ---- replay.c ---- */
+/* Groups, widths and added vertices as in another run of the job. */
+void replay_like(struct jm *jm, const struct jm *like);
+/* All nodes that could be expected are there. */
+void replay_over(struct jm *jm);
 
 #endif

@@ -14,20 +14,21 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 	jm->seed = config->seed;
 	jm->waits = config->waits;
 	hopeless_init(jm);
-	jm->wake_at = DAG_NEVER;
+	effects_begin(jm);
 	jm->vertices = base_alloc((g->vertex_count + 1) * sizeof(*jm->vertices));
 	jm->gangs = base_alloc((g->gang_count + 1) * sizeof(*jm->gangs));
 	jm->edges = base_alloc((g->edge_count + 1) * sizeof(*jm->edges));
 	jm->stages = base_alloc((g->stage_count + 1) * sizeof(*jm->stages));
-	jm->outputs = base_alloc((g->output_count + 1) * sizeof(*jm->outputs));
 	queues_init(jm);
-	jm->outputs_left = (uint32_t)g->output_count;
+	outputs_init(jm);
 	jm->partial = config->skipped != NULL;
 	find_kinds(jm);
 	refine_init(jm);
 	vertices_init(jm, config->skipped);
+	attempts_init(jm);
+	gangs_init(jm);
 	if (config->like)
-		refine_like(jm, config->like);
+		replay_like(jm, config->like);
 	for (uint32_t i = 0; i < g->gang_count; i++)
 		gang_try_ready(jm, i);
 	*ret_jm = jm;
@@ -236,10 +237,8 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 {
 	int r = 0;
 
-	jm->effect_count = 0;
-	arena_reset(&jm->texts);
+	effects_begin(jm);
 	jm->now = now;
-	jm->wake_at = DAG_NEVER;
 	if (jm->ended)
 		return 0;
 	if (!is_valid(jm, event))
@@ -265,6 +264,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	case JM_RESUMED:
 		if (!jm->resuming)
 			return DAG_EINVAL;
+		replay_over(jm);
 		on_resumed(jm);
 		release_held(jm);
 		break;

@@ -22,7 +22,6 @@ void vertices_init(struct jm *jm, const bool *skipped)
 	const struct graph *g = jm->graph;
 
 	for (uint32_t v = 0; v < g->vertex_count; v++) {
-		jm->vertices[v].node = JM_NODE_NONE;
 		jm->vertices[v].skipped = skipped && skipped[v];
 		jm->vertices[v].state = is_idle(jm, v) ? JM_DONE : JM_WAITING;
 		*(is_idle(jm, v) ? &jm->stages[g->vertex_stage[v]].done
@@ -49,7 +48,6 @@ void vertices_init(struct jm *jm, const bool *skipped)
 	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
 		jm->gangs[gang].state =
 			is_idle(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
-		jm->gangs[gang].broken_at = DAG_NEVER;
 	}
 }
 
@@ -125,4 +123,58 @@ bool refine_is_decided(const struct jm *jm, uint32_t vertex)
 	}
 	return (!s->open || index < jm->stages[s->id].added) &&
 	       (!s->width_by_data || jm->stages[s->id].settled);
+}
+
+uint32_t vertex_wait(struct jm *jm, uint32_t vertex, int more)
+{
+	return jm->vertices[vertex].missing += (uint32_t)more;
+}
+
+bool vertices_wait_for_edge(struct jm *jm, const struct graph_edge *e, int64_t more)
+{
+	uint32_t before = jm->edges[e->id].missing, now = (uint32_t)(before + more);
+
+	jm->edges[e->id].missing = now;
+	return !before != !now;
+}
+
+void vertex_leave_out(struct jm *jm, uint32_t vertex)
+{
+	struct jm_vertex *v = &jm->vertices[vertex];
+	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
+
+	v->missing = 0;
+	v->skipped = true;
+	jm->vertices_left -= v->state != JM_DONE;
+	*(v->state == JM_DONE ? &s->done : &s->waiting) -= 1;
+	v->state = JM_DONE;
+	jm->gangs[jm->graph->gang_of[vertex]].state = JM_DONE;
+}
+
+void vertex_release(struct jm *jm, uint32_t vertex)
+{
+	jm->vertices[vertex].released = true;
+}
+
+void gang_set_waiting(struct jm *jm, uint32_t gang)
+{
+	jm->gangs[gang].state = JM_WAITING;
+	jm->gangs[gang].left = 0;
+}
+
+void gang_set_ready(struct jm *jm, uint32_t gang)
+{
+	jm->gangs[gang].state = JM_READY;
+}
+
+void gang_set_running(struct jm *jm, uint32_t gang, uint32_t left)
+{
+	jm->gangs[gang].state = JM_RUNNING;
+	jm->gangs[gang].left = left;
+}
+
+void gang_count_done(struct jm *jm, uint32_t gang)
+{
+	if (--jm->gangs[gang].left == 0)
+		jm->gangs[gang].state = JM_DONE;
 }
