@@ -119,7 +119,7 @@ void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struc
 		.at = {o->at.port, o->at.producer, o->at.number, NULL, 0}};
 }
 
-void blame_failed_node(struct jm *jm, uint32_t vertex)
+static void blame_failed_node(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_failure *f = v->last_failure ? &jm->failures[v->last_failure - 1] : NULL;
@@ -136,10 +136,42 @@ void blame_failed_node(struct jm *jm, uint32_t vertex)
 		graph_index(jm->graph, vertex), f->text);
 }
 
+void blame_committed(struct jm *jm, uint32_t vertex)
+{
+	jm->vertices[vertex].losses = 0;
+	blame_failed_node(jm, vertex);
+}
+
+void blame_failure(struct jm *jm, uint32_t vertex)
+{
+	jm->vertices[vertex].failures++;
+	jm->stages[jm->graph->vertex_stage[vertex]].failures++;
+}
+
+void blame_reader(struct jm *jm, uint32_t vertex)
+{
+	jm->vertices[vertex].failures++;
+}
+
+uint32_t blame_loss(struct jm *jm, uint32_t vertex)
+{
+	return ++jm->vertices[vertex].losses;
+}
+
+uint32_t blame_rerun(struct jm *jm, uint32_t vertex)
+{
+	return ++jm->vertices[vertex].reruns;
+}
+
 void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
 {
+	struct jm_vertex *v = &jm->vertices[vertex];
+
 	*DAG_APPEND(jm->bad, jm->bad_count, jm->bad_cap) = (struct jm_bad_record){
 		vertex, {record->port, record->producer, record->number, NULL, 0}, base_strdup(reason)};
+	if (v->last_failure)
+		jm->failures[v->last_failure - 1].has_at = false;
+	v->failures = 0;
 }
 
 bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret)

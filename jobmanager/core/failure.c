@@ -106,8 +106,6 @@ static bool skip_record(struct jm *jm, uint32_t vertex, const struct jm_outcome 
 	jm_note(jm, "%s died twice on record %llu of input port %u, which goes into quarantine: %s",
 		jm_attempt_name(jm, vertex), (unsigned long long)o->at.number + 1, o->at.port, text);
 	add_bad_record(jm, vertex, &o->at, text);
-	jm->failures[v->last_failure - 1].has_at = false;
-	v->failures = 0;
 	return true;
 }
 
@@ -136,10 +134,9 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 
 	bool same = last && last->has_at && o->has_at && is_same_record(&last->at, &o->at);
 
-	jm->stages[s->id].failures++;
+	blame_failure(jm, vertex);
 	jm_fact(jm, "failed %u %u node=%u error=%d signal=%d %s", vertex, v->attempt, v->node, o->error,
 		o->signal, text);
-	v->failures++;
 	if (o->error == DAG_ENOSPC)
 		node_rest(jm, v->node);
 	if (o->error == DAG_ENOEXEC || o->error == DAG_EVERSION) {
@@ -226,17 +223,17 @@ static void blame_source(struct jm *jm, uint32_t vertex, const struct jm_outcome
 /* The complaint about intact data: the reader's own node is at fault. */
 static void on_intact(struct jm *jm, const struct jm_complaint *c)
 {
+	const struct jm_vertex *v = &jm->vertices[c->reader];
 	uint32_t complaints = node_complain(jm, c->node);
 
 	if (complaints == JM_NODE_COMPLAINTS_MAX)
 		jm_note(jm, "node %s complained %u times about data that is intact", jm->nodes[c->node].name,
 			complaints);
 	if (complaints >= JM_NODE_COMPLAINTS_MAX) {
-		struct jm_vertex *v = &jm->vertices[c->reader];
-
 		jm_fact(jm, "misread %u %u from=%u %u error=%d", c->reader, v->attempt, c->producer,
 			c->attempt, c->error);
-		if (++v->failures > vertex_stage(jm, c->reader)->retries) {
+		blame_reader(jm, c->reader);
+		if (v->failures > vertex_stage(jm, c->reader)->retries) {
 			jm_end(jm, c->error, "%s: cannot read %s, which is intact on node %s",
 				jm_attempt_name(jm, c->reader), jm_attempt_name(jm, c->producer),
 				jm->nodes[jm->vertices[c->producer].node].name);
@@ -319,16 +316,15 @@ void rerun_broken(struct jm *jm)
  * again. */
 static void lose(struct jm *jm, uint32_t vertex, const char *text)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
+	uint32_t losses = blame_loss(jm, vertex);
 
-	if (++v->losses > JM_LOSSES_MAX) {
-		jm_end(jm, DAG_ELOST, "%s was lost %u times: %s", jm_attempt_name(jm, vertex), v->losses,
-			text);
+	if (losses > JM_LOSSES_MAX) {
+		jm_end(jm, DAG_ELOST, "%s was lost %u times: %s", jm_attempt_name(jm, vertex), losses, text);
 		return;
 	}
 	jm_note_like(
 		jm, vertex, "was lost", "%s was lost and runs again: %s", jm_attempt_name(jm, vertex), text);
-	run_again(jm, vertex, v->losses > 1 ? pause_time(jm, vertex, v->losses - 1u) : 0);
+	run_again(jm, vertex, losses > 1 ? pause_time(jm, vertex, losses - 1) : 0);
 }
 
 void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)

@@ -130,12 +130,11 @@ bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	if (!jm->replaying)
 		node_release(jm, vertex);
 	node_committed(jm, v->node);
-	v->losses = 0;
 	v->bytes = o->bytes;
 	v->hash_low = o->hash_low;
 	v->hash_high = o->hash_high;
 	v->hashed = !o->closed_early;
-	blame_failed_node(jm, vertex);
+	blame_committed(jm, vertex);
 	copies_note_time(jm, vertex, o->run_ns);
 	s->bytes_in += o->bytes_in;
 	s->bytes_out += o->bytes_out;
@@ -251,14 +250,12 @@ static void reset_for_rerun(struct jm *jm, uint32_t gang, struct rerun *r)
 /* False where that has happened too often. */
 static bool note_invalid(struct jm *jm, uint32_t vertex, const char *why)
 {
-	struct jm_vertex *v = &jm->vertices[vertex];
-
-	if (++v->reruns > JM_RERUNS_MAX) {
+	if (blame_rerun(jm, vertex) > JM_RERUNS_MAX) {
 		jm_end(jm, DAG_EMISSING, "%s: its output was lost %u times, the last time because %s",
 			jm_attempt_name(jm, vertex), JM_RERUNS_MAX + 1, why);
 		return false;
 	}
-	jm_fact(jm, "invalidated %u %u %s", vertex, v->attempt, why);
+	jm_fact(jm, "invalidated %u %u %s", vertex, jm->vertices[vertex].attempt, why);
 	jm_note_like(jm, vertex, why, "%s runs again: %s", jm_attempt_name(jm, vertex), why);
 	return true;
 }

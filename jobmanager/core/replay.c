@@ -76,8 +76,7 @@ static int replay_failed(struct jm *jm, unsigned vertex, const char *rest)
 		return DAG_EFORMAT;
 	o.text = rest + n;
 	remember_failure(jm, vertex, node, &o);
-	jm->vertices[vertex].failures++;
-	jm->stages[jm->graph->vertex_stage[vertex]].failures++;
+	blame_failure(jm, vertex);
 	return 0;
 }
 
@@ -97,7 +96,7 @@ static int replay_invalidated(struct jm *jm, unsigned vertex)
 {
 	if (jm->vertices[vertex].state != JM_DONE)
 		return DAG_EFORMAT;
-	jm->vertices[vertex].reruns++;
+	blame_rerun(jm, vertex);
 	return 0;
 }
 
@@ -132,7 +131,6 @@ static int replay_skip(struct jm *jm, unsigned vertex, const char *rest)
 		return DAG_EFORMAT;
 	record.number = number;
 	add_bad_record(jm, vertex, &record, rest + n);
-	jm->vertices[vertex].failures = 0;
 	return 0;
 }
 
@@ -176,7 +174,7 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 	if (!strcmp(word, "skip"))
 		return replay_skip(jm, vertex, rest);
 	if (!strcmp(word, "misread")) {
-		jm->vertices[vertex].failures++;
+		blame_reader(jm, vertex);
 		return 0;
 	}
 	if (!strcmp(word, "quarantined"))

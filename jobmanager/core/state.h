@@ -613,8 +613,16 @@ uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex);
 void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *outcome);
 /* The fact about a bad record that the vertex met and passed over. */
 void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record);
-/* A commit on another node than where the vertex failed: that node is to blame. */
-void blame_failed_node(struct jm *jm, uint32_t vertex);
+/* Where it failed on another node, that node is to blame. */
+void blame_committed(struct jm *jm, uint32_t vertex);
+/* A failure that counts. */
+void blame_failure(struct jm *jm, uint32_t vertex);
+/* It could not read what is intact. */
+void blame_reader(struct jm *jm, uint32_t vertex);
+/* Its daemon gave it up: how often, since its last commit. */
+uint32_t blame_loss(struct jm *jm, uint32_t vertex);
+/* Its output was lost: how often. */
+uint32_t blame_rerun(struct jm *jm, uint32_t vertex);
 
 /* ---- blame.c ---- */
 /* The node's daemon ended while the vertex ran there. */

@@ -38,7 +38,7 @@ BUGS = [
     ("reset is not journaled", CORE + "gangs.c", "	if (highest && gang->state != JM_WAITING)", "	if (false)"),
     ("upstream is not made again", CORE + "gangs.c", "p->state == JM_DONE && !jm->nodes[p->node].up", "false && p->state == JM_DONE"),
     ("other bytes are not seen", CORE + "gangs.c", "(v->hash_low != o->hash_low || v->hash_high != o->hash_high);", "false;"),
-    ("failures are not charged", CORE + "failure.c", "	v->failures++;\n	if (o->error == DAG_ENOSPC", "	if (o->error == DAG_ENOSPC"),
+    ("failures are not charged", CORE + "blame.c", "	jm->vertices[vertex].failures++;\n	jm->stages[", "	jm->stages["),
     ("a reader's complaint is believed unseen", CORE + "failure.c", "		if (error && jm->vertices[vertex].state == JM_DONE &&", "		if (jm->vertices[vertex].state == JM_DONE &&"),
     ("a lost output is not needed", CORE + "failure.c", "	vertex_each_consumer(jm, vertex, look_at_consumer, &need);\n", ""),
     ("a gang is not told of its broken member", CORE + "failure.c", "		if (at != DAG_NEVER)\n			rerun_unexplained(jm, gang);", "		(void)rerun_unexplained;"),
