@@ -34,7 +34,6 @@ LAYERS = {
 EXTRA = {"engine/channel": ["engine/channel/core"]}
 # Files of one folder that still call each other in a circle: how many of a folder. The numbers only ever fall.
 CIRCLES = {
-    "jobmanager/core": 19,
     "engine/vertex": 17,
     "daemon": 24,
     "jobmanager": 12,
