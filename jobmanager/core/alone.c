@@ -41,21 +41,21 @@ static uint32_t find_node(struct jm *jm, uint32_t vertex)
 {
 	uint32_t old = jm->vertices[vertex].node, count = (uint32_t)jm->node_count, found = JM_NODE_NONE;
 
-	occupy_node(jm, old, vertex, -1);
+	node_occupy(jm, old, vertex, -1);
 	for (uint32_t i = 1; i <= count && found == JM_NODE_NONE; i++)
 		if (node_fits(jm, (old + i) % count, vertex))
 			found = (old + i) % count;
-	occupy_node(jm, old, vertex, +1);
+	node_occupy(jm, old, vertex, +1);
 	return found;
 }
 
-bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other)
+bool alone_reads(const struct jm *jm, uint32_t vertex, uint32_t other)
 {
 	return jm->graph->gang_of[vertex] == jm->graph->gang_of[other] &&
 	       jm->vertices[vertex].attempt > jm->vertices[other].attempt;
 }
 
-bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause)
+bool alone_run(struct jm *jm, uint32_t vertex, dag_instant pause)
 {
 	const struct jm_vertex *v = &jm->vertices[vertex];
 	uint32_t gang = jm->graph->gang_of[vertex], node;
@@ -70,11 +70,11 @@ bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause)
 	if (node == JM_NODE_NONE)
 		return false;
 	jm_kill(jm, v->node, vertex, v->attempt);
-	node_release(jm, vertex);
-	attempt_begin(jm, vertex, node, next_attempt(jm, gang), ATTEMPT_ALONE);
+	attempt_release(jm, vertex);
+	attempt_begin(jm, vertex, node, attempt_next(jm, gang), ATTEMPT_ALONE);
 	if (pause)
-		put_off_start(jm, vertex, pause);
+		pause_start(jm, vertex, pause);
 	else
-		emit_start(jm, node, vertex, v->attempt, 0, 1);
+		attempt_emit(jm, node, vertex, v->attempt, 0, 1);
 	return true;
 }

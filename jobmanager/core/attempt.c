@@ -5,7 +5,7 @@
 #include "state.h"
 
 /* All members of one start have one number, above all that they had before. */
-uint32_t next_attempt(const struct jm *jm, uint32_t gang)
+uint32_t attempt_next(const struct jm *jm, uint32_t gang)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 	uint32_t attempt = JM_ATTEMPT(jm->epoch, 0);
@@ -15,10 +15,10 @@ uint32_t next_attempt(const struct jm *jm, uint32_t gang)
 	return attempt + 1;
 }
 
-void node_release(struct jm *jm, uint32_t vertex)
+void attempt_release(struct jm *jm, uint32_t vertex)
 {
 	if (jm->vertices[vertex].node != JM_NODE_NONE)
-		occupy_node(jm, jm->vertices[vertex].node, vertex, -1);
+		node_occupy(jm, jm->vertices[vertex].node, vertex, -1);
 }
 
 /* Words of the journal; the start of a gang is one fact for all of it. */
@@ -43,7 +43,7 @@ void attempt_begin(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t numbe
 		v->started = jm->now;
 		vertex_set_state(jm, vertex, JM_RUNNING);
 	}
-	occupy_node(jm, node, vertex, +1);
+	node_occupy(jm, node, vertex, +1);
 	if (words[how])
 		jm_fact(jm, "%s %u %u node=%u", words[how], vertex, number, node);
 }
@@ -76,7 +76,7 @@ void attempt_take_back(struct jm *jm, uint32_t vertex)
 	jm->stages[jm->graph->vertex_stage[vertex]].attempts--;
 }
 
-void emit_start(
+void attempt_emit(
 	struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt, uint32_t group, uint32_t group_size)
 {
 	struct jm_effect *e = jm_emit_attempt(jm, JM_START, node, vertex, attempt);
@@ -88,7 +88,7 @@ void emit_start(
 
 static void emit_member(struct jm *jm, uint32_t vertex, uint32_t group, uint32_t group_size)
 {
-	emit_start(jm, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt, group, group_size);
+	attempt_emit(jm, jm->vertices[vertex].node, vertex, jm->vertices[vertex].attempt, group, group_size);
 }
 
 void attempt_start_late(struct jm *jm, uint32_t vertex)
@@ -118,9 +118,9 @@ static void emit_groups(struct jm *jm, uint32_t gang, const uint32_t *group)
 	}
 }
 
-void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
+void attempt_start_single(struct jm *jm, uint32_t vertex, uint32_t node)
 {
-	uint32_t gang = jm->graph->gang_of[vertex], attempt = next_attempt(jm, gang);
+	uint32_t gang = jm->graph->gang_of[vertex], attempt = attempt_next(jm, gang);
 
 	gang_set_running(jm, gang, 1);
 	attempt_begin(jm, vertex, node, attempt, ATTEMPT_STARTED);
@@ -128,7 +128,7 @@ void start_single(struct jm *jm, uint32_t vertex, uint32_t node)
 	emit_member(jm, vertex, 0, 1);
 }
 
-bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
+bool attempt_start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 {
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 	uint32_t attempt, *group = arena_alloc(&jm->texts, g->count * sizeof(*group)),
@@ -137,8 +137,8 @@ bool start_gang(struct jm *jm, uint32_t gang, uint32_t node)
 	*chosen = node;
 	if (g->count > 1 && !spread_gang(jm, gang, node, group, chosen))
 		return false;
-	attempt = next_attempt(jm, gang);
-	unqueue_gang(jm, gang);
+	attempt = attempt_next(jm, gang);
+	queue_remove(jm, gang);
 	gang_set_running(jm, gang, g->count);
 	for (uint32_t i = 0; i < g->count; i++)
 		attempt_begin(jm, jm->graph->gang_members[g->first + i], chosen[i], attempt, ATTEMPT_STARTED);

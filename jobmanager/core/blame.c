@@ -13,7 +13,7 @@
 
 #define NAMES_MAX 3 /* of vertices in the reason */
 
-void add_death(struct jm *jm, uint32_t vertex, uint32_t node)
+void blame_add_death(struct jm *jm, uint32_t vertex, uint32_t node)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 
@@ -90,7 +90,7 @@ void blame_deaths(struct jm *jm, uint32_t node)
 		uint32_t v = running.items[i];
 
 		jm_fact(jm, "died %u %u node=%u", v, jm->vertices[v].attempt, node);
-		add_death(jm, v, node);
+		blame_add_death(jm, v, node);
 		if (is_guilty(jm, v, suspects))
 			jm_list_append(&guilty, v);
 	}
@@ -100,7 +100,7 @@ void blame_deaths(struct jm *jm, uint32_t node)
 	free(guilty.items);
 }
 
-void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *o)
+void blame_remember(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *o)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_failure *f;
@@ -163,7 +163,7 @@ uint32_t blame_rerun(struct jm *jm, uint32_t vertex)
 	return ++jm->vertices[vertex].reruns;
 }
 
-void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
+void blame_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 
@@ -184,12 +184,12 @@ bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record 
 	return false;
 }
 
-bool is_same_record(const struct jm_record *a, const struct jm_record *b)
+bool blame_is_same_record(const struct jm_record *a, const struct jm_record *b)
 {
 	return a->port == b->port && a->producer == b->producer && a->number == b->number;
 }
 
-void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record)
+void blame_note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record)
 {
 	struct buffer hex = {0};
 	const char *reason = "";
@@ -197,7 +197,7 @@ void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record
 	buffer_hex(&hex, record->data, record->len);
 	buffer_append(&hex, "", 1);
 	for (size_t i = 0; i < jm->bad_count; i++)
-		if (jm->bad[i].vertex == vertex && is_same_record(&jm->bad[i].record, record))
+		if (jm->bad[i].vertex == vertex && blame_is_same_record(&jm->bad[i].record, record))
 			reason = jm->bad[i].reason;
 	jm_fact(jm, "quarantined %u %u %u %u %llu %s %s", vertex, jm->vertices[vertex].attempt, record->port,
 		record->producer, (unsigned long long)record->number, record->len ? (char *)hex.data : "-",
@@ -205,7 +205,7 @@ void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record
 	buffer_fini(&hex);
 }
 
-uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex)
+uint32_t blame_count_records(const struct jm *jm, uint32_t stage, uint32_t vertex)
 {
 	uint32_t n = 0, own = 0;
 

@@ -18,7 +18,7 @@ static bool may_lead(const struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	return s->kind == GRAPH_PLUGIN && !s->isolate && is_short(jm, vertex) &&
+	return s->kind == GRAPH_PLUGIN && !s->isolate && pipeline_is_short(jm, vertex) &&
 	       jm->graph->gangs[jm->graph->gang_of[vertex]].count == 1;
 }
 
@@ -77,7 +77,7 @@ uint32_t chain_start(struct jm *jm, uint32_t vertex)
 
 		if (next == GRAPH_NONE)
 			break;
-		start_single(jm, next, node);
+		attempt_start_single(jm, next, node);
 		jm->vertices[next].piece_end = 0;
 		chain_set(jm, next, true);
 		vertex = next;

@@ -69,7 +69,7 @@ void copy_drop(struct jm *jm, uint32_t vertex)
 	struct jm_copy *copy = copy_find(jm, vertex);
 
 	jm_kill(jm, copy->node, vertex, copy->attempt);
-	occupy_node(jm, copy->node, vertex, -1);
+	node_occupy(jm, copy->node, vertex, -1);
 	*copy = jm->copies[--jm->copy_count];
 	jm->vertices[vertex].copied = false;
 }
@@ -94,13 +94,13 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 		node++;
 	if (node == jm->node_count)
 		return false;
-	attempt_begin(jm, vertex, node, next_attempt(jm, jm->graph->gang_of[vertex]), ATTEMPT_COPY);
+	attempt_begin(jm, vertex, node, attempt_next(jm, jm->graph->gang_of[vertex]), ATTEMPT_COPY);
 	v->copied = true;
 	v->copies++;
 	*DAG_APPEND(jm->copies, jm->copy_count, jm->copy_cap) = (struct jm_copy){vertex, v->highest, node};
 	jm_note(jm, "%s is slow beside its finished siblings; attempt %s runs on %s too",
 		jm_attempt_name(jm, vertex), jm_attempt_text(jm, v->highest), jm->nodes[node].name);
-	emit_start(jm, node, vertex, v->highest, 0, 1);
+	attempt_emit(jm, node, vertex, v->highest, 0, 1);
 	return true;
 }
 

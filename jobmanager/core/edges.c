@@ -64,37 +64,13 @@ uint32_t jm_first_part(
 	return first;
 }
 
-uint32_t jm_readable(const struct jm *jm, uint32_t stage)
-{
-	if (jm->graph->stages[stage]->open)
-		return jm->stages[stage].added;
-	return jm->stages[stage].settled ? jm->stages[stage].width : 0;
-}
-
-uint32_t jm_added(const struct jm *jm, uint32_t stage)
-{
-	return jm->stages[stage].added;
-}
-
-const void *jm_argument(const struct jm *jm, uint32_t vertex, size_t *ret_len)
-{
-	uint32_t stage = jm->graph->vertex_stage[vertex];
-	const struct jm_argument *a =
-		jm->stages[stage].arguments
-			? &jm->stages[stage].arguments[vertex - jm->graph->stages[stage]->first_vertex]
-			: NULL;
-
-	*ret_len = a ? a->len : 0;
-	return a ? a->data : NULL;
-}
-
 /* Edges inside a gang are never waited for. */
-bool is_waited_for(const struct graph_edge *e)
+bool edges_is_waited_for(const struct graph_edge *e)
 {
 	return e->channel != GRAPH_PIPE && e->channel != GRAPH_FIFO;
 }
 
-bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
+bool edges_is_ungrouped(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
 {
 	return jm->edges[e->id].groups && jm->edges[e->id].groups->of[producer] == GRAPH_NONE;
 }

@@ -58,7 +58,7 @@ static void run_again(struct jm *jm, uint32_t vertex, dag_instant pause)
 {
 	uint32_t gang = jm->graph->gang_of[vertex];
 
-	if (run_alone(jm, vertex, pause))
+	if (alone_run(jm, vertex, pause))
 		return;
 	if (pause)
 		pause_gang(jm, gang, pause);
@@ -99,20 +99,20 @@ static bool skip_record(struct jm *jm, uint32_t vertex, const struct jm_outcome 
 	struct jm_vertex *v = &jm->vertices[vertex];
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
-	if (count_bad(jm, s->id, vertex) >= s->skip_records)
+	if (blame_count_records(jm, s->id, vertex) >= s->skip_records)
 		return false;
 	jm_fact(jm, "skip %u %u %u %u %llu %s", vertex, v->attempt, o->at.port, o->at.producer,
 		(unsigned long long)o->at.number, text);
 	jm_note(jm, "%s died twice on record %llu of input port %u, which goes into quarantine: %s",
 		jm_attempt_name(jm, vertex), (unsigned long long)o->at.number + 1, o->at.port, text);
-	add_bad_record(jm, vertex, &o->at, text);
+	blame_record(jm, vertex, &o->at, text);
 	return true;
 }
 
 static bool has_elsewhere(const struct jm *jm, uint32_t vertex)
 {
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != jm->vertices[vertex].node && could_run(jm, &jm->nodes[i], vertex))
+		if (i != jm->vertices[vertex].node && node_could_run(jm, &jm->nodes[i], vertex))
 			return true;
 	return false;
 }
@@ -132,7 +132,7 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 		     (last->node != v->node || !has_elsewhere(jm, vertex));
 	dag_instant pause;
 
-	bool same = last && last->has_at && o->has_at && is_same_record(&last->at, &o->at);
+	bool same = last && last->has_at && o->has_at && blame_is_same_record(&last->at, &o->at);
 
 	blame_failure(jm, vertex);
 	jm_fact(jm, "failed %u %u node=%u error=%d signal=%d %s", vertex, v->attempt, v->node, o->error,
@@ -168,7 +168,7 @@ static void charge(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	pause = pause_time(jm, vertex, v->failures);
 	jm_note_like(jm, vertex, text, "%s failed and runs again in %.1f s: %s%s%s", name,
 		(double)pause / (double)DAG_SECOND, text, record, indent_tail(jm, o->stderr_tail));
-	remember_failure(jm, vertex, v->node, o);
+	blame_remember(jm, vertex, v->node, o);
 	v->avoid = v->node + 1;
 	run_again(jm, vertex, pause);
 }
@@ -192,7 +192,7 @@ static void complain(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	}
 	if (!jm->nodes[p->node].up) {
 		run_again(jm, vertex, 0);
-		vertex_invalidate(jm, o->blamed_vertex, "its node is gone");
+		gang_invalidate(jm, o->blamed_vertex, "its node is gone");
 		return;
 	}
 	/* The holder looks before anyone is blamed; the reader waits in its state until then. */
@@ -244,7 +244,7 @@ static void on_intact(struct jm *jm, const struct jm_complaint *c)
 	gang_try_ready(jm, jm->graph->gang_of[c->reader]);
 }
 
-void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
+void failure_on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
 {
 	for (size_t i = 0; i < jm->complaint_count && !jm->ended;) {
 		struct jm_complaint c = jm->complaints[i];
@@ -255,7 +255,7 @@ void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error)
 		}
 		jm->complaints[i] = jm->complaints[--jm->complaint_count];
 		if (error && jm->vertices[vertex].state == JM_DONE && jm->vertices[vertex].attempt == attempt)
-			vertex_invalidate(jm, vertex,
+			gang_invalidate(jm, vertex,
 				error == DAG_ECORRUPT ? "its output is damaged" : "its output is missing");
 		if (error && !jm->ended)
 			gang_try_ready(jm, jm->graph->gang_of[c.reader]);
@@ -295,7 +295,7 @@ static void rerun_unexplained(struct jm *jm, uint32_t gang)
 	gang_rerun(jm, gang);
 }
 
-void rerun_broken(struct jm *jm)
+void failure_rerun_broken(struct jm *jm)
 {
 	for (size_t i = 0; i < jm->broken_count && !jm->ended;) {
 		uint32_t gang = jm->broken[i];
@@ -327,7 +327,7 @@ static void lose(struct jm *jm, uint32_t vertex, const char *text)
 	run_again(jm, vertex, losses > 1 ? pause_time(jm, vertex, losses - 1) : 0);
 }
 
-void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+void failure_on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	bool input_error = o->error == DAG_EMISSING || o->error == DAG_ECORRUPT ||
 			   o->error == DAG_EUNREACHABLE || o->error == DAG_EIO || o->error == DAG_ECHANGED;
@@ -338,7 +338,7 @@ void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	else if (o->blamed && o->blamed_vertex < jm->graph->vertex_count && input_error &&
 		 jm->graph->gang_of[o->blamed_vertex] != jm->graph->gang_of[vertex])
 		complain(jm, vertex, o);
-	else if (o->blamed && input_error && is_alone(jm, vertex, o->blamed_vertex)) {
+	else if (o->blamed && input_error && alone_reads(jm, vertex, o->blamed_vertex)) {
 		jm_note(jm, "%s cannot read %s from its first block; their gang runs again",
 			jm_attempt_name(jm, vertex), jm_attempt_name(jm, o->blamed_vertex));
 		gang_rerun(jm, jm->graph->gang_of[vertex]);
@@ -365,7 +365,7 @@ static void rerun_consumer(struct jm *jm, uint32_t consumer, void *ctx)
 	gang_rerun(jm, jm->graph->gang_of[consumer]);
 }
 
-void on_differs(struct jm *jm, uint32_t vertex)
+void failure_on_differs(struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
@@ -384,7 +384,7 @@ void on_differs(struct jm *jm, uint32_t vertex)
 	vertex_each_consumer(jm, vertex, rerun_consumer, &vertex);
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
 		if (jm->graph->outputs[i].stage == s->id && jm->outputs[i].fetched > vertex - s->first_vertex)
-			jm_refetch(jm, i);
+			output_refetch(jm, i);
 }
 
 /* ---- rule 3 ---- */
@@ -412,21 +412,21 @@ static bool is_needed(struct jm *jm, uint32_t vertex)
 			return true;
 	for (const struct graph_edge *e = graph_out(jm->graph, s->first_out); e;
 		e = graph_out(jm->graph, e->next_out))
-		if (refine_is_waiting(jm, e, vertex - s->first_vertex))
+		if (edges_is_ungrouped(jm, e, vertex - s->first_vertex))
 			return true; /* somebody will */
 	vertex_each_consumer(jm, vertex, look_at_consumer, &need);
 	return need.needed;
 }
 
 /* From the last vertices to the first: a consumer that must run again makes its producers needed. */
-void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
+void failure_rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
 	const void *ctx, uint32_t *ret_count)
 {
 	for (uint32_t v = jm->graph->vertex_count; v-- > 0 && !jm->ended;)
 		if (jm->vertices[v].state == JM_DONE && jm->vertices[v].node != JM_NODE_NONE &&
 			is_lost(jm, v, ctx) && is_needed(jm, v)) {
 			++*ret_count;
-			vertex_invalidate(jm, v, "its node is gone");
+			gang_invalidate(jm, v, "its node is gone");
 		}
 }
 
@@ -435,13 +435,13 @@ static bool is_on_node(const struct jm *jm, uint32_t vertex, const void *ctx)
 	return jm->vertices[vertex].node == *(const uint32_t *)ctx;
 }
 
-void on_node_down(struct jm *jm, uint32_t node, bool died)
+void failure_on_node_down(struct jm *jm, uint32_t node, bool died)
 {
 	uint32_t lost = 0;
 
 	node_down(jm, node, died);
-	if (jm->resuming) { /* on_resumed sees what is gone */
-		forget_found(jm, node);
+	if (jm->resuming) { /* resume_adopt sees what is gone */
+		found_forget(jm, node);
 		return;
 	}
 	if (died)
@@ -452,7 +452,7 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 		if (copy.node == node)
 			copy_drop(jm, copy.vertex);
 		else if (jm->vertices[copy.vertex].node == node)
-			copy_promote(jm, copy.vertex);
+			gang_promote_copy(jm, copy.vertex);
 		else
 			i++;
 	}
@@ -461,10 +461,11 @@ void on_node_down(struct jm *jm, uint32_t node, bool died)
 			lost++;
 			run_again(jm, v, 0);
 		}
-	rerun_lost(jm, is_on_node, &node, &lost);
+	failure_rerun_lost(jm, is_on_node, &node, &lost);
 	for (size_t i = 0; i < jm->complaint_count && !jm->ended; i++)
 		if (jm->vertices[jm->complaints[i].producer].node == node) {
-			on_verified(jm, jm->complaints[i].producer, jm->complaints[i].attempt, DAG_EMISSING);
+			failure_on_verified(
+				jm, jm->complaints[i].producer, jm->complaints[i].attempt, DAG_EMISSING);
 			i = (size_t)-1;
 		}
 	outputs_look_again(jm);

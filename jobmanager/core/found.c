@@ -5,7 +5,7 @@
  */
 #include "state.h"
 
-void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n)
+void found_add(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct jm_found *f = &found[i];
@@ -31,7 +31,7 @@ void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t
 	}
 }
 
-void forget_found(struct jm *jm, uint32_t node)
+void found_forget(struct jm *jm, uint32_t node)
 {
 	for (size_t i = 0; i < jm->adoptable_count;)
 		if (jm->adoptable[i].node == node)

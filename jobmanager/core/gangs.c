@@ -32,7 +32,7 @@ void gang_try_ready(struct jm *jm, uint32_t gang)
 	gang_set_ready(jm, gang);
 	for (uint32_t i = 0; i < g->count; i++)
 		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_READY);
-	queue_gang(jm, gang);
+	queue_put(jm, gang);
 }
 
 void gang_unready(struct jm *jm, uint32_t gang)
@@ -41,7 +41,7 @@ void gang_unready(struct jm *jm, uint32_t gang)
 
 	if (jm->gangs[gang].state != JM_READY)
 		return;
-	unqueue_gang(jm, gang);
+	queue_remove(jm, gang);
 	gang_set_waiting(jm, gang);
 	for (uint32_t i = 0; i < g->count; i++)
 		vertex_set_state(jm, jm->graph->gang_members[g->first + i], JM_WAITING);
@@ -63,7 +63,7 @@ bool gangs_next_arrival(struct jm *jm, struct jm_arrival *ret)
 	return true;
 }
 
-void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more)
+void gangs_count_edge(struct jm *jm, const struct graph_edge *e, int64_t more)
 {
 	const struct graph_stage *to = jm->graph->stages[e->to];
 	bool there;
@@ -103,22 +103,22 @@ static void count_for_consumers(struct jm *jm, uint32_t vertex, bool done)
 	uint32_t index = vertex - s->first_vertex;
 
 	for (const struct graph_edge *e = graph_out(g, s->first_out); e; e = graph_out(g, e->next_out)) {
-		if (!is_waited_for(e))
+		if (!edges_is_waited_for(e))
 			continue;
 		if (e->pattern == GRAPH_BIPARTITE) {
-			edge_count_missing(jm, e, done ? -1 : 1);
+			gangs_count_edge(jm, e, done ? -1 : 1);
 			continue;
 		}
-		if (refine_is_waiting(jm, e, index) && done)
+		if (edges_is_ungrouped(jm, e, index) && done)
 			note_arrival(jm, e, index);
-		else if (refine_is_waiting(jm, e, index))
+		else if (edges_is_ungrouped(jm, e, index))
 			groups_take_back(jm, e, index);
 		else
 			tell_consumers(jm, e, index, done);
 	}
 }
 
-bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
+bool gang_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
@@ -128,7 +128,7 @@ bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	if (v->copied)
 		copy_drop(jm, vertex);
 	if (!jm->replaying)
-		node_release(jm, vertex);
+		attempt_release(jm, vertex);
 	node_committed(jm, v->node);
 	v->bytes = o->bytes;
 	v->hash_low = o->hash_low;
@@ -143,9 +143,9 @@ bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	s->run_ns += o->run_ns;
 	fact_committed(jm, vertex, o);
 	for (size_t i = 0; i < o->skipped_count; i++)
-		note_skipped(jm, vertex, &o->skipped[i]);
+		blame_note_skipped(jm, vertex, &o->skipped[i]);
 	vertex_set_state(jm, vertex, JM_DONE);
-	if (note_run_time(jm, jm->graph->vertex_stage[vertex], o->run_ns))
+	if (pipeline_note(jm, jm->graph->vertex_stage[vertex], o->run_ns))
 		nodes_update_open(jm);
 	gang_count_done(jm, jm->graph->gang_of[vertex]);
 	count_for_consumers(jm, vertex, true);
@@ -174,8 +174,8 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 		if (v->copied)
 			copy_drop(jm, vertex);
 		if (v->state == JM_RUNNING) {
-			node_release(jm, vertex);
-			chain_reset(jm, vertex);
+			attempt_release(jm, vertex);
+			gang_reset_followers(jm, vertex);
 		}
 		chain_set(jm, vertex, false);
 		if ((v->state == JM_RUNNING || was_done) && v->node != JM_NODE_NONE && kill)
@@ -199,18 +199,18 @@ static void reset_chained(struct jm *jm, uint32_t consumer, void *ctx)
 		gang_reset(jm, jm->graph->gang_of[consumer], true);
 }
 
-void chain_reset(struct jm *jm, uint32_t vertex)
+void gang_reset_followers(struct jm *jm, uint32_t vertex)
 {
 	vertex_each_consumer(jm, vertex, reset_chained, NULL);
 }
 
-void copy_promote(struct jm *jm, uint32_t vertex)
+void gang_promote_copy(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	struct jm_copy copy = copy_swap(jm, vertex, v->attempt, v->node);
 
 	attempt_set(jm, vertex, copy.attempt, copy.node);
-	chain_reset(jm, vertex); /* that read the other one */
+	gang_reset_followers(jm, vertex); /* that read the other one */
 	copy_drop(jm, vertex);
 }
 
@@ -232,7 +232,7 @@ static void reset_for_rerun(struct jm *jm, uint32_t gang, struct rerun *r)
 	const struct graph_gang *g = &jm->graph->gangs[gang];
 	size_t first = r->producers.count, last;
 
-	if (is_idle(jm, jm->graph->gang_members[g->first]))
+	if (vertex_is_idle(jm, jm->graph->gang_members[g->first]))
 		return;
 	gang_reset(jm, gang, true);
 	for (uint32_t i = 0; i < g->count && !jm->replaying; i++)
@@ -269,7 +269,7 @@ void gang_rerun(struct jm *jm, uint32_t gang)
 		uint32_t producer = r.producers.items[--r.producers.count];
 		const struct jm_vertex *p = &jm->vertices[producer];
 
-		if (p->state == JM_DONE && !jm->nodes[p->node].up && !is_idle(jm, producer) &&
+		if (p->state == JM_DONE && !jm->nodes[p->node].up && !vertex_is_idle(jm, producer) &&
 			note_invalid(jm, producer, "its node is gone"))
 			reset_for_rerun(jm, jm->graph->gang_of[producer], &r);
 	}
@@ -279,16 +279,17 @@ void gang_rerun(struct jm *jm, uint32_t gang)
 	free(r.gangs.items);
 }
 
-void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why)
+void gang_invalidate(struct jm *jm, uint32_t vertex, const char *why)
 {
-	if (jm->vertices[vertex].state == JM_DONE && !is_idle(jm, vertex) && note_invalid(jm, vertex, why))
+	if (jm->vertices[vertex].state == JM_DONE && !vertex_is_idle(jm, vertex) &&
+		note_invalid(jm, vertex, why))
 		gang_rerun(jm, jm->graph->gang_of[vertex]);
 }
 
-void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
+void gang_invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
 {
 	(void)ctx;
 	if (!jm->ended && jm->vertices[producer].state == JM_DONE &&
 		!jm->nodes[jm->vertices[producer].node].up)
-		vertex_invalidate(jm, producer, "its node is gone");
+		gang_invalidate(jm, producer, "its node is gone");
 }

@@ -201,10 +201,10 @@ static enum hope stage_hope(const struct jm *jm, const struct graph_stage *s)
 	for (uint32_t i = 0; i < jm->node_count; i++) {
 		const struct jm_node *n = &jm->nodes[i];
 
-		if (could_run(jm, n, s->first_vertex))
+		if (node_could_run(jm, n, s->first_vertex))
 			return HOPE;
 		/* Of one that is only known from the journal nobody knows what it has. */
-		if (n->expected || (!n->up && would_suit(jm, n, s->first_vertex)))
+		if (n->expected || (!n->up && node_would_suit(jm, n, s->first_vertex)))
 			hope = HOPE_GONE;
 	}
 	return hope;
@@ -298,7 +298,7 @@ void hopeless_coming(struct jm *jm, bool coming)
 	jm->hopeless_checked = jm->now - 2 * HOPELESS_CHECK; /* long enough ago to look again */
 }
 
-void check_hopeless(struct jm *jm)
+void hopeless_check(struct jm *jm)
 {
 	uint32_t most = 0;
 	bool hopeless;

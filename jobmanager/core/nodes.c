@@ -78,7 +78,7 @@ int node_up(struct jm *jm, const struct jm_event *event)
 	jm->nodes_changed = true;
 	jm->joined_at = jm->now;
 	fact_node(jm, "node-up", n->name);
-	on_found(jm, event->node, event->found, event->found_count);
+	found_add(jm, event->node, event->found, event->found_count);
 	return 0;
 }
 
@@ -200,14 +200,14 @@ void node_update_open(struct jm *jm, uint32_t node)
 	n->open_at = 0;
 }
 
-uint32_t recall_waiting(const struct jm_node *n)
+uint32_t node_waiting(const struct jm_node *n)
 {
 	uint32_t used = n->used - n->chained;
 
 	return n->up && used > n->granted ? used - n->granted : 0;
 }
 
-void recall_moved(struct jm *jm, uint32_t node)
+void node_moved(struct jm *jm, uint32_t node)
 {
 	struct jm_node *n = &jm->nodes[node];
 
@@ -225,19 +225,19 @@ void nodes_update_open(struct jm *jm)
 }
 
 /* A node that fails what others can do gets work only where no other could run it. */
-bool is_shunned(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
+bool node_is_shunned(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
 	if (!node->avoided)
 		return false;
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (!jm->nodes[i].avoided && could_run(jm, &jm->nodes[i], vertex))
+		if (!jm->nodes[i].avoided && node_could_run(jm, &jm->nodes[i], vertex))
 			return true;
 	return false;
 }
 
 bool node_takes_work(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
-	return node->up && !node->suspect && jm->now >= node->usable_at && !is_shunned(jm, node, vertex);
+	return node->up && !node->suspect && jm->now >= node->usable_at && !node_is_shunned(jm, node, vertex);
 }
 
 bool node_has_labels(const struct jm_node *node, const struct graph_stage *s)
@@ -259,7 +259,7 @@ bool node_has_memory(const struct jm_node *node, uint64_t used, uint64_t memory)
 	return !memory || !node->memory || used + memory <= node->memory;
 }
 
-bool would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
+bool node_would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 
@@ -267,9 +267,9 @@ bool would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex
 	       graph_vertex_shares(jm->graph, vertex) <= node->total;
 }
 
-bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
+bool node_could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex)
 {
-	return node->up && would_suit(jm, node, vertex);
+	return node->up && node_would_suit(jm, node, vertex);
 }
 
 bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex)
@@ -279,18 +279,19 @@ bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex)
 	uint32_t gang = jm->graph->gang_of[vertex];
 
 	return node_takes_work(jm, n, vertex) && node_has_labels(n, s) &&
-	       n->used + graph_vertex_shares(jm->graph, vertex) <= node_room(n, gang_ahead(jm, s, gang)) &&
+	       n->used + graph_vertex_shares(jm->graph, vertex) <=
+		       node_room(n, pipeline_ahead(jm, s, gang)) &&
 	       node_has_memory(n, n->memory_used, s->memory);
 }
 
-void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
+void node_occupy(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
 {
 	uint32_t gang = jm->graph->gang_of[vertex], shares = graph_vertex_shares(jm->graph, vertex);
 	uint64_t memory = vertex_stage(jm, vertex)->memory;
 	struct jm_node *n = &jm->nodes[node];
 
 	if (sign > 0 && !n->used)
-		recall_moved(jm, node);
+		node_moved(jm, node);
 	n->used += sign > 0 ? shares : -shares;
 	n->memory_used += sign > 0 ? memory : -memory;
 	n->running += sign > 0 ? 1 : -1;
@@ -299,7 +300,7 @@ void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign)
 		jm->gangs_changed = true;
 	}
 	jm->used += sign > 0 ? shares : -(uint64_t)shares;
-	jm->started_ahead = jm->started_ahead || recall_waiting(n);
+	jm->started_ahead = jm->started_ahead || node_waiting(n);
 	node_update_open(jm, node);
 }
 
@@ -320,6 +321,6 @@ bool nodes_look_ahead(struct jm *jm)
 {
 	jm->started_ahead = false;
 	for (uint32_t i = 0; i < jm->node_count && !jm->started_ahead; i++)
-		jm->started_ahead = recall_waiting(&jm->nodes[i]);
+		jm->started_ahead = node_waiting(&jm->nodes[i]);
 	return jm->started_ahead;
 }

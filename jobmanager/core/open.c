@@ -83,11 +83,11 @@ static void add(
 	}
 	/* What nobody has read before may be gone by now. */
 	if (!jm->replaying)
-		vertex_each_producer(jm, vertex, invalidate_if_gone, NULL);
+		vertex_each_producer(jm, vertex, gang_invalidate_if_gone, NULL);
 	gang_try_ready(jm, jm->graph->gang_of[vertex]);
 }
 
-int on_add(struct jm *jm, const struct jm_event *event)
+int open_add(struct jm *jm, const struct jm_event *event)
 {
 	struct jm_argument argument = {base_alloc(event->argument_len + 1), event->argument_len};
 
@@ -102,16 +102,16 @@ int on_add(struct jm *jm, const struct jm_event *event)
 	return 0;
 }
 
-int on_unread(struct jm *jm, const struct jm_event *event)
+int open_unread(struct jm *jm, const struct jm_event *event)
 {
 	const struct jm_vertex *v = &jm->vertices[event->vertex];
 
 	if (v->state == JM_DONE && v->attempt == event->attempt)
-		vertex_invalidate(jm, event->vertex, "its result could not be read");
+		gang_invalidate(jm, event->vertex, "its result could not be read");
 	return 0;
 }
 
-int replay_added(struct jm *jm, const char *rest)
+int open_replay(struct jm *jm, const char *rest)
 {
 	struct jm_read *reads = NULL;
 	size_t count = 0, cap = 0, digits;
@@ -208,4 +208,28 @@ void open_fini(struct jm *jm)
 		free_lists(jm->edges[i].added->producers, e->to_width);
 		free(jm->edges[i].added);
 	}
+}
+
+uint32_t jm_readable(const struct jm *jm, uint32_t stage)
+{
+	if (jm->graph->stages[stage]->open)
+		return jm->stages[stage].added;
+	return jm->stages[stage].settled ? jm->stages[stage].width : 0;
+}
+
+uint32_t jm_added(const struct jm *jm, uint32_t stage)
+{
+	return jm->stages[stage].added;
+}
+
+const void *jm_argument(const struct jm *jm, uint32_t vertex, size_t *ret_len)
+{
+	uint32_t stage = jm->graph->vertex_stage[vertex];
+	const struct jm_argument *a =
+		jm->stages[stage].arguments
+			? &jm->stages[stage].arguments[vertex - jm->graph->stages[stage]->first_vertex]
+			: NULL;
+
+	*ret_len = a ? a->len : 0;
+	return a ? a->data : NULL;
 }

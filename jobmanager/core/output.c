@@ -14,7 +14,7 @@ void outputs_init(struct jm *jm)
 	jm->outputs_left = (uint32_t)jm->graph->output_count;
 }
 
-void jm_fetch_next(struct jm *jm, uint32_t output)
+void output_fetch_next(struct jm *jm, uint32_t output)
 {
 	const struct graph_output *o = &jm->graph->outputs[output];
 	const struct graph_stage *s = jm->graph->stages[o->stage];
@@ -26,11 +26,11 @@ void jm_fetch_next(struct jm *jm, uint32_t output)
 		jm->vertices[vertex].state != JM_DONE)
 		return;
 	if (jm->vertices[vertex].released) {
-		vertex_invalidate(jm, vertex, "its output is to be written anew, and was given back");
+		gang_invalidate(jm, vertex, "its output is to be written anew, and was given back");
 		return;
 	}
 	if (!jm->nodes[jm->vertices[vertex].node].up) {
-		vertex_invalidate(jm, vertex, "its node is gone");
+		gang_invalidate(jm, vertex, "its node is gone");
 		return;
 	}
 	if (state->anew)
@@ -50,14 +50,14 @@ void jm_forget_output(struct jm *jm, uint32_t output)
 	*state = (struct jm_output){.anew = true};
 }
 
-void jm_refetch(struct jm *jm, uint32_t output)
+void output_refetch(struct jm *jm, uint32_t output)
 {
 	if (jm->outputs[output].synced)
 		jm_fact(jm, "refetched %u", output);
 	jm_forget_output(jm, output);
 }
 
-void on_fetch_failed(struct jm *jm, const struct jm_event *event)
+void output_on_fetch_failed(struct jm *jm, const struct jm_event *event)
 {
 	struct jm_output *state = &jm->outputs[event->output];
 	struct jm_vertex *v = &jm->vertices[event->vertex];
@@ -72,7 +72,7 @@ void on_fetch_failed(struct jm *jm, const struct jm_event *event)
 	jm_note(jm, "the output of %s could not be fetched: %s", jm_attempt_name(jm, event->vertex),
 		event->text);
 	if (v->state == JM_DONE && v->attempt == event->attempt)
-		vertex_invalidate(jm, event->vertex, "its output could not be fetched");
+		gang_invalidate(jm, event->vertex, "its output could not be fetched");
 }
 
 /* ---- on disk ---- */
@@ -110,7 +110,7 @@ static void set_synced(struct jm *jm, uint32_t output, uint32_t count, uint64_t 
 	trim_inputs(jm, s);
 }
 
-void on_synced(struct jm *jm, const struct jm_event *event)
+void output_on_synced(struct jm *jm, const struct jm_event *event)
 {
 	const struct jm_output *state = &jm->outputs[event->output];
 	uint32_t count =
@@ -122,7 +122,7 @@ void on_synced(struct jm *jm, const struct jm_event *event)
 	set_synced(jm, event->output, count, event->bytes);
 }
 
-void on_fetched(struct jm *jm, const struct jm_event *event)
+void output_on_fetched(struct jm *jm, const struct jm_event *event)
 {
 	const struct graph_output *o = &jm->graph->outputs[event->output];
 	const struct graph_stage *s = jm->graph->stages[o->stage];
@@ -139,10 +139,10 @@ void on_fetched(struct jm *jm, const struct jm_event *event)
 	if (state->fetched == jm_width(jm, s->id))
 		jm->outputs_left--;
 	if (event->flag)
-		on_synced(jm, event);
+		output_on_synced(jm, event);
 }
 
-int replay_output(struct jm *jm, const char *word, const char *rest)
+int output_replay(struct jm *jm, const char *word, const char *rest)
 {
 	unsigned output, vertex;
 	unsigned long long bytes;

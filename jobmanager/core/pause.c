@@ -34,7 +34,7 @@ void pause_gang(struct jm *jm, uint32_t gang, dag_instant pause)
 	jm->paused_next = jm->paused_count == 1 ? g->paused : DAG_MIN(jm->paused_next, g->paused);
 }
 
-void put_off_start(struct jm *jm, uint32_t vertex, dag_instant pause)
+void pause_start(struct jm *jm, uint32_t vertex, dag_instant pause)
 {
 	const struct jm_vertex *v = &jm->vertices[vertex];
 

@@ -12,7 +12,7 @@ static bool is_of_kind(const struct jm_kind *k, const struct graph_stage *s)
 	       !strcmp(k->stage->entry, s->entry) && !strcmp(k->stage->plugin, s->plugin);
 }
 
-void find_kinds(struct jm *jm)
+void pipeline_init(struct jm *jm)
 {
 	for (size_t i = 0; i < jm->graph->stage_count; i++) {
 		const struct graph_stage *s = jm->graph->stages[i];
@@ -62,7 +62,7 @@ static bool update_ahead_most(struct jm *jm)
 	return true;
 }
 
-bool note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns)
+bool pipeline_note(struct jm *jm, uint32_t stage, dag_instant run_ns)
 {
 	struct jm_stage *s = &jm->stages[stage];
 	struct jm_kind *kind = &jm->kinds[s->kind];
@@ -77,12 +77,12 @@ bool note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns)
 }
 
 /* Short vertices are started ahead of the slots, so that a round trip is not paid for each. */
-uint32_t gang_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
+uint32_t pipeline_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang)
 {
 	return jm->graph->gangs[gang].count > 1 ? 0 : stage_ahead(jm, &jm->stages[stage->id]);
 }
 
-bool is_short(const struct jm *jm, uint32_t vertex)
+bool pipeline_is_short(const struct jm *jm, uint32_t vertex)
 {
 	return stage_ahead(jm, &jm->stages[jm->graph->vertex_stage[vertex]]) > 0;
 }

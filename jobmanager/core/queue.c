@@ -38,11 +38,6 @@ static struct jm_queue *queue_of(struct jm *jm, uint32_t gang)
 	return &jm->queues[vertex_stage(jm, jm->graph->gang_members[jm->graph->gangs[gang].first])->depth];
 }
 
-bool gang_is_large(const struct jm *jm, uint32_t gang)
-{
-	return jm->graph->gangs[gang].count > 1 || graph_gang_shares(jm->graph, gang) > GRAPH_CPU_SHARES;
-}
-
 struct preference {
 	uint64_t best_bytes;
 	uint32_t best;
@@ -90,7 +85,7 @@ static uint32_t preferred_node(struct jm *jm, uint32_t gang)
 	return p.best + 1;
 }
 
-dag_instant first_wait(const struct jm_node *holder)
+dag_instant queue_first_wait(const struct jm_node *holder)
 {
 	return !holder->up ? 0 : *holder->rack ? JM_RACK_WAIT : JM_LOCALITY_WAIT;
 }
@@ -104,7 +99,7 @@ static void count_ready(struct jm *jm, uint32_t gang, int sign)
 	jm->large_ready += gang_is_large(jm, gang) ? sign : 0;
 }
 
-void queue_gang(struct jm *jm, uint32_t gang)
+void queue_put(struct jm *jm, uint32_t gang)
 {
 	struct jm_gang *g = &jm->gangs[gang];
 	struct jm_queue *q;
@@ -126,11 +121,11 @@ void queue_gang(struct jm *jm, uint32_t gang)
 	if (!g->queue)
 		return;
 	/* Others may take it later, or at once where its node is gone. */
-	jm->steal_at = DAG_MIN(jm->steal_at, jm->now + first_wait(&jm->nodes[g->queue - 1]));
+	jm->steal_at = DAG_MIN(jm->steal_at, jm->now + queue_first_wait(&jm->nodes[g->queue - 1]));
 	jm_wake(jm, jm->now + JM_LOCALITY_WAIT);
 }
 
-void unqueue_gang(struct jm *jm, uint32_t gang)
+void queue_remove(struct jm *jm, uint32_t gang)
 {
 	struct jm_gang *g = &jm->gangs[gang];
 	struct jm_queue *q = queue_of(jm, gang);
@@ -151,11 +146,11 @@ void unqueue_gang(struct jm *jm, uint32_t gang)
 	g->queue = 0;
 }
 
-void requeue_all(struct jm *jm)
+void queues_refill(struct jm *jm)
 {
 	for (uint32_t gang = 0; gang < jm->graph->gang_count; gang++)
 		if (jm->gangs[gang].state == JM_READY) {
-			unqueue_gang(jm, gang);
-			queue_gang(jm, gang);
+			queue_remove(jm, gang);
+			queue_put(jm, gang);
 		}
 }

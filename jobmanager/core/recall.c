@@ -48,7 +48,7 @@ void recall_look(struct jm *jm)
 		idle += idle_shares(jm, &jm->nodes[i]);
 	for (uint32_t i = 0; i < jm->node_count; i++) {
 		const struct jm_node *n = &jm->nodes[i];
-		uint32_t waiting = recall_waiting(n), shares = DAG_MIN(waiting, DAG_MAX(idle, waiting / 2));
+		uint32_t waiting = node_waiting(n), shares = DAG_MIN(waiting, DAG_MAX(idle, waiting / 2));
 
 		if (!waiting || !idle || n->suspect || jm->now - n->moved_at < RECALL_WAIT)
 			continue;

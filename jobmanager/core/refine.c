@@ -23,7 +23,7 @@ static void tell_readers(struct jm *jm, const struct graph_stage *s, uint32_t le
 	for (const struct graph_edge *e = graph_out(jm->graph, s->first_out); e;
 		e = graph_out(jm->graph, e->next_out)) {
 		if (e->pattern == GRAPH_BIPARTITE)
-			edge_count_missing(jm, e, -(int64_t)left_out);
+			gangs_count_edge(jm, e, -(int64_t)left_out);
 		else if (e->pattern == GRAPH_GROUPS && !jm->replaying)
 			make_last_groups(jm, e);
 	}
@@ -254,7 +254,7 @@ out:
 	return r;
 }
 
-int replay_refined(struct jm *jm, const char *word, const char *rest)
+int refine_replay(struct jm *jm, const char *word, const char *rest)
 {
 	unsigned stage, width;
 

@@ -60,7 +60,7 @@ static int replay_committed(struct jm *jm, unsigned vertex, unsigned attempt, co
 		gang_set_running(jm, gang_id, g->count);
 	}
 	attempt_set(jm, vertex, attempt, node);
-	vertex_commit(jm, vertex, &o); /* where it gave other bytes, facts say what came of it */
+	gang_commit(jm, vertex, &o); /* where it gave other bytes, facts say what came of it */
 	refine_look(jm);
 	return 0;
 }
@@ -75,7 +75,7 @@ static int replay_failed(struct jm *jm, unsigned vertex, const char *rest)
 		node >= jm->node_count)
 		return DAG_EFORMAT;
 	o.text = rest + n;
-	remember_failure(jm, vertex, node, &o);
+	blame_remember(jm, vertex, node, &o);
 	blame_failure(jm, vertex);
 	return 0;
 }
@@ -130,7 +130,7 @@ static int replay_skip(struct jm *jm, unsigned vertex, const char *rest)
 	if (sscanf(rest, "%u %u %llu %n", &record.port, &record.producer, &number, &n) < 3)
 		return DAG_EFORMAT;
 	record.number = number;
-	add_bad_record(jm, vertex, &record, rest + n);
+	blame_record(jm, vertex, &record, rest + n);
 	return 0;
 }
 
@@ -140,7 +140,7 @@ static int replay_died(struct jm *jm, unsigned vertex, const char *rest)
 
 	if (sscanf(rest, "node=%u", &node) != 1 || node >= jm->node_count)
 		return DAG_EFORMAT;
-	add_death(jm, vertex, node);
+	blame_add_death(jm, vertex, node);
 	return 0;
 }
 
@@ -198,11 +198,11 @@ int jm_replay(struct jm *jm, const char *fact)
 	if (!strcmp(word, "node-up") || !strcmp(word, "node-down") || !strcmp(word, "node-ended"))
 		r = *rest ? replay_node(jm, word, rest) : DAG_EFORMAT;
 	else if (!strcmp(word, "synced") || !strcmp(word, "refetched"))
-		r = replay_output(jm, word, rest);
+		r = output_replay(jm, word, rest);
 	else if (!strcmp(word, "grouped") || !strcmp(word, "width"))
-		r = replay_refined(jm, word, rest);
+		r = refine_replay(jm, word, rest);
 	else if (!strcmp(word, "added"))
-		r = replay_added(jm, rest);
+		r = open_replay(jm, rest);
 	else if (!strcmp(word, "publishing")) {
 		r = jm->vertices_left && jm->fate != JM_FATE_DECIDED ? DAG_EFORMAT : 0;
 		jm->fate = JM_FATE_DECIDED;

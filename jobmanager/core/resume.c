@@ -36,7 +36,7 @@ static bool reads_what_counts(struct jm *jm, uint32_t vertex)
 		.gang = jm->graph->gang_of[vertex], .limit = a ? UINT32_MAX : v->attempt, .whole = true};
 	bool same;
 
-	if ((!a && v->state != JM_DONE) || !refine_is_decided(jm, vertex))
+	if ((!a && v->state != JM_DONE) || !vertex_is_decided(jm, vertex))
 		return false;
 	vertex_each_producer(jm, vertex, note_producer, &r);
 	same = r.whole && (!a || hash_pairs((uint32_t *)r.pairs.data, r.pairs.len / (2 * sizeof(uint32_t))) ==
@@ -61,7 +61,7 @@ static void adopt(struct jm *jm, uint32_t gang)
 	uint32_t left = 0;
 
 	if (jm->gangs[gang].state == JM_READY)
-		unqueue_gang(jm, gang);
+		queue_remove(jm, gang);
 	for (uint32_t i = 0; i < g->count; i++)
 		left += jm->vertices[jm->graph->gang_members[g->first + i]].state != JM_DONE;
 	gang_set_running(jm, gang, left);
@@ -80,7 +80,7 @@ static bool is_not_held(const struct jm *jm, uint32_t vertex, const void *ctx)
 	return !jm->vertices[vertex].held;
 }
 
-void on_resumed(struct jm *jm)
+void resume_adopt(struct jm *jm)
 {
 	uint32_t adopted = 0, lost = 0, done = 0;
 
@@ -112,12 +112,12 @@ void on_resumed(struct jm *jm)
 			if (!whole)
 				gang_rerun(jm, gang);
 		}
-	rerun_lost(jm, is_not_held, NULL, &lost);
+	failure_rerun_lost(jm, is_not_held, NULL, &lost);
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
 		done += jm->vertices[v].state == JM_DONE && jm->vertices[v].node != JM_NODE_NONE;
 	if (jm->ended)
 		return;
-	requeue_all(jm);
+	queues_refill(jm);
 	jm_note(jm,
 		"resumed: %u vertices are done, %u still run, %u run again because their outputs are gone",
 		done, adopted, lost);

@@ -19,8 +19,8 @@ static bool avoids(const struct jm *jm, uint32_t gang, uint32_t node)
 		return false;
 	/* Elsewhere, if there is an elsewhere. */
 	for (uint32_t i = 0; i < jm->node_count; i++)
-		if (i != node && !jm->nodes[i].suspect && !is_shunned(jm, &jm->nodes[i], first) &&
-			could_run(jm, &jm->nodes[i], first))
+		if (i != node && !jm->nodes[i].suspect && !node_is_shunned(jm, &jm->nodes[i], first) &&
+			node_could_run(jm, &jm->nodes[i], first))
 			return true;
 	return false;
 }
@@ -34,7 +34,7 @@ static bool start_from(struct jm *jm, struct jm_queue *q, uint32_t node, dag_ins
 		uint32_t first = jm->graph->gang_members[jm->graph->gangs[gang].first];
 
 		if (jm->gangs[gang].ready_at <= ready_before && !avoids(jm, gang, node) &&
-			node_fits(jm, node, first) && start_gang(jm, gang, node)) {
+			node_fits(jm, node, first) && attempt_start_gang(jm, gang, node)) {
 			if (jm->graph->gangs[gang].count == 1)
 				chain_start(jm, first);
 			return true;
@@ -73,8 +73,8 @@ static dag_instant next_steal(const struct jm *jm)
 
 	for (uint32_t i = 0; i < jm->node_count; i++)
 		if (jm->nodes[i].queue.count)
-			next = DAG_MIN(next,
-				jm->gangs[jm->nodes[i].queue.first].ready_at + first_wait(&jm->nodes[i]));
+			next = DAG_MIN(next, jm->gangs[jm->nodes[i].queue.first].ready_at +
+						     queue_first_wait(&jm->nodes[i]));
 	return DAG_MAX(next, jm->now + STEAL_AGAIN);
 }
 
@@ -139,7 +139,7 @@ static bool is_starving(const struct jm *jm, uint32_t gang)
 	for (uint32_t i = 0; i < jm->node_count; i++) {
 		const struct jm_node *n = &jm->nodes[i];
 
-		if (!n->up || (alone && !could_run(jm, n, first)))
+		if (!n->up || (alone && !node_could_run(jm, n, first)))
 			continue;
 		granted = alone ? DAG_MAX(granted, (uint64_t)n->granted) : granted + n->granted;
 	}
@@ -169,7 +169,7 @@ static uint32_t find_starving(struct jm *jm)
 	return starving;
 }
 
-void place_ready(struct jm *jm)
+void round_start(struct jm *jm)
 {
 	bool started = true;
 
@@ -190,7 +190,7 @@ void place_ready(struct jm *jm)
 	}
 	if (jm->now >= jm->steal_at && jm->open_count)
 		queues_steal_at(jm, next_steal(jm));
-	check_hopeless(jm);
+	hopeless_check(jm);
 	if (jm->ready_count) {
 		for (uint32_t i = 0; i < jm->node_count && jm->usable_until > jm->now; i++)
 			if (jm->nodes[i].up && jm->nodes[i].usable_at > jm->now)

@@ -349,13 +349,13 @@ void outputs_init(struct jm *jm);
 void outputs_settled(struct jm *jm, uint32_t root, uint32_t width);
 /* What is fetched may not be DONE any more. */
 void outputs_look_again(struct jm *jm);
-void jm_fetch_next(struct jm *jm, uint32_t output);
+void output_fetch_next(struct jm *jm, uint32_t output);
 /* What was fetched of an output is not what counts any more. */
-void jm_refetch(struct jm *jm, uint32_t output);
-void on_fetched(struct jm *jm, const struct jm_event *event);
-void on_synced(struct jm *jm, const struct jm_event *event);
-void on_fetch_failed(struct jm *jm, const struct jm_event *event);
-int replay_output(struct jm *jm, const char *word, const char *rest);
+void output_refetch(struct jm *jm, uint32_t output);
+void output_on_fetched(struct jm *jm, const struct jm_event *event);
+void output_on_synced(struct jm *jm, const struct jm_event *event);
+void output_on_fetch_failed(struct jm *jm, const struct jm_event *event);
+int output_replay(struct jm *jm, const char *word, const char *rest);
 void outputs_replayed(struct jm *jm);
 
 /* ---- refine.c ---- */
@@ -366,10 +366,10 @@ void refine_like(struct jm *jm, const struct jm *like);
 /* After each event: decides what can be decided by what was committed. */
 void refine_look(struct jm *jm);
 /* The vertex is there, and what it reads is known: it may not be, where the last facts were lost. */
-bool refine_is_decided(const struct jm *jm, uint32_t vertex);
+bool vertex_is_decided(const struct jm *jm, uint32_t vertex);
 /* It is in no group yet. */
-bool refine_is_waiting(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
-int replay_refined(struct jm *jm, const char *word, const char *rest);
+bool edges_is_ungrouped(const struct jm *jm, const struct graph_edge *e, uint32_t producer);
+int refine_replay(struct jm *jm, const char *word, const char *rest);
 int refine_close(struct jm *jm, uint32_t stage);
 
 /* ---- groups.c ---- */
@@ -389,10 +389,10 @@ void open_closed(struct jm *jm);
 void open_init(struct jm *jm);
 void open_fini(struct jm *jm);
 void open_like(struct jm *jm, const struct jm *like);
-int on_add(struct jm *jm, const struct jm_event *event);
+int open_add(struct jm *jm, const struct jm_event *event);
 /* A result could not be read. */
-int on_unread(struct jm *jm, const struct jm_event *event);
-int replay_added(struct jm *jm, const char *rest);
+int open_unread(struct jm *jm, const struct jm_event *event);
+int open_replay(struct jm *jm, const char *rest);
 
 /* ---- facts.c ---- */
 void fact_started(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node, uint32_t count);
@@ -430,29 +430,29 @@ void gang_break(struct jm *jm, uint32_t reader, uint32_t producer);
 void vertices_init(struct jm *jm, const bool *skipped);
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);
 /* An input of the job, or one that is not to be run. */
-bool is_idle(const struct jm *jm, uint32_t vertex);
+bool vertex_is_idle(const struct jm *jm, uint32_t vertex);
 /* Edges inside a gang are never waited for. */
-bool is_waited_for(const struct graph_edge *e);
+bool edges_is_waited_for(const struct graph_edge *e);
 void vertex_set_state(struct jm *jm, uint32_t vertex, enum jm_state state);
 /* So many more producers over a complete edge are not committed. */
-void edge_count_missing(struct jm *jm, const struct graph_edge *e, int64_t more);
+void gangs_count_edge(struct jm *jm, const struct graph_edge *e, int64_t more);
 /* Everything that it waits for is committed. */
 bool vertex_inputs_there(const struct jm *jm, uint32_t vertex);
 /* A gang whose inputs are all there becomes READY and is queued. */
 void gang_try_ready(struct jm *jm, uint32_t gang);
 void gang_unready(struct jm *jm, uint32_t gang);
 /* A committed producer is made again if its node is gone. */
-void invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx);
+void gang_invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx);
 /* The whole gang goes back to WAITING or READY; running members are killed, done ones are forgotten. */
 void gang_reset(struct jm *jm, uint32_t gang, bool kill);
 /* gang_reset, and what it reads is made again where its node is gone. */
 void gang_rerun(struct jm *jm, uint32_t gang);
 /* True where it gave other bytes than its last commit. */
-bool vertex_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
+bool gang_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
 /* What was committed and is to be looked at by refine.c, first come first served; false: nothing more. */
 bool gangs_next_arrival(struct jm *jm, struct jm_arrival *ret);
 /* The committed output of a vertex is lost: its gang runs again, and so on upstream where nodes are gone. */
-void vertex_invalidate(struct jm *jm, uint32_t vertex, const char *why);
+void gang_invalidate(struct jm *jm, uint32_t vertex, const char *why);
 /* Calls f for each producer of the vertex that is no input of the job. */
 void vertex_each_producer(
 	struct jm *jm, uint32_t vertex, void (*f)(struct jm *jm, uint32_t producer, void *ctx), void *ctx);
@@ -512,28 +512,28 @@ void node_hold_up(struct jm *jm, uint32_t node);
 /* Whether any node has more than it can run. */
 bool nodes_look_ahead(struct jm *jm);
 void nodes_free(struct jm *jm);
-void queue_gang(struct jm *jm, uint32_t gang);
+void queue_put(struct jm *jm, uint32_t gang);
 /* So long a gang waits for the node that holds its input before anybody else may take it. */
-dag_instant first_wait(const struct jm_node *holder);
-void unqueue_gang(struct jm *jm, uint32_t gang);
+dag_instant queue_first_wait(const struct jm_node *holder);
+void queue_remove(struct jm *jm, uint32_t gang);
 /* Needs slots that are of no use in parts. */
 bool gang_is_large(const struct jm *jm, uint32_t gang);
-bool is_shunned(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
+bool node_is_shunned(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* Every label that the stage asks for. */
 bool node_has_labels(const struct jm_node *node, const struct graph_stage *s);
 /* Where it is not known how much the node has, it is enough. */
 bool node_has_memory(const struct jm_node *node, uint64_t used, uint64_t memory);
-/* As could_run, whether or not the node is up. */
-bool would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
+/* As node_could_run, whether or not the node is up. */
+bool node_would_suit(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* Whether the vertex could ever run on the node, with all its slots free. */
-bool could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
+bool node_could_run(const struct jm *jm, const struct jm_node *node, uint32_t vertex);
 /* False where the members do not all find room now; the first choice is `node`. */
-bool start_gang(struct jm *jm, uint32_t gang, uint32_t node);
+bool attempt_start_gang(struct jm *jm, uint32_t gang, uint32_t node);
 /* Which stages are of one kind. */
-void find_kinds(struct jm *jm);
+void pipeline_init(struct jm *jm);
 /* True where node_room of all nodes is another now. */
-bool note_run_time(struct jm *jm, uint32_t stage, dag_instant run_ns);
-uint32_t gang_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang);
+bool pipeline_note(struct jm *jm, uint32_t stage, dag_instant run_ns);
+uint32_t pipeline_ahead(const struct jm *jm, const struct graph_stage *stage, uint32_t gang);
 void nodes_update_open(struct jm *jm);
 int node_up(struct jm *jm, const struct jm_event *event);
 /* Shares that all vertices of the node together may ask for, where so many are started ahead for each that
@@ -543,17 +543,17 @@ bool node_takes_work(const struct jm *jm, const struct jm_node *node, uint32_t v
 /* After anything that decides whether the node has room. */
 void node_update_open(struct jm *jm, uint32_t node);
 /* The effect that starts an attempt; group 0 of size 1: in a host of its own. */
-void emit_start(
+void attempt_emit(
 	struct jm *jm, uint32_t node, uint32_t vertex, uint32_t attempt, uint32_t group, uint32_t group_size);
 /* Vertices of its stage run shortly, by those that have run. */
-bool is_short(const struct jm *jm, uint32_t vertex);
+bool pipeline_is_short(const struct jm *jm, uint32_t vertex);
 /* Starts a gang of one on the node, wherever it waits. */
-void start_single(struct jm *jm, uint32_t vertex, uint32_t node);
-void node_release(struct jm *jm, uint32_t vertex);
-void occupy_node(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
+void attempt_start_single(struct jm *jm, uint32_t vertex, uint32_t node);
+void attempt_release(struct jm *jm, uint32_t vertex);
+void node_occupy(struct jm *jm, uint32_t node, uint32_t vertex, int sign);
 bool node_fits(const struct jm *jm, uint32_t node, uint32_t vertex);
-uint32_t next_attempt(const struct jm *jm, uint32_t gang);
-void requeue_all(struct jm *jm);
+uint32_t attempt_next(const struct jm *jm, uint32_t gang);
+void queues_refill(struct jm *jm);
 
 /* ---- spread.c ---- */
 /*
@@ -570,25 +570,25 @@ dag_instant pause_time(const struct jm *jm, uint32_t vertex, uint32_t failures);
 /* The gang does not become READY before the pause is over. */
 void pause_gang(struct jm *jm, uint32_t gang, dag_instant pause);
 /* The current attempt of the running vertex is started when the pause is over. */
-void put_off_start(struct jm *jm, uint32_t vertex, dag_instant pause);
+void pause_start(struct jm *jm, uint32_t vertex, dag_instant pause);
 void pauses_look(struct jm *jm);
 
 /* ---- round.c ---- */
 /* Starts what can be started. */
-void place_ready(struct jm *jm);
+void round_start(struct jm *jm);
 
 /* ---- hopeless.c ---- */
 void hopeless_init(struct jm *jm);
 /* Nodes are known that are not up yet, or none any more. */
 void hopeless_coming(struct jm *jm, bool coming);
 /* Ends the job where no node can run what it needs, and none is waited for any more. */
-void check_hopeless(struct jm *jm);
+void hopeless_check(struct jm *jm);
 
 /* ---- recall.c ---- */
 /* Shares of vertices that the node has and that wait there for a slot. */
-uint32_t recall_waiting(const struct jm_node *node);
+uint32_t node_waiting(const struct jm_node *node);
 /* A vertex ended on the node, or began where none ran. */
-void recall_moved(struct jm *jm, uint32_t node);
+void node_moved(struct jm *jm, uint32_t node);
 /* The running vertex had not begun, and is here again. */
 void recall_returned(struct jm *jm, uint32_t vertex);
 /* Asks nodes that are held up for what others could run at once. */
@@ -596,23 +596,23 @@ void recall_look(struct jm *jm);
 
 /* ---- failure.c ---- */
 /* Gangs whose members complained of each other, and none of which said why. */
-void rerun_broken(struct jm *jm);
+void failure_rerun_broken(struct jm *jm);
 /* A commit with another hash than the last: rule 6. */
-void on_differs(struct jm *jm, uint32_t vertex);
-void on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
-void on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error);
-void on_node_down(struct jm *jm, uint32_t node, bool died);
+void failure_on_differs(struct jm *jm, uint32_t vertex);
+void failure_on_failed(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome);
+void failure_on_verified(struct jm *jm, uint32_t vertex, uint32_t attempt, int error);
+void failure_on_node_down(struct jm *jm, uint32_t node, bool died);
 /* DONE vertices whose data is not reachable and is needed run again. */
-void rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
+void failure_rerun_lost(struct jm *jm, bool (*is_lost)(const struct jm *jm, uint32_t vertex, const void *ctx),
 	const void *ctx, uint32_t *ret_count);
-void add_bad_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
-bool is_same_record(const struct jm_record *a, const struct jm_record *b);
+void blame_record(struct jm *jm, uint32_t vertex, const struct jm_record *record, const char *reason);
+bool blame_is_same_record(const struct jm_record *a, const struct jm_record *b);
 /* Of the stage; UINT32_MAX where the vertex has as many as it may. */
-uint32_t count_bad(const struct jm *jm, uint32_t stage, uint32_t vertex);
+uint32_t blame_count_records(const struct jm *jm, uint32_t stage, uint32_t vertex);
 /* Keeps what an attempt failed of, to compare it with the next failure. */
-void remember_failure(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *outcome);
+void blame_remember(struct jm *jm, uint32_t vertex, uint32_t node, const struct jm_outcome *outcome);
 /* The fact about a bad record that the vertex met and passed over. */
-void note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record);
+void blame_note_skipped(struct jm *jm, uint32_t vertex, const struct jm_record *record);
 /* Where it failed on another node, that node is to blame. */
 void blame_committed(struct jm *jm, uint32_t vertex);
 /* A failure that counts. */
@@ -626,7 +626,7 @@ uint32_t blame_rerun(struct jm *jm, uint32_t vertex);
 
 /* ---- blame.c ---- */
 /* The node's daemon ended while the vertex ran there. */
-void add_death(struct jm *jm, uint32_t vertex, uint32_t node);
+void blame_add_death(struct jm *jm, uint32_t vertex, uint32_t node);
 /* The node's daemon has ended: ends the job where a vertex is to blame. Before what ran there is looked at.
  */
 void blame_deaths(struct jm *jm, uint32_t node);
@@ -639,7 +639,7 @@ struct jm_copy *copy_find(struct jm *jm, uint32_t vertex);
 /* Ends the copy: its attempt is fenced, and killed where its node is up. */
 void copy_drop(struct jm *jm, uint32_t vertex);
 /* The copy becomes the current attempt; the one before is killed. */
-void copy_promote(struct jm *jm, uint32_t vertex);
+void gang_promote_copy(struct jm *jm, uint32_t vertex);
 void copies_start(struct jm *jm);
 
 /* ---- chain.c ---- */
@@ -653,16 +653,16 @@ void chain_committed(struct jm *jm, uint32_t vertex);
 /* The running vertex is behind its producer, or is not any more. */
 void chain_set(struct jm *jm, uint32_t vertex, bool chained);
 /* What was started behind the vertex waits again: its data will not be what was promised. */
-void chain_reset(struct jm *jm, uint32_t vertex);
+void gang_reset_followers(struct jm *jm, uint32_t vertex);
 
 /* ---- alone.c ---- */
 /*
  * Starts the running vertex anew, after a pause, while the others of its gang go on; false where they must
  * start again too.
  */
-bool run_alone(struct jm *jm, uint32_t vertex, dag_instant pause);
+bool alone_run(struct jm *jm, uint32_t vertex, dag_instant pause);
 /* Whether it was, and reads `other` of its gang in an earlier attempt. */
-bool is_alone(const struct jm *jm, uint32_t vertex, uint32_t other);
+bool alone_reads(const struct jm *jm, uint32_t vertex, uint32_t other);
 
 /* ---- trim.c ---- */
 /* More of the stage's vertices may be released: what only they had to read is given back too. */
@@ -673,10 +673,10 @@ void found_sort(struct jm *jm);
 void found_clear(struct jm *jm);
 /* The newest attempt of the vertex that a node has, once they are sorted; NULL. */
 const struct jm_adoptable *found_newest(const struct jm *jm, uint32_t vertex);
-void on_found(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);
+void found_add(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n);
 /* The node is gone again before the job was resumed. */
-void forget_found(struct jm *jm, uint32_t node);
-void on_resumed(struct jm *jm);
+void found_forget(struct jm *jm, uint32_t node);
+void resume_adopt(struct jm *jm);
 
 /* ---- replay.c ---- */
 /* Groups, widths and added vertices as in another run of the job. */

@@ -22,7 +22,7 @@ void jm_new(struct jm **ret_jm, const struct jm_config *config)
 	queues_init(jm);
 	outputs_init(jm);
 	jm->partial = config->skipped != NULL;
-	find_kinds(jm);
+	pipeline_init(jm);
 	refine_init(jm);
 	vertices_init(jm, config->skipped);
 	attempts_init(jm);
@@ -152,11 +152,11 @@ static void release_held(struct jm *jm)
 
 static void commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcome)
 {
-	bool differs = vertex_commit(jm, vertex, outcome);
+	bool differs = gang_commit(jm, vertex, outcome);
 
 	refine_look(jm);
 	if (differs)
-		on_differs(jm, vertex);
+		failure_on_differs(jm, vertex);
 	chain_committed(jm, vertex);
 }
 
@@ -175,7 +175,7 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 	if (v->copied && event->outcome->error) { /* the other one goes on */
 		jm_fact(jm, "failed-copy %u %u", event->vertex, event->attempt);
 		if (v->attempt == event->attempt)
-			copy_promote(jm, event->vertex);
+			gang_promote_copy(jm, event->vertex);
 		else
 			copy_drop(jm, event->vertex);
 		acknowledge(jm, JM_ACK, event);
@@ -185,15 +185,15 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 		recall_returned(jm, event->vertex);
 		return;
 	}
-	recall_moved(jm, event->node);
+	node_moved(jm, event->node);
 	if (v->attempt != event->attempt)
-		copy_promote(jm, event->vertex);
+		gang_promote_copy(jm, event->vertex);
 	if (v->chained) { /* it ended before what it reads did: nobody knows of what */
 		gang_reset(jm, jm->graph->gang_of[event->vertex], true);
 		return;
 	}
 	if (event->outcome->error)
-		on_failed(jm, event->vertex, event->outcome);
+		failure_on_failed(jm, event->vertex, event->outcome);
 	else
 		commit(jm, event->vertex, event->outcome);
 	acknowledge(jm, JM_ACK, event);
@@ -202,7 +202,7 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 static void finish(struct jm *jm)
 {
 	for (uint32_t i = 0; i < jm->graph->output_count; i++)
-		jm_fetch_next(jm, i);
+		output_fetch_next(jm, i);
 	if (jm->ended || jm->publishing || jm->outputs_left || jm->open_left ||
 		(jm->vertices_left && jm->fate != JM_FATE_DECIDED))
 		return;
@@ -256,7 +256,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		break;
 	case JM_NODE_DOWN:
 		if (jm->nodes[event->node].up)
-			on_node_down(jm, event->node, event->flag);
+			failure_on_node_down(jm, event->node, event->flag);
 		break;
 	case JM_NODES_COMING:
 		hopeless_coming(jm, event->flag);
@@ -265,23 +265,23 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		if (!jm->resuming)
 			return DAG_EINVAL;
 		replay_over(jm);
-		on_resumed(jm);
+		resume_adopt(jm);
 		release_held(jm);
 		break;
 	case JM_ENDED:
 		on_ended(jm, event);
 		break;
 	case JM_VERIFIED:
-		on_verified(jm, event->vertex, event->attempt, event->error);
+		failure_on_verified(jm, event->vertex, event->attempt, event->error);
 		break;
 	case JM_FETCHED:
-		on_fetched(jm, event);
+		output_on_fetched(jm, event);
 		break;
 	case JM_SYNCED:
-		on_synced(jm, event);
+		output_on_synced(jm, event);
 		break;
 	case JM_FETCH_FAILED:
-		on_fetch_failed(jm, event);
+		output_on_fetch_failed(jm, event);
 		break;
 	case JM_PUBLISHED:
 		if (!jm->publishing)
@@ -291,13 +291,13 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		jm_end(jm, event->error, "%s", event->text ? event->text : "done");
 		break;
 	case JM_ADD:
-		r = on_add(jm, event);
+		r = open_add(jm, event);
 		break;
 	case JM_CLOSE:
 		r = refine_close(jm, event->stage);
 		break;
 	case JM_UNREAD:
-		r = on_unread(jm, event);
+		r = open_unread(jm, event);
 		break;
 	case JM_CANCEL:
 		if (!jm->publishing &&
@@ -311,14 +311,14 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 		break;
 	}
 	if (r == 0 && !jm->ended && !jm->resuming) {
-		rerun_broken(jm);
+		failure_rerun_broken(jm);
 		pauses_look(jm);
 	}
 	if (r < 0 || jm->ended || jm->resuming)
 		return r;
-	place_ready(jm);
+	round_start(jm);
 	finish(jm);
-	place_ready(jm);
+	round_start(jm);
 	recall_look(jm);
 	copies_start(jm);
 	return 0;

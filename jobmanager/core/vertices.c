@@ -12,7 +12,7 @@ const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex)
 }
 
 /* An input of the job, or one that is not to be run. */
-bool is_idle(const struct jm *jm, uint32_t vertex)
+bool vertex_is_idle(const struct jm *jm, uint32_t vertex)
 {
 	return vertex_stage(jm, vertex)->kind == GRAPH_INPUT || jm->vertices[vertex].skipped;
 }
@@ -23,10 +23,10 @@ void vertices_init(struct jm *jm, const bool *skipped)
 
 	for (uint32_t v = 0; v < g->vertex_count; v++) {
 		jm->vertices[v].skipped = skipped && skipped[v];
-		jm->vertices[v].state = is_idle(jm, v) ? JM_DONE : JM_WAITING;
-		*(is_idle(jm, v) ? &jm->stages[g->vertex_stage[v]].done
-				 : &jm->stages[g->vertex_stage[v]].waiting) += 1;
-		jm->vertices_left += !is_idle(jm, v);
+		jm->vertices[v].state = vertex_is_idle(jm, v) ? JM_DONE : JM_WAITING;
+		*(vertex_is_idle(jm, v) ? &jm->stages[g->vertex_stage[v]].done
+					: &jm->stages[g->vertex_stage[v]].waiting) += 1;
+		jm->vertices_left += !vertex_is_idle(jm, v);
 	}
 	for (size_t i = 0; i < g->stage_count; i++) /* that it is added is waited for as a producer is */
 		for (uint32_t c = 0; g->stages[i]->open && c < g->stages[i]->width; c++)
@@ -35,7 +35,8 @@ void vertices_init(struct jm *jm, const bool *skipped)
 		const struct graph_edge *e = g->edges[i];
 		const struct graph_stage *to = g->stages[e->to];
 
-		if (g->stages[e->from]->kind == GRAPH_INPUT || e->pattern == GRAPH_ADDED || !is_waited_for(e))
+		if (g->stages[e->from]->kind == GRAPH_INPUT || e->pattern == GRAPH_ADDED ||
+			!edges_is_waited_for(e))
 			continue;
 		if (e->pattern == GRAPH_BIPARTITE) {
 			jm->edges[i].missing = e->from_width;
@@ -47,7 +48,7 @@ void vertices_init(struct jm *jm, const bool *skipped)
 	}
 	for (uint32_t gang = 0; gang < g->gang_count; gang++) {
 		jm->gangs[gang].state =
-			is_idle(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
+			vertex_is_idle(jm, g->gang_members[g->gangs[gang].first]) ? JM_DONE : JM_WAITING;
 	}
 }
 
@@ -109,7 +110,7 @@ void vertex_each_consumer(
 			f(jm, g->stages[e->to]->first_vertex + jm_consumer(jm, e, index, c), ctx);
 }
 
-bool refine_is_decided(const struct jm *jm, uint32_t vertex)
+bool vertex_is_decided(const struct jm *jm, uint32_t vertex)
 {
 	const struct graph_stage *s = vertex_stage(jm, vertex);
 	uint32_t index = vertex - s->first_vertex;
@@ -177,4 +178,9 @@ void gang_count_done(struct jm *jm, uint32_t gang)
 {
 	if (--jm->gangs[gang].left == 0)
 		jm->gangs[gang].state = JM_DONE;
+}
+
+bool gang_is_large(const struct jm *jm, uint32_t gang)
+{
+	return jm->graph->gangs[gang].count > 1 || graph_gang_shares(jm->graph, gang) > GRAPH_CPU_SHARES;
 }
