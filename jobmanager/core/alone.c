@@ -4,7 +4,12 @@
  * attempt that reads the others' attempts from their first blocks. Whether those are still held only their
  * daemons know; where they are not, the new attempt cannot read, and the whole gang starts again.
  */
-#include "state.h"
+#include "alone.h"
+#include "attempt.h"
+#include "effects.h"
+#include "nodes.h"
+#include "pause.h"
+#include "vertices.h"
 
 struct producers {
 	uint32_t gang;

@@ -2,7 +2,13 @@
 /*
  * The start of an attempt: of a gang, of a single vertex, of a member that runs again, of a copy.
  */
-#include "state.h"
+#include "attempt.h"
+#include "effects.h"
+#include "facts.h"
+#include "nodes.h"
+#include "queue.h"
+#include "spread.h"
+#include "vertices.h"
 
 /* All members of one start have one number, above all that they had before. */
 uint32_t attempt_next(const struct jm *jm, uint32_t gang)

@@ -9,9 +9,17 @@
  * than half of all daemons that ended: where they end everywhere (a cluster that is restarted), no vertex is
  * to blame.
  */
-#include "state.h"
+#include "blame.h"
+#include "copy.h"
+#include "effects.h"
+#include "nodes.h"
+#include "vertices.h"
 
-#define NAMES_MAX 3 /* of vertices in the reason */
+#define NAMES_MAX 3           /* of vertices in the reason */
+#define JM_DEATHS_ALONE 2     /* daemons that ended under a vertex, where no other is suspected, */
+#define JM_DEATHS_MAX 3       /* and where others are */
+#define JM_DEATHS_NOTED 255   /* of a vertex */
+#define JM_BAD_RECORDS_MAX 32 /* of one vertex */
 
 void blame_add_death(struct jm *jm, uint32_t vertex, uint32_t node)
 {
@@ -214,4 +222,15 @@ uint32_t blame_count_records(const struct jm *jm, uint32_t stage, uint32_t verte
 		own += jm->bad[i].vertex == vertex;
 	}
 	return own >= JM_BAD_RECORDS_MAX ? UINT32_MAX : n;
+}
+
+void blame_fini(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->failure_count; i++)
+		free(jm->failures[i].text);
+	free(jm->failures);
+	for (size_t i = 0; i < jm->bad_count; i++)
+		free(jm->bad[i].reason);
+	free(jm->bad);
+	free(jm->deaths);
 }

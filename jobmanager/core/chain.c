@@ -8,7 +8,12 @@
  * A chain goes out in pieces. Where nobody else waits for the node, several are on their way, and for each
  * that has ended another is started, so that the host need not wait for us either.
  */
-#include "state.h"
+#include "chain.h"
+#include "attempt.h"
+#include "edges.h"
+#include "nodes.h"
+#include "pipeline.h"
+#include "vertices.h"
 #include "graph/edge.h"
 
 #define CHAIN_PIECE 64 /* vertices that are started together */

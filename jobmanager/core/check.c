@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Derives anew what the scheduler keeps beside the facts, and compares. */
-#include "state.h"
+#include "copy.h"
+#include "edges.h"
+#include "nodes.h"
+#include "queue.h"
+#include "vertices.h"
 #include "graph/edge.h"
 
 static uint32_t count_missing(const struct jm *jm, uint32_t vertex)

@@ -4,11 +4,16 @@
  * to finish wins. What is slow is told by the median of the stage's committed attempts (Dryad, EuroSys 2007,
  * section 4.4), which is kept as a histogram, so that a commit costs the same whatever the stage's width.
  */
-#include "state.h"
+#include "copy.h"
+#include "attempt.h"
+#include "effects.h"
+#include "nodes.h"
+#include "vertices.h"
 
 #define COPY_LEAST (1 * DAG_SECOND)
 #define COPY_CHECK (250 * DAG_MS)
 #define COPIES_MAX 3 /* of a vertex, one at a time */
+#define JM_TIMES 128
 
 /* Four buckets for each power of two of microseconds. */
 static uint32_t bucket_of(dag_instant run_ns)
@@ -134,4 +139,11 @@ void copies_start(struct jm *jm)
 				jm->graph->gangs[jm->graph->gang_of[v]].count == 1 && !start_copy(jm, v))
 				return;
 	}
+}
+
+void copies_fini(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->graph->stage_count; i++)
+		free(jm->stages[i].times);
+	free(jm->copies);
 }

@@ -10,7 +10,11 @@
  * rests run times and what follows from them; counts of attempts; what of outputs was fetched and is not on
  * disk
  */
-#include "state.h"
+#include "blame.h"
+#include "edges.h"
+#include "nodes.h"
+#include "output.h"
+#include "vertices.h"
 #include "base/buffer.h"
 
 /* Its file is gone, and nothing was written again: that is seen again, and a fact when it is begun. */

@@ -3,7 +3,8 @@
  * Who reads whom: the edges of the graph with what has been decided of them while the job runs, and whether
  * all is decided. Nothing is changed here.
  */
-#include "state.h"
+#include "edges.h"
+#include "vertices.h"
 #include "graph/edge.h"
 
 uint32_t jm_width(const struct jm *jm, uint32_t stage)

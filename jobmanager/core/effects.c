@@ -3,7 +3,10 @@
  * What a step gives back: effects in their order, facts and notes among them, the time of the next step, and
  * the end of the job.
  */
-#include "state.h"
+#include "effects.h"
+#include "blame.h"
+#include "nodes.h"
+#include "vertices.h"
 
 /* What could not be found again, or undone. */
 static bool waits_for_facts(enum jm_effect_kind kind)
@@ -169,4 +172,11 @@ const char *jm_failure(const struct jm *jm)
 bool jm_ended(const struct jm *jm)
 {
 	return jm->ended;
+}
+
+void effects_fini(struct jm *jm)
+{
+	free(jm->effects);
+	free(jm->failure);
+	arena_fini(&jm->texts);
 }

@@ -29,7 +29,9 @@
  *
  * The two facts that every vertex has are written without the cost of a format.
  */
-#include "state.h"
+#include "facts.h"
+#include "effects.h"
+#include "vertices.h"
 
 #define TEXT_MAX 200 /* bytes of such a fact */
 

@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a failure means: the design's failure rules 1 to 4. */
-#include "state.h"
+#include "failure.h"
+#include "alone.h"
+#include "blame.h"
+#include "copy.h"
+#include "edges.h"
+#include "effects.h"
+#include "found.h"
+#include "gangs.h"
+#include "nodes.h"
+#include "output.h"
+#include "pause.h"
+#include "vertices.h"
 #include "graph/edge.h"
 
-#define TAIL_LINES_MAX 21       /* of which the first says how much was before them */
-#define TAIL_LINE_BYTES_MAX 400 /* of each that is shown */
+#define TAIL_LINES_MAX 21               /* of which the first says how much was before them */
+#define TAIL_LINE_BYTES_MAX 400         /* of each that is shown */
+#define JM_LOSSES_MAX 32                /* of a vertex, one after the other, that its daemon gave up */
+#define JM_BREAKS_MAX 12                /* of a gang whose members do not reach each other */
+#define JM_BROKEN_WAIT (3 * DAG_SECOND) /* for the member of a gang that broke it to say why */
+
+struct jm_complaint {
+	uint32_t reader, producer, attempt, node; /* who could not read whose output */
+	int error;
+};
 
 /* The last lines of a text. */
 static const char *last_lines(const char *text)
@@ -471,4 +490,10 @@ void failure_on_node_down(struct jm *jm, uint32_t node, bool died)
 	outputs_look_again(jm);
 	if (!jm->ended)
 		jm_note(jm, "node %s is gone; %u vertices run again", jm->nodes[node].name, lost);
+}
+
+void failure_fini(struct jm *jm)
+{
+	free(jm->complaints);
+	free(jm->broken);
 }

@@ -3,7 +3,9 @@
  * What nodes hold when they come up. After a node was gone, its sealed outputs count again and its running
  * work never. While the job is resumed, what else is found is kept until it is decided what is adopted.
  */
-#include "state.h"
+#include "found.h"
+#include "effects.h"
+#include "vertices.h"
 
 void found_add(struct jm *jm, uint32_t node, const struct jm_found *found, size_t n)
 {
@@ -77,4 +79,9 @@ const struct jm_adoptable *found_newest(const struct jm *jm, uint32_t vertex)
 	}
 	return low < jm->adoptable_count && jm->adoptable[low].found.vertex == vertex ? &jm->adoptable[low]
 										      : NULL;
+}
+
+void found_fini(struct jm *jm)
+{
+	free(jm->adoptable);
 }

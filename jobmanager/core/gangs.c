@@ -3,7 +3,19 @@
  * How gangs and vertices go from state to state, and what that means for those who read them: a commit, a
  * reset, a rerun, and upstream too where data is gone.
  */
-#include "state.h"
+#include "gangs.h"
+#include "attempt.h"
+#include "blame.h"
+#include "chain.h"
+#include "copy.h"
+#include "edges.h"
+#include "effects.h"
+#include "facts.h"
+#include "groups.h"
+#include "nodes.h"
+#include "pipeline.h"
+#include "queue.h"
+#include "vertices.h"
 
 void gangs_init(struct jm *jm)
 {
@@ -292,4 +304,9 @@ void gang_invalidate_if_gone(struct jm *jm, uint32_t producer, void *ctx)
 	if (!jm->ended && jm->vertices[producer].state == JM_DONE &&
 		!jm->nodes[jm->vertices[producer].node].up)
 		gang_invalidate(jm, producer, "its node is gone");
+}
+
+void gangs_fini(struct jm *jm)
+{
+	free(jm->arrivals);
 }

@@ -3,7 +3,10 @@
  * Committed producers that wait for their group, in lists: one for each node, or rack, or for all. Which of
  * them are put together is decided in refine.c.
  */
-#include "state.h"
+#include "groups.h"
+#include "edges.h"
+#include "nodes.h"
+#include "vertices.h"
 
 uint64_t groups_bytes(const struct jm *jm, const struct graph_edge *e, uint32_t producer)
 {

@@ -7,7 +7,12 @@
  * Where a node that would do was there and is gone, it is waited for once something is ready that needs it.
  * Where none was, only those that are just joining are waited for.
  */
-#include "state.h"
+#include "hopeless.h"
+#include "effects.h"
+#include "nodes.h"
+#include "queue.h"
+#include "spread.h"
+#include "vertices.h"
 #include "base/size.h"
 
 #define HOPELESS_CHECK (500 * DAG_MS)

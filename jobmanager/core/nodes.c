@@ -2,7 +2,16 @@
 /*
  * Nodes: what they are and have, what runs on them, and what fits where. No other file writes to a node.
  */
-#include "state.h"
+#include "nodes.h"
+#include "facts.h"
+#include "found.h"
+#include "pipeline.h"
+#include "queue.h"
+#include "vertices.h"
+
+#define JM_NODE_BAD_MAX 3   /* failures that others did not have: the node is avoided */
+#define JM_FLAPS_WAIT_MAX 8 /* log2 of the longest wait after a node came back, in seconds */
+#define JM_FULL_WAIT_MAX 4  /* likewise, after it had no space */
 
 uint32_t jm_node_number(const struct jm *jm, const char *name)
 {

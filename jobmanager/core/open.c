@@ -6,9 +6,19 @@
  *
  *   added STAGE INDEX ARGUMENT EDGE:PRODUCER…      the argument in hexadecimal digits, or "-"
  */
-#include "state.h"
+#include "open.h"
+#include "edges.h"
+#include "effects.h"
+#include "facts.h"
+#include "gangs.h"
+#include "vertices.h"
 
 #include <stdio.h>
+
+struct jm_argument {
+	unsigned char *data;
+	size_t len;
+};
 
 /* False where the text is none. */
 static bool from_hex(const char *text, size_t digits, struct jm_argument *ret)

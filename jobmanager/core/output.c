@@ -4,7 +4,12 @@
  * destination is there for the next run of the job manager too, so its vertex's node may have its memory
  * back.
  */
-#include "state.h"
+#include "output.h"
+#include "effects.h"
+#include "gangs.h"
+#include "nodes.h"
+#include "trim.h"
+#include "vertices.h"
 
 #include <stdio.h>
 
@@ -201,4 +206,9 @@ void outputs_look_again(struct jm *jm)
 			jm->vertices[s->first_vertex + jm->outputs[i].asked - 1].state != JM_DONE)
 			jm->outputs[i].asked = 0;
 	}
+}
+
+void outputs_fini(struct jm *jm)
+{
+	free(jm->outputs);
 }

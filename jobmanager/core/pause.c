@@ -7,11 +7,21 @@
  * A gang that pauses is WAITING though its inputs are there. A member that runs again alone has its attempt
  * and its place at once, since its producers go on meanwhile; only its start is put off.
  */
-#include "state.h"
+#include "pause.h"
+#include "attempt.h"
+#include "effects.h"
+#include "gangs.h"
+#include "vertices.h"
 #include "base/prng.h"
 
 #define PAUSE_LEAST (200 * DAG_MS)
 #define PAUSE_MOST (24 * DAG_SECOND) /* and up to a quarter more */
+
+/* A start that waits for a pause. */
+struct jm_put_off {
+	uint32_t vertex, attempt;
+	dag_instant at;
+};
 
 dag_instant pause_time(const struct jm *jm, uint32_t vertex, uint32_t failures)
 {
@@ -91,4 +101,10 @@ void pauses_look(struct jm *jm)
 {
 	end_pauses(jm);
 	start_put_off(jm);
+}
+
+void pauses_fini(struct jm *jm)
+{
+	free(jm->paused);
+	free(jm->put_off);
 }

@@ -3,7 +3,15 @@
  * Pipelined starts: short vertices are started ahead of the slots, so that a round trip is not paid for each.
  * How many, that is told by how long the vertices of a stage ran, or those of stages that run the same entry.
  */
-#include "state.h"
+#include "pipeline.h"
+#include "vertices.h"
+
+/* Stages that run the same entry, and so probably take about as long. */
+struct jm_kind {
+	const struct graph_stage *stage; /* one of them */
+	uint32_t done, ahead;
+	dag_instant run_ns;
+};
 
 /* Another program is another kind: nobody knows what its arguments make of it. */
 static bool is_of_kind(const struct jm_kind *k, const struct graph_stage *s)
@@ -85,4 +93,9 @@ uint32_t pipeline_ahead(const struct jm *jm, const struct graph_stage *stage, ui
 bool pipeline_is_short(const struct jm *jm, uint32_t vertex)
 {
 	return stage_ahead(jm, &jm->stages[jm->graph->vertex_stage[vertex]]) > 0;
+}
+
+void pipeline_fini(struct jm *jm)
+{
+	free(jm->kinds);
 }

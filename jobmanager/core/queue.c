@@ -3,7 +3,10 @@
  * Queues of READY gangs, doubly linked through the gangs. A gang waits in the queue of the node that holds
  * most of its input, or in a common queue by depth; round.c takes it out.
  */
-#include "state.h"
+#include "queue.h"
+#include "effects.h"
+#include "nodes.h"
+#include "vertices.h"
 
 void queue_init(struct jm_queue *queue)
 {
@@ -153,4 +156,9 @@ void queues_refill(struct jm *jm)
 			queue_remove(jm, gang);
 			queue_put(jm, gang);
 		}
+}
+
+void queues_fini(struct jm *jm)
+{
+	free(jm->queues);
 }

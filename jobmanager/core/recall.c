@@ -5,7 +5,11 @@
  * begun is asked back: as much as others can run at once, or half of it, since they may have it ahead too. It
  * ends there as cancelled, and is placed anew, uncharged.
  */
-#include "state.h"
+#include "recall.h"
+#include "attempt.h"
+#include "effects.h"
+#include "gangs.h"
+#include "nodes.h"
 
 #define RECALL_WAIT (100 * DAG_MS) /* a node on which nothing ended for so long is held up */
 

@@ -8,7 +8,15 @@
  * Groups are given to the consumers in their order; consumers that are left over when all producers are in
  * groups, and those that a stage does not need, are left out: nobody runs them and nobody reads them.
  */
-#include "state.h"
+#include "refine.h"
+#include "edges.h"
+#include "effects.h"
+#include "facts.h"
+#include "gangs.h"
+#include "groups.h"
+#include "open.h"
+#include "output.h"
+#include "vertices.h"
 #include "graph/edge.h"
 
 #include <stdio.h>

@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The facts of an earlier run of the job, applied in their order. Nothing is decided here. */
-#include "state.h"
+#include "replay.h"
+#include "attempt.h"
+#include "blame.h"
+#include "effects.h"
+#include "facts.h"
+#include "gangs.h"
+#include "nodes.h"
+#include "open.h"
+#include "output.h"
+#include "refine.h"
+#include "vertices.h"
 
 #include <stdio.h>
 

@@ -3,7 +3,14 @@
  * Adoption: after the job manager was gone, what still runs goes on where every producer that it reads is the
  * committed one.
  */
-#include "state.h"
+#include "resume.h"
+#include "attempt.h"
+#include "effects.h"
+#include "failure.h"
+#include "found.h"
+#include "gangs.h"
+#include "queue.h"
+#include "vertices.h"
 #include "base/hash.h"
 
 struct reading {

@@ -4,7 +4,14 @@
  * (deeper first, so that a graph drains), then from other nodes' queues what has waited long enough for them
  * (delay scheduling, Zaharia et al., EuroSys 2010): nodes of the same rack first, then anybody.
  */
-#include "state.h"
+#include "round.h"
+#include "attempt.h"
+#include "chain.h"
+#include "effects.h"
+#include "hopeless.h"
+#include "nodes.h"
+#include "queue.h"
+#include "vertices.h"
 
 #define SCAN_MAX 32               /* gangs of a queue that are looked at for one that fits */
 #define STEAL_AGAIN (10 * DAG_MS) /* after nothing was found in other nodes' queues */

@@ -5,7 +5,9 @@
  *
  * Members that fifos join run in one host, so they are placed as one.
  */
-#include "state.h"
+#include "spread.h"
+#include "nodes.h"
+#include "vertices.h"
 #include "graph/edge.h"
 
 #define TRIES_MAX 64 /* nodes that are tried as the first one, to see whether a gang could ever be placed */

@@ -2,7 +2,34 @@
 /*
  * The step: an event is judged for staleness here, once, and handed on.
  */
-#include "state.h"
+#include "attempt.h"
+#include "blame.h"
+#include "chain.h"
+#include "copy.h"
+#include "edges.h"
+#include "effects.h"
+#include "failure.h"
+#include "found.h"
+#include "gangs.h"
+#include "hopeless.h"
+#include "nodes.h"
+#include "open.h"
+#include "output.h"
+#include "pause.h"
+#include "pipeline.h"
+#include "queue.h"
+#include "recall.h"
+#include "refine.h"
+#include "replay.h"
+#include "resume.h"
+#include "round.h"
+#include "vertices.h"
+
+/* An end that was told while the job is being resumed. */
+struct jm_held {
+	struct jm_event event;
+	struct jm_outcome outcome;
+};
 
 void jm_new(struct jm **ret_jm, const struct jm_config *config)
 {
@@ -41,38 +68,26 @@ void jm_destroy(struct jm **jmp)
 	if (!jm)
 		return;
 	nodes_free(jm);
-	for (size_t i = 0; i < jm->failure_count; i++)
-		free(jm->failures[i].text);
-	free(jm->failures);
+	blame_fini(jm);
+	failure_fini(jm);
+	copies_fini(jm);
+	pauses_fini(jm);
+	pipeline_fini(jm);
+	outputs_fini(jm);
+	queues_fini(jm);
+	found_fini(jm);
+	gangs_fini(jm);
 	free(jm->vertices);
 	free(jm->gangs);
 	refine_fini(jm);
 	free(jm->edges);
-	for (size_t i = 0; i < jm->graph->stage_count; i++)
-		free(jm->stages[i].times);
 	free(jm->stages);
-	free(jm->kinds);
-	free(jm->outputs);
-	free(jm->queues);
-	free(jm->complaints);
-	free(jm->paused);
-	free(jm->put_off);
-	free(jm->deaths);
-	free(jm->copies);
-	free(jm->broken);
-	for (size_t i = 0; i < jm->bad_count; i++)
-		free(jm->bad[i].reason);
-	free(jm->bad);
-	free(jm->adoptable);
 	for (size_t i = 0; i < jm->held_count; i++) {
 		free((char *)jm->held[i].outcome.text);
 		free((char *)jm->held[i].outcome.stderr_tail);
 	}
 	free(jm->held);
-	free(jm->arrivals);
-	free(jm->effects);
-	free(jm->failure);
-	arena_fini(&jm->texts);
+	effects_fini(jm);
 	free(jm);
 	*jmp = NULL;
 }

@@ -4,7 +4,10 @@
  * alone: their parts of a shuffle. They are given back while the rest goes on, so that its result finds the
  * memory which its inputs had. Should one be wanted all the same, it is missing, and its producer runs again.
  */
-#include "state.h"
+#include "trim.h"
+#include "effects.h"
+#include "nodes.h"
+#include "vertices.h"
 
 /* Each part of the edge is for one consumer, and nobody else reads the stream. */
 static bool has_own_parts(const struct jm *jm, const struct graph_edge *edge)

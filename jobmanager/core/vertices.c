@@ -3,7 +3,8 @@
  * Vertices and gangs. What a vertex waits for is a counter of its own for edges with few producers, and one
  * counter for the whole of a complete edge, so that a shuffle of any size costs constant work an event.
  */
-#include "state.h"
+#include "vertices.h"
+#include "edges.h"
 #include "graph/edge.h"
 
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex)
