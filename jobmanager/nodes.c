@@ -316,16 +316,21 @@ static void on_ns_refused(void *ctx, struct session *s, const char *text)
 
 	(void)s;
 	if (strstr(text, "version"))
-		manager_abort(m, DAG_EUNREACHABLE, "the name server refuses: %s", text);
+		manager_abort(m, DAG_EUNREACHABLE, "the name server at %s refuses: %s", m->config->nameserver,
+			text);
+	free(m->ns_refusal);
+	m->ns_refusal = base_strdup(text);
 	session_destroy(&m->ns);
 	m->nodes_more = false;
-	dial_nameserver(m); /* it was started anew */
+	if (os_now() - m->ns_dialled > NS_PAUSE)
+		dial_nameserver(m); /* it was started anew */
 }
 
 static const struct session_handlers ns_handlers = {.on_message = on_ns_message, .on_refused = on_ns_refused};
 
 static int dial_nameserver(struct manager *m)
 {
+	m->ns_dialled = os_now();
 	m->ns = session_dial(m->wire, m->config->keys, m->config->nameserver, m->job, DAGRUN__ROLE__MANAGER,
 		m->incarnation, &ns_handlers, m);
 	if (!m->ns) {
@@ -384,9 +389,13 @@ void nodes_tick(struct manager *m, dag_instant now)
 	const char *trouble;
 	dag_instant wait;
 
+	if (m->ns_refusal && !m->ns && now - m->ns_dialled > NS_PAUSE)
+		dial_nameserver(m);
 	if (m->ns)
 		session_tick(m->ns, now);
-	trouble = m->ns ? session_trouble(m->ns, now) : NULL;
+	trouble = m->ns_refusal && !m->ns_answered ? m->ns_refusal
+		  : m->ns                          ? session_trouble(m->ns, now)
+						   : NULL;
 	for (struct node *n = m->nodes; n; n = n->next)
 		if (n->session && !n->gone)
 			session_tick(n->session, now);
@@ -420,6 +429,7 @@ void nodes_tick(struct manager *m, dag_instant now)
 void nodes_destroy(struct manager *m)
 {
 	session_destroy(&m->ns);
+	free(m->ns_refusal);
 	while (m->nodes) {
 		struct node *n = m->nodes;
 

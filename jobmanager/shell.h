@@ -37,6 +37,7 @@
 #include "wire/session.h"
 
 #define NAMESERVER_PATIENCE (5 * DAG_SECOND)
+#define NS_PAUSE (1 * DAG_SECOND) /* between two sessions with a name server that refuses */
 #define NODE_WAIT                                                                                            \
 	(15 * DAG_SECOND) /* without any node, or without one that can run what is needed and was there */
 #define COMING_WAIT (300 * DAG_SECOND) /* for one that answers and is not ready: it may be fetching files */
@@ -136,7 +137,9 @@ struct manager {
 	struct deferred *deferred;
 	size_t deferred_first, deferred_count, deferred_cap;
 	struct daemon *daemon; /* embedded */
-	struct session *ns;
+	struct session *ns;    /* NULL for a while after a refusal */
+	char *ns_refusal;
+	dag_instant ns_dialled;
 	bool ns_answered, nodes_more; /* nodes_more: the list of nodes goes on */
 	bool has_network;             /* between nodes: there is more than one */
 	struct node *nodes;

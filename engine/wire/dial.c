@@ -6,10 +6,7 @@
 #include "session_internal.h"
 #include "os/os.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #define DIAL_PAUSE (1 * DAG_SECOND) /* after one that came to nothing */
 #define TROUBLE_AFTER (3 * DAG_SECOND)
@@ -90,31 +87,6 @@ static void dial_anew(struct session *s, dag_instant now)
 		link_dialled(&s->link, now);
 }
 
-/* A look at what ZeroMQ does not tell: the reason why nobody is reached there. */
-static void probe(struct session *s)
-{
-	struct dialling *d = &s->dial;
-	struct pollfd p = {d->probe, POLLOUT, 0};
-	struct sockaddr_storage address;
-	socklen_t len = sizeof(d->error);
-
-	if (d->probe >= 0) {
-		d->error = ETIMEDOUT;
-		if (poll(&p, 1, 0) == 1)
-			getsockopt(d->probe, SOL_SOCKET, SO_ERROR, &d->error, &len);
-		close(d->probe);
-		d->probe = -1;
-	} else if (!endpoint_is_named(d->endpoint) && endpoint_address(d->endpoint, &address, &len) == 0) {
-		d->probe = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (d->probe >= 0 && connect(d->probe, (struct sockaddr *)&address, len) < 0 &&
-			errno != EINPROGRESS) {
-			d->error = errno;
-			close(d->probe);
-			d->probe = -1;
-		}
-	}
-}
-
 void dial_look_after(struct session *s, dag_instant now)
 {
 	struct dialling *d = &s->dial;
@@ -126,10 +98,10 @@ void dial_look_after(struct session *s, dag_instant now)
 	length = silence_length(&d->silence, s->link.last_heard, now);
 	if (silence_is_over(&d->silence, s->link.last_heard, hasty, now))
 		dial_anew(s, now);
-	if (d->reach == REACH_NOBODY && (d->probe >= 0 || !d->error) && length > DAG_SECOND)
-		probe(s);
 	if (d->reach != REACH_NOBODY)
-		d->error = 0;
+		absence_fini(&d->absence);
+	else if (length > DAG_SECOND)
+		absence_step(&d->absence, d->endpoint, now);
 }
 
 static const char *why(const struct session *s)
@@ -137,8 +109,6 @@ static const char *why(const struct session *s)
 	const struct dialling *d = &s->dial;
 
 	switch (d->reach) {
-	case REACH_NOBODY:
-		return d->error ? strerror(d->error) : "no connection comes to be";
 	case REACH_KEYS:
 		return "it refuses our keys: its keys and these do not belong together";
 	case REACH_OTHER:
@@ -149,11 +119,12 @@ static const char *why(const struct session *s)
 				 "none)"
 			       : "it closes the connection: it wants keys (--keys DIR), or is another "
 				 "program";
+	case REACH_NOBODY: /* of that d->absence knows more */
 	case REACH_SOMEBODY:
 	case REACH_SHAKEN:
 		break;
 	}
-	return "something listens there and says nothing";
+	return "something listens there and says nothing that we understand: is it another program?";
 }
 
 const char *session_trouble(const struct session *s, dag_instant now)
@@ -162,7 +133,10 @@ const char *session_trouble(const struct session *s, dag_instant now)
 
 	if (now - s->link.last_heard < TROUBLE_AFTER)
 		return NULL;
-	snprintf(d->text, sizeof(d->text), "%s", why(s));
+	if (d->reach == REACH_NOBODY)
+		absence_text(&d->absence, d->text, sizeof(d->text));
+	else
+		snprintf(d->text, sizeof(d->text), "%s", why(s));
 	return d->text;
 }
 
@@ -185,8 +159,7 @@ void dial_fini(struct session *s)
 	struct dialling *d = &s->dial;
 
 	wire_socket_destroy(&s->socket);
-	if (d->probe >= 0)
-		close(d->probe);
+	absence_fini(&d->absence);
 	free(d->endpoint);
 	free(d->expected);
 }

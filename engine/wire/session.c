@@ -253,7 +253,8 @@ static bool take_hello(struct session *s, const Dagrun__Hello *hello)
 	if (!s->dial.expected || !strcmp(s->dial.expected, hello->id))
 		return true;
 	s->refused = true;
-	text = base_format("'%s' answers there", hello->id);
+	text = base_format("%s'%s' answers there, and not '%s'",
+		hello->role == DAGRUN__ROLE__DAEMON ? "the dagd of node " : "", hello->id, s->dial.expected);
 	s->handlers->on_refused(s->ctx, s, text);
 	free(text);
 	return false;
@@ -302,8 +303,7 @@ struct session *session_dial(struct wire_loop *wire, const struct wire_keys *key
 		.on_message = on_message,
 		.endpoint = base_strdup(endpoint),
 		.six = endpoint_is_ipv6(endpoint),
-		.stood = os_now(),
-		.probe = -1};
+		.stood = os_now()};
 	if (dial_open(s) == DAG_EIO) {
 		session_destroy(&s);
 		return NULL;

@@ -2,6 +2,7 @@
 #ifndef WIRE_SESSION_INTERNAL_H
 #define WIRE_SESSION_INTERNAL_H
 /* Inside of sessions: session.c has what is said, dial.c the way there. */
+#include "absence.h"
 #include "guard.h"
 #include "session.h"
 #include "silence.h"
@@ -26,7 +27,7 @@ struct dialling {
 	enum reach reach;
 	dag_instant stood; /* since when it stands where it does */
 	struct silence silence;
-	int probe, error; /* a connection of our own, to learn why none comes to be; −1 */
+	struct absence absence; /* why nobody is reached */
 	char text[192];
 };
 

@@ -108,7 +108,7 @@ static void on_refused(void *ctx, struct session *s, const char *text)
 	struct query *q = ctx;
 
 	(void)s;
-	fprintf(stderr, "dagrun: the name server refuses: %s\n", text);
+	fprintf(stderr, "dagrun: the name server at %s refuses: %s\n", q->nameserver, text);
 	q->refused = true;
 	uv_stop(&q->loop);
 }
@@ -140,9 +140,9 @@ static int ask(struct query *q, const struct cluster *c)
 
 	uv_loop_init(&q->loop);
 	wire_loop_new(&wire, &q->loop);
-	q->started = os_now();
 	q->session = session_dial(
 		wire, c->keys, c->nameserver, "nodes", DAGRUN__ROLE__MANAGER, os_random(), &handlers, q);
+	q->started = os_now();
 	if (q->session) {
 		session_expect(q->session, "nameserver");
 		e.watch = &watch;
@@ -189,6 +189,7 @@ static int run(int argc, char **argv)
 			"nodes --help'\n");
 		r = EXIT_USAGE;
 	}
+	q.nameserver = cluster.nameserver;
 	if (r == 0)
 		r = ask(&q, &cluster);
 	cluster_fini(&cluster);

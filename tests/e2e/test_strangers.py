@@ -2,12 +2,14 @@
 """Who is not let in, what noise on the network costs, and what dagd and dagns say of it: other users of this machine, programs that
 speak something else, one wrong byte, and what cannot be reached."""
 import contextlib
+import http.server
 import json
 import os
 import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -252,6 +254,62 @@ def daemons_say_what_they_cannot_reach(case):
             p.wait()
             r = case.dagrun("nodes", "-n", endpoint, *keys, rc=4)
             check(b"does not answer: " in r.stderr and (words in r.stderr or words == b"says nothing"), r.stderr)
+
+
+class NobodyAnswers:
+    """A listener whose queue is full: who connects hears nothing, as behind a firewall."""
+
+    def __enter__(self):
+        self.server = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.held = [self.server]
+        for _ in range(4):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(self.server.getsockname())
+            self.held.append(s)
+        return self.server.getsockname()[1]
+
+    def __exit__(self, *_):
+        for s in self.held:
+            s.close()
+
+
+@test
+def why_a_name_server_is_not_reached(case):
+    """By address, name and IPv6: nobody, no such name, silence, a web server, a daemon in its place. Asked by `nodes`, `run` and `dagd`."""
+    case.write("g.yaml", OK)
+    case.dagrun("keygen", "keys")
+    _, endpoint = nameserver(case, "--keys", "keys")
+    d = daemon(case, endpoint, 0, "--keys", "keys")
+    case.wait_for(lambda: b"listening on" in case.read("dagd0.log"), "the daemon")
+    port = case.read("dagd0.log").split(b" listening on ")[1].split()[0].rsplit(b":", 1)[1].decode()
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}))
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    try:
+        with NobodyAnswers() as filtered:
+            asked = [("localhost:1", "Connection refused: nothing listens at that port"), ("no-such-host.invalid", "its name is not known here"), (f"127.0.0.1:{filtered}", "Connection timed out"),
+                     (f"localhost:{web.server_address[1]}", "is it another program?"), (f"localhost:{port}", f"the dagd of node 'n0-{os.getpid()}' answers there, and not 'nameserver'")]
+            with contextlib.suppress(OSError):
+                socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+                asked.append(("[::1]:1", "Connection refused"))
+            procs = []
+            for i, (at, words) in enumerate(asked):
+                procs.append((words, daemon(case, at, i + 1, "--keys", "keys"), f"dagd{i + 1}.log"))
+            for at, words in asked:
+                for args in (("nodes",), ("run", "g.yaml")):
+                    err = case.dagrun(*args, "-n", at, "--keys", "keys", *(("--wait-for-nodes", "1") if args[0] == "run" else ()), rc=4).stderr.decode()
+                    check(words in err or (words.startswith("its name") and "being looked up" in err), [at, args, err])
+            for words, p, log in procs:
+                case.wait_for(lambda: b"trying on" in case.read(log), f"{log} to tell")
+                told = case.read(log).decode()
+                check(words in told or (words.startswith("its name") and "is its name known" in told), told)
+                p.terminate()
+                p.wait()
+    finally:
+        web.shutdown()
+        web.server_close()
+    d.terminate()
+    d.wait()
 
 
 @test

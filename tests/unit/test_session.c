@@ -145,7 +145,7 @@ static void test_who_answers_in_the_place_of_another_is_refused(void **state)
 	t = (struct talk){0};
 	begin(&t, NULL, "somebody else");
 	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_string_equal(t.refusal, "'srv' answers there");
+	assert_string_equal(t.refusal, "the dagd of node 'srv' answers there, and not 'somebody else'");
 	end(&t);
 }
 
