@@ -135,6 +135,8 @@ static void on_gone(struct host *host)
 	int signal = host->end.si_code == CLD_EXITED ? 0 : host->end.si_status,
 	    code = host->end.si_code == CLD_EXITED ? host->end.si_status : 0;
 
+	if (!atomic_load(&host->status->left_nothing)) /* its guard was killed, and perhaps it too */
+		mark_end(host->mark);
 	talk_hear(host); /* it may have ended well before it died */
 	ahead_give_back(host);
 	while (host->task_count) {
@@ -234,16 +236,17 @@ void host_end_all(struct daemon *d)
 /* ---- its start ---- */
 
 /* XDG_STATE_HOME is for those who look whose a guard is: the host itself forgets it. */
-static char **host_environment(void)
+static char **host_environment(const char *mark)
 {
 	static const char *const kept[] = {"XDG_STATE_HOME", "PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS",
 		"UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
-	char **env = base_alloc((DAG_LENGTH(kept) + 3) * sizeof(*env));
+	char **env = base_alloc((DAG_LENGTH(kept) + 4) * sizeof(*env));
 	size_t n = 0;
 
 	for (size_t i = 0; i < DAG_LENGTH(kept); i++)
 		if (getenv(kept[i]))
 			env[n++] = base_format("%s=%s", kept[i], getenv(kept[i]));
+	env[n++] = base_format(MARK_NAME "=%s", mark);
 	env[n++] = base_strdup("LC_ALL=C");
 	env[n++] = base_strdup("TZ=UTC");
 	return env;
@@ -254,7 +257,10 @@ static int start_host(struct job *job, bool isolate, struct host **ret_host)
 	struct daemon *d = job->daemon;
 	struct host *host = base_alloc(sizeof(*host));
 	int socks[2] = {-1, -1}, errs[2] = {-1, -1}, page, bell, r = DAG_EBUSY, error;
-	char *argv[] = {d->host_program, "--serve", NULL}, **env = host_environment();
+	char *argv[] = {d->host_program, "--serve", NULL}, **env;
+
+	mark_write(host->mark, ++d->host_count);
+	env = host_environment(host->mark);
 
 	if (!os_has_descriptors()) {
 		errno = EMFILE;

@@ -518,6 +518,8 @@ int daemon_new(uv_loop_t *loop, struct wire_loop *wire, const struct daemon_conf
 	d->tick.data = d->look.data = d->flush.data = d;
 	d->handles = 3;
 	d->kept_max = c->spool_memory / 8;
+	if (!d->embedded)
+		mark_end_dead(); /* nothing runs twice beside what an earlier daemon started */
 	r = c->cgroup ? cgroup_new(&d->cgroup, strcmp(c->cgroup, "own") ? c->cgroup : NULL, diag) : 0;
 	if (r == 0)
 		r = spool_new(

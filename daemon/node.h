@@ -32,6 +32,7 @@
 #include "channel/core/live.h"
 #include "channel/data.h"
 #include "os/cgroup.h"
+#include "os/marks.h"
 #include "vertex/host_proto.h"
 #include "vertex/spec.h"
 #include "wire/session.h"
@@ -91,6 +92,7 @@ struct daemon {
 	struct job *ended_jobs; /* by next_ended: wait for their hosts and pins to go */
 	uint32_t scratch_count; /* folders that were given to jobs, each its own */
 	struct host *hosts;
+	unsigned long host_count;  /* that were ever started */
 	bool slot_free, core_free; /* as hosts were told */
 	bool spoken;               /* to a host or by one, in this round of the loop */
 	struct arena scratch;      /* what one message is made of, or into; empty between them */
@@ -433,6 +435,7 @@ struct host {
 	struct daemon *daemon;
 	struct job *job;
 	struct host *next;
+	char mark[MARK_LEN];
 	pid_t pid; /* of its guard, which ends when nothing of the host runs any more */
 	siginfo_t end;
 	dag_instant ended; /* the guard has, as `end` says; 0: not yet */

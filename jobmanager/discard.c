@@ -2,6 +2,7 @@
 /* Tells every daemon of a cluster that a job is over. */
 #include "manager.h"
 #include "daemon/folder.h"
+#include "os/marks.h"
 #include "os/os.h"
 #include "wire/cluster.h"
 #include "wire/session.h"
@@ -150,5 +151,6 @@ int manager_discard(const char *nameserver, const char *keys, const char *job)
 
 size_t manager_remove_dead_memory(void)
 {
+	mark_end_dead();
 	return folder_remove_dead(NULL);
 }

@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -80,11 +81,13 @@ static bool reap(pid_t host, int *ret_status)
 	return false;
 }
 
-_Noreturn static void end_as(int status)
+_Noreturn static void end_as(int status, struct host_status *page)
 {
 	sigset_t none;
 
 	strays_end(NULL, 0, false);
+	if (page != MAP_FAILED)
+		atomic_store(&page->left_nothing, 1);
 	if (WIFSIGNALED(status)) {
 		signal(WTERMSIG(status), SIG_DFL);
 		sigemptyset(&none);
@@ -94,7 +97,7 @@ _Noreturn static void end_as(int status)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 70);
 }
 
-_Noreturn static void watch(pid_t host, int daemon, int signals)
+_Noreturn static void watch(pid_t host, int daemon, int signals, struct host_status *page)
 {
 	struct pollfd fds[2] = {{signals, POLLIN, 0}, {daemon, POLLIN, 0}};
 	struct signalfd_siginfo info;
@@ -111,7 +114,7 @@ _Noreturn static void watch(pid_t host, int daemon, int signals)
 			fds[1].fd = -1;
 		}
 		if (reap(host, &status))
-			end_as(status);
+			end_as(status, page);
 	}
 }
 
@@ -129,6 +132,7 @@ static bool wait_for_go(int daemon)
 void guard_begin(char **argv)
 {
 	pid_t parent = getppid(), guard = getpid(), host;
+	struct host_status *page;
 	int daemon, signals;
 	sigset_t heard, old;
 
@@ -155,9 +159,10 @@ void guard_begin(char **argv)
 		live_below(guard);
 		return;
 	}
+	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
 	/* The spool's lock stays ours: no other daemon of its name begins while something of this one runs.
 	 */
 	for (int fd = 0; fd < HOST_SPOOL_FD; fd++)
 		close(fd);
-	watch(host, daemon, signals);
+	watch(host, daemon, signals, page);
 }

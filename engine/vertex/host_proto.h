@@ -216,6 +216,8 @@ struct host_status {
 	/* Said by the daemon: what waits for an end here could begin elsewhere; nobody else needs the core,
 	 * so that the host may look for what comes next instead of sleeping. */
 	_Atomic uint32_t slot_free, core_free;
+	/* Its guard has ended all that the host had left. */
+	_Atomic uint32_t left_nothing;
 	/* The daemon's, before each of which it took something from the host's stderr. */
 	_Atomic uint32_t errors_looks;
 	/* That the daemon ran on when it looked into the ring last; −1 where the host is bound to its own. */

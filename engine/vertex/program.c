@@ -5,6 +5,7 @@
  * another port.
  */
 #include "program.h"
+#include "os/marks.h"
 #include "os/spawn.h"
 #include "os/strays.h"
 
@@ -56,6 +57,8 @@ static int make_environment(struct program *prog)
 	const char *path = getenv("PATH");
 	int r = 0;
 
+	if (getenv(MARK_NAME))
+		add_env(prog, MARK_NAME, "%s", getenv(MARK_NAME));
 	add_env(prog, "PATH", "%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
 	add_env(prog, "LC_ALL", "C");
 	add_env(prog, "TZ", "UTC");
