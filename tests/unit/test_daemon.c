@@ -11,6 +11,7 @@
 #include "wire/session.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #define PATIENCE (60 * DAG_SECOND)
 #define ENDS_MAX 256u
@@ -97,6 +98,7 @@ static void dial(void)
 	assert_non_null(p.session);
 }
 
+/* Its state: NULL, or that the spool has no memory. */
 static int begin(void **state)
 {
 	const char *build = getenv("DAGRUN_BUILD");
@@ -104,7 +106,7 @@ static int begin(void **state)
 	struct daemon_config config = {.listen = "tcp://127.0.0.1:*",
 		.slots = 4,
 		.memory = 1ull << 30,
-		.spool_memory = 64u << 20,
+		.spool_memory = *state ? 0 : 64u << 20,
 		.embedded = true};
 
 	setup(state);
@@ -592,7 +594,45 @@ static void test_source_data_that_was_not_asked_for(void **state)
 	assert_int_not_equal(p.ends[0].error, 0);
 }
 
+static void test_far_bytes_that_go_to_the_disk(void **state)
+{
+	(void)state;
+	start_reader_of_far_source();
+	answer(&p.asked[0], 0, p.asked[0].length, false);
+	answer(&p.asked[0], p.asked[0].length, 2, true);
+	expect_end(0, 1, 0, "");
+}
+
+static void test_far_bytes_that_the_disk_does_not_take(void **state)
+{
+	struct rlimit before, small;
+
+	(void)state;
+	start_reader_of_far_source();
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	small = before;
+	small.rlim_cur = 1 << 20;
+	setrlimit(RLIMIT_FSIZE, &small);
+	answer(&p.asked[0], 0, p.asked[0].length, false);
+	answer(&p.asked[0], p.asked[0].length, 2, true);
+	WAIT_FOR(p.end_count);
+	setrlimit(RLIMIT_FSIZE, &before);
+	assert_int_equal(p.ends[0].error, DAG_ENOSPC);
+}
+
+/* Nothing is left behind, and nobody is told. */
+static void test_a_daemon_that_ends_while_bytes_go_to_the_disk(void **state)
+{
+	(void)state;
+	start_reader_of_far_source();
+	answer(&p.asked[0], 0, p.asked[0].length, false);
+	answer(&p.asked[0], p.asked[0].length, p.asked[0].length, false);
+	WAIT_FOR(session_all_acknowledged(p.session));
+}
+
 #define D(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define ON_DISK(name) cmocka_unit_test_prestate_setup_teardown(name, begin, end, &p)
 
 int main(void)
 {
@@ -601,7 +641,9 @@ int main(void)
 		D(test_batches_that_make_no_sense), D(test_a_description_that_is_refused_does_not_stay),
 		D(test_files_that_are_not_what_was_asked_for), D(test_a_stream_that_is_no_pipe_read_as_one),
 		D(test_a_sealed_stream_that_is_not_there), D(test_another_job_manager_is_asked_again),
-		D(test_source_data_that_was_not_asked_for)};
+		D(test_source_data_that_was_not_asked_for), ON_DISK(test_far_bytes_that_go_to_the_disk),
+		ON_DISK(test_far_bytes_that_the_disk_does_not_take),
+		ON_DISK(test_a_daemon_that_ends_while_bytes_go_to_the_disk)};
 
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
