@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from harness import Cluster, main, parent_of, processes, program, test
+from harness import Cluster, main, parent_of, patience, processes, program, test
 
 
 def begin(case, *args):
@@ -37,6 +37,7 @@ def host_and_guard(case, *args):
     case.wait_for(lambda: not processes(f"{word}1-far"), "what the first attempt started to end")
     case.wait_for(lambda: processes(f"{word}2-far"), "the second attempt")
     p.send_signal(signal.SIGINT)
+    p.wait(patience(20))  # a second signal would cut it short
     case.wait_for(lambda: not processes(word), "all to end")
 
 
