@@ -4,6 +4,7 @@
  * meet, and whether there is a key at all. Looked at when widths, formats and partitions are known.
  */
 #include "loader.h"
+#include "base/buffer.h"
 
 static bool is_standard(const struct graph_stage *s, const char *entry)
 {
@@ -221,6 +222,142 @@ static void check_numbers(struct loader *l, const struct graph_stage *s)
 		s->name, s->name);
 }
 
+/* ---- orders that must be one ---- */
+
+/* What a vertex orders by, or takes what it reads to be ordered by. */
+struct order {
+	const char *key, *delimiter, *type, *order;
+	unsigned long from, to;
+};
+
+static struct order order_of(const struct graph_stage *s, const char *key_word)
+{
+	const char *key = param(s, key_word, param(s, "key", "0")), *delimiter = param(s, "delimiter", "");
+
+	return (struct order){key,
+		!strcmp(key, "0")           ? ""
+		: !strcmp(delimiter, "tab") ? "\t"
+					    : delimiter,
+		param(s, "type", "text"), param(s, "order", is_standard(s, "top") ? "desc" : "asc"),
+		DAG_MAX(strtoul(param(s, "from", "1"), NULL, 10), 1ul),
+		strtoul(param(s, "to", "0"), NULL, 10)};
+}
+
+static bool same_field(const struct order *a, const struct order *b)
+{
+	return strtoul(a->key, NULL, 10) == strtoul(b->key, NULL, 10) && !strcmp(a->delimiter, b->delimiter);
+}
+
+/* What is in the order `fine` is in the order `coarse`, too: by fewer bytes of a text, perhaps. */
+static bool refines(const struct order *fine, const struct order *coarse)
+{
+	if (!same_field(fine, coarse) || strcmp(fine->type, coarse->type) != 0 ||
+		strcmp(fine->order, coarse->order) != 0 || fine->from != coarse->from)
+		return false;
+	return fine->to == coarse->to ||
+	       (!strcmp(fine->type, "text") && coarse->to && (!fine->to || fine->to > coarse->to));
+}
+
+/* "key 1, type number, order asc" */
+static void say_order(struct buffer *b, const struct order *o)
+{
+	buffer_format(b, "key: %s", o->key);
+	if (*o->delimiter)
+		buffer_format(b, ", delimiter: '%s'", *o->delimiter == '\t' ? "tab" : o->delimiter);
+	if (o->from > 1)
+		buffer_format(b, ", from: %lu", o->from);
+	if (o->to)
+		buffer_format(b, ", to: %lu", o->to);
+	buffer_format(b, ", type: %s, order: %s", o->type, o->order);
+}
+
+static void report_orders(struct loader *l, struct graph_place place, const char *format, const char *first,
+	const struct order *a, const char *second, const struct order *b)
+{
+	struct buffer x = {0}, y = {0};
+
+	say_order(&x, a);
+	say_order(&y, b);
+	report(l, place, format, first, (int)x.len, (char *)x.data, second, (int)y.len, (char *)y.data);
+	buffer_fini(&x);
+	buffer_fini(&y);
+}
+
+/* Its outputs one after the other, which nobody reads in another way. */
+static bool is_concatenated(const struct loader *l, const struct graph_stage *s)
+{
+	for (size_t i = 0; i < l->graph->output_count; i++)
+		if (l->graph->outputs[i].stage == s->id && !l->graph->outputs[i].per_vertex)
+			return true;
+	return false;
+}
+
+/* Ranges of a key, each sorted by another: one after the other they are in no order. */
+static void check_ranges(struct loader *l, const struct graph_stage *s)
+{
+	struct placing p;
+	struct order range, own;
+
+	if (s->width == 1 || s->in[0].edge == GRAPH_NONE)
+		return;
+	p = placing_of(l, l->graph->edges[s->in[0].edge]);
+	if (!goes_by(p, GRAPH_BY_PART) || strcmp(by_word(l, p), "range") != 0)
+		return;
+	range = order_of(l->graph->stages[p.edge->from], "key");
+	own = order_of(s, "key");
+	/* By another field, on purpose, each for itself. */
+	if (refines(&own, &range) ||
+		(!same_field(&own, &range) && param(s, "key", NULL) && !is_concatenated(l, s)))
+		return;
+	report_orders(l, p.edge->place,
+		"the records that come to '%s' are parted into ranges by another order (%.*s) than it sorts "
+		"each of them by: '%s' has (%.*s), so that its outputs, one after the other, would be in "
+		"neither; say the same words in both",
+		s->name, &range, s->name, &own);
+}
+
+/* Back over what keeps the order of what it reads, to a vertex that makes one; NULL where none is known. */
+static const struct graph_stage *sorter_of(const struct loader *l, const struct graph_edge *e)
+{
+	static const char *const keep[] = {"cat", "partition", "tee", "grep", "head", "sample", "distinct"};
+
+	for (;;) {
+		const struct graph_stage *from = l->graph->stages[e->from];
+		bool keeps = is_standard(from, "range");
+
+		if (is_standard(from, "sort") || is_standard(from, "merge") || is_standard(from, "top"))
+			return from;
+		for (size_t i = 0; i < DAG_LENGTH(keep); i++)
+			keeps = keeps || (is_standard(from, keep[i]) && from->in_count == 1);
+		if (!keeps || from->in[0].edge == GRAPH_NONE)
+			return NULL;
+		e = l->graph->edges[from->in[0].edge];
+		/* Of several, one after the other, the order is lost. */
+		if (e->from_width != 1 && (e->pattern != GRAPH_POINTWISE || e->from_width > e->to_width))
+			return NULL;
+	}
+}
+
+/* What is merged by one order must not be sorted by another. */
+static void check_sorted(struct loader *l, const struct graph_stage *s, uint32_t port, const char *key_word)
+{
+	const struct graph_edge *e =
+		s->in[port].edge == GRAPH_NONE ? NULL : l->graph->edges[s->in[port].edge];
+	const struct graph_stage *sorter = e ? sorter_of(l, e) : NULL;
+	struct order made, wanted;
+
+	if (!sorter)
+		return;
+	made = order_of(sorter, "key");
+	wanted = order_of(s, key_word);
+	if (!refines(&made, &wanted))
+		report_orders(l, e->place,
+			"'%s' merges what is sorted by (%.*s), but '%s' sorts it by (%.*s): say the same "
+			"words "
+			"in both",
+			s->name, &wanted, sorter->name, &made);
+}
+
 /* ---- counts and sums of whole records ---- */
 
 /* The program whose lines the stage reads, where its text has a tab in it; NULL for others. */
@@ -271,9 +408,17 @@ void loader_check_standard(struct loader *l)
 	for (size_t i = 0; i < l->graph->stage_count; i++) {
 		const struct graph_stage *s = l->graph->stages[i];
 
-		if (is_standard(s, "join"))
+		if (is_standard(s, "sort"))
+			check_ranges(l, s);
+		else if (is_standard(s, "merge"))
+			check_sorted(l, s, 0, "key");
+		else if (is_standard(s, "range"))
+			check_sorted(l, s, 1, "key");
+		else if (is_standard(s, "join")) {
 			check_join(l, s);
-		else if (is_standard(s, "count")) {
+			for (uint32_t p = 0; p < 2 && !strcmp(param(s, "method", "hash"), "merge"); p++)
+				check_sorted(l, s, p, p ? "right" : "key");
+		} else if (is_standard(s, "count")) {
 			check_numbers(l, s);
 			check_count(l, s);
 		} else if (is_standard(s, "distinct"))

@@ -88,7 +88,8 @@ void loader_files(struct loader *l, const struct yaml_node *node, struct graph_s
 void loader_ship(struct loader *l, const struct yaml_node *node, struct graph_stage *stage, const char *path,
 	const char *name);
 /* Files that the program itself names, which stands at `node`. */
-void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph_stage *stage);
+void loader_scripts(struct loader *l, const struct yaml_node *node, const struct yaml_node *env,
+	struct graph_stage *stage);
 
 void loader_params(struct loader *l, const struct yaml_node *root);
 void loader_inputs(struct loader *l, const struct yaml_node *root);

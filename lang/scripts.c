@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 struct scan {
@@ -186,7 +187,31 @@ static void look_at_script(struct scan *s, const char *text)
 	}
 }
 
-void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph_stage *stage)
+/* The shell's own variable of a parameter's name: `$who`, where ${who} is meant. */
+static void note_variables(
+	struct loader *l, const struct yaml_node *node, const struct yaml_node *env, const char *script)
+{
+	for (size_t i = 0; i < l->param_count; i++) {
+		const char *name = l->params[i].name;
+		size_t len = strlen(name);
+		char *sets = base_format("%s=", name);
+		bool is_own = yaml_get(env, name) || strstr(script, sets) || getenv(name);
+
+		for (const char *c = script; !is_own && (c = strchr(c, '$')); c++)
+			if (!strncmp(c + 1, name, len) && !isalnum((unsigned char)c[len + 1]) &&
+				c[len + 1] != '_') {
+				loader_note(l, node,
+					"'$%s' is a variable of the shell, which nobody sets; the parameter "
+					"is ${%s}, or env: {%s: \"${%s}\"}",
+					name, name, name, name);
+				break;
+			}
+		free(sets);
+	}
+}
+
+void loader_scripts(struct loader *l, const struct yaml_node *node, const struct yaml_node *env,
+	struct graph_stage *stage)
 {
 	struct scan s = {.l = l, .stage = stage, .node = node};
 	uint32_t script;
@@ -209,6 +234,7 @@ void loader_scripts(struct loader *l, const struct yaml_node *node, struct graph
 		if (i == script) {
 			s.after_interpreter = s.takes_file = false;
 			look_at_script(&s, stage->argv[i]);
+			note_variables(l, s.node, env, stage->argv[i]);
 		} else {
 			look_at(&s, stage->argv[i], false);
 		}

@@ -521,7 +521,7 @@ static void load_stage(struct loader *l, const struct yaml_node *node)
 	load_exit_ok(l, yaml_get(node, "exit_ok"), stage);
 	loader_files(l, yaml_get(node, "files"), stage);
 	if (program || sh || bash)
-		loader_scripts(l, program ? program : sh ? sh : bash, stage);
+		loader_scripts(l, program ? program : sh ? sh : bash, yaml_get(node, "env"), stage);
 	if (program || sh || bash)
 		load_env(l, yaml_get(node, "env"), stage);
 	loader_pairs(l, yaml_get(node, "params"), "params, such as {key: 1},", false, &stage->params,

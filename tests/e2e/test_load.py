@@ -140,6 +140,44 @@ def a_partition_that_parts_nothing_is_refused(case):
         refused(case, graph % more, "key-value records, which {by: hash} parts by their keys")
 
 
+RANGES = """inputs: {t: {files: a.txt}}
+stages: {s: {use: sort, width: 3, params: {%s}}}
+flow: [{from: t, to: s, pattern: '>>', partition: {by: range%s}}]
+outputs: {s: {file: "o%s"}}
+"""
+
+
+@test
+def ranges_and_what_is_sorted_in_them_have_one_order(case):
+    case.write("a.txt", "b 2\na 1\n")
+    for sort, by, index in (("", "", ""), ("type: text", ", order: asc", ""), ("key: 2, type: number", ", key: 2, type: number", ""),
+                            ("key: 1, delimiter: tab", ", key: 1, delimiter: '\t'", ""), ("invalid: skip, type: number", ", type: number", ""),
+                            ("key: 1", ", key: 1, to: 3", ""), ("key: 2", ", key: 1", "{index}"), ("from: 1", "", "")):
+        case.write("g.yaml", RANGES % (sort, by, index))
+        case.dagrun("check", "g.yaml")
+    for sort, by, index in (("type: number", "", ""), ("", ", type: number", ""), ("order: desc", "", "{index}"), ("key: 1", ", key: 2", ""), ("", ", key: 2", "{index}"),
+                            ("type: general", ", type: number", ""), ("key: 1, delimiter: ','", ", key: 1", ""), ("key: 1, to: 3", ", key: 1", ""),
+                            ("key: 1, from: 2", ", key: 1", "")):
+        refused(case, RANGES % (sort, by, index), "g.yaml:3:8: the records that come to 's' are parted into ranges by another order", "say the same words in both")
+
+
+@test
+def what_is_merged_is_sorted_so(case):
+    case.write("a.txt", "b 2\na 1\n")
+    merge = HEAD + "stages: {s: {use: sort, params: {%s}}, p: {use: grep, params: {pattern: '.'}}, m: {use: merge, params: {%s}}}\nflow: [t >= s >= p >> m]\noutputs: {m: {file: o}}\n"
+    for made, wanted in (("", ""), ("key: 2, type: number", "key: 2, type: number"), ("key: 1", "key: 1, to: 3"), ("memory: 1MiB", "")):
+        case.write("g.yaml", merge % (made, wanted))
+        case.dagrun("check", "g.yaml")
+    for made, wanted in (("type: number", ""), ("", "type: number"), ("order: desc", ""), ("key: 1", "key: 2"), ("key: 1, to: 3", "key: 1")):
+        refused(case, merge % (made, wanted), "g.yaml:3:", "'m' merges what is sorted by (", "but 's' sorts it by (")
+    join = HEAD + "stages: {a: {use: sort, params: {key: 1}}, b: {use: sort, params: {key: %d}}, j: {use: join, params: {method: %s, key: 1, right: 2}}}\n" \
+        "flow: [t >= a >= j.0, t >= b >= j.1]\noutputs: {j: {file: o}}\n"
+    for key, method in ((2, "merge"), (1, "hash")):
+        case.write("g.yaml", join % (key, method))
+        case.dagrun("check", "g.yaml")
+    refused(case, join % (1, "merge"), "'j' merges what is sorted by (key: 2,", "but 'b' sorts it by (key: 1,")
+
+
 @test
 def the_rest_of_a_file(case):
     case.write("a.txt", "b 2\na 1\n")
@@ -184,6 +222,9 @@ def notes_of_what_may_be_meant_otherwise(case):
     case.write("a.txt", "b 2\na 1\n")
     noted(case, stage("{sh: cat, memory: 4}"), "note: g.yaml:2:31: memory is 4 bytes; did you mean 4MiB?")
     noted(case, stage("{program: [cat -n]}"), "note: g.yaml:2:24: the program is called 'cat -n'")
+    noted(case, stage("{sh: 'cat; echo $who'}", more="params: {who: x}\n"), "note: g.yaml:2:18: '$who' is a variable of the shell", "the parameter is ${who}")
+    noted(case, stage("{sh: 'who=1; cat; echo $who ${who} $whoever'}", more="params: {who: x}\n"))
+    noted(case, stage("{sh: 'cat; echo $who', env: {who: '${who}'}}", more="params: {who: x}\n"))
     noted(case, stage("{sh: cat}", more="params: {p: x}\n"), "note: g.yaml:5:10: parameter 'p' is used nowhere")
 
 
