@@ -39,9 +39,10 @@ static int check_text(struct dag_vertex *v, uint32_t port, const struct dag_reco
 	if (!bad)
 		return 0;
 	return task_fail(v, DAG_EFORMAT,
-		base_format("record %llu of input port %u has a tab in its key or a line feed, which the "
-			    "program could not tell "
-			    "from a record's end",
+		base_format(
+			"record %llu of input port %u has a tab in its key or a line feed, which the "
+			"program could not tell from a record's end: let a stage before write such bytes in "
+			"another way, or take a field as the key (key: 1)",
 			(unsigned long long)r->number + 1, port));
 }
 

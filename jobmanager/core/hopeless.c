@@ -19,6 +19,7 @@
 #define COMING_MAX (300 * DAG_SECOND) /* for nodes that answer and do not come up */
 #define QUEUES_A_CHECK 8              /* of nodes; in turn */
 #define LABELS_SHOWN 8
+#define STAGES_SHOWN 8
 
 /* ---- words ---- */
 
@@ -137,20 +138,36 @@ static void say_lacks(struct buffer *b, const struct jm *jm, const struct graph_
 		buffer_format(b, "each of it is there, but not together on one node");
 }
 
-static void end_for_stage(struct jm *jm, const struct graph_stage *s)
+/* "'a', which asks for 8 cpus" and what of it is not there, by what `between` leads to. */
+static void say_stage(struct buffer *b, const struct jm *jm, const struct graph_stage *s, const char *between)
 {
-	uint32_t shares = graph_vertex_shares(jm->graph, s->first_vertex), up = count_up(jm);
+	uint32_t shares = graph_vertex_shares(jm->graph, s->first_vertex);
+
+	buffer_format(b, "stage '%s', which asks for ", s->name);
+	if (s->label_count || s->memory || s->cpu_shares)
+		say_wants(b, s);
+	else
+		say_shares(b, shares, "slot", "slots");
+	buffer_format(b, "%s", between);
+	say_lacks(b, jm, s, shares);
+}
+
+/* All of them at once: who mends one should not wait for the next. */
+static void end_for_stages(struct jm *jm, const uint32_t *stages, uint32_t count, uint32_t beyond)
+{
+	uint32_t up = count_up(jm);
+	char *between = base_format("; %u node%s there, and ", up, up == 1 ? " is" : "s are");
 	struct buffer b = {0};
 
-	if (s->label_count || s->memory || s->cpu_shares)
-		say_wants(&b, s);
-	else
-		say_shares(&b, shares, "slot", "slots");
-	buffer_format(&b, "; %u node%s there, and ", up, up == 1 ? " is" : "s are");
-	say_lacks(&b, jm, s, shares);
-	jm_end(jm, DAG_ELIMIT, "no node can run stage '%s', which asks for %.*s", s->name, (int)b.len,
-		(char *)b.data);
+	for (uint32_t i = 0; i < count; i++) {
+		buffer_format(&b, "%s", i ? "; nor " : "");
+		say_stage(&b, jm, jm->graph->stages[stages[i]], i ? ": " : between);
+	}
+	if (beyond)
+		buffer_format(&b, "; nor %u other stage%s", beyond, DAG_S(beyond));
+	jm_end(jm, DAG_ELIMIT, "no node can run %.*s", (int)b.len, (char *)b.data);
 	buffer_fini(&b);
+	free(between);
 }
 
 static void end_for_gang(struct jm *jm, uint32_t gang, uint32_t misfit)
@@ -238,25 +255,38 @@ static bool give_up(struct jm *jm, enum hope hope)
 	return false;
 }
 
+/* Of a stage that has something to run: HOPE where it may wait. */
+static enum hope look_at(const struct jm *jm, const struct graph_stage *s, uint32_t most)
+{
+	const struct jm_stage *state = &jm->stages[s->id];
+	enum hope hope;
+
+	if (s->kind == GRAPH_INPUT || (!state->ready && (!state->waiting || s->open)) || is_easy(jm, s, most))
+		return HOPE;
+	hope = stage_hope(jm, s);
+	return hope == HOPE_GONE && !state->ready ? HOPE : hope;
+}
+
 static bool check_stages(struct jm *jm, uint32_t most)
 {
+	uint32_t over[STAGES_SHOWN], count = 0, beyond = 0;
 	bool hopeless = false;
 
-	for (size_t i = 0; i < jm->graph->stage_count && !jm->ended; i++) {
-		const struct graph_stage *s = jm->graph->stages[i];
-		const struct jm_stage *state = &jm->stages[i];
-		enum hope hope;
+	for (uint32_t i = 0; i < jm->graph->stage_count; i++) {
+		enum hope hope = look_at(jm, jm->graph->stages[i], most);
 
-		if (s->kind == GRAPH_INPUT || (!state->ready && (!state->waiting || s->open)) ||
-			is_easy(jm, s, most))
-			continue;
-		hope = stage_hope(jm, s);
-		if (hope == HOPE || (hope == HOPE_GONE && !state->ready))
+		if (hope == HOPE)
 			continue;
 		hopeless = true;
-		if (give_up(jm, hope))
-			end_for_stage(jm, s);
+		if (!give_up(jm, hope))
+			continue;
+		if (count < STAGES_SHOWN)
+			over[count++] = i;
+		else
+			beyond++;
 	}
+	if (count)
+		end_for_stages(jm, over, count, beyond);
 	return hopeless;
 }
 
