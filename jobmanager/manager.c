@@ -281,6 +281,7 @@ static void on_tick(uv_timer_t *tick)
 
 static void on_flush(uv_prepare_t *flush)
 {
+	outputs_tell_nothing(flush->data);
 	nodes_flush(flush->data);
 	stop_if_quiet(flush->data);
 }

@@ -79,6 +79,7 @@ struct outputs_state {
 	bool decided;          /* what is not published yet may be needed by who resumes the job */
 	bool begun;            /* what was decided may have been done in part */
 	bool publishing;       /* by a thread, just now */
+	bool nothing;          /* is to be published, and that is to be told */
 	bool published;        /* all of it */
 	bool torn;             /* something could not be put back: the note stays, and what it names */
 	_Atomic bool canceled; /* a stream is given up */

@@ -260,6 +260,8 @@ void outputs_node_gone(struct manager *m, uint32_t node);
 /* The intent is on its way to the journal: from now on a crash leaves what may be completed. */
 void outputs_decide(struct manager *m);
 void outputs_publish(struct manager *m);
+/* Before the loop waits: where outputs_publish found nothing to do, that it is done. */
+void outputs_tell_nothing(struct manager *m);
 /* What goes to a stream is not waited for; files that get their names do. */
 void outputs_cancel(struct manager *m);
 bool outputs_publishing(const struct manager *m);
