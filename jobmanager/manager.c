@@ -401,7 +401,7 @@ static int start(struct manager *m, struct dag_diag *diag)
 	m->spool_folder = base_format("%s/spool/run-%s", m->state_folder, m->job);
 	journal.folder = m->job_folder;
 	m->epoch = saved ? saved->epoch + 1 : 1;
-	judge_init(&m->judge, m->started);
+	detector_init(&m->detector, m->started);
 	if (saved || verify) { /* nothing is touched before it is clear that the job is the same */
 		r = describe(m, diag);
 		if (r == 0 && verify)

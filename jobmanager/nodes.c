@@ -132,7 +132,7 @@ static const struct session_handlers node_handlers = {
 
 static void judge(struct manager *m, dag_instant now)
 {
-	struct judge_node *judged = NULL;
+	struct detector_node *judged = NULL;
 	struct node **nodes = NULL;
 	size_t n = 0, cap = 0, node_cap = 0, count;
 
@@ -146,19 +146,19 @@ static void judge(struct manager *m, dag_instant now)
 			probe_node(node);
 		count = n;
 		*DAG_APPEND(nodes, count, node_cap) = node;
-		*DAG_APPEND(judged, n, cap) =
-			(struct judge_node){session_last_heard(node->session), !node->listed, JUDGE_LIVES};
+		*DAG_APPEND(judged, n, cap) = (struct detector_node){
+			session_last_heard(node->session), !node->listed, DETECTOR_LIVES};
 	}
-	judge_look(&m->judge, now, m->ns ? session_last_heard(m->ns) : DAG_NEVER, judged, n);
-	if (m->judge.cut_off != m->cut_off) {
-		m->cut_off = m->judge.cut_off;
+	detector_look(&m->detector, now, m->ns ? session_last_heard(m->ns) : DAG_NEVER, judged, n);
+	if (m->detector.cut_off != m->cut_off) {
+		m->cut_off = m->detector.cut_off;
 		progress_say(
 			m, m->cut_off ? "nobody is heard, neither the name server nor any node: this machine "
 					"seems to be cut off; the job waits"
 				      : "somebody is heard again; the job goes on");
 	}
 	for (size_t i = 0; i < n && !m->ending; i++) {
-		bool suspect = judged[i].verdict != JUDGE_LIVES;
+		bool suspect = judged[i].verdict != DETECTOR_LIVES;
 
 		if (nodes[i]->up && nodes[i]->suspect != suspect) {
 			nodes[i]->suspect = suspect;
@@ -166,7 +166,7 @@ static void judge(struct manager *m, dag_instant now)
 				&(struct jm_event){
 					.kind = JM_NODE_SUSPECT, .node = nodes[i]->number, .flag = suspect});
 		}
-		if (judged[i].verdict == JUDGE_IS_DEAD)
+		if (judged[i].verdict == DETECTOR_IS_DEAD)
 			node_gone(nodes[i], "no sign of life", false);
 	}
 	free(judged);

@@ -29,7 +29,7 @@
  */
 #include "manager.h"
 #include "core/jm.h"
-#include "core/judge.h"
+#include "core/detector.h"
 #include "journal.h"
 #include "base/arena.h"
 #include "channel/data.h"
@@ -128,7 +128,7 @@ struct manager {
 	int lock_fd;     /* of the job's folder */
 	uint64_t memory; /* that this machine, or container, has */
 	bool resuming, fenced, cut_off;
-	struct judge judge;
+	struct detector detector;
 	char **quarantined; /* facts about records that were passed over */
 	size_t quarantined_count, quarantined_cap;
 	struct graph_pair *meta;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start of an attempt: of a gang, of a single vertex, of a member that runs again, of a copy.
+ * The start of an attempt: of a gang, of a single vertex, of a member that runs again, of a speculative one.
  */
 #include "attempt.h"
 #include "effects.h"
@@ -29,7 +29,7 @@ void attempt_release(struct jm *jm, uint32_t vertex)
 
 /* Words of the journal; the start of a gang is one fact for all of it. */
 static const char *const words[] = {
-	[ATTEMPT_ALONE] = "alone", [ATTEMPT_COPY] = "copied", [ATTEMPT_ADOPTED] = "adopted"};
+	[ATTEMPT_ALONE] = "alone", [ATTEMPT_SPECULATIVE] = "copied", [ATTEMPT_ADOPTED] = "adopted"};
 
 void attempt_begin(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t number, enum attempt_how how)
 {
@@ -37,14 +37,14 @@ void attempt_begin(struct jm *jm, uint32_t vertex, uint32_t node, uint32_t numbe
 
 	if (how == ATTEMPT_ALONE)
 		v->fenced = v->highest;
-	if (how != ATTEMPT_COPY)
+	if (how != ATTEMPT_SPECULATIVE)
 		v->attempt = number;
 	v->highest = DAG_MAX(v->highest, number);
 	if (how != ATTEMPT_ADOPTED)
 		jm->stages[jm->graph->vertex_stage[vertex]].attempts++;
 	if (jm->replaying)
 		return;
-	if (how != ATTEMPT_COPY) {
+	if (how != ATTEMPT_SPECULATIVE) {
 		v->node = node;
 		v->started = jm->now;
 		vertex_set_state(jm, vertex, JM_RUNNING);

@@ -4,10 +4,10 @@
 #include "state.h"
 
 enum attempt_how {
-	ATTEMPT_STARTED, /* with its whole gang; the caller writes that fact */
-	ATTEMPT_ALONE,   /* a member of a gang that runs; all attempts before are over */
-	ATTEMPT_COPY,    /* beside the current one, which stays it */
-	ATTEMPT_ADOPTED  /* found running after the job manager was gone */
+	ATTEMPT_STARTED,     /* with its whole gang; the caller writes that fact */
+	ATTEMPT_ALONE,       /* a member of a gang that runs; all attempts before are over */
+	ATTEMPT_SPECULATIVE, /* beside the current one, which stays it */
+	ATTEMPT_ADOPTED      /* found running after the job manager was gone */
 };
 
 uint32_t attempt_next(const struct jm *jm, uint32_t gang);

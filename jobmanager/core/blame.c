@@ -10,7 +10,7 @@
  * to blame.
  */
 #include "blame.h"
-#include "copy.h"
+#include "speculation.h"
 #include "effects.h"
 #include "nodes.h"
 #include "vertices.h"
@@ -31,7 +31,7 @@ void blame_add_death(struct jm *jm, uint32_t vertex, uint32_t node)
 	*DAG_APPEND(jm->deaths, jm->death_count, jm->death_cap) = (struct jm_death){vertex, node};
 }
 
-/* Vertices and copies that ran there, without those that certainly had not begun. */
+/* Vertices that ran there, speculative attempts too, without those that certainly had not begun. */
 static struct jm_list find_running(const struct jm *jm, uint32_t node)
 {
 	struct jm_list list = {0};
@@ -40,9 +40,9 @@ static struct jm_list find_running(const struct jm *jm, uint32_t node)
 		if (jm->vertices[v].state == JM_RUNNING && jm->vertices[v].node == node &&
 			!jm->vertices[v].chained)
 			jm_list_append(&list, v);
-	for (size_t i = 0; i < jm->copy_count; i++)
-		if (jm->copies[i].node == node)
-			jm_list_append(&list, jm->copies[i].vertex);
+	for (size_t i = 0; i < jm->speculation_count; i++)
+		if (jm->speculations[i].node == node)
+			jm_list_append(&list, jm->speculations[i].vertex);
 	return list;
 }
 

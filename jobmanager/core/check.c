@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Derives anew what the scheduler keeps beside the facts, and compares. */
-#include "copy.h"
+#include "speculation.h"
 #include "edges.h"
 #include "nodes.h"
 #include "queue.h"
@@ -64,8 +64,8 @@ static void check_nodes(const struct jm *jm)
 	for (uint32_t v = 0; v < jm->graph->vertex_count; v++)
 		if (jm->vertices[v].chained)
 			nodes[jm->vertices[v].node].chained += graph_vertex_shares(jm->graph, v);
-	for (size_t i = 0; i < jm->copy_count; i++)
-		add_load(jm, nodes, jm->copies[i].node, jm->copies[i].vertex);
+	for (size_t i = 0; i < jm->speculation_count; i++)
+		add_load(jm, nodes, jm->speculations[i].node, jm->speculations[i].vertex);
 	for (uint32_t n = 0; n < jm->node_count; n++)
 		DAG_ASSERT(nodes[n].used == jm->nodes[n].used && nodes[n].running == jm->nodes[n].running &&
 			   nodes[n].chained == jm->nodes[n].chained &&
@@ -108,14 +108,14 @@ void jm_check(const struct jm *jm)
 			continue;
 		DAG_ASSERT(x->attempt <= x->highest && x->fenced <= x->highest);
 		DAG_ASSERT(x->state < JM_RUNNING || x->attempt > x->fenced);
-		copied += x->copied;
-		DAG_ASSERT(!x->copied || x->state == JM_RUNNING);
+		copied += x->has_speculation;
+		DAG_ASSERT(!x->has_speculation || x->state == JM_RUNNING);
 		DAG_ASSERT((x->state == JM_RUNNING || x->state == JM_DONE) == (x->node != JM_NODE_NONE));
 		DAG_ASSERT(x->state != JM_READY || !x->missing);
 		DAG_ASSERT(!x->released || x->state == JM_DONE);
 		DAG_ASSERT(!x->chained || (x->state == JM_RUNNING && x->missing));
 	}
-	DAG_ASSERT(left == jm->vertices_left && copied == jm->copy_count);
+	DAG_ASSERT(left == jm->vertices_left && copied == jm->speculation_count);
 	check_edges(jm);
 	check_nodes(jm);
 	for (uint32_t g = 0; g < jm->graph->gang_count; g++)

@@ -3,12 +3,14 @@
  * What a job manager that died and the one that takes over must agree on. Volatile, and therefore not here:
  *
  *   what runs, and who is ready or waits: adoption decides it anew, from what nodes hold
- *   attempts of vertices that are not done (a copy may have been promoted), what they failed of in detail
+ *   the numbers of vertices that are not done (a speculative attempt may have been promoted), and what they
+ *     failed of in detail
  *   how often a daemon gave a vertex up, or members of a gang did not reach each other
- *   copies, pauses, complaints that are being looked into, which inputs could not be read, and how often
- *   what nodes are and have (labels, racks, slots, memory), which they say when they come up; suspicion,
- * rests run times and what follows from them; counts of attempts; what of outputs was fetched and is not on
- * disk
+ *   speculative attempts, pauses, complaints that are being looked into
+ *   which inputs could not be read, and how often
+ *   what nodes are and have (labels, racks, slots, memory), which they say when they come up
+ *   suspicion and rests; run times and what follows from them; counts of attempts
+ *   what of outputs was fetched and is not on disk
  */
 #include "blame.h"
 #include "edges.h"

@@ -3,7 +3,7 @@
 #include "failure.h"
 #include "alone.h"
 #include "blame.h"
-#include "copy.h"
+#include "speculation.h"
 #include "edges.h"
 #include "effects.h"
 #include "found.h"
@@ -465,13 +465,13 @@ void failure_on_node_down(struct jm *jm, uint32_t node, bool died)
 	}
 	if (died)
 		blame_deaths(jm, node);
-	for (size_t i = 0; i < jm->copy_count && !jm->ended;) {
-		struct jm_copy copy = jm->copies[i];
+	for (size_t i = 0; i < jm->speculation_count && !jm->ended;) {
+		struct jm_speculation copy = jm->speculations[i];
 
 		if (copy.node == node)
-			copy_drop(jm, copy.vertex);
+			speculation_drop(jm, copy.vertex);
 		else if (jm->vertices[copy.vertex].node == node)
-			gang_promote_copy(jm, copy.vertex);
+			gang_promote_speculation(jm, copy.vertex);
 		else
 			i++;
 	}

@@ -7,7 +7,7 @@
 #include "attempt.h"
 #include "blame.h"
 #include "chain.h"
-#include "copy.h"
+#include "speculation.h"
 #include "edges.h"
 #include "effects.h"
 #include "facts.h"
@@ -137,8 +137,8 @@ bool gang_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	bool differs =
 		v->hashed && !o->closed_early && (v->hash_low != o->hash_low || v->hash_high != o->hash_high);
 
-	if (v->copied)
-		copy_drop(jm, vertex);
+	if (v->has_speculation)
+		speculation_drop(jm, vertex);
 	if (!jm->replaying)
 		attempt_release(jm, vertex);
 	node_committed(jm, v->node);
@@ -147,7 +147,7 @@ bool gang_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *o)
 	v->hash_high = o->hash_high;
 	v->hashed = !o->closed_early;
 	blame_committed(jm, vertex);
-	copies_note_time(jm, vertex, o->run_ns);
+	speculation_note_time(jm, vertex, o->run_ns);
 	s->bytes_in += o->bytes_in;
 	s->bytes_out += o->bytes_out;
 	s->records_in += o->records_in;
@@ -183,8 +183,8 @@ void gang_reset(struct jm *jm, uint32_t gang_id, bool kill)
 		const struct jm_vertex *v = &jm->vertices[vertex];
 		bool was_done = v->state == JM_DONE;
 
-		if (v->copied)
-			copy_drop(jm, vertex);
+		if (v->has_speculation)
+			speculation_drop(jm, vertex);
 		if (v->state == JM_RUNNING) {
 			attempt_release(jm, vertex);
 			gang_reset_followers(jm, vertex);
@@ -216,14 +216,14 @@ void gang_reset_followers(struct jm *jm, uint32_t vertex)
 	vertex_each_consumer(jm, vertex, reset_chained, NULL);
 }
 
-void gang_promote_copy(struct jm *jm, uint32_t vertex)
+void gang_promote_speculation(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
-	struct jm_copy copy = copy_swap(jm, vertex, v->attempt, v->node);
+	struct jm_speculation copy = speculation_swap(jm, vertex, v->attempt, v->node);
 
 	attempt_set(jm, vertex, copy.attempt, copy.node);
 	gang_reset_followers(jm, vertex); /* that read the other one */
-	copy_drop(jm, vertex);
+	speculation_drop(jm, vertex);
 }
 
 /* Gangs that run again, and producers of theirs that are gone: a job may be as deep as it has vertices. */

@@ -24,8 +24,8 @@ bool gang_commit(struct jm *jm, uint32_t vertex, const struct jm_outcome *outcom
 void gang_reset(struct jm *jm, uint32_t gang, bool kill);
 /* What was started behind the vertex waits again: its data will not be what was promised. */
 void gang_reset_followers(struct jm *jm, uint32_t vertex);
-/* The copy becomes the current attempt; the one before is killed. */
-void gang_promote_copy(struct jm *jm, uint32_t vertex);
+/* The speculative attempt becomes the current one; the one before is killed. */
+void gang_promote_speculation(struct jm *jm, uint32_t vertex);
 /* gang_reset, and what it reads is made again where its node is gone. */
 void gang_rerun(struct jm *jm, uint32_t gang);
 /* The committed output of a vertex is lost: its gang runs again, and so on upstream where nodes are gone. */

@@ -247,7 +247,7 @@ uint32_t jm_node_number(const struct jm *jm, const char *name);
 uint32_t jm_expected_nodes(const struct jm *jm);
 /* The i-th bad record that a vertex must not see; false where there are no more. */
 bool jm_skip(const struct jm *jm, uint32_t vertex, uint32_t i, struct jm_record *ret);
-/* Whether the attempt runs there, as the current one or as a copy. */
+/* Whether the attempt runs there, as the current one or beside it. */
 bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node);
 
 /*

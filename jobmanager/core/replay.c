@@ -120,7 +120,7 @@ static int replay_adopted(struct jm *jm, unsigned vertex, unsigned attempt)
 	return 0;
 }
 
-/* A copy, or a member that runs alone. */
+/* A speculative attempt, or a member that runs alone. */
 static int replay_second(struct jm *jm, unsigned vertex, unsigned attempt, enum attempt_how how)
 {
 	const struct jm_vertex *v = &jm->vertices[vertex];
@@ -178,7 +178,7 @@ static int replay_vertex(struct jm *jm, const char *word, const char *rest)
 	if (!strcmp(word, "alone"))
 		return replay_second(jm, vertex, attempt, ATTEMPT_ALONE);
 	if (!strcmp(word, "copied"))
-		return replay_second(jm, vertex, attempt, ATTEMPT_COPY);
+		return replay_second(jm, vertex, attempt, ATTEMPT_SPECULATIVE);
 	if (!strcmp(word, "died"))
 		return replay_died(jm, vertex, rest);
 	if (!strcmp(word, "skip"))

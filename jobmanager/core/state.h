@@ -4,7 +4,7 @@
 /*
  * Inside of the scheduler. A file calls only those above it:
  *
- *   judge.c     which nodes are silent, or dead
+ *   detector.c  which nodes are silent, or dead
  *   edges.c     who reads whom
  *   vertices.c  states, and what is missing to each vertex
  *   effects.c   what a step gives back
@@ -17,7 +17,7 @@
  *   spread.c    which node each member of a gang gets
  *   attempt.c   the start of attempts
  *   chain.c     short vertices that are started behind the one that they read
- *   copy.c      second copies of slow vertices
+ *   speculation.c  second attempts of slow vertices
  *   groups.c    producers that wait for their group
  *   gangs.c     commits, resets, reruns
  *   pause.c     what waits before it is tried again
@@ -116,9 +116,9 @@ struct jm {
 	uint32_t last_group;
 
 	/* copy.c */
-	struct jm_copy *copies;
-	size_t copy_count, copy_cap;
-	dag_instant copies_checked;
+	struct jm_speculation *speculations;
+	size_t speculation_count, speculation_cap;
+	dag_instant speculation_checked;
 
 	/* gangs.c */
 	struct jm_arrival *arrivals;

@@ -5,7 +5,7 @@
 #include "attempt.h"
 #include "blame.h"
 #include "chain.h"
-#include "copy.h"
+#include "speculation.h"
 #include "edges.h"
 #include "effects.h"
 #include "failure.h"
@@ -70,7 +70,7 @@ void jm_destroy(struct jm **jmp)
 	nodes_free(jm);
 	blame_fini(jm);
 	failure_fini(jm);
-	copies_fini(jm);
+	speculation_fini(jm);
 	pauses_fini(jm);
 	pipeline_fini(jm);
 	outputs_fini(jm);
@@ -131,9 +131,9 @@ bool jm_is_live(const struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t
 
 	if (v->state != JM_RUNNING)
 		return false;
-	for (size_t i = 0; v->copied && i < jm->copy_count; i++)
-		if (jm->copies[i].vertex == vertex && jm->copies[i].attempt == attempt &&
-			jm->copies[i].node == node)
+	for (size_t i = 0; v->has_speculation && i < jm->speculation_count; i++)
+		if (jm->speculations[i].vertex == vertex && jm->speculations[i].attempt == attempt &&
+			jm->speculations[i].node == node)
 			return true;
 	return v->attempt == attempt && v->node == node;
 }
@@ -187,12 +187,12 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 		on_late(jm, event);
 		return;
 	}
-	if (v->copied && event->outcome->error) { /* the other one goes on */
+	if (v->has_speculation && event->outcome->error) { /* the other one goes on */
 		jm_fact(jm, "failed-copy %u %u", event->vertex, event->attempt);
 		if (v->attempt == event->attempt)
-			gang_promote_copy(jm, event->vertex);
+			gang_promote_speculation(jm, event->vertex);
 		else
-			copy_drop(jm, event->vertex);
+			speculation_drop(jm, event->vertex);
 		acknowledge(jm, JM_ACK, event);
 		return;
 	}
@@ -202,7 +202,7 @@ static void on_ended(struct jm *jm, const struct jm_event *event)
 	}
 	node_moved(jm, event->node);
 	if (v->attempt != event->attempt)
-		gang_promote_copy(jm, event->vertex);
+		gang_promote_speculation(jm, event->vertex);
 	if (v->chained) { /* it ended before what it reads did: nobody knows of what */
 		gang_reset(jm, jm->graph->gang_of[event->vertex], true);
 		return;
@@ -335,7 +335,7 @@ int jm_step(struct jm *jm, dag_instant now, const struct jm_event *event)
 	finish(jm);
 	round_start(jm);
 	recall_look(jm);
-	copies_start(jm);
+	speculation_look(jm);
 	return 0;
 }
 

@@ -22,8 +22,8 @@ struct jm_vertex {
 	bool skipped;          /* not to be run */
 	bool released;         /* DONE: all that was asked of it is on disk, its node has it no more */
 	bool held;             /* after a resume: its node has its data */
-	uint8_t copies;        /* that were started */
-	bool copied;           /* has a second copy running: in jm.copies */
+	uint8_t speculations;  /* that were started */
+	bool has_speculation;  /* a speculative attempt runs: in jm.speculations */
 	bool chained;          /* RUNNING behind its producer, which runs on the same node: chain.c */
 	uint32_t piece_end;    /* RUNNING: + 1, the last vertex of the piece of a chain behind it; 0: none */
 	uint32_t avoid;        /* node + 1 where it failed last, 0: none */
@@ -54,7 +54,7 @@ struct jm_stage {
 	struct jm_argument *arguments; /* of each */
 	uint32_t ahead;                /* vertices that are started ahead for each that runs */
 	uint32_t kind;   /* stages of one plugin's entry: what is guessed before own vertices ran */
-	uint32_t *times; /* JM_TIMES, of committed attempts by their run time: bucket_of in copy.c */
+	uint32_t *times; /* JM_TIMES, of committed attempts by their run time: bucket_of in speculation.c */
 };
 
 const struct graph_stage *vertex_stage(const struct jm *jm, uint32_t vertex);

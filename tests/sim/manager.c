@@ -394,7 +394,7 @@ void manager_boot(struct sim *s, uint32_t process, uint64_t a, uint64_t b)
 		jm_check(m->jm);
 	}
 	m->booted = s->now;
-	judge_init(&m->judge, s->now);
+	detector_init(&m->detector, s->now);
 	m->names.open = false;
 	client_begin(s);
 	if (jm_fate(m->jm) >= JM_FATE_PUBLISHED) {

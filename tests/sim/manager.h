@@ -39,7 +39,7 @@ struct sim_manager {
 	uint32_t epoch;                         /* durable before anything else */
 	struct buffer dump;                     /* what it knew, where a crash loses no fact */
 	uint32_t group, group_left, group_node; /* the fifo group that is being started */
-	struct judge judge;
+	struct detector detector;
 	struct sim_session names;
 	struct manager_node **by_number;
 	struct manager_node *nodes; /* by process − SIM_FIRST_NODE */

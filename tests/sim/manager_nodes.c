@@ -256,21 +256,21 @@ void manager_connection_lost(struct sim *s, uint32_t process)
 static void look_around(struct sim *s)
 {
 	struct sim_manager *m = s->manager;
-	struct judge_node *judged = base_alloc(s->node_count * sizeof(*judged));
+	struct detector_node *judged = base_alloc(s->node_count * sizeof(*judged));
 	struct manager_node **nodes = base_alloc(s->node_count * sizeof(*nodes));
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < s->node_count; i++)
 		if (m->nodes[i].dialled && !m->nodes[i].gone) {
-			judged[n] = (struct judge_node){
-				m->nodes[i].session.link.last_heard, !m->nodes[i].listed, JUDGE_LIVES};
+			judged[n] = (struct detector_node){
+				m->nodes[i].session.link.last_heard, !m->nodes[i].listed, DETECTOR_LIVES};
 			nodes[n++] = &m->nodes[i];
 		}
-	judge_look(&m->judge, s->now, m->names.open ? m->names.link.last_heard : DAG_NEVER, judged, n);
-	if (m->judge.cut_off)
+	detector_look(&m->detector, s->now, m->names.open ? m->names.link.last_heard : DAG_NEVER, judged, n);
+	if (m->detector.cut_off)
 		sim_probe(s, PROBE_cut_off);
 	for (size_t i = 0; i < n && !m->dead; i++) {
-		bool suspect = judged[i].verdict != JUDGE_LIVES;
+		bool suspect = judged[i].verdict != DETECTOR_LIVES;
 
 		if (nodes[i]->up && nodes[i]->suspect != suspect) {
 			nodes[i]->suspect = suspect;
@@ -278,8 +278,8 @@ static void look_around(struct sim *s)
 				&(struct jm_event){
 					.kind = JM_NODE_SUSPECT, .node = nodes[i]->number, .flag = suspect});
 		}
-		if (judged[i].verdict == JUDGE_IS_DEAD && !m->dead) {
-			if (m->judge.suspects * 3 > n)
+		if (judged[i].verdict == DETECTOR_IS_DEAD && !m->dead) {
+			if (m->detector.suspects * 3 > n)
 				sim_probe(s, PROBE_many_dead);
 			node_gone(s, nodes[i], false);
 		}

@@ -2,7 +2,7 @@
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 /*
- * A cluster in one thread with a pretended clock. The scheduler, the judge, the registry, the division of
+ * A cluster in one thread with a pretended clock. The scheduler, the detector, the registry, the division of
  * slots, the session links and the protocol's encoder and decoder are the real ones; processes, network,
  * disks and vertices are pretended here, and one seed draws everything that they do.
  *
@@ -25,7 +25,7 @@
 #include "base/prng.h"
 #include "channel/core/fetch.h"
 #include "jobmanager/core/jm.h"
-#include "jobmanager/core/judge.h"
+#include "jobmanager/core/detector.h"
 #include "nameserver/core/registry.h"
 #include "wire/link.h"
 #include "wire/silence.h"
@@ -62,7 +62,7 @@
 	X(lease_over, "a daemon's lease ended and it stopped its vertices")                                  \
 	X(came_back, "a node that was declared dead came back")                                              \
 	X(held_back, "sealed data of a node that came back counted again")                                   \
-	X(cut_off, "the judge was cut off")                                                                  \
+	X(cut_off, "the failure detector was cut off")                                                       \
 	X(many_dead, "many nodes died at once")                                                              \
 	X(journal_full, "the journal's disk was full")                                                       \
 	X(disk_full, "a vertex found the disk full")                                                         \

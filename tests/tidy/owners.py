@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each field of the scheduler's state is written in one file; the others read it, or call. Prints TAP.
+"""Each field of the scheduler's state is written in one file; the others read it, or call. What a file exports has the file's noun before it.
+Prints TAP.
 
 Assignments are found in the text of jobmanager/core, by the names and types of variables. So that none is passed over, each field must have
 a writer that is seen, but for those of UNSEEN.
@@ -17,6 +18,9 @@ ARRAYS = {"vertices": "jm_vertex", "gangs": "jm_gang", "nodes": "jm_node", "stag
 STRUCTS = ["jm", *ARRAYS.values()]
 # Written through a pointer to them.
 UNSEEN = {"jm.texts", "jm_node.queue", "jm_stage.waiting", "jm_stage.ready", "jm_stage.running", "jm_stage.done", "jm_stage.released"}
+
+# Nouns that are not the file's name, or that with an s or without.
+NOUNS = {"vertices": ["vertex", "gang"]}
 
 INDEX = r"\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]"
 PATH = r"\w+(?:(?:->|\.)\w+|" + INDEX + r")+"
@@ -77,6 +81,22 @@ def writers():
     return found
 
 
+def exported():
+    """Each function that others can call, and its file; what jm.h declares is the module's own."""
+    declared = set(re.findall(r"\b(jm_\w+)\(", "".join(text for name, text in read("*.h") if name in ("jm.h", "effects.h"))))
+    for name, text in read("*.c"):
+        for line in re.findall(r"^(?!static)[a-z][^;{}=()]*?\b(\w+)\([^;{}]*?\)\n\{", text, re.M):
+            if line not in declared:
+                yield line, name[:-2]
+
+
+def misnamed():
+    for function, file in exported():
+        noun = file[:-1] if file.endswith("s") else file
+        if not function.startswith(tuple(n + "_" for n in [noun, noun + "s", *NOUNS.get(file, [])])):
+            yield f"{file}.c exports {function}, whose name does not say so"
+
+
 def describe(files):
     return " and ".join(f"{name} ({', '.join(sorted(functions))})" for name, functions in files.items())
 
@@ -90,11 +110,16 @@ def main():
     if "--list" in sys.argv:
         for f in names:
             print(f, *found[f])
-    print("1..1")
+    print("1..2")
     print(f"{'not ok' if errors else 'ok'} 1 - each of {len(names)} fields of the scheduler is written in one file")
     for error in errors:
         print(f"# {error}")
-    return bool(errors)
+    wrong = list(misnamed())
+    count = len(list(exported()))
+    print(f"{'not ok' if wrong or not count else 'ok'} 2 - each of {count} functions that a file of the scheduler exports has its noun")
+    for error in wrong:
+        print(f"# {error}")
+    return bool(errors or wrong or not count)
 
 
 sys.exit(main())

@@ -6,7 +6,7 @@
 #include "channel/core/live.h"
 #include "daemon/core/excerpt.h"
 #include "daemon/core/slots.h"
-#include "jobmanager/core/judge.h"
+#include "jobmanager/core/detector.h"
 #include "nameserver/core/registry.h"
 #include "vertex/host_proto.h"
 #include "vertex/spec.h"
@@ -470,55 +470,56 @@ static void test_spec_survives_its_encoding_and_no_cut(void **state)
 	buffer_fini(&bytes);
 }
 
-/* ---- the judge ---- */
+/* ---- the failure detector ---- */
 
-static void test_the_judge_tells_silence_from_its_own(void **state)
+static void test_the_failure_detector_tells_silence_from_its_own(void **state)
 {
-	struct judge j;
-	struct judge_node n[3] = {{0, true, JUDGE_LIVES}, {0, false, JUDGE_LIVES}, {0, false, JUDGE_LIVES}};
+	struct detector j;
+	struct detector_node n[3] = {
+		{0, true, DETECTOR_LIVES}, {0, false, DETECTOR_LIVES}, {0, false, DETECTOR_LIVES}};
 	dag_instant now = 0;
 
 	(void)state;
-	judge_init(&j, 0);
+	detector_init(&j, 0);
 	for (; now <= 11 * DAG_SECOND; now += DAG_SECOND / 4) {
 		n[1].heard = n[2].heard = now;
-		judge_look(&j, now, DAG_NEVER, n, 3);
-		assert_int_equal(n[0].verdict, now > 10 * DAG_SECOND  ? JUDGE_IS_DEAD
-					       : now > 3 * DAG_SECOND ? JUDGE_IS_SUSPECT
-								      : JUDGE_LIVES);
-		assert_int_equal(n[1].verdict, JUDGE_LIVES);
+		detector_look(&j, now, DAG_NEVER, n, 3);
+		assert_int_equal(n[0].verdict, now > 10 * DAG_SECOND  ? DETECTOR_IS_DEAD
+					       : now > 3 * DAG_SECOND ? DETECTOR_IS_SUSPECT
+								      : DETECTOR_LIVES);
+		assert_int_equal(n[1].verdict, DETECTOR_LIVES);
 	}
-	/* A judge that slept heard nobody, and blames nobody. */
+	/* A failure detector that slept heard nobody, and blames nobody. */
 	now += 40 * DAG_SECOND;
-	judge_look(&j, now, DAG_NEVER, n, 3);
-	assert_int_equal(n[1].verdict, JUDGE_LIVES);
-	assert_int_equal(n[2].verdict, JUDGE_LIVES);
+	detector_look(&j, now, DAG_NEVER, n, 3);
+	assert_int_equal(n[1].verdict, DETECTOR_LIVES);
+	assert_int_equal(n[2].verdict, DETECTOR_LIVES);
 }
 
-static void test_the_judge_waits_when_many_are_silent(void **state)
+static void test_the_failure_detector_waits_when_many_are_silent(void **state)
 {
-	struct judge j;
-	struct judge_node n[4] = {{0}};
+	struct detector j;
+	struct detector_node n[4] = {{0}};
 	dag_instant now = 0;
 
 	(void)state;
-	judge_init(&j, 0);
+	detector_init(&j, 0);
 	n[1].missed = true; /* by the name server too */
 	for (; now <= 25 * DAG_SECOND; now += DAG_SECOND / 4) {
 		n[0].heard = now;
-		judge_look(&j, now, now, n, 4);
-		assert_int_equal(n[1].verdict == JUDGE_IS_DEAD, now > 10 * DAG_SECOND);
-		assert_int_equal(n[2].verdict == JUDGE_IS_DEAD, now > 20 * DAG_SECOND);
+		detector_look(&j, now, now, n, 4);
+		assert_int_equal(n[1].verdict == DETECTOR_IS_DEAD, now > 10 * DAG_SECOND);
+		assert_int_equal(n[2].verdict == DETECTOR_IS_DEAD, now > 20 * DAG_SECOND);
 		assert_false(j.cut_off);
 	}
-	/* Nobody at all: it is the judge that is cut off, and condemns none. */
+	/* Nobody at all: it is the failure detector that is cut off, and condemns none. */
 	for (int i = 0; i < 4; i++)
-		n[i] = (struct judge_node){.heard = now, .missed = true};
+		n[i] = (struct detector_node){.heard = now, .missed = true};
 	for (dag_instant end = now + 60 * DAG_SECOND; now <= end; now += DAG_SECOND / 4)
-		judge_look(&j, now, 0, n, 4);
+		detector_look(&j, now, 0, n, 4);
 	assert_true(j.cut_off);
 	for (int i = 0; i < 4; i++)
-		assert_int_equal(n[i].verdict, JUDGE_IS_SUSPECT);
+		assert_int_equal(n[i].verdict, DETECTOR_IS_SUSPECT);
 }
 
 int main(void)
@@ -534,8 +535,8 @@ int main(void)
 		cmocka_unit_test(test_excerpt_keeps_head_and_tail),
 		cmocka_unit_test(test_a_silent_connection_is_dialled_anew),
 		cmocka_unit_test(test_registry_forgets_the_silent),
-		cmocka_unit_test(test_the_judge_tells_silence_from_its_own),
-		cmocka_unit_test(test_the_judge_waits_when_many_are_silent),
+		cmocka_unit_test(test_the_failure_detector_tells_silence_from_its_own),
+		cmocka_unit_test(test_the_failure_detector_waits_when_many_are_silent),
 		cmocka_unit_test(test_spec_survives_its_encoding_and_no_cut)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,15 +4,15 @@
  * to finish wins. What is slow is told by the median of the stage's committed attempts (Dryad, EuroSys 2007,
  * section 4.4), which is kept as a histogram, so that a commit costs the same whatever the stage's width.
  */
-#include "copy.h"
+#include "speculation.h"
 #include "attempt.h"
 #include "effects.h"
 #include "nodes.h"
 #include "vertices.h"
 
-#define COPY_LEAST (1 * DAG_SECOND)
-#define COPY_CHECK (250 * DAG_MS)
-#define COPIES_MAX 3 /* of a vertex, one at a time */
+#define SLOW_LEAST (1 * DAG_SECOND)
+#define LOOK_EVERY (250 * DAG_MS)
+#define SPECULATIONS_MAX 3 /* of a vertex, one at a time */
 #define JM_TIMES 128
 
 /* Four buckets for each power of two of microseconds. */
@@ -30,7 +30,7 @@ static dag_instant bucket_time(uint32_t bucket)
 	return (dag_instant)((uint64_t)(4 + bucket % 4 + 1) << (bucket / 4) >> 2) * 1000;
 }
 
-void copies_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns)
+void speculation_note_time(struct jm *jm, uint32_t vertex, dag_instant run_ns)
 {
 	struct jm_stage *s = &jm->stages[jm->graph->vertex_stage[vertex]];
 
@@ -52,41 +52,41 @@ static dag_instant median_time(const struct jm_stage *s)
 	return bucket_time(bucket);
 }
 
-struct jm_copy *copy_find(struct jm *jm, uint32_t vertex)
+struct jm_speculation *speculation_find(struct jm *jm, uint32_t vertex)
 {
-	for (size_t i = 0; i < jm->copy_count; i++)
-		if (jm->copies[i].vertex == vertex)
-			return &jm->copies[i];
+	for (size_t i = 0; i < jm->speculation_count; i++)
+		if (jm->speculations[i].vertex == vertex)
+			return &jm->speculations[i];
 	return NULL;
 }
 
-struct jm_copy copy_swap(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
+struct jm_speculation speculation_swap(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
 {
-	struct jm_copy *copy = copy_find(jm, vertex), old = *copy;
+	struct jm_speculation *copy = speculation_find(jm, vertex), old = *copy;
 
 	copy->attempt = attempt;
 	copy->node = node;
 	return old;
 }
 
-void copy_drop(struct jm *jm, uint32_t vertex)
+void speculation_drop(struct jm *jm, uint32_t vertex)
 {
-	struct jm_copy *copy = copy_find(jm, vertex);
+	struct jm_speculation *copy = speculation_find(jm, vertex);
 
 	jm_kill(jm, copy->node, vertex, copy->attempt);
 	node_occupy(jm, copy->node, vertex, -1);
-	*copy = jm->copies[--jm->copy_count];
-	jm->vertices[vertex].copied = false;
+	*copy = jm->speculations[--jm->speculation_count];
+	jm->vertices[vertex].has_speculation = false;
 }
 
-static bool may_copy(const struct jm_stage *state, const struct graph_stage *s)
+static bool may_speculate(const struct jm_stage *state, const struct graph_stage *s)
 {
 	return s->kind != GRAPH_INPUT && !s->no_copies && s->deterministic != GRAPH_NOT_DETERMINISTIC &&
 	       state->running && state->done && state->done * 2 >= state->width;
 }
 
 /* False where there is no node for it. */
-static bool start_copy(struct jm *jm, uint32_t vertex)
+static bool start_speculation(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
 	uint32_t node = 0;
@@ -99,10 +99,11 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 		node++;
 	if (node == jm->node_count)
 		return false;
-	attempt_begin(jm, vertex, node, attempt_next(jm, jm->graph->gang_of[vertex]), ATTEMPT_COPY);
-	v->copied = true;
-	v->copies++;
-	*DAG_APPEND(jm->copies, jm->copy_count, jm->copy_cap) = (struct jm_copy){vertex, v->highest, node};
+	attempt_begin(jm, vertex, node, attempt_next(jm, jm->graph->gang_of[vertex]), ATTEMPT_SPECULATIVE);
+	v->has_speculation = true;
+	v->speculations++;
+	*DAG_APPEND(jm->speculations, jm->speculation_count, jm->speculation_cap) =
+		(struct jm_speculation){vertex, v->highest, node};
 	jm_note(jm, "%s is slow beside its finished siblings; attempt %s runs on %s too",
 		jm_attempt_name(jm, vertex), jm_attempt_text(jm, v->highest), jm->nodes[node].name);
 	attempt_emit(jm, node, vertex, v->highest, 0, 1);
@@ -110,40 +111,41 @@ static bool start_copy(struct jm *jm, uint32_t vertex)
 }
 
 /* Looks for slow vertices, when there is nothing else to start. */
-void copies_start(struct jm *jm)
+void speculation_look(struct jm *jm)
 {
 	bool any = false;
 
 	if (jm->ended || jm->publishing || jm->partial || jm->ready_count || jm->node_count < 2)
 		return;
 	for (size_t i = 0; i < jm->graph->stage_count && !any; i++)
-		any = may_copy(&jm->stages[i], jm->graph->stages[i]);
+		any = may_speculate(&jm->stages[i], jm->graph->stages[i]);
 	if (!any)
 		return;
-	if (jm->now - jm->copies_checked < COPY_CHECK) {
-		jm_wake(jm, jm->copies_checked + COPY_CHECK);
+	if (jm->now - jm->speculation_checked < LOOK_EVERY) {
+		jm_wake(jm, jm->speculation_checked + LOOK_EVERY);
 		return;
 	}
-	jm->copies_checked = jm->now;
-	jm_wake(jm, jm->now + COPY_CHECK);
+	jm->speculation_checked = jm->now;
+	jm_wake(jm, jm->now + LOOK_EVERY);
 	for (size_t i = 0; i < jm->graph->stage_count; i++) {
 		const struct graph_stage *s = jm->graph->stages[i];
-		dag_instant slow = DAG_MAX(COPY_LEAST, 2 * median_time(&jm->stages[i]));
+		dag_instant slow = DAG_MAX(SLOW_LEAST, 2 * median_time(&jm->stages[i]));
 
-		if (!may_copy(&jm->stages[i], s))
+		if (!may_speculate(&jm->stages[i], s))
 			continue;
 		for (uint32_t v = s->first_vertex; v < s->first_vertex + s->width; v++)
-			if (jm->vertices[v].state == JM_RUNNING && !jm->vertices[v].copied &&
-				jm->vertices[v].copies < COPIES_MAX &&
+			if (jm->vertices[v].state == JM_RUNNING && !jm->vertices[v].has_speculation &&
+				jm->vertices[v].speculations < SPECULATIONS_MAX &&
 				jm->now - jm->vertices[v].started > slow &&
-				jm->graph->gangs[jm->graph->gang_of[v]].count == 1 && !start_copy(jm, v))
+				jm->graph->gangs[jm->graph->gang_of[v]].count == 1 &&
+				!start_speculation(jm, v))
 				return;
 	}
 }
 
-void copies_fini(struct jm *jm)
+void speculation_fini(struct jm *jm)
 {
 	for (size_t i = 0; i < jm->graph->stage_count; i++)
 		free(jm->stages[i].times);
-	free(jm->copies);
+	free(jm->speculations);
 }
