@@ -180,6 +180,22 @@ static void print_vertex(struct script *s, const struct jm_effect *e)
 	buffer_format(s->out, " %s[%u] %u", stage->name, e->vertex - stage->first_vertex, e->attempt);
 }
 
+/* Those that it reads of an output, where they follow from the data. */
+static void print_parts(struct script *s, uint32_t vertex)
+{
+	const struct graph_stage *stage = s->graph->stages[s->graph->vertex_stage[vertex]];
+	uint32_t first, count;
+
+	for (uint32_t p = 0; p < stage->in_count; p++) {
+		if (stage->in[p].edge == GRAPH_NONE)
+			continue;
+		first = jm_first_part(
+			s->jm, s->graph->edges[stage->in[p].edge], vertex - stage->first_vertex, &count);
+		if (count > 1)
+			buffer_format(s->out, " parts %u to %u", first, first + count - 1);
+	}
+}
+
 static void print_effect(struct script *s, const struct jm_effect *e)
 {
 	static const char *const names[] = {"journal", "start", "ack", "kill", "release", "trim", "verify",
@@ -197,6 +213,8 @@ static void print_effect(struct script *s, const struct jm_effect *e)
 		buffer_format(s->out, " on %u", e->node);
 		if (e->kind == JM_START && e->group)
 			buffer_format(s->out, " group %u of %u", e->group, e->group_size);
+		if (e->kind == JM_START)
+			print_parts(s, e->vertex);
 		break;
 	case JM_TRIM:
 		buffer_format(s->out, " %s.%u to %u on %u", s->graph->stages[e->stage]->name, e->stream,
