@@ -187,26 +187,48 @@ static void look_at_script(struct scan *s, const char *text)
 	}
 }
 
-/* The shell's own variable of a parameter's name: `$who`, where ${who} is meant. */
+static bool is_in_name(char c)
+{
+	return isalnum((unsigned char)c) || c == '_';
+}
+
+static bool is_param(const struct loader *l, const char *name)
+{
+	for (size_t i = 0; i < l->param_count; i++)
+		if (!strcmp(l->params[i].name, name))
+			return true;
+	return false;
+}
+
+static bool is_set(const struct yaml_node *env, const char *script, const char *name)
+{
+	char *sets = base_format("%s=", name);
+	bool is = yaml_get(env, name) || strstr(script, sets) || getenv(name);
+
+	free(sets);
+	return is;
+}
+
+/* The shell's own variable of a parameter's name: `$who`, where ${who} is meant. The first one is noted. */
 static void note_variables(
 	struct loader *l, const struct yaml_node *node, const struct yaml_node *env, const char *script)
 {
-	for (size_t i = 0; i < l->param_count; i++) {
-		const char *name = l->params[i].name;
-		size_t len = strlen(name);
-		char *sets = base_format("%s=", name);
-		bool is_own = yaml_get(env, name) || strstr(script, sets) || getenv(name);
+	bool noted = !l->options->notes;
 
-		for (const char *c = script; !is_own && (c = strchr(c, '$')); c++)
-			if (!strncmp(c + 1, name, len) && !isalnum((unsigned char)c[len + 1]) &&
-				c[len + 1] != '_') {
-				loader_note(l, node,
-					"'$%s' is a variable of the shell, which nobody sets; the parameter "
-					"is ${%s}, or env: {%s: \"${%s}\"}",
-					name, name, name, name);
-				break;
-			}
-		free(sets);
+	for (const char *c = script; !noted && (c = strchr(c, '$')); c++) {
+		size_t len = 0;
+		char *name;
+
+		while (is_in_name(c[1 + len]))
+			len++;
+		name = base_strndup(c + 1, len);
+		noted = len && is_param(l, name) && !is_set(env, script, name);
+		if (noted)
+			loader_note(l, node,
+				"'$%s' is a variable of the shell, which nobody sets; the parameter is "
+				"${%s}, or env: {%s: \"${%s}\"}",
+				name, name, name, name);
+		free(name);
 	}
 }
 
