@@ -10,9 +10,9 @@
  * to blame.
  */
 #include "blame.h"
-#include "speculation.h"
 #include "effects.h"
 #include "nodes.h"
+#include "speculation.h"
 #include "vertices.h"
 
 #define NAMES_MAX 3           /* of vertices in the reason */

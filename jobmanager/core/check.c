@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Derives anew what the scheduler keeps beside the facts, and compares. */
-#include "speculation.h"
 #include "edges.h"
+#include "groups.h"
 #include "nodes.h"
+#include "output.h"
 #include "queue.h"
+#include "speculation.h"
 #include "vertices.h"
 #include "graph/edge.h"
 
@@ -51,6 +53,8 @@ static void add_load(const struct jm *jm, struct jm_node *nodes, uint32_t node, 
 	nodes[node].used += graph_vertex_shares(jm->graph, vertex);
 	nodes[node].memory_used += vertex_stage(jm, vertex)->memory;
 	nodes[node].running++;
+	if (gang_is_large(jm, jm->graph->gang_of[vertex]))
+		nodes[node].gangs += graph_vertex_shares(jm->graph, vertex);
 }
 
 static void check_nodes(const struct jm *jm)
@@ -68,7 +72,7 @@ static void check_nodes(const struct jm *jm)
 		add_load(jm, nodes, jm->speculations[i].node, jm->speculations[i].vertex);
 	for (uint32_t n = 0; n < jm->node_count; n++)
 		DAG_ASSERT(nodes[n].used == jm->nodes[n].used && nodes[n].running == jm->nodes[n].running &&
-			   nodes[n].chained == jm->nodes[n].chained &&
+			   nodes[n].chained == jm->nodes[n].chained && nodes[n].gangs == jm->nodes[n].gangs &&
 			   nodes[n].memory_used == jm->nodes[n].memory_used);
 	for (uint32_t n = 0; n < jm->node_count; n++) {
 		const struct jm_node *x = &jm->nodes[n];
@@ -79,6 +83,69 @@ static void check_nodes(const struct jm *jm)
 	}
 	DAG_ASSERT(used == jm->used);
 	free(nodes);
+}
+
+static void check_stages(const struct jm *jm)
+{
+	uint32_t open = 0;
+
+	for (size_t i = 0; i < jm->graph->stage_count; i++) {
+		const struct graph_stage *s = jm->graph->stages[i];
+		const struct jm_stage *x = &jm->stages[i];
+		uint32_t counts[JM_DONE + 1] = {0};
+
+		for (uint32_t v = 0; v < x->width; v++)
+			counts[jm->vertices[s->first_vertex + v].state]++;
+		DAG_ASSERT(counts[JM_WAITING] == x->waiting && counts[JM_READY] == x->ready &&
+			   counts[JM_RUNNING] == x->running && counts[JM_DONE] == x->done);
+		open += s->open && !x->settled;
+	}
+	DAG_ASSERT(open == jm->open_left);
+}
+
+/* Members are in the state of their gang; those of a RUNNING one may have ended. */
+static void check_gangs(const struct jm *jm)
+{
+	for (uint32_t gang = 0; gang < jm->graph->gang_count; gang++) {
+		const struct graph_gang *g = &jm->graph->gangs[gang];
+		const struct jm_gang *x = &jm->gangs[gang];
+		uint32_t left = 0;
+
+		for (uint32_t i = 0; i < g->count; i++) {
+			uint8_t state = jm->vertices[jm->graph->gang_members[g->first + i]].state;
+
+			left += state != JM_DONE;
+			DAG_ASSERT(x->state == JM_RUNNING || state == x->state);
+		}
+		DAG_ASSERT(x->left == (x->state == JM_RUNNING ? left : 0));
+	}
+}
+
+static void check_groups(const struct jm *jm)
+{
+	for (size_t i = 0; i < jm->graph->edge_count; i++) {
+		const struct jm_groups *g = jm->edges[i].groups;
+		uint32_t waiting = 0;
+
+		for (size_t l = 0; g && l < g->list_count; l++) {
+			uint64_t bytes = 0;
+
+			for (size_t k = 0; k < g->lists[l].count; k++)
+				bytes += groups_bytes(jm, jm->graph->edges[i], g->lists[l].items[k]);
+			DAG_ASSERT(bytes == g->lists[l].bytes);
+			waiting += (uint32_t)g->lists[l].count;
+		}
+		DAG_ASSERT(!g || waiting == g->waiting);
+	}
+}
+
+static void check_outputs(const struct jm *jm)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < jm->graph->output_count; i++)
+		left += jm->outputs[i].fetched != jm_width(jm, jm->graph->outputs[i].stage);
+	DAG_ASSERT(left == jm->outputs_left);
 }
 
 static uint32_t check_queue(const struct jm *jm, const struct jm_queue *q)
@@ -118,6 +185,10 @@ void jm_check(const struct jm *jm)
 	DAG_ASSERT(left == jm->vertices_left && copied == jm->speculation_count);
 	check_edges(jm);
 	check_nodes(jm);
+	check_stages(jm);
+	check_gangs(jm);
+	check_groups(jm);
+	check_outputs(jm);
 	for (uint32_t g = 0; g < jm->graph->gang_count; g++)
 		if (jm->gangs[g].state == JM_READY) {
 			ready++;

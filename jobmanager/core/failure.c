@@ -3,7 +3,6 @@
 #include "failure.h"
 #include "alone.h"
 #include "blame.h"
-#include "speculation.h"
 #include "edges.h"
 #include "effects.h"
 #include "found.h"
@@ -11,6 +10,7 @@
 #include "nodes.h"
 #include "output.h"
 #include "pause.h"
+#include "speculation.h"
 #include "vertices.h"
 #include "graph/edge.h"
 

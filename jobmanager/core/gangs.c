@@ -7,7 +7,6 @@
 #include "attempt.h"
 #include "blame.h"
 #include "chain.h"
-#include "speculation.h"
 #include "edges.h"
 #include "effects.h"
 #include "facts.h"
@@ -15,6 +14,7 @@
 #include "nodes.h"
 #include "pipeline.h"
 #include "queue.h"
+#include "speculation.h"
 #include "vertices.h"
 
 void gangs_init(struct jm *jm)

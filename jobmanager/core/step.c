@@ -5,7 +5,6 @@
 #include "attempt.h"
 #include "blame.h"
 #include "chain.h"
-#include "speculation.h"
 #include "edges.h"
 #include "effects.h"
 #include "failure.h"
@@ -23,6 +22,7 @@
 #include "replay.h"
 #include "resume.h"
 #include "round.h"
+#include "speculation.h"
 #include "vertices.h"
 
 /* An end that was told while the job is being resumed. */
