@@ -146,6 +146,25 @@ def check_plugin_from_cpp():
                 yield f"{compiler}: {r.stderr.splitlines()[0]}"
 
 
+def check_failures():
+    """docs/FAILURES.md names tests and files that there are, and each test of a numbered fault stands there."""
+    text = read("docs/FAILURES.md")
+    words = set(re.findall(r"`([^`]+)`", text))
+    tests = set()
+    for path in sources("tests/e2e", "tests/unit", ends=(".py", ".c")):
+        tests.update(re.findall(r"^def (\w+)\(case|void (test_\w+)\(void", read(path), re.M))
+    tests = {name for pair in tests for name in pair if name}
+    for word in sorted(words):
+        path = f"tests/{word}.txt" if word.startswith("script/") else word
+        if "/" in word and not os.path.exists(os.path.join(ROOT, path)) and not word.startswith("/"):
+            yield f"docs/FAILURES.md: there is no {path}"
+        elif re.fullmatch(r"\w*_\w*_\w+", word) and word not in tests:
+            yield f"docs/FAILURES.md: there is no test {word}"
+    for name in sorted(tests):
+        if re.match(r"F\d\d_", name) and name not in words:
+            yield f"docs/FAILURES.md: {name} is not named"
+
+
 def formats():
     """True if there is a clang-format that breaks lines as the one does that the sources were formatted with."""
     if not shutil.which("clang-format"):
@@ -163,7 +182,7 @@ def check_format():
             yield f"{line.split(':')[0]}: run clang-format -i"
 
 
-CHECKS = [check_layers, check_pure, check_circles, check_banned, check_sizes, check_spdx, check_headers, check_plugin_from_cpp, check_format]
+CHECKS = [check_layers, check_pure, check_circles, check_banned, check_sizes, check_spdx, check_headers, check_plugin_from_cpp, check_failures, check_format]
 print(f"1..{len(CHECKS)}")
 failed = 0
 for number, function in enumerate(CHECKS, 1):
