@@ -11,6 +11,7 @@
  */
 #include "blame.h"
 #include "effects.h"
+#include "list.h"
 #include "nodes.h"
 #include "speculation.h"
 #include "vertices.h"

@@ -2,6 +2,7 @@
 #ifndef CORE_EDGES_H
 #define CORE_EDGES_H
 #include "state.h"
+#include "list.h"
 
 /* What an edge of the pattern GROUPS has come to. */
 struct jm_groups {

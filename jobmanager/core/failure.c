@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a failure means: the design's failure rules 1 to 4. */
+/* What a failure means: rules 1 to 4, 6 and 7 of docs/FAILURES.md. */
 #include "failure.h"
 #include "alone.h"
 #include "blame.h"
@@ -466,12 +466,12 @@ void failure_on_node_down(struct jm *jm, uint32_t node, bool died)
 	if (died)
 		blame_deaths(jm, node);
 	for (size_t i = 0; i < jm->speculation_count && !jm->ended;) {
-		struct jm_speculation copy = jm->speculations[i];
+		struct jm_speculation second = jm->speculations[i];
 
-		if (copy.node == node)
-			speculation_drop(jm, copy.vertex);
-		else if (jm->vertices[copy.vertex].node == node)
-			gang_promote_speculation(jm, copy.vertex);
+		if (second.node == node)
+			speculation_drop(jm, second.vertex);
+		else if (jm->vertices[second.vertex].node == node)
+			gang_promote_speculation(jm, second.vertex);
 		else
 			i++;
 	}

@@ -219,9 +219,9 @@ void gang_reset_followers(struct jm *jm, uint32_t vertex)
 void gang_promote_speculation(struct jm *jm, uint32_t vertex)
 {
 	struct jm_vertex *v = &jm->vertices[vertex];
-	struct jm_speculation copy = speculation_swap(jm, vertex, v->attempt, v->node);
+	struct jm_speculation second = speculation_swap(jm, vertex, v->attempt, v->node);
 
-	attempt_set(jm, vertex, copy.attempt, copy.node);
+	attempt_set(jm, vertex, second.attempt, second.node);
 	gang_reset_followers(jm, vertex); /* that read the other one */
 	speculation_drop(jm, vertex);
 }

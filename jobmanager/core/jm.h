@@ -3,7 +3,7 @@
 #define CORE_JM_H
 /*
  * The scheduler: one state machine, fed events and `now`, giving back an ordered list of effects. It decides
- * which attempt of which vertex runs where, what a failure means (the design's failure rules 1 to 4), and
+ * which attempt of which vertex runs where, what a failure means (the rules of docs/FAILURES.md), and
  * when the job ends.
  *
  * Pure: no clock, no file, no socket. The shell (jobmanager/manager) carries effects out in their order. An

@@ -62,20 +62,20 @@ struct jm_speculation *speculation_find(struct jm *jm, uint32_t vertex)
 
 struct jm_speculation speculation_swap(struct jm *jm, uint32_t vertex, uint32_t attempt, uint32_t node)
 {
-	struct jm_speculation *copy = speculation_find(jm, vertex), old = *copy;
+	struct jm_speculation *second = speculation_find(jm, vertex), old = *second;
 
-	copy->attempt = attempt;
-	copy->node = node;
+	second->attempt = attempt;
+	second->node = node;
 	return old;
 }
 
 void speculation_drop(struct jm *jm, uint32_t vertex)
 {
-	struct jm_speculation *copy = speculation_find(jm, vertex);
+	struct jm_speculation *second = speculation_find(jm, vertex);
 
-	jm_kill(jm, copy->node, vertex, copy->attempt);
-	node_occupy(jm, copy->node, vertex, -1);
-	*copy = jm->speculations[--jm->speculation_count];
+	jm_kill(jm, second->node, vertex, second->attempt);
+	node_occupy(jm, second->node, vertex, -1);
+	*second = jm->speculations[--jm->speculation_count];
 	jm->vertices[vertex].has_speculation = false;
 }
 

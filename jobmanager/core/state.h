@@ -36,18 +36,6 @@
  */
 #include "jm.h"
 
-/* Vertices, by their numbers in their stage. */
-struct jm_list {
-	uint32_t *items;
-	size_t count, cap;
-	uint64_t bytes; /* of producers that wait for their group */
-};
-
-static inline void jm_list_append(struct jm_list *list, uint32_t item)
-{
-	*DAG_APPEND(list->items, list->count, list->cap) = item;
-}
-
 struct jm {
 	/* step.c */
 	const struct graph *graph;
@@ -115,7 +103,7 @@ struct jm {
 	/* spread.c */
 	uint32_t last_group;
 
-	/* copy.c */
+	/* speculation.c */
 	struct jm_speculation *speculations;
 	size_t speculation_count, speculation_cap;
 	dag_instant speculation_checked;
