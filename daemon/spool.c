@@ -285,6 +285,7 @@ const char *spool_folder(const struct spool *s)
 int spool_say_trouble(struct spool *s, bool in_memory, int error)
 {
 	const char *folder = in_memory ? s->memory_folder : s->folder;
+	char why[OS_FILE_ERROR_LEN];
 
 	free(s->trouble);
 	s->trouble = NULL;
@@ -293,10 +294,10 @@ int spool_say_trouble(struct spool *s, bool in_memory, int error)
 			base_format("the node lacks what a file in its spool needs: %s", strerror(error));
 		return DAG_EBUSY;
 	}
-	s->trouble =
-		error == ENOSPC || error == EDQUOT || error == EFBIG
-			? base_format("the node's spool is full: %s: %s", folder, strerror(error))
-			: base_format("the node's spool cannot be written: %s: %s", folder, strerror(error));
+	s->trouble = error == ENOSPC || error == EDQUOT
+			     ? base_format("the node's spool is full: %s: %s", folder, strerror(error))
+			     : base_format("the node's spool cannot be written: %s: %s", folder,
+				       os_file_error(error, why));
 	return DAG_ENOSPC;
 }
 

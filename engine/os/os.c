@@ -449,3 +449,16 @@ int os_cores(void)
 
 	return (int)DAG_MAX(DAG_MIN((uint32_t)all, may), 1u);
 }
+
+const char *os_file_error(int error, char ret[OS_FILE_ERROR_LEN])
+{
+	struct rlimit limit;
+
+	if (error == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		snprintf(ret, OS_FILE_ERROR_LEN, "%s: a file may have %llu bytes here (ulimit -f %llu)",
+			strerror(error), (unsigned long long)limit.rlim_cur,
+			(unsigned long long)limit.rlim_cur / 1024);
+	else
+		snprintf(ret, OS_FILE_ERROR_LEN, "%s", strerror(error));
+	return ret;
+}

@@ -76,6 +76,9 @@ void os_tell(struct dag_diag *diag, const char *program, os_say_fn *say, void *c
 bool os_has_descriptors(void);
 /* Vertices that can run at a time with the descriptors that this process may have. */
 uint32_t os_slots_max(void);
+/* Why a file could not be written, in words; of a limit its size. Lives in ret. */
+#define OS_FILE_ERROR_LEN 128
+const char *os_file_error(int error, char ret[OS_FILE_ERROR_LEN]);
 /* False in shared memory. */
 bool os_is_on_disk(int fd);
 /* True on a file system of another machine, where SQLite's locks cannot be trusted. */

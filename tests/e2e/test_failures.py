@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is tried again, how often and when; and what can never run, which is told instead of waited for."""
 import os
+import subprocess
 import sys
 import time
 
@@ -131,6 +132,16 @@ def a_job_without_any_node_says_how_long_it_waited(case):
     err = cluster.run("g.yaml", "--wait-for-nodes", "1s", rc=4).stderr.decode()
     check("no node is there" in err and "1 s" in err and "null" not in err, err)
     check("whole number" in case.dagrun("run", "g.yaml", "--wait-for-nodes", "soon", rc=2).stderr.decode(), "no word about the option")
+
+
+@test
+def a_limit_of_file_sizes_is_the_reason(case):
+    """Of the spool: which folder, and how large a file may be."""
+    case.write("g.yaml", "stages: {a: {bash: 'seq 300000', retries: 0}}\noutputs: {a: {file: out}}\n")
+    r = subprocess.run(["bash", "-c", f"ulimit -f 1000; exec {program('dagrun')} run -q g.yaml"], cwd=case.dir, env=case.env,
+                       capture_output=True, timeout=patience(60))
+    check(r.returncode == 1 and b"File too large: a file may have 1024000 bytes here (ulimit -f 1000)" in r.stderr and b"is full" not in r.stderr, r.stderr)
+    check(not os.path.exists(case.path("out")), "an output was published")
 
 
 if __name__ == "__main__":
