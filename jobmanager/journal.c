@@ -44,6 +44,7 @@ struct journal {
 	bool trouble_new, trouble_final, trouble_over;
 	uv_async_t wake;
 	sqlite3 *db;
+	int error; /* errno of the last write that failed, or 0 */
 };
 
 static void tell_trouble(struct journal *j, const char *text, bool final)
@@ -203,6 +204,7 @@ static int write_group(struct journal *j, const struct buffer *lines)
 		j->sum = sum;
 		j->rows = rows;
 	}
+	j->error = r == SQLITE_OK ? 0 : sqlite3_system_errno(j->db);
 	if (r != SQLITE_OK && !sqlite3_get_autocommit(j->db))
 		run_sql(j, "ROLLBACK");
 	return r;
@@ -221,10 +223,11 @@ static bool is_stopping(struct journal *j)
 /* A full disk may get room again; anything else will not mend itself, least of all a failed fsync. */
 static bool wait_for_room(struct journal *j, int r)
 {
-	char *text;
+	char why[OS_FILE_ERROR_LEN], *text;
 	bool final = r != SQLITE_FULL && r != SQLITE_BUSY;
 
-	text = base_format("the journal %s cannot be written: %s%s", j->path, sqlite3_errstr(r),
+	text = base_format("the journal %s cannot be written: %s%s", j->path,
+		j->error ? os_file_error(j->error, why) : sqlite3_errstr(r),
 		final ? "" : "; the job is paused until there is room");
 	tell_trouble(j, text, final);
 	free(text);
@@ -248,6 +251,7 @@ static void *run_journal(void *arg)
 	int r;
 
 	while ((r = open_database(j)) != SQLITE_OK) {
+		j->error = sqlite3_system_errno(j->db);
 		sqlite3_close(j->db);
 		if (!wait_for_room(j, r))
 			return NULL;

@@ -111,6 +111,14 @@ static void run_deferred(struct manager *m, uint64_t durable)
 		m->deferred_first = m->deferred_count = 0;
 }
 
+/* The journal cannot be written: an end that waits for it would wait for ever. */
+static void end_without_journal(struct manager *m)
+{
+	for (size_t i = m->deferred_first; i < m->deferred_count && !m->ending; i++)
+		if (m->deferred[i].kind == JM_END)
+			carry_out(m, &m->deferred[i]);
+}
+
 static void run_effect(struct manager *m, const struct jm_effect *e)
 {
 	struct deferred now = deferred_of(m, e);
@@ -243,12 +251,14 @@ static void on_trouble(void *ctx, const char *text, bool final)
 	struct manager *m = ctx;
 
 	m->paused = text != NULL;
-	if (text)
-		progress_say(m, "%s", text);
-	else
+	if (!text) {
 		progress_say(m, "the journal can be written again; the job goes on");
+		return;
+	}
+	progress_say(m, "%s", text);
 	if (final)
 		manager_abort(m, DAG_EIO, "%s", text);
+	end_without_journal(m);
 }
 
 /* ---- time and signals ---- */

@@ -144,5 +144,15 @@ def a_limit_of_file_sizes_is_the_reason(case):
     check(not os.path.exists(case.path("out")), "an output was published")
 
 
+@test
+def a_journal_that_cannot_be_written_ends_the_job(case):
+    """The only vertex fails first: its end waits for a journal that says nothing more."""
+    case.write("g.yaml", "stages: {a: {bash: 'seq 300000', retries: 0}}\noutputs: {a: {file: out}}\n")
+    r = subprocess.run(["bash", "-c", f"ulimit -f 8; exec {program('dagrun')} run -q g.yaml"], cwd=case.dir, env=case.env,
+                       capture_output=True, timeout=patience(60))
+    check(r.returncode == 1 and not os.path.exists(case.path("out")), r.stderr)
+    check(b"cannot be written" in r.stderr and b"failed" in r.stderr, r.stderr)
+
+
 if __name__ == "__main__":
     main()
