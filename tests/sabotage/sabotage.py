@@ -2,7 +2,8 @@
 """Plants small bugs in the cores, one at a time, in a copy of the tree, and says which of the fast tests catches each: the scripts,
 the units, the simulator's seeds and crash points, for some an end-to-end test (as root, in a namespace of processes). A test suite that a planted bug passes has a hole.
 
-  sabotage.py [NAME…]        with names: only those"""
+  sabotage.py [NAME…]        with names: only those
+  sabotage.py --places       only looks whether each bug's place is there, for tidy"""
 import os
 import shutil
 import subprocess
@@ -150,7 +151,7 @@ BUGS = [
     ("a file that is not ours is taken back", "jobmanager/exchange.c", "	if (inode_of(f->path) != f->inode) {", "	if (false) {"),
     ("a word lets in twice", "engine/wire/door.c", "		if (found)\n			explicit_bzero(e", "		if (false)\n			explicit_bzero(e"),
     ("any word lets in", "engine/wire/door.c", " && is(q, CREDENTIALS + 1, e->word)", ""),
-    ("what a killed host started lives on", "engine/vertex/guard.c", "	strays_end(NULL, 0, false);\n	if (WIFSIGNALED", "	if (WIFSIGNALED", "test_programs nothing_is_left_of_a_killed_host"),
+    ("what a killed host started lives on", "engine/vertex/guard.c", "	strays_end(NULL, 0, false);\n	if (page", "	if (page", "test_programs nothing_is_left_of_a_killed_host"),
     ("a guard does not see that its daemon is gone", "engine/vertex/guard.c", "		if (fds[1].revents) {\n			kill(host, SIGKILL);", "		if (fds[1].revents) {", "test_programs nothing_is_left_of_a_killed_run"),
 ]
 
@@ -188,6 +189,16 @@ def catcher(tree, test=None):
         if run(args, tree, 90):
             return name
     return None
+
+
+def places():
+    moved = []
+    for name, file, there, *_ in BUGS:
+        path = os.path.join(SOURCE, file)
+        if not os.path.exists(path) or there not in open(path).read():
+            moved.append(f"# '{name}': its place in {file} has moved; give it the new one in tests/sabotage/sabotage.py")
+    print("\n".join(["1..1", *moved, f"{'not ok' if moved else 'ok'} 1 - places of planted bugs"]))
+    return bool(moved)
 
 
 def main():
@@ -235,4 +246,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(places() if sys.argv[1:] == ["--places"] else main())
