@@ -185,7 +185,8 @@ static void on_peer_gone(struct sim *s, uint32_t self, uint32_t peer)
 
 	HASH_ITER(hh, n->attempts, a, next)
 		for (size_t k = 0; a->state == RUNNING && k < a->input_count; k++)
-			if (a->inputs[k].node == peer && !a->inputs[k].have && !a->inputs[k].live) {
+			if (!a->inputs[k].source && a->inputs[k].node == peer && !a->inputs[k].have &&
+				!a->inputs[k].live) {
 				sim_probe(s, PROBE_reader_freed);
 				a->blamed = k + 1;
 				node_end(s, self, a, DAG_EUNREACHABLE, "its input's node is gone");
