@@ -226,9 +226,9 @@ static int serve(struct settings *s, struct dag_diag *diag)
 	r = daemon_new(&loop, wire, &s->config, &daemon, diag);
 	if (r == 0) {
 		ending_begin(&ending, &loop, daemon);
-		fprintf(stderr, "dagd: node %s listening on %s%s, %u slots, name server %s\n",
+		fprintf(stderr, "dagd: node %s listening on %s%s, %u slot%s, name server %s\n",
 			daemon_node(daemon), daemon_control(daemon), s->config.keys ? " with keys" : "",
-			s->config.slots, s->config.nameserver);
+			s->config.slots, DAG_S(s->config.slots), s->config.nameserver);
 		os_tell(diag, "dagd", NULL, NULL);
 		dag_diag_fini(diag);
 		uv_run(&loop, UV_RUN_DEFAULT);

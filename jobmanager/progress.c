@@ -319,9 +319,10 @@ void progress_summary(struct manager *m)
 		read += v.bytes_in;
 	}
 	fprintf(stderr,
-		"dagrun: job %s (%s) done: %u stages, %llu vertices, %llu attempts, %s read, %s written, "
+		"dagrun: job %s (%s) done: %u stage%s, %llu %s, %llu attempt%s, %s read, %s written, "
 		"%.*f s\n",
-		m->job, m->graph->name, stages, (unsigned long long)vertices, (unsigned long long)attempts,
+		m->job, m->graph->name, stages, DAG_S(stages), (unsigned long long)vertices,
+		DAG_VERTICES(vertices), (unsigned long long)attempts, DAG_S(attempts),
 		size_format(read, bytes), size_format(outputs_bytes(m), out), seconds < 1 ? 3 : 2, seconds);
 	for (size_t i = 0; i < m->counter_count; i++)
 		fprintf(stderr, "dagrun:   %s: %s: %lld\n", m->graph->stages[m->counters[i].stage]->name,

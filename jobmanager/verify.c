@@ -251,8 +251,8 @@ bool verify_report(const struct verify *v, const char *job)
 				(unsigned long long)v->then[i].low,
 				expected ? " (the stage is said not to be deterministic)" : "");
 	}
-	printf("job %s: %u vertices drawn, %u run with all that they read from, %u compared: ", job, drawn,
-		run, compared);
+	printf("job %s: %u %s drawn, %u run with all that %s from, %u compared: ", job, drawn,
+		DAG_VERTICES(drawn), run, run == 1 ? "it reads" : "they read", compared);
 	if (different)
 		printf("%u gave other bytes than then\n", different);
 	else

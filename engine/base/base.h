@@ -22,6 +22,7 @@ typedef int64_t dag_instant;
 #define DAG_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 /* Behind a noun that is counted. */
 #define DAG_S(n) ((n) == 1 ? "" : "s")
+#define DAG_VERTICES(n) ((n) == 1 ? "vertex" : "vertices")
 #define DAG_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define DAG_MAX(a, b) ((a) > (b) ? (a) : (b))
 

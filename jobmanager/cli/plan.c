@@ -45,7 +45,7 @@ static void print_stage(const struct graph_stage *s)
 	snprintf(width, sizeof(width), "%s%u", s->width_of == GRAPH_NONE ? "" : "to ", s->width);
 	printf("  %-20s %-8s width %-11s", s->name, kind_names[s->kind], width);
 	if (s->kind == GRAPH_INPUT)
-		printf("%u files\n", s->input_file_count);
+		printf("%u file%s\n", s->input_file_count, DAG_S(s->input_file_count));
 	else if (s->kind == GRAPH_PLUGIN)
 		printf("%s of %s\n", s->entry, s->plugin);
 	else {
@@ -60,8 +60,8 @@ static void print_edge(const struct graph *graph, const struct graph_edge *e)
 	const struct graph_stage *from = graph->stages[e->from], *to = graph->stages[e->to];
 	char format[32];
 
-	printf("  %s.%u %s %s.%u: %llu channels, %s", from->name, e->from_port, pattern_names[e->pattern],
-		to->name, e->to_port, (unsigned long long)edge_channels(e),
+	printf("  %s.%u %s %s.%u: %llu channel%s, %s", from->name, e->from_port, pattern_names[e->pattern],
+		to->name, e->to_port, (unsigned long long)edge_channels(e), DAG_S(edge_channels(e)),
 		graph_format_name(to->in[e->to_port].format, format));
 	if (from->kind != GRAPH_INPUT)
 		printf(", %s%s", graph_channel_name(e->channel), e->elastic ? " (elastic)" : "");

@@ -97,13 +97,14 @@ static int check_slots(const struct graph *graph, uint32_t slots)
 			fprintf(stderr,
 				"%s:%d:%d: the %u vertices that pipes join to '%s' must run together, and "
 				"need %llu sixteenths of a "
-				"slot; there are %u slots\n",
+				"slot; there %s %u slot%s\n",
 				s->place.file, s->place.line, s->place.column, graph->gangs[i].count, s->name,
-				(unsigned long long)shares, slots);
+				(unsigned long long)shares, slots == 1 ? "is" : "are", slots, DAG_S(slots));
 		else
 			fprintf(stderr,
-				"%s:%d:%d: stage '%s' asks for more cpus than the %u slots there are\n",
-				s->place.file, s->place.line, s->place.column, s->name, slots);
+				"%s:%d:%d: stage '%s' asks for more cpus than the %u slot%s there %s\n",
+				s->place.file, s->place.line, s->place.column, s->name, slots, DAG_S(slots),
+				slots == 1 ? "is" : "are");
 		return EXIT_INVALID;
 	}
 	return 0;

@@ -85,8 +85,8 @@ static int simulate(const struct sim_options *o, const struct graph *graph)
 
 	for (size_t i = 0; i < graph->stage_count; i++)
 		vertices += graph->stages[i]->kind == GRAPH_INPUT ? 0 : graph->stages[i]->width;
-	printf("seed %llu: %u vertices on %u nodes of %u slots, %.3g s a vertex%s\n",
-		(unsigned long long)o->seed, vertices, o->nodes, o->slots,
+	printf("seed %llu: %u %s on %u node%s of %u slot%s, %.3g s a vertex%s\n", (unsigned long long)o->seed,
+		vertices, DAG_VERTICES(vertices), o->nodes, DAG_S(o->nodes), o->slots, DAG_S(o->slots),
 		(double)o->vertex_time / (double)DAG_SECOND, o->quiet_faults ? "" : ", with faults");
 	fflush(stdout);
 	sim_run(o, &r);
@@ -97,9 +97,10 @@ static int simulate(const struct sim_options *o, const struct graph *graph)
 		printf("the job would fail after %.1f s: %s\n", (double)r.time / (double)DAG_SECOND, r.text);
 		code = EXIT_FAILURE;
 	} else {
-		printf("the job would be done after %.1f s: %llu attempts, %llu of them again, %llu "
+		printf("the job would be done after %.1f s: %llu attempt%s, %llu of them again, %llu "
 		       "messages\n",
 			(double)r.time / (double)DAG_SECOND, (unsigned long long)r.attempts,
+			DAG_S(r.attempts),
 			(unsigned long long)(r.attempts > vertices ? r.attempts - vertices : 0),
 			(unsigned long long)r.messages);
 		code = 0;

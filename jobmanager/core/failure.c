@@ -489,7 +489,8 @@ void failure_on_node_down(struct jm *jm, uint32_t node, bool died)
 		}
 	outputs_look_again(jm);
 	if (!jm->ended)
-		jm_note(jm, "node %s is gone; %u vertices run again", jm->nodes[node].name, lost);
+		jm_note(jm, "node %s is gone; %u %s again", jm->nodes[node].name, lost,
+			lost == 1 ? "vertex runs" : "vertices run");
 }
 
 void failure_fini(struct jm *jm)

@@ -79,7 +79,7 @@ def F12_resume_on_a_cluster_adopts_what_runs(case):
     while b"resumed:" not in said:
         check(said, "it did not resume")
         said = new.stderr.readline()
-    check(b" 4 still run" in said, said)
+    check(b" 4 still running" in said, said)
     case.write("gate", "")
     check(new.wait(patience(60)) == 0, new.stderr.read())
     old.kill()
@@ -231,7 +231,7 @@ def verify_compares_a_sample(case):
     whole, published = case.read("ran").count(b"\n"), case.read("sorted.txt")
     check(whole > 5, "too few vertices")
     case.write("sorted.txt", "not touched")
-    check("1 vertices drawn, 1 run with all that they read from, 1 compared: all gave the same" in verify(case, "map[2]"), "map[2]")
+    check("1 vertex drawn, 1 run with all that it reads from, 1 compared: all gave the same" in verify(case, "map[2]"), "map[2]")
     check(case.read("ran").count(b"\n") == whole + 1, "more ran than was asked for")
     check("all gave the same" in verify(case, "sum", "--quiet"), "sum")
     check(case.read("ran").count(b"\n") == 2 * whole + 1, "all of map feeds sum")
