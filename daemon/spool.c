@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define PAGE 4096ull
-#define NAME_SIZE 24u
 #define ID_MAX (1u << 31)             /* of one that is taken up */
 #define POOL_BYTES_MAX (256ull << 20) /* of free segments, kept for their warm pages */
 
@@ -180,26 +179,19 @@ int spool_new(const char *node, const char *folder, uint64_t memory_budget, stru
 	return 0;
 }
 
-/* Its name in the folder of ours whose descriptor is returned. */
-static int segment_name(const struct spool *s, const struct spool_segment *segment, char name[NAME_SIZE])
-{
-	snprintf(name, NAME_SIZE, "seg-%u", segment->id);
-	return segment->in_memory ? s->memory_fd : s->folder_fd;
-}
-
 char *spool_path(const struct spool *s, const struct spool_segment *segment)
 {
-	char name[NAME_SIZE];
+	char name[SPOOL_NAME_SIZE];
 
-	segment_name(s, segment, name);
+	spool_name(s, segment, name);
 	return base_format("%s/%s", segment->in_memory ? s->memory_folder : s->folder, name);
 }
 
 static void unlink_segment(const struct spool *s, const struct spool_segment *segment)
 {
-	char name[NAME_SIZE];
+	char name[SPOOL_NAME_SIZE];
 
-	unlinkat(segment_name(s, segment, name), name, 0);
+	unlinkat(spool_name(s, segment, name), name, 0);
 }
 
 static int size_class(uint64_t size)
@@ -212,9 +204,9 @@ static int size_class(uint64_t size)
 
 static void remove_segment(struct spool *s, struct spool_segment *segment)
 {
-	char name[NAME_SIZE];
+	char name[SPOOL_NAME_SIZE];
 	bool in_memory = segment->in_memory;
-	int folder = segment_name(s, segment, name);
+	int folder = spool_name(s, segment, name);
 
 	if (s->on_removed)
 		s->on_removed(s->ctx, segment->id);
@@ -309,8 +301,8 @@ const char *spool_trouble(const struct spool *s)
 /* 0 or an errno. */
 static int make_file(struct spool *s, struct spool_segment *segment)
 {
-	char name[NAME_SIZE];
-	int folder = segment_name(s, segment, name),
+	char name[SPOOL_NAME_SIZE];
+	int folder = spool_name(s, segment, name),
 	    fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), error;
 
 	if (fd < 0)
@@ -329,10 +321,10 @@ static int make_file(struct spool *s, struct spool_segment *segment)
 /* Somebody may have removed its file while it was in the pool, or its host cut it short. */
 bool spool_is_there(const struct spool *s, const struct spool_segment *segment)
 {
-	char name[NAME_SIZE];
+	char name[SPOOL_NAME_SIZE];
 	struct stat st;
 
-	return fstatat(segment_name(s, segment, name), name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	return fstatat(spool_name(s, segment, name), name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       S_ISREG(st.st_mode) && (uint64_t)st.st_size == segment->size;
 }
 
@@ -477,19 +469,6 @@ struct spool_segment *spool_find(const struct spool *s, uint32_t id)
 
 	HASH_FIND(hh, s->segments, &id, sizeof(id), segment);
 	return segment && segment->refs ? segment : NULL;
-}
-
-int spool_open(const struct spool *s, struct spool_segment *segment, bool writable)
-{
-	char name[NAME_SIZE];
-	int folder = segment_name(s, segment, name), fd = segment->fd;
-
-	if (writable && fd >= 0) {
-		segment->fd = -1;
-		return fd;
-	}
-
-	return openat(folder, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
 unsigned char *spool_map(struct spool *s, struct spool_segment *segment)

@@ -40,6 +40,9 @@ struct spool {
 	void *ctx;
 };
 
+/* Its name in the folder of ours whose descriptor is returned. */
+#define SPOOL_NAME_SIZE 24u
+int spool_name(const struct spool *spool, const struct spool_segment *segment, char name[SPOOL_NAME_SIZE]);
 /* A descriptor of the spool's own, until another segment needs its place, or nobody looks for a while.
  * Negative with errno. */
 int spool_look_into(struct spool *spool, struct spool_segment *segment);

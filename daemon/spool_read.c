@@ -1,12 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes of segments, by calls and not by mappings: a host may cut its segment short at any moment. */
+/* Segments' files, and their bytes by calls and not by mappings: a host may cut its segment short at any
+ * moment. */
 #include "spool_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define WINDOW_MIN 1024u
+
+int spool_name(const struct spool *s, const struct spool_segment *segment, char name[SPOOL_NAME_SIZE])
+{
+	snprintf(name, SPOOL_NAME_SIZE, "seg-%u", segment->id);
+	return segment->in_memory ? s->memory_fd : s->folder_fd;
+}
+
+int spool_open(const struct spool *s, struct spool_segment *segment, bool writable)
+{
+	char name[SPOOL_NAME_SIZE];
+	int folder = spool_name(s, segment, name), fd = segment->fd;
+
+	if (writable && fd >= 0) {
+		segment->fd = -1;
+		return fd;
+	}
+	return openat(folder, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
 
 void spool_stop_looking(struct spool *s, const struct spool_segment *segment)
 {
