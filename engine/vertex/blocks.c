@@ -211,11 +211,10 @@ int reader_next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, st
 		ch->plain_cap = 0;
 	}
 	if (r < 0)
-		return reader_blame(
-			v, port, producer, r, ch->error_text ? base_strdup(ch->error_text) : NULL);
+		return task_blame(v, port, producer, r, ch->error_text ? base_strdup(ch->error_text) : NULL);
 	if (r == 0)
 		return 0;
-	return begin_current(v, ch) < 0 ? reader_blame(v, port, producer, DAG_ECORRUPT,
+	return begin_current(v, ch) < 0 ? task_blame(v, port, producer, DAG_ECORRUPT,
 						  base_strdup("a packed block cannot be unpacked"))
 					: 1;
 }

@@ -212,13 +212,13 @@ static void note_no_text(const struct pump *p, const struct source *source)
 					"is right so";
 
 	if (source_has_nul(source))
-		task_note(p->v, HOST_NOTE_NO_TEXT,
+		stages_note(p->v, HOST_NOTE_NO_TEXT,
 			"what is written to port %u has a NUL byte, and is cut into lines, since somebody "
 			"reads its "
 			"records: %s",
 			p->port, ways);
 	else if (source_is_unended(source) && p->v->index + 1 < p->v->width)
-		task_note(p->v, HOST_NOTE_NO_TEXT,
+		stages_note(p->v, HOST_NOTE_NO_TEXT,
 			"the last line that is written to port %u has no line feed, which makes it a line of "
 			"its "
 			"own for those who read records: %s",

@@ -8,18 +8,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-int reader_blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text)
-{
-	pthread_mutex_lock(&v->lock);
-	if (!v->error && !v->blamed) {
-		v->blamed = true;
-		v->blamed_port = port;
-		v->blamed_producer = producer;
-	}
-	pthread_mutex_unlock(&v->lock);
-	return task_fail(v, error, text);
-}
-
 void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
 {
 	struct in_channel *channels = v->in[port].channels;
@@ -71,10 +59,10 @@ static void note_no_text(struct dag_vertex *v, uint32_t port, uint32_t producer,
 	bool more = producer + 1 < v->in[port].producers || v->index + 1 < v->width;
 
 	if (source_has_nul(ch->source))
-		task_note(v, HOST_NOTE_NO_TEXT, "input port %u is cut into lines, and has a NUL byte: %s",
+		stages_note(v, HOST_NOTE_NO_TEXT, "input port %u is cut into lines, and has a NUL byte: %s",
 			port, ways);
 	else if (source_is_unended(ch->source) && more && v->stage->spec.kind == GRAPH_PLUGIN)
-		task_note(v, HOST_NOTE_NO_TEXT,
+		stages_note(v, HOST_NOTE_NO_TEXT,
 			"input port %u is cut into lines, and the last one of a file has no line feed, which "
 			"makes "
 			"it a line of its own for those who read records: %s",
@@ -118,8 +106,7 @@ static int next_source_record(
 						       "is true");
 	}
 	if (n < 0)
-		return reader_blame(
-			v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+		return task_blame(v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
 	if (as_written)
 		note_no_text(v, port, producer, ch);
 	ch->state = CHANNEL_ENDED;
@@ -130,7 +117,7 @@ static int next_source_record(
 
 static int bad_block(struct dag_vertex *v, uint32_t port, uint32_t producer)
 {
-	return reader_blame(
+	return task_blame(
 		v, port, producer, DAG_ECORRUPT, base_strdup("a record does not end within its block"));
 }
 
@@ -194,7 +181,7 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 			return 0;
 		n = reader_wait_open(v, port, producer, ch);
 		if (n < 0)
-			return reader_blame(
+			return task_blame(
 				v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
 		while (!ch->source && ch->at == ch->end) {
 			n = reader_next_block(v, port, producer, ch);
@@ -228,6 +215,24 @@ void reader_show_record(struct dag_vertex *v, const struct dag_record *r)
 	atomic_store_explicit(&v->host->status->reading, 1, memory_order_relaxed);
 }
 
+/* Whether the record is a bad one; it is handed over for the quarantine. */
+static bool skips(struct dag_vertex *v, const struct dag_record *r)
+{
+	struct host_msg msg = {.kind = HOST_SKIPPED, .task = v->task};
+	bool found = false;
+
+	for (uint32_t i = 0; i < v->skip_count && !found; i++)
+		found = v->skips[i].port == r->port && v->skips[i].producer == r->producer &&
+			v->skips[i].number == r->number;
+	if (!found)
+		return false;
+	msg.u.data.port = r->port;
+	msg.u.data.producer = r->producer;
+	msg.u.data.bytes = r->number;
+	host_send(v->host, &msg, r->data, DAG_MIN((size_t)r->len, (size_t)1024));
+	return true;
+}
+
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
 {
 	int n;
@@ -236,7 +241,7 @@ int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct d
 		v->read_unended = false;
 	do
 		n = next_record(v, port, producer, r);
-	while (n > 0 && v->skip_count && task_skips(v, r));
+	while (n > 0 && v->skip_count && skips(v, r));
 	if (n <= 0)
 		return n;
 	if (v->in[port].channels[producer].unended && v->passes_bytes)
@@ -272,6 +277,25 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		reader_prefetch(v, p);
 	}
 	return 0;
+}
+
+int dag_read_batch(struct dag_vertex *v, uint32_t port, struct dag_record r[], size_t n)
+{
+	size_t count = 0;
+	int got = n ? dag_read(v, port, &r[0]) : 0;
+
+	/* All spans of a batch must live together, so a batch never leaves the block or the bytes at hand. */
+	while (got > 0 && ++count < n && !v->read_unended) {
+		struct in_channel *ch = &v->in[port].channels[v->in[port].current];
+
+		if (ch->source ? !source_has_record(ch->source) : ch->at == ch->end)
+			break;
+		got = reader_next(v, port, v->in[port].current, &r[count]);
+	}
+	/* Which of several it died at is not known. */
+	if (count > 1)
+		atomic_store_explicit(&v->host->status->reading, 0, memory_order_relaxed);
+	return got < 0 ? got : (int)count;
 }
 
 int dag_read_from(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)

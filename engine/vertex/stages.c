@@ -80,3 +80,24 @@ void host_on_stage(struct host *host, const struct host_msg *msg, const char *ta
 		.stage = like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
 				    : host_find_stage(host, like)->stage};
 }
+
+void stages_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)
+{
+	struct host_msg msg = {.kind = HOST_LOG, .task = v->task, .u.log.note = kind};
+	va_list args;
+	uint32_t *noted, said;
+	char *text;
+
+	pthread_mutex_lock(&v->host->lock);
+	noted = &v->host->stages[v->stage_number].noted;
+	said = *noted & 1u << kind;
+	*noted |= 1u << kind;
+	pthread_mutex_unlock(&v->host->lock);
+	if (said)
+		return;
+	va_start(args, format);
+	text = base_vformat(format, args);
+	va_end(args);
+	host_send(v->host, &msg, text, DAG_MIN(strlen(text), (size_t)1024));
+	free(text);
+}

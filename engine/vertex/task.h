@@ -164,8 +164,6 @@ struct dag_vertex {
 };
 
 /* reader.c */
-/* Whether the record is a bad one; it is handed over for the quarantine. */
-bool task_skips(struct dag_vertex *v, const struct dag_record *r);
 /* As dag_read_from, with the reason kept in the vertex; 1, 0 or an error. */
 int reader_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r);
 /* To the daemon, as the one that the vertex is at. */
@@ -178,8 +176,6 @@ void reader_close_all(struct dag_vertex *v, bool failed);
 void reader_fini(struct dag_vertex *v);
 /* Asks for those of first … end−1 that were not opened yet, in as few messages as can be. */
 void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end);
-/* Fails, and says by which input; the text is freed. Returns the error. */
-int reader_blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text);
 
 /* blocks.c */
 /* Until the daemon has said what the channel is; 0 or its error. */
@@ -282,12 +278,17 @@ void pipe_take(struct in_channel *ch);
 void pipe_done(struct in_channel *ch);
 void pipe_fini(struct pipe_end *end);
 
+/* task.c */
 /* The first error of the vertex stays; the text is taken over. */
 int task_fail(struct dag_vertex *v, int error, char *text);
 /* A record is beyond RECORD_LEN_MAX; what: "input" or "output". */
 int task_fail_long(struct dag_vertex *v, const char *what, uint32_t port, uint64_t number);
+/* Fails, and says by which input. Returns the error. */
+int task_blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error, char *text);
+
+/* stages.c */
 /* A line for people, of which one a stage is enough. */
-void task_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)
+void stages_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* scratch.c */
