@@ -66,6 +66,9 @@ struct host_start {
 
 struct host {
 	int sock;
+	/* Where messages go. The caller holds host.lock; the descriptor, or −1, is passed on. */
+	void (*dispatch)(
+		struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
 	pid_t guard;
 	struct host_status *status;
 	pthread_mutex_t lock;
@@ -117,6 +120,10 @@ void host_look(struct host *host);
 /* Tells other threads of this host that something changed; the caller holds host.lock. */
 void host_changed(struct host *host);
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len);
+/* An end that was good goes into the ring; true where it did. */
+bool host_put_end(struct host *host, uint32_t task, const struct host_done *done);
+/* As host_wait, of a host that has nothing to do: the daemon is to know of all ends. */
+void host_rest(struct host *host);
 /* The daemon has told of it. */
 const struct host_named *host_find_stage(const struct host *host, uint32_t id);
 void host_on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd);
@@ -143,8 +150,6 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 void host_space_close(struct host *host, struct host_segment *segment, bool keep);
 /* Gives back what follows `end` where it was the last that was taken, so that blocks lie close together. */
 void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end);
-
-struct dag_vertex *host_find_task(struct host *host, uint32_t id);
 
 /* stderr.c */
 /* What vertices write to goes to the daemon by this, whatever they do to descriptors 1 and 2. */
