@@ -4,28 +4,39 @@
  * compared with what its producer said it wrote (records, bytes, hash), so a stream that stops early is an
  * error and never a short success.
  */
+#include "blocks.h"
 #include "task.h"
 
 #define PREFETCH 8u /* blocks of a channel, and channels of a port */
 
+void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
+{
+	struct in_channel *channels = v->in[port].channels;
+	bool fifo = v->in[port].flags & HOST_PORT_FIFO;
+
+	while (first < end) {
+		struct host_msg msg = {.kind = HOST_OPEN, .task = v->task, .u.data = {port, first, 0}};
+
+		for (; first < end && channel_ask(&channels[first]); first++, msg.u.data.count++)
+			if (fifo)
+				channel_open_fifo(&channels[first]);
+		if (!msg.u.data.count)
+			first++;
+		else if (!fifo)
+			host_send(v->host, &msg, NULL, 0);
+	}
+}
+
 void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
 	struct host_msg msg = {.kind = HOST_CONSUMED, .task = v->task};
-	bool waits;
 
 	if (!ch->current.data)
 		return;
 	if (ch->current.piped) {
 		pipe_done(ch);
 	} else if (ch->current.fifo) {
-		pthread_mutex_lock(&v->host->lock);
-		fifo_release(ch->current.fifo);
-		/* A writer that found it full goes on when half of it is read. */
-		waits = ch->queued_bytes >= FIFO_WINDOW / 2;
-		ch->queued_bytes -= ch->current.len;
-		if (waits && ch->queued_bytes < FIFO_WINDOW / 2)
-			host_changed(v->host);
-		pthread_mutex_unlock(&v->host->lock);
+		fifo_done(v, ch);
 	} else if (ch->kind == HOST_CHANNEL_LIVE) {
 		ch->consumed += ch->current.len;
 		if (ch->consumed - ch->consumed_told >= ch->step) {
@@ -39,17 +50,6 @@ void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, stru
 	ch->at = ch->end = NULL;
 }
 
-void reader_drop_queue(struct in_channel *ch)
-{
-	for (; ch->queue_first < ch->queue_count; ch->queue_first++) {
-		struct queued_block *b = &ch->queue[ch->queue_first];
-
-		ch->queued_bytes -= b->len;
-		if (b->fifo)
-			fifo_release(b->fifo);
-	}
-}
-
 static int check_end(struct in_channel *ch)
 {
 	struct dag_hash hash;
@@ -60,12 +60,12 @@ static int check_end(struct in_channel *ch)
 	if (ch->records == ch->expected.records && ch->bytes == ch->expected.bytes &&
 		(ch->checked || hash_equal(hash, ch->expected.hash)))
 		return 0;
-	ch->error = DAG_ECORRUPT;
-	ch->error_text = base_format(
-		"read %llu records in %llu bytes, but the producer wrote %llu in %llu, or their hashes "
-		"differ",
-		(unsigned long long)ch->records, (unsigned long long)ch->bytes,
-		(unsigned long long)ch->expected.records, (unsigned long long)ch->expected.bytes);
+	channel_fail(ch, DAG_ECORRUPT,
+		base_format("read %llu records in %llu bytes, but the producer wrote %llu in %llu, or their "
+			    "hashes "
+			    "differ",
+			(unsigned long long)ch->records, (unsigned long long)ch->bytes,
+			(unsigned long long)ch->expected.records, (unsigned long long)ch->expected.bytes));
 	return DAG_ECORRUPT;
 }
 
@@ -104,8 +104,8 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 	data = host_locate(v->host, ref);
 	pthread_mutex_unlock(&v->host->lock);
 	if (!data) {
-		ch->error = DAG_ECORRUPT;
-		ch->error_text = base_strdup("the producer's index names a place that is not in its segment");
+		channel_fail(ch, DAG_ECORRUPT,
+			base_strdup("the producer's index names a place that is not in its segment"));
 		return ch->error;
 	}
 	ch->current = (struct queued_block){data, ref->length, ref->records, ref->kind};
@@ -115,11 +115,8 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 /* Takes the next block that has come, if there is one. */
 static bool take_block(struct dag_vertex *v, struct in_channel *ch)
 {
-	if (ch->queue_first < ch->queue_count) {
-		ch->current = ch->queue[ch->queue_first++];
-		ch->dequeued++;
+	if (channel_take(ch, &ch->current))
 		return true;
-	}
 	if (!pipe_look(v, ch, &ch->current))
 		return false;
 	pipe_take(ch);
@@ -205,7 +202,7 @@ int reader_next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, st
 	if (r == 0)
 		r = check_end(ch);
 	if (r == 0) {
-		ch->state = CHANNEL_ENDED;
+		channel_end(ch);
 		free(ch->plain);
 		ch->plain = NULL;
 		ch->plain_cap = 0;
@@ -235,4 +232,10 @@ ssize_t reader_fill(void *ctx, void *buf, size_t n)
 	memcpy(buf, ch->at, have);
 	ch->at += have;
 	return (ssize_t)have;
+}
+
+void blocks_fini(struct in_channel *ch)
+{
+	hash_state_destroy(&ch->hash);
+	free(ch->plain);
 }

@@ -3,6 +3,7 @@
  * Input files that a host reads where they lie. A vertex may read more of them at a time than there are
  * descriptors: those that come when enough are open are closed again, and asked for at each read.
  */
+#include "blocks.h"
 #include "task.h"
 
 #include <sys/stat.h>
@@ -47,7 +48,7 @@ static int open_again(void *ctx)
 	struct in_channel *ch = channel_of(reader);
 
 	ch->file_fd = -1;
-	ch->state = CHANNEL_NEW;
+	channel_ask_again(ch);
 	if (reader_wait_open(reader->v, reader->port, reader->producer, ch) < 0)
 		return ch->error;
 	if (ch->file_fd < 0)
@@ -77,7 +78,7 @@ static void file_closed(void *ctx)
 static const struct source_lender lender = {.open = open_again, .used = file_used, .closed = file_closed};
 
 struct source *files_source(
-	struct in_channel *ch, struct graph_format format, int fd, uint64_t offset, uint64_t length)
+	struct in_channel *ch, struct graph_format format, const struct host_msg *msg, int fd)
 {
 	struct host *host = ch->raw_reader.v->host;
 	struct source *source;
@@ -88,22 +89,25 @@ struct source *files_source(
 	}
 	if (fd >= 0)
 		atomic_fetch_add(&host->file_count, 1);
-	source = source_new_file(format, fd, offset, length);
+	ch->file_size = msg->u.channel.size;
+	ch->file_mtime_ns = msg->u.channel.mtime_ns;
+	source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);
 	source_lend(source, &lender, &ch->raw_reader);
 	return source;
 }
 
 void files_opened(struct in_channel *ch, const struct host_msg *msg, int fd)
 {
+	int error;
+
 	if (msg->u.channel.kind == HOST_CHANNEL_SOURCE) {
 		ch->file_fd = fd;
 		return;
 	}
 	if (fd >= 0)
 		close(fd);
-	ch->error = msg->u.channel.kind == HOST_CHANNEL_ERROR ? msg->u.channel.error : DAG_ECHANGED;
-	free(ch->error_text);
-	ch->error_text = base_strdup(ch->error == DAG_ECHANGED ? "the input file changed while it was read"
-							       : "the input file cannot be opened again");
-	ch->ended = true;
+	error = msg->u.channel.kind == HOST_CHANNEL_ERROR ? msg->u.channel.error : DAG_ECHANGED;
+	channel_break(ch, error,
+		base_strdup(error == DAG_ECHANGED ? "the input file changed while it was read"
+						  : "the input file cannot be opened again"));
 }

@@ -11,6 +11,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* One end of a direct pipe: see struct host_pipe. */
+struct pipe_end {
+	struct host_pipe *shared;
+	int bell;       /* of the other end; −1: not there yet */
+	uint64_t count; /* blocks written, or taken */
+	struct pipe_room {
+		struct host_segment *segment; /* NULL: none yet */
+		uint64_t offset, size;
+	} rooms[HOST_PIPE_BLOCKS]; /* the writer's */
+};
+
 /* ---- both ends ---- */
 
 static struct host_pipe *map_pipe(int fd)
@@ -97,7 +108,8 @@ static void wait_for_room(struct dag_vertex *v, struct out_part *p)
 	pthread_mutex_unlock(&host->lock);
 }
 
-int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size)
+int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size, struct host_segment **ret_segment,
+	uint64_t *ret_offset)
 {
 	struct pipe_room *room = &p->pipe->rooms[p->pipe->count % HOST_PIPE_BLOCKS];
 	int r = 0;
@@ -111,8 +123,8 @@ int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size)
 		if (r < 0)
 			*room = (struct pipe_room){0};
 	}
-	p->segment = room->segment;
-	p->offset = room->offset;
+	*ret_segment = room->segment;
+	*ret_offset = room->offset;
 	return r;
 }
 

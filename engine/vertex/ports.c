@@ -4,6 +4,7 @@
  * once, so each place of the text that names one has a pipe of its own: whichever is opened first gets the
  * bytes, and a second one is an error instead of a share of them.
  */
+#include "blocks.h"
 #include "program.h"
 
 #include <errno.h>
@@ -134,7 +135,7 @@ static int make_small(struct program *prog, uint32_t port, uint32_t producer, co
 		return p.fd;
 	pump_in(&p);
 	close(p.fd);
-	source_destroy(&prog->v->in[port].channels[producer].source);
+	channel_drop_source(&prog->v->in[port].channels[producer]);
 	return prog->v->error;
 }
 

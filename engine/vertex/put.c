@@ -13,7 +13,7 @@ static bool port_closed(struct dag_vertex *v, uint32_t port)
 	for (uint32_t i = 0; i < v->port_stream_count[port]; i++) {
 		struct out_stream *s = &v->streams[v->port_streams[port][i]];
 
-		all = all && __atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) == s->spec->parts;
+		all = all && part_count_closed(s) == s->spec->parts;
 	}
 	return all;
 }
@@ -38,8 +38,7 @@ static int append(struct dag_vertex *v, uint32_t stream, uint32_t part, const vo
 		memcpy(p->at + head, key, key_len);
 	if (len)
 		base_copy(p->at + head + key_len, data, len);
-	p->at += need;
-	p->block_records++;
+	part_add(p, need, true);
 	return 0;
 }
 
@@ -61,7 +60,7 @@ static int append_bytes(struct dag_vertex *v, uint32_t stream, const char *data,
 			return r;
 		room = DAG_MIN((size_t)(p->end - p->at), len);
 		base_copy(p->at, data, room);
-		p->at += room;
+		part_add(p, room, false);
 		data += room;
 		len -= room;
 	}
@@ -84,7 +83,7 @@ static void mark_unended(struct dag_vertex *v, uint32_t port, size_t len)
 		struct out_stream *s = &v->streams[v->port_streams[port][i]];
 		struct out_part *p = s->parts;
 
-		if (keeps_unended(v, s) && p->at && !__atomic_load_n(&p->closed, __ATOMIC_RELAXED))
+		if (keeps_unended(v, s) && p->at && !part_is_closed(p))
 			memcpy(p->at - len - 4, &word, 4);
 	}
 }
@@ -125,8 +124,7 @@ static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, co
 		if (part >= s->spec->parts)
 			return task_fail(v, DAG_EINVAL,
 				base_format("part %u of port %u: there are %u", part, port, s->spec->parts));
-		if (__atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) &&
-			__atomic_load_n(&s->parts[part].closed, __ATOMIC_RELAXED))
+		if (part_count_closed(s) && part_is_closed(&s->parts[part]))
 			continue;
 		r = format == DAG_FORMAT_BYTES ? append_bytes(v, stream, data, len)
 					       : append(v, stream, part, key, key_len, data, len, kv);
@@ -317,8 +315,7 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
 				port));
 	v->reserved_len[port] = 0;
 	memcpy(p->at, &len, head);
-	p->at += len_used + head;
-	p->block_records += head > 0;
+	part_add(p, len_used + head, head > 0);
 	v->port_records[port] += head > 0;
 	v->port_bytes[port] += len_used;
 	return 0;

@@ -3,31 +3,11 @@
  * Reading: a port is its producers in order, a producer is a channel, a channel is blocks, a block is
  * records. The fast path of a read looks at one block only; everything else is in blocks.c.
  */
+#include "blocks.h"
 #include "task.h"
 
 #include <stdio.h>
 #include <unistd.h>
-
-void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
-{
-	struct in_channel *channels = v->in[port].channels;
-
-	while (first < end) {
-		struct host_msg msg = {.kind = HOST_OPEN, .task = v->task, .u.data = {port, first, 0}};
-
-		for (; first < end && channels[first].state == CHANNEL_NEW; first++, msg.u.data.count++) {
-			channels[first].state = CHANNEL_OPENING;
-			if (v->in[port].flags & HOST_PORT_FIFO) {
-				channels[first].state = CHANNEL_OPEN;
-				channels[first].kind = HOST_CHANNEL_LIVE;
-			}
-		}
-		if (!msg.u.data.count)
-			first++;
-		else if (!(v->in[port].flags & HOST_PORT_FIFO))
-			host_send(v->host, &msg, NULL, 0);
-	}
-}
 
 /* Many at a time: where their parts are small, it is the messages that cost. */
 static void open_ahead(struct dag_vertex *v, uint32_t port)
@@ -69,6 +49,13 @@ static void note_no_text(struct dag_vertex *v, uint32_t port, uint32_t producer,
 			port, ways);
 }
 
+static int blame(struct dag_vertex *v, uint32_t port, uint32_t producer, int error)
+{
+	const struct in_channel *ch = &v->in[port].channels[producer];
+
+	return task_blame(v, port, producer, error, ch->error_text ? base_strdup(ch->error_text) : NULL);
+}
+
 static int next_source_record(
 	struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch, struct dag_record *r)
 {
@@ -77,14 +64,8 @@ static int next_source_record(
 	int n = source_next(ch->source, r);
 
 	if (n > 0) {
-		ch->records++;
 		ch->unended = as_written && source_is_unended(ch->source);
-		/* Where a file is read in place nothing else counts the bytes. */
-		if (!ch->raw) {
-			ch->bytes += r->len + 1 + r->key_len;
-			if (ch->records % 1024 == 0)
-				reader_show_progress(v, ch);
-		}
+		blocks_count_record(v, ch, r);
 		return 1;
 	}
 	if (n == DAG_EFORMAT) {
@@ -98,18 +79,17 @@ static int next_source_record(
 	if (n == DAG_ELIMIT)
 		return task_fail_long(v, "input", port, ch->number);
 	changed = n == 0 && files_changed(ch);
-	if (n == 0 && (changed || source_is_short(ch->source))) {
-		n = DAG_ECHANGED;
-		ch->error_text = base_strdup(changed ? "the input file changed while it was read"
-						     : "the input file ended before its size was "
-						       "read: of /proc, /sys and their kind no size "
-						       "is true");
-	}
+	if (n == 0 && (changed || source_is_short(ch->source)))
+		return task_blame(v, port, producer, DAG_ECHANGED,
+			base_strdup(changed ? "the input file changed while it was read"
+					    : "the input file ended before its size was "
+					      "read: of /proc, /sys and their kind no size "
+					      "is true"));
 	if (n < 0)
-		return task_blame(v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+		return blame(v, port, producer, n);
 	if (as_written)
 		note_no_text(v, port, producer, ch);
-	ch->state = CHANNEL_ENDED;
+	channel_end(ch);
 	/* There may be many more files than descriptors. Its records may be read still. */
 	source_close(ch->source);
 	return 0;
@@ -119,53 +99,6 @@ static int bad_block(struct dag_vertex *v, uint32_t port, uint32_t producer)
 {
 	return task_blame(
 		v, port, producer, DAG_ECORRUPT, base_strdup("a record does not end within its block"));
-}
-
-/* What is left of the block; of bytes nothing else is stored. */
-static int take_bytes(struct in_channel *ch, struct dag_record *r)
-{
-	r->key = NULL;
-	r->key_len = 0;
-	r->data = (const char *)ch->at;
-	r->len = (size_t)(ch->end - ch->at);
-	ch->at = ch->end;
-	return 1;
-}
-
-static inline int parse_record(struct in_channel *ch, bool kv, struct dag_record *r)
-{
-	size_t have = (size_t)(ch->end - ch->at);
-	uint32_t lens[2];
-
-	if (kv) {
-		if (have < 8)
-			return DAG_ECORRUPT;
-		memcpy(lens, ch->at, 8);
-		if ((uint64_t)lens[0] + lens[1] > have - 8)
-			return DAG_ECORRUPT;
-		r->key = (const char *)ch->at + 8;
-		r->key_len = lens[0];
-		r->data = r->key + lens[0];
-		r->len = lens[1];
-		ch->at += 8 + (size_t)lens[0] + lens[1];
-		return 1;
-	}
-	if (have < 4)
-		return DAG_ECORRUPT;
-	memcpy(lens, ch->at, 4);
-	if (lens[0] > have - 4) {
-		/* A mark makes it too long: records without one need not be looked at for it. */
-		ch->unended = lens[0] & RECORD_UNENDED;
-		lens[0] &= ~RECORD_UNENDED;
-		if (!ch->unended || lens[0] > have - 4)
-			return DAG_ECORRUPT;
-	}
-	r->key = NULL;
-	r->key_len = 0;
-	r->data = (const char *)ch->at + 4;
-	r->len = lens[0];
-	ch->at += 4 + (size_t)lens[0];
-	return 1;
 }
 
 static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, struct dag_record *r)
@@ -181,8 +114,7 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 			return 0;
 		n = reader_wait_open(v, port, producer, ch);
 		if (n < 0)
-			return task_blame(
-				v, port, producer, n, ch->error_text ? base_strdup(ch->error_text) : NULL);
+			return blame(v, port, producer, n);
 		while (!ch->source && ch->at == ch->end) {
 			n = reader_next_block(v, port, producer, ch);
 			if (n <= 0)
@@ -194,8 +126,9 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 			return 0;
 		n = next_source_record(v, port, producer, ch, r);
 	} else {
-		n = p->format.kind == DAG_FORMAT_BYTES ? take_bytes(ch, r)
-						       : parse_record(ch, p->format.kind == DAG_FORMAT_KV, r);
+		n = p->format.kind == DAG_FORMAT_BYTES
+			    ? blocks_take_bytes(ch, r)
+			    : blocks_parse(ch, p->format.kind == DAG_FORMAT_KV, r, &ch->unended);
 		if (n < 0)
 			return bad_block(v, port, producer);
 	}
@@ -272,7 +205,7 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 		n = reader_next(v, port, p->current, r);
 		if (n != 0)
 			return n;
-		source_destroy(&p->channels[p->current].source);
+		channel_drop_source(&p->channels[p->current]);
 		p->current++;
 		reader_prefetch(v, p);
 	}
@@ -406,7 +339,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 				p->any = producer;
 				return n;
 			}
-			source_destroy(&ch->source);
+			channel_drop_source(ch);
 			left--;
 		}
 		if (!left)
@@ -427,16 +360,12 @@ static void close_channel(struct dag_vertex *v, uint32_t port, uint32_t producer
 	if (ch->state == CHANNEL_ENDED)
 		return;
 	if (v->in[port].flags & HOST_PORT_FIFO) {
-		pthread_mutex_lock(&v->host->lock);
-		reader_drop_queue(ch);
-		ch->state = CHANNEL_ENDED;
-		fifo_leave(ch->fifo_producer, ch->fifo_stream, ch->fifo_part);
-		host_changed(v->host);
-		pthread_mutex_unlock(&v->host->lock);
-	} else if (!failed) {
-		host_send(v->host, &msg, NULL, 0);
+		fifo_leave(v, ch);
+		return;
 	}
-	ch->state = CHANNEL_ENDED;
+	if (!failed)
+		host_send(v->host, &msg, NULL, 0);
+	channel_end(ch);
 }
 
 static void close_port(struct dag_vertex *v, uint32_t port, bool failed)
@@ -483,11 +412,8 @@ void reader_fini(struct dag_vertex *v)
 		for (uint32_t i = 0; i < p->producers; i++) {
 			struct in_channel *ch = &p->channels[i];
 
-			source_destroy(&ch->source);
-			hash_state_destroy(&ch->hash);
-			free(ch->queue);
-			free(ch->plain);
-			free(ch->error_text);
+			channel_fini(ch);
+			blocks_fini(ch);
 			pipe_fini(ch->pipe);
 		}
 	}

@@ -37,28 +37,25 @@ static const void *after_argument(const struct dag_vertex *v, const struct host_
 	       v->argument_len + host_padding(v->argument_len);
 }
 
-static void find_fifo_producers(struct host *host, struct dag_vertex *v, const struct host_start *start)
+static struct dag_vertex *find_producer(const struct host *host, uint32_t vertex)
+{
+	struct dag_vertex *found = NULL;
+
+	for (uint32_t i = 0; i < host->task_count && !found; i++)
+		found = host->tasks[i]->vertex == vertex ? host->tasks[i] : NULL;
+	DAG_ASSERT(found);
+	return found;
+}
+
+static void join_fifos(struct host *host, struct dag_vertex *v, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
 	const uint32_t *vertices = after_argument(v, start);
 
-	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
-		if (!(ports[port].flags & HOST_PORT_FIFO))
-			continue;
-		for (uint32_t i = 0; i < ports[port].producers; i++, vertices++) {
-			struct in_channel *ch = &v->in[port].channels[i];
-			struct out_part *part;
-
-			for (uint32_t t = 0; t < host->task_count; t++)
-				if (host->tasks[t]->vertex == *vertices)
-					ch->fifo_producer = host->tasks[t];
-			DAG_ASSERT(ch->fifo_producer);
-			ch->fifo_stream = ports[port].stream;
-			ch->fifo_part = ports[port].part;
-			part = &ch->fifo_producer->streams[ch->fifo_stream].parts[ch->fifo_part];
-			*DAG_APPEND(part->readers, part->reader_count, part->reader_cap) = ch;
-		}
-	}
+	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
+		for (uint32_t i = 0; ports[port].flags & HOST_PORT_FIFO && i < ports[port].producers; i++)
+			fifo_join(&v->in[port].channels[i], find_producer(host, *vertices++),
+				ports[port].stream, ports[port].part);
 }
 
 /* Opens what came with the start. */
@@ -271,7 +268,7 @@ void run_group(struct host *host)
 			host->tasks[i] = new_task(host, &starts[i]);
 		host->task_count = n;
 		for (uint32_t i = 0; i < n; i++)
-			find_fifo_producers(host, host->tasks[i], &starts[i]);
+			join_fifos(host, host->tasks[i], &starts[i]);
 		open_given(host->tasks[0], &starts[0]);
 	}
 	for (uint32_t i = 0; i < n; i++)

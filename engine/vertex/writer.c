@@ -68,15 +68,6 @@ void writer_init(struct dag_vertex *v)
 
 /* ---- blocks ---- */
 
-void *writer_block_room(uint64_t size)
-{
-	void *room = aligned_alloc(BLOCK_ALIGN, block_room(size));
-
-	if (!room)
-		base_oom(size);
-	return room;
-}
-
 /*
  * Fresh pages of a mapped file cost far more than writing them by a call: a fault each, and on a disk the old
  * bytes are read first. So a large block is made in memory that stays in the caches.
@@ -85,7 +76,7 @@ static unsigned char *own_room(struct out_part *p, uint64_t size)
 {
 	if (p->own_size < size) {
 		free(p->own);
-		p->own = writer_block_room(size);
+		p->own = part_block_room(size);
 		p->own_size = size;
 	}
 	return p->own;
@@ -110,7 +101,6 @@ int writer_begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 		p->next_size = s->block_size = DAG_MIN(s->block_size, DIRECT_BLOCK_MAX);
 	size = DAG_MAX(p->next_size, need);
 	p->next_size = DAG_MIN(p->next_size * 2, s->block_size);
-	p->block_records = 0;
 	if (is_fifo(s)) {
 		fifo_begin(v, s, p, size);
 		return 0;
@@ -120,7 +110,7 @@ int writer_begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	if (is_live(s))
 		step = SPACE_STEP_LIVE;
 	if (p->piped)
-		r = pipe_room(v, p, BLOCK_HEADER_SIZE + size);
+		r = pipe_room(v, p, BLOCK_HEADER_SIZE + size, &p->segment, &p->offset);
 	else
 		r = host_space_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
 	if (r < 0)
@@ -128,8 +118,7 @@ int writer_begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	p->base = p->segment->base + p->offset;
 	if (!is_live(s) && size >= OWN_BLOCK)
 		p->base = own_room(p, BLOCK_HEADER_SIZE + size);
-	p->at = p->base + BLOCK_HEADER_SIZE;
-	p->end = p->at + size;
+	part_begin(p, p->base + BLOCK_HEADER_SIZE, size);
 	return 0;
 }
 
@@ -182,7 +171,7 @@ int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 
 	if (!p->at)
 		return 0;
-	payload = is_fifo(s) ? p->fifo->data : p->base + BLOCK_HEADER_SIZE;
+	payload = is_fifo(s) ? fifo_data(p) : p->base + BLOCK_HEADER_SIZE;
 	len = (uint32_t)(p->at - payload);
 	if (len) {
 		if (!p->hash)
@@ -204,7 +193,7 @@ int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 	}
 	ref = (struct block_ref){p->segment->id, p->block_records, p->offset + BLOCK_HEADER_SIZE, len, kind};
 	if (p->piped) {
-		p->at = p->end = NULL;
+		part_end(p);
 		p->seq += len > 0;
 		if (len)
 			pipe_put(p, &ref);
@@ -216,7 +205,7 @@ int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		r = write_own(v, p, BLOCK_HEADER_SIZE + len);
 	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
-	p->at = p->end = NULL;
+	part_end(p);
 	if (!is_live(s) || !len)
 		host_space_close(v->host, p->segment, len > 0);
 	if (!len || r < 0)
@@ -270,22 +259,11 @@ int writer_flush_live(struct dag_vertex *v)
 
 /* ---- readers that go, and credit that comes; the caller holds host.lock ---- */
 
-void writer_close_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
-{
-	struct out_stream *s = &v->streams[stream];
-
-	/* Writers look without the lock. */
-	if (!s->parts[part].closed)
-		__atomic_add_fetch(&s->parts_closed, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->parts[part].closed, true, __ATOMIC_RELAXED);
-	host_changed(v->host);
-}
-
 void writer_on_closed(struct dag_vertex *v, const struct host_msg *msg)
 {
 	DAG_ASSERT(msg->u.live.stream < v->stream_count &&
 		   msg->u.live.part < v->streams[msg->u.live.stream].spec->parts);
-	writer_close_part(v, msg->u.live.stream, msg->u.live.part);
+	part_close(v, msg->u.live.stream, msg->u.live.part);
 }
 
 void writer_on_credit(struct dag_vertex *v, const struct host_msg *msg)
@@ -343,8 +321,7 @@ int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 	for (uint32_t i = 0; i < v->stream_count; i++) {
 		const struct out_stream *s = &v->streams[i];
 
-		*stream++ = (struct index_stream){
-			s->spec->parts, __atomic_load_n(&s->parts_closed, __ATOMIC_RELAXED) > 0};
+		*stream++ = (struct index_stream){s->spec->parts, part_count_closed(s) > 0};
 		for (uint32_t p = 0; p < s->spec->parts; p++) {
 			const struct out_part *o = &s->parts[p];
 
@@ -369,7 +346,6 @@ void writer_fini(struct dag_vertex *v)
 
 			fifo_fini(o);
 			free(o->own);
-			free(o->readers);
 			pipe_fini(o->pipe);
 			free(o->blocks);
 			hash_state_destroy(&o->hash);
