@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the vertex is and says: the part of the vertex API beside reading and writing. */
+#include "host.h"
+#include "reader.h"
+#include "scratch.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -85,5 +88,5 @@ uint64_t dag_seed(const struct dag_vertex *v)
 
 const char *dag_scratch(struct dag_vertex *v)
 {
-	return task_scratch(v);
+	return scratch_make(v);
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What arrives for channels that are read: what they are, their blocks, their ends. The caller holds
  * host.lock. */
+#include "arrive.h"
 #include "blocks.h"
+#include "channel.h"
+#include "files.h"
+#include "segments.h"
 #include "task.h"
 
 #include <unistd.h>
@@ -26,14 +30,14 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 	ch->raw_reader = (struct raw_reader){v, msg->u.channel.port, msg->u.channel.producer};
 	switch ((enum host_channel_kind)msg->u.channel.kind) {
 	case HOST_CHANNEL_SEALED:
-		channel_open_sealed(ch, host_locate(v->host, &msg->u.channel.index),
+		channel_open_sealed(ch, segments_locate(v->host, &msg->u.channel.index),
 			msg->u.channel.index.length, msg->u.channel.stream, msg->u.channel.part);
 		break;
 	case HOST_CHANNEL_LIVE:
 		channel_open_live(ch, msg->u.channel.step);
 		if (!msg->u.channel.raw)
 			return;
-		source = source_new(format, reader_fill, &ch->raw_reader);
+		source = source_new(format, blocks_fill, &ch->raw_reader);
 		channel_open_source(ch, HOST_CHANNEL_LIVE, source, true);
 		if (graph_is_as_written(format))
 			source_watch(source);
@@ -52,7 +56,7 @@ static void open_channel(struct dag_vertex *v, struct in_channel *ch, const stru
 		close(fd);
 }
 
-void reader_open_given(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct host_port *from,
+void arrive_given(struct dag_vertex *v, uint32_t port, uint32_t producer, const struct host_port *from,
 	const struct block_ref *index)
 {
 	struct host_msg msg = {.kind = HOST_CHANNEL};
@@ -64,10 +68,10 @@ void reader_open_given(struct dag_vertex *v, uint32_t port, uint32_t producer, c
 	msg.u.channel.stream = from->stream;
 	msg.u.channel.part = from->part;
 	channel_ask(&v->in[port].channels[producer]);
-	reader_on_channel(v, &msg, NULL, 0, -1);
+	arrive_on_channel(v, &msg, NULL, 0, -1);
 }
 
-void reader_on_channel(
+void arrive_on_channel(
 	struct dag_vertex *v, const struct host_msg *msg, const void *tail, size_t tail_len, int fd)
 {
 	struct in_channel *ch = find_channel(v, msg->u.channel.port, msg->u.channel.producer);
@@ -84,13 +88,13 @@ void reader_on_channel(
 	channel_opened(ch);
 }
 
-void reader_on_blocks(
+void arrive_on_blocks(
 	struct dag_vertex *v, const struct host_msg *msg, const struct block_ref *refs, size_t n)
 {
 	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
 
 	for (size_t i = 0; i < n && !ch->error; i++) {
-		const unsigned char *data = host_locate(v->host, &refs[i]);
+		const unsigned char *data = segments_locate(v->host, &refs[i]);
 
 		if (data)
 			channel_push(ch, (struct queued_block){.data = data,
@@ -103,7 +107,7 @@ void reader_on_blocks(
 	}
 }
 
-void reader_on_end(struct dag_vertex *v, const struct host_msg *msg)
+void arrive_on_end(struct dag_vertex *v, const struct host_msg *msg)
 {
 	struct in_channel *ch = find_channel(v, msg->u.data.port, msg->u.data.producer);
 

@@ -5,11 +5,17 @@
  * error and never a short success.
  */
 #include "blocks.h"
+#include "channel.h"
+#include "fifo.h"
+#include "host.h"
+#include "pipe.h"
+#include "segments.h"
 #include "task.h"
+#include "writer.h"
 
 #define PREFETCH 8u /* blocks of a channel, and channels of a port */
 
-void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
+void blocks_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end)
 {
 	struct in_channel *channels = v->in[port].channels;
 	bool fifo = v->in[port].flags & HOST_PORT_FIFO;
@@ -27,7 +33,7 @@ void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint
 	}
 }
 
-void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
+void blocks_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
 	struct host_msg msg = {.kind = HOST_CONSUMED, .task = v->task};
 
@@ -73,17 +79,17 @@ static void prefetch(struct dag_vertex *v, struct in_channel *ch)
 {
 	uint32_t end = DAG_MIN(ch->next_block + PREFETCH, ch->part->block_count);
 
-	if (!v->host->has_disk)
+	if (!v->host->segments.has_disk)
 		return;
 	for (; ch->prefetched < end; ch->prefetched++)
-		host_prefetch(v->host, &ch->index.blocks[ch->part->first_block + ch->prefetched]);
+		segments_prefetch(v->host, &ch->index.blocks[ch->part->first_block + ch->prefetched]);
 }
 
-void reader_prefetch(struct dag_vertex *v, struct in_port *p)
+void blocks_prefetch(struct dag_vertex *v, struct in_port *p)
 {
 	uint32_t end = DAG_MIN(p->producers, p->current + PREFETCH);
 
-	for (uint32_t i = p->current; v->host->has_disk && i < end; i++) {
+	for (uint32_t i = p->current; v->host->segments.has_disk && i < end; i++) {
 		struct in_channel *ch = &p->channels[i];
 
 		if (ch->state == CHANNEL_OPEN && ch->kind == HOST_CHANNEL_SEALED && ch->part)
@@ -101,7 +107,7 @@ static int next_sealed(struct dag_vertex *v, struct in_channel *ch)
 	prefetch(v, ch);
 	ref = &ch->index.blocks[ch->part->first_block + ch->next_block++];
 	pthread_mutex_lock(&v->host->lock);
-	data = host_locate(v->host, ref);
+	data = segments_locate(v->host, ref);
 	pthread_mutex_unlock(&v->host->lock);
 	if (!data) {
 		channel_fail(ch, DAG_ECORRUPT,
@@ -146,10 +152,10 @@ static int next_live(struct dag_vertex *v, struct in_channel *ch)
 	return r < 0 && r != DAG_ECLOSED ? r : taken;
 }
 
-int reader_wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
+int blocks_wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
 	if (ch->state == CHANNEL_NEW)
-		reader_open_range(v, port, producer, producer + 1);
+		blocks_open_range(v, port, producer, producer + 1);
 	pthread_mutex_lock(&v->host->lock);
 	while (ch->state == CHANNEL_OPENING)
 		host_wait(v->host);
@@ -157,7 +163,7 @@ int reader_wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, str
 	return ch->error;
 }
 
-void reader_show_progress(struct dag_vertex *v, struct in_channel *ch)
+void blocks_show_progress(struct dag_vertex *v, struct in_channel *ch)
 {
 	atomic_fetch_add_explicit(
 		&v->host->status->bytes_read, ch->bytes - ch->bytes_shown, memory_order_relaxed);
@@ -178,7 +184,7 @@ static int begin_current(struct dag_vertex *v, struct in_channel *ch)
 	ch->end = ch->at + len;
 	ch->records += ch->current.records;
 	ch->bytes += len;
-	reader_show_progress(v, ch);
+	blocks_show_progress(v, ch);
 	/* What never left this process, or was checked when it came to this node, is only counted. */
 	ch->checked = ch->fifo_producer || ch->current.checked;
 	if (!ch->raw && !ch->checked) {
@@ -189,12 +195,12 @@ static int begin_current(struct dag_vertex *v, struct in_channel *ch)
 	return 0;
 }
 
-int reader_next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
+int blocks_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch)
 {
 	int r;
 
-	reader_release(v, port, producer, ch);
-	r = reader_wait_open(v, port, producer, ch);
+	blocks_release(v, port, producer, ch);
+	r = blocks_wait_open(v, port, producer, ch);
 	if (r == 0)
 		r = ch->kind == HOST_CHANNEL_SEALED ? next_sealed(v, ch) : next_live(v, ch);
 	if (r == 0 && ch->error)
@@ -216,14 +222,14 @@ int reader_next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, st
 					: 1;
 }
 
-ssize_t reader_fill(void *ctx, void *buf, size_t n)
+ssize_t blocks_fill(void *ctx, void *buf, size_t n)
 {
 	struct raw_reader *raw = ctx;
 	struct in_channel *ch = &raw->v->in[raw->port].channels[raw->producer];
 	size_t have;
 
 	while (ch->at == ch->end) {
-		int r = reader_next_block(raw->v, raw->port, raw->producer, ch);
+		int r = blocks_next(raw->v, raw->port, raw->producer, ch);
 
 		if (r <= 0)
 			return r;

@@ -5,18 +5,18 @@
 #include "task.h"
 
 /* Asks for those of first … end−1 that were not opened yet, in as few messages as can be. */
-void reader_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end);
+void blocks_open_range(struct dag_vertex *v, uint32_t port, uint32_t first, uint32_t end);
 /* Until the daemon has said what the channel is; 0 or its error. */
-int reader_wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
+int blocks_wait_open(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
 /* The channel's next block becomes the current one. 1, 0 at the checked end, or an error. */
-int reader_next_block(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
+int blocks_next(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
 /* The current block was read. */
-void reader_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
+void blocks_release(struct dag_vertex *v, uint32_t port, uint32_t producer, struct in_channel *ch);
 /* Reads ahead from the disk the first blocks of the producers that come next. */
-void reader_prefetch(struct dag_vertex *v, struct in_port *p);
-void reader_show_progress(struct dag_vertex *v, struct in_channel *ch);
+void blocks_prefetch(struct dag_vertex *v, struct in_port *p);
+void blocks_show_progress(struct dag_vertex *v, struct in_channel *ch);
 /* The bytes of a raw channel's blocks, for its source; ctx: struct raw_reader. */
-ssize_t reader_fill(void *ctx, void *buf, size_t n);
+ssize_t blocks_fill(void *ctx, void *buf, size_t n);
 void blocks_fini(struct in_channel *ch);
 
 /* The next record of the current block; *ret_unended is set where it is a line without a line feed. 1, or
@@ -77,7 +77,7 @@ static inline void blocks_count_record(
 		return;
 	ch->bytes += r->len + 1 + r->key_len;
 	if (ch->records % 1024 == 0)
-		reader_show_progress(v, ch);
+		blocks_show_progress(v, ch);
 }
 
 #endif

@@ -3,6 +3,10 @@
  * Fifos: blocks that one thread of a host hands to others. What was read is filled again, the oldest first:
  * its bytes have left the reader's own caches by then.
  */
+#include "fifo.h"
+#include "channel.h"
+#include "host.h"
+#include "part.h"
 #include "task.h"
 
 #include <stdlib.h>

@@ -3,7 +3,9 @@
  * Input files that a host reads where they lie. A vertex may read more of them at a time than there are
  * descriptors: those that come when enough are open are closed again, and asked for at each read.
  */
+#include "files.h"
 #include "blocks.h"
+#include "channel.h"
 #include "task.h"
 
 #include <sys/stat.h>
@@ -14,11 +16,16 @@
 			 */
 #define AHEAD_SHARE 16u /* of those that may be open */
 
+void files_init(struct host *host, uint32_t max)
+{
+	host->files.max = max;
+}
+
 uint32_t files_ahead(const struct dag_vertex *v, uint32_t port)
 {
 	if (!(v->in[port].flags & HOST_PORT_FILES))
 		return HOST_OPEN_AHEAD;
-	return DAG_MAX(DAG_MIN(FILES_AHEAD, v->host->files_max / AHEAD_SHARE), 2u);
+	return DAG_MAX(DAG_MIN(FILES_AHEAD, v->host->files.max / AHEAD_SHARE), 2u);
 }
 
 static bool differs(const struct in_channel *ch, int fd)
@@ -49,11 +56,11 @@ static int open_again(void *ctx)
 
 	ch->file_fd = -1;
 	channel_ask_again(ch);
-	if (reader_wait_open(reader->v, reader->port, reader->producer, ch) < 0)
+	if (blocks_wait_open(reader->v, reader->port, reader->producer, ch) < 0)
 		return ch->error;
 	if (ch->file_fd < 0)
 		return DAG_EIO;
-	atomic_fetch_add(&reader->v->host->file_count, 1);
+	atomic_fetch_add(&reader->v->host->files.count, 1);
 	return ch->file_fd;
 }
 
@@ -62,7 +69,7 @@ static bool file_used(void *ctx, int fd)
 	struct raw_reader *reader = ctx;
 	struct in_channel *ch = channel_of(reader);
 
-	if (atomic_load(&reader->v->host->file_count) <= reader->v->host->files_max)
+	if (atomic_load(&reader->v->host->files.count) <= reader->v->host->files.max)
 		return false;
 	ch->file_changed = ch->file_changed || differs(ch, fd);
 	return true;
@@ -72,7 +79,7 @@ static void file_closed(void *ctx)
 {
 	struct raw_reader *reader = ctx;
 
-	atomic_fetch_sub(&reader->v->host->file_count, 1);
+	atomic_fetch_sub(&reader->v->host->files.count, 1);
 }
 
 static const struct source_lender lender = {.open = open_again, .used = file_used, .closed = file_closed};
@@ -83,12 +90,12 @@ struct source *files_source(
 	struct host *host = ch->raw_reader.v->host;
 	struct source *source;
 
-	if (fd >= 0 && atomic_load(&host->file_count) >= host->files_max) {
+	if (fd >= 0 && atomic_load(&host->files.count) >= host->files.max) {
 		close(fd);
 		fd = -1;
 	}
 	if (fd >= 0)
-		atomic_fetch_add(&host->file_count, 1);
+		atomic_fetch_add(&host->files.count, 1);
 	ch->file_size = msg->u.channel.size;
 	ch->file_mtime_ns = msg->u.channel.mtime_ns;
 	source = source_new_file(format, fd, msg->u.channel.offset, msg->u.channel.length);

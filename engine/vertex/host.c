@@ -5,11 +5,40 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define NUDGE_EVERY (DAG_MS / 2)
 #define NUDGE_FOR 2u           /* ends: for one, the daemon's own look is soon enough */
 #define LONG_RUN (DAG_MS / 10) /* its end is told at once where a slot is free */
+
+bool host_init(struct host *host, host_dispatch_fn *dispatch)
+{
+	host->sock = HOST_SOCKET_FD;
+	host->bell = HOST_BELL_FD;
+	host->dispatch = dispatch;
+	host->guard = getppid();
+	host->threads = 1;
+	host->inbox.fd = -1;
+	pthread_mutex_init(&host->lock, NULL);
+	pthread_cond_init(&host->changed, NULL);
+	host->status =
+		mmap(NULL, sizeof(*host->status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
+	if (host->status == MAP_FAILED)
+		return false;
+	close(HOST_STATUS_FD);
+	return true;
+}
+
+void host_add_threads(struct host *host, int more)
+{
+	host->threads += more;
+}
+
+void host_expect_bell(struct host *host)
+{
+	host->piped = true;
+}
 
 void host_send(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
 {

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* daghost: waits for STARTs, runs them, says DONE. What the daemon says is handed to whom it concerns. */
+#include "arrive.h"
+#include "errors.h"
+#include "files.h"
 #include "guard.h"
+#include "host.h"
+#include "pipe.h"
+#include "plugin.h"
 #include "run.h"
-#include "task.h"
+#include "scratch.h"
+#include "segments.h"
+#include "stages.h"
+#include "writer.h"
 #include "os/os.h"
 #include "os/startup.h"
 #include "os/strays.h"
@@ -29,23 +38,23 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 
 	switch (msg->kind) {
 	case HOST_STAGE:
-		host_on_stage(host, msg, tail, fd);
+		stages_on_stage(host, msg, tail, fd);
 		return;
 	case HOST_START:
 		run_on_start(host, msg, tail, tail_len);
 		return;
 	case HOST_SEGMENT:
-		host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, false);
+		segments_map(host, msg->u.segment.id, msg->u.segment.size, fd, false);
 		close(fd);
 		return;
 	case HOST_GRANT:
-		host_on_grant(host, msg, fd);
+		segments_on_grant(host, msg, fd);
 		return;
 	case HOST_DROP:
-		host_drop_segment(host, msg->u.segment.id);
+		segments_drop(host, msg->u.segment.id);
 		return;
 	case HOST_HEARD:
-		host->heard = true;
+		errors_on_heard(host);
 		return;
 	case HOST_EXIT:
 		host->exiting = true;
@@ -59,13 +68,13 @@ static void dispatch(struct host *host, const struct host_msg *msg, const void *
 	}
 	switch (msg->kind) {
 	case HOST_CHANNEL:
-		reader_on_channel(task, msg, tail, tail_len, fd);
+		arrive_on_channel(task, msg, tail, tail_len, fd);
 		break;
 	case HOST_BLOCKS:
-		reader_on_blocks(task, msg, tail, tail_len / sizeof(struct block_ref));
+		arrive_on_blocks(task, msg, tail, tail_len / sizeof(struct block_ref));
 		break;
 	case HOST_END:
-		reader_on_end(task, msg);
+		arrive_on_end(task, msg);
 		break;
 	case HOST_CREDIT:
 		writer_on_credit(task, msg);
@@ -114,38 +123,28 @@ int main(int argc, char **argv)
 	}
 	setrlimit(RLIMIT_CORE, &no_core);
 	getrlimit(RLIMIT_NOFILE, &descriptors);
-	host.files_max = (uint32_t)DAG_MIN(descriptors.rlim_cur / 2, (rlim_t)FILES_MAX);
+	files_init(&host, (uint32_t)DAG_MIN(descriptors.rlim_cur / 2, (rlim_t)FILES_MAX));
 	guard_begin(argv);
-	host.guard = getppid();
 	errors_begin(&host);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	strays_adopt();
 	prefer_to_die();
 	os_be_patient();
-	host.sock = HOST_SOCKET_FD;
-	host.status = mmap(NULL, sizeof(*host.status), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_STATUS_FD, 0);
-	host.bell = HOST_BELL_FD;
-	if (host.status == MAP_FAILED)
+	if (!host_init(&host, dispatch))
 		return 70;
-	close(HOST_STATUS_FD);
 	mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_MAX);
 	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
-	host.dispatch = dispatch;
-	host.threads = 1;
-	host.inbox.fd = -1;
-	pthread_mutex_init(&host.lock, NULL);
-	pthread_cond_init(&host.changed, NULL);
 	ready.u.ready.version = HOST_PROTO_VERSION;
 	host_send(&host, &ready, NULL, 0);
 	while (!host.exiting) {
 		pthread_mutex_lock(&host.lock);
-		while ((host.spoiled || !run_is_whole(&host)) && !host.exiting)
+		while (!run_is_ready(&host) && !host.exiting)
 			host_rest(&host);
 		pthread_mutex_unlock(&host.lock);
 		if (!host.exiting)
 			run_group(&host);
 	}
-	host_drop_scratch(&host);
+	scratch_drop(&host);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which part a record goes to. The same record goes to the same part in every attempt, on every node. */
-#include "task.h"
+#include "partition.h"
 
 static bool is_blank(char c)
 {

@@ -4,6 +4,9 @@
  * daemon gives both a piece of shared memory and each other's bell, and is not asked any more. The blocks lie
  * in rooms of the writer's, as many as the pipe has places, so they stay in the processor's caches.
  */
+#include "pipe.h"
+#include "host.h"
+#include "segments.h"
 #include "task.h"
 #include "os/os.h"
 
@@ -49,7 +52,7 @@ void pipe_on_message(struct dag_vertex *v, const struct host_msg *msg, int fd)
 		(*end)->bell = fd;
 	else
 		(*end)->shared = map_pipe(fd);
-	v->host->piped = true;
+	host_expect_bell(v->host);
 }
 
 void pipe_fini(struct pipe_end *end)
@@ -117,9 +120,9 @@ int pipe_room(struct dag_vertex *v, struct out_part *p, uint64_t size, struct ho
 	wait_for_room(v, p);
 	if (room->size < size) {
 		if (room->segment)
-			host_space_close(v->host, room->segment, false);
+			segments_close(v->host, room->segment, false);
 		*room = (struct pipe_room){.size = size};
-		r = host_space_take(v->host, size, size * HOST_PIPE_BLOCKS, &room->segment, &room->offset);
+		r = segments_take(v->host, size, size * HOST_PIPE_BLOCKS, &room->segment, &room->offset);
 		if (r < 0)
 			*room = (struct pipe_room){0};
 	}
@@ -149,7 +152,7 @@ static bool find(struct dag_vertex *v, const struct in_channel *ch, struct queue
 		return false;
 	ref = shared->refs[ch->pipe->count % HOST_PIPE_BLOCKS];
 	*ret = (struct queued_block){
-		host_locate(v->host, &ref), ref.length, ref.records, ref.kind, NULL, true};
+		segments_locate(v->host, &ref), ref.length, ref.records, ref.kind, NULL, true};
 	return ret->data != NULL;
 }
 

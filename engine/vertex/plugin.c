@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading a plugin and telling what it declares. Its code, constructors too, runs in a host and nowhere else.
  */
-#include "host.h"
+#include "plugin.h"
 #include "task.h"
 #include "base/buffer.h"
 
@@ -146,12 +146,11 @@ static const char *next_text(const char **at, const char *end)
 static void check_one(int (*check)(struct dag_vertex *), struct graph_pair *params, uint32_t count)
 {
 	struct host_stage *stage = base_alloc(sizeof(*stage));
-	struct dag_vertex *v = base_alloc(sizeof(*v));
+	struct dag_vertex *v;
 
 	stage->spec.params = params;
 	stage->spec.param_count = count;
-	v->stage = stage;
-	pthread_mutex_init(&v->lock, NULL);
+	v = task_new(NULL, NULL, stage, NULL);
 	if (check(v) >= 0)
 		printf("ok\n");
 	else
@@ -161,9 +160,8 @@ static void check_one(int (*check)(struct dag_vertex *), struct graph_pair *para
 			c <= end; c++)
 			putchar(c == end || *c == '\n' ? (c == end ? '\n' : ' ') : *c);
 	fflush(stdout);
-	pthread_mutex_destroy(&v->lock);
-	free(v->error_text);
-	free(v);
+	task_fini(v);
+	task_destroy(&v);
 	free(stage);
 }
 

@@ -5,7 +5,10 @@
  * bytes, and a second one is an error instead of a share of them.
  */
 #include "blocks.h"
+#include "channel.h"
+#include "files.h"
 #include "program.h"
+#include "task.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,9 +99,9 @@ static void open_inputs(struct dag_vertex *v, uint32_t port)
 
 	if (in->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO | HOST_PORT_FILES))
 		return;
-	reader_open_range(v, port, 0, in->producers);
+	blocks_open_range(v, port, 0, in->producers);
 	for (uint32_t i = 0; i < in->producers; i++)
-		reader_wait_open(v, port, i, &in->channels[i]);
+		blocks_wait_open(v, port, i, &in->channels[i]);
 }
 
 /* Of files some at a time: those that are small are read and closed before the next ones are there. */
@@ -110,8 +113,8 @@ static void open_file(struct dag_vertex *v, uint32_t port, uint32_t producer)
 	if (!(in->flags & HOST_PORT_FILES))
 		return;
 	if (producer % ahead == 0)
-		reader_open_range(v, port, producer, DAG_MIN(producer + ahead, in->producers));
-	reader_wait_open(v, port, producer, &in->channels[producer]);
+		blocks_open_range(v, port, producer, DAG_MIN(producer + ahead, in->producers));
+	blocks_wait_open(v, port, producer, &in->channels[producer]);
 }
 
 /* To hand over a pipe is two switches between threads, for which a busy machine takes its time: of many

@@ -5,6 +5,11 @@
  * another port.
  */
 #include "program.h"
+#include "errors.h"
+#include "host.h"
+#include "scratch.h"
+#include "task.h"
+#include "writer.h"
 #include "os/marks.h"
 #include "os/spawn.h"
 #include "os/strays.h"
@@ -207,11 +212,11 @@ static int judge_exit(struct program *prog, const siginfo_t *info)
 static void end_strays(struct host *host, pid_t pid)
 {
 	pthread_mutex_lock(&host->lock);
-	for (size_t i = 0; i < host->program_count; i++)
-		if (host->programs[i] == pid)
-			host->programs[i] = host->programs[--host->program_count];
+	for (size_t i = 0; i < host->programs.count; i++)
+		if (host->programs.pids[i] == pid)
+			host->programs.pids[i] = host->programs.pids[--host->programs.count];
 	/* A plugin's own children beside it are in the host's process group, programs are not. */
-	strays_end(host->programs, host->program_count, host->task_count > 1);
+	strays_end(host->programs.pids, host->programs.count, host->run.task_count > 1);
 	pthread_mutex_unlock(&host->lock);
 }
 
@@ -224,7 +229,7 @@ static void begin_pumps(struct program *prog)
 
 	/* Threads of this program may wait for each other as well as for the daemon. */
 	pthread_mutex_lock(&v->host->lock);
-	v->host->threads += (int)prog->pump_count;
+	host_add_threads(v->host, (int)prog->pump_count);
 	pthread_mutex_unlock(&v->host->lock);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, PUMP_STACK);
@@ -273,7 +278,7 @@ static int spawn(struct program *prog)
 		.argv = prog->argv,
 		.env = prog->env,
 		.folder = v->scratch,
-		.fds = {prog->child_fds[0], prog->child_fds[1], HOST_ERRORS_FD},
+		.fds = {prog->child_fds[0], prog->child_fds[1], ERRORS_FD},
 		.fd_count = 3};
 	int r;
 
@@ -281,7 +286,7 @@ static int spawn(struct program *prog)
 	pthread_mutex_lock(&v->host->lock);
 	r = spawn_process(&spawn, &prog->pid, &prog->pidfd);
 	if (r == 0)
-		v->host->programs[v->host->program_count++] = prog->pid;
+		v->host->programs.pids[v->host->programs.count++] = prog->pid;
 	pthread_mutex_unlock(&v->host->lock);
 	if (r < 0)
 		task_fail(v, r, spawn_explain(&spawn, errno));
@@ -312,7 +317,7 @@ static int start_and_wait(struct program *prog)
 	join_pumps(prog);
 	close(prog->pidfd);
 	pthread_mutex_lock(&v->host->lock);
-	v->host->threads -= (int)prog->pump_count;
+	host_add_threads(v->host, -(int)prog->pump_count);
 	pthread_mutex_unlock(&v->host->lock);
 	return judge_exit(prog, &info);
 }
@@ -323,7 +328,7 @@ int program_run(struct dag_vertex *v)
 	const struct stage_spec *spec = &v->stage->spec;
 	int r = 0;
 
-	if (!task_scratch(v))
+	if (!scratch_make(v))
 		return v->error;
 	r = ports_survey(&prog);
 	if (r == 0)

@@ -27,6 +27,9 @@ struct program {
 	const struct pump *seen_at;
 };
 
+/* Runs a program vertex; the code for DONE. */
+int program_run(struct dag_vertex *v);
+
 /* ---- ports.c ---- */
 
 /* How all texts together name the ports. DAG_EINVAL. */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plain loop between the record API and a descriptor of a program. */
 #include "pump.h"
+#include "put.h"
+#include "stages.h"
+#include "task.h"
+#include "writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -194,7 +198,7 @@ static void carry_bytes(struct pump *p)
 
 		/* No room is taken for the end: where there is none, it might wait for a reader that waits
 		 * for the end. */
-		if (await_program(p) <= 0 || writer_bytes_room(p->v, p->port, PUMP_ROOM, &room, &len) < 0)
+		if (await_program(p) <= 0 || put_bytes_room(p->v, p->port, PUMP_ROOM, &room, &len) < 0)
 			return;
 		n = read_program(p, room, len);
 		if (n < 0)
@@ -232,7 +236,7 @@ static int put_out(struct pump *p, const struct source *source, const struct dag
 	if (format.kind == DAG_FORMAT_KV)
 		return dag_write_kv(p->v, p->port, r->key, r->key_len, r->data, r->len);
 	if (graph_is_as_written(format) && source_is_unended(source))
-		return writer_put_unended(p->v, p->port, r->data, r->len);
+		return put_unended(p->v, p->port, r->data, r->len);
 	return dag_write(p->v, p->port, r->data, r->len);
 }
 
@@ -269,7 +273,7 @@ static void carry_records(struct pump *p)
 
 static void pump_out(struct pump *p)
 {
-	if (p->v->stage->spec.out[p->port].kind == DAG_FORMAT_BYTES && writer_is_plain(p->v, p->port))
+	if (p->v->stage->spec.out[p->port].kind == DAG_FORMAT_BYTES && put_is_plain(p->v, p->port))
 		carry_bytes(p);
 	else
 		carry_records(p);

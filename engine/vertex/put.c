@@ -4,7 +4,11 @@
  * they are, over as many blocks as they need. The fast path of a write looks at one block only; all else is
  * in writer.c.
  */
+#include "put.h"
+#include "part.h"
+#include "partition.h"
 #include "task.h"
+#include "writer.h"
 
 static bool port_closed(struct dag_vertex *v, uint32_t port)
 {
@@ -134,7 +138,7 @@ static int write_record(struct dag_vertex *v, uint32_t port, uint32_t wanted, co
 	return 0;
 }
 
-int writer_put_unended(struct dag_vertex *v, uint32_t port, const void *data, size_t len)
+int put_unended(struct dag_vertex *v, uint32_t port, const void *data, size_t len)
 {
 	int r = write_record(v, port, PART_BY_WORD, NULL, 0, data, len, false);
 
@@ -146,7 +150,7 @@ int writer_put_unended(struct dag_vertex *v, uint32_t port, const void *data, si
 int dag_write(struct dag_vertex *v, uint32_t port, const void *data, size_t len)
 {
 	if (v->read_unended)
-		return writer_put_unended(v, port, data, len);
+		return put_unended(v, port, data, len);
 	return write_record(v, port, PART_BY_WORD, NULL, 0, data, len, false);
 }
 
@@ -242,7 +246,7 @@ static int make_room(struct dag_vertex *v, uint32_t port, size_t need)
 	return r;
 }
 
-int writer_bytes_room(struct dag_vertex *v, uint32_t port, size_t least, void **ret_data, size_t *ret_len)
+int put_bytes_room(struct dag_vertex *v, uint32_t port, size_t least, void **ret_data, size_t *ret_len)
 {
 	struct out_stream *s = plain_stream(v, port);
 	int r;
@@ -259,7 +263,7 @@ int writer_bytes_room(struct dag_vertex *v, uint32_t port, size_t least, void **
 	return 0;
 }
 
-bool writer_is_plain(struct dag_vertex *v, uint32_t port)
+bool put_is_plain(struct dag_vertex *v, uint32_t port)
 {
 	return plain_stream(v, port) != NULL;
 }
@@ -319,4 +323,10 @@ int dag_commit(struct dag_vertex *v, uint32_t port, size_t len_used)
 	v->port_records[port] += head > 0;
 	v->port_bytes[port] += len_used;
 	return 0;
+}
+
+void put_fini(struct dag_vertex *v)
+{
+	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++)
+		buffer_fini(&v->reserved[i]);
 }

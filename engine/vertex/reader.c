@@ -3,8 +3,16 @@
  * Reading: a port is its producers in order, a producer is a channel, a channel is blocks, a block is
  * records. The fast path of a read looks at one block only; everything else is in blocks.c.
  */
+#include "reader.h"
 #include "blocks.h"
+#include "channel.h"
+#include "fifo.h"
+#include "files.h"
+#include "host.h"
+#include "pipe.h"
+#include "stages.h"
 #include "task.h"
+#include "writer.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -18,15 +26,27 @@ static void open_ahead(struct dag_vertex *v, uint32_t port)
 
 	if (p->opened >= end || (p->opened > p->current + ahead / 2 && end < p->producers))
 		return;
-	reader_open_range(v, port, p->opened, end);
+	blocks_open_range(v, port, p->opened, end);
 	p->opened = end;
+}
+
+void reader_init(struct dag_vertex *v, const struct host_port *ports)
+{
+	for (uint32_t i = 0; i < v->stage->spec.in_count; i++) {
+		struct in_port *p = &v->in[i];
+
+		p->producers = ports[i].producers;
+		p->flags = ports[i].flags;
+		p->format = v->stage->spec.in[i];
+		p->channels = arena_alloc(&v->arena, p->producers * sizeof(*p->channels));
+	}
 }
 
 void reader_open_live(struct dag_vertex *v)
 {
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++)
 		if (v->in[port].flags & (HOST_PORT_LIVE | HOST_PORT_FIFO))
-			reader_open_range(v, port, 0, v->in[port].opened = v->in[port].producers);
+			blocks_open_range(v, port, 0, v->in[port].opened = v->in[port].producers);
 }
 
 /* ---- records ---- */
@@ -112,11 +132,11 @@ static int next_record(struct dag_vertex *v, uint32_t port, uint32_t producer, s
 	if (ch->at == ch->end && !ch->source) {
 		if (ch->state == CHANNEL_ENDED)
 			return 0;
-		n = reader_wait_open(v, port, producer, ch);
+		n = blocks_wait_open(v, port, producer, ch);
 		if (n < 0)
 			return blame(v, port, producer, n);
 		while (!ch->source && ch->at == ch->end) {
-			n = reader_next_block(v, port, producer, ch);
+			n = blocks_next(v, port, producer, ch);
 			if (n <= 0)
 				return n;
 		}
@@ -207,7 +227,7 @@ int dag_read(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 			return n;
 		channel_drop_source(&p->channels[p->current]);
 		p->current++;
-		reader_prefetch(v, p);
+		blocks_prefetch(v, p);
 	}
 	return 0;
 }
@@ -254,7 +274,7 @@ static struct source *current_file(struct dag_vertex *v, uint32_t port)
 		return NULL;
 	open_ahead(v, port);
 	ch = &p->channels[p->current];
-	if (reader_wait_open(v, port, p->current, ch) < 0 || !ch->source || !source_is_file(ch->source))
+	if (blocks_wait_open(v, port, p->current, ch) < 0 || !ch->source || !source_is_file(ch->source))
 		return NULL;
 	return ch->source;
 }
@@ -331,7 +351,7 @@ int dag_read_any(struct dag_vertex *v, uint32_t port, struct dag_record *r)
 				continue;
 			/* Sealed channels are opened a few at a time, live ones all at the start. */
 			if (left++ < files_ahead(v, port))
-				reader_open_range(v, port, producer, producer + 1);
+				blocks_open_range(v, port, producer, producer + 1);
 			if (!look_ready(v, ch))
 				continue;
 			n = reader_next(v, port, producer, r);
@@ -376,7 +396,7 @@ static void close_port(struct dag_vertex *v, uint32_t port, bool failed)
 		return;
 	p->closed = true;
 	for (uint32_t i = 0; i < p->producers; i++) {
-		reader_release(v, port, i, &p->channels[i]);
+		blocks_release(v, port, i, &p->channels[i]);
 		if (p->channels[i].state != CHANNEL_NEW || (p->flags & (HOST_PORT_LIVE | HOST_PORT_FIFO)))
 			close_channel(v, port, i, failed);
 	}

@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tasks from their STARTs to their DONEs: one after the other, or those of a fifo group beside each other. */
 #include "run.h"
+#include "arrive.h"
+#include "errors.h"
+#include "fifo.h"
+#include "host.h"
+#include "program.h"
+#include "put.h"
+#include "reader.h"
+#include "scratch.h"
+#include "segments.h"
+#include "stages.h"
 #include "task.h"
+#include "writer.h"
 #include "os/os.h"
 #include "os/strays.h"
 
@@ -13,7 +24,7 @@
 
 void run_on_start(struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len)
 {
-	struct host_start *start = DAG_APPEND(host->starts, host->start_count, host->start_cap);
+	struct host_start *start = DAG_APPEND(host->run.starts, host->run.start_count, host->run.start_cap);
 
 	start->msg = *msg;
 	start->tail = base_alloc(tail_len + 1);
@@ -22,9 +33,9 @@ void run_on_start(struct host *host, const struct host_msg *msg, const void *tai
 
 struct dag_vertex *run_find_task(struct host *host, uint32_t id)
 {
-	for (uint32_t i = 0; i < host->task_count; i++)
-		if (host->tasks[i] && host->tasks[i]->task == id)
-			return host->tasks[i];
+	for (uint32_t i = 0; i < host->run.task_count; i++)
+		if (host->run.tasks[i] && host->run.tasks[i]->task == id)
+			return host->run.tasks[i];
 	return NULL;
 }
 
@@ -41,8 +52,8 @@ static struct dag_vertex *find_producer(const struct host *host, uint32_t vertex
 {
 	struct dag_vertex *found = NULL;
 
-	for (uint32_t i = 0; i < host->task_count && !found; i++)
-		found = host->tasks[i]->vertex == vertex ? host->tasks[i] : NULL;
+	for (uint32_t i = 0; i < host->run.task_count && !found; i++)
+		found = host->run.tasks[i]->vertex == vertex ? host->run.tasks[i] : NULL;
 	DAG_ASSERT(found);
 	return found;
 }
@@ -65,59 +76,25 @@ static void open_given(struct dag_vertex *v, const struct host_start *start)
 	const struct block_ref *index = after_argument(v, start);
 
 	for (uint32_t port = 0; port < v->stage->spec.in_count; port++) {
-		if (ports[port].flags & HOST_PORT_CHAINED && (index++)->segment == v->host->last_good)
-			reader_open_given(v, port, 0, &ports[port], &v->host->last_index);
+		if (ports[port].flags & HOST_PORT_CHAINED && (index++)->segment == v->host->run.last_good)
+			arrive_given(v, port, 0, &ports[port], &v->host->run.last_index);
 		for (uint32_t i = 0; ports[port].flags & HOST_PORT_GIVEN && i < ports[port].producers; i++)
-			reader_open_given(v, port, i, &ports[port], index++);
+			arrive_given(v, port, i, &ports[port], index++);
 	}
-}
-
-/* The memory of the vertex before, so that one of a microsecond does not go to the allocator for it. */
-static struct dag_vertex *take_spare(struct host *host)
-{
-	struct dag_vertex *v = host->spare ? host->spare : base_alloc(sizeof(*v));
-	struct arena arena = v->arena;
-
-	host->spare = NULL;
-	memset(v, 0, sizeof(*v));
-	v->arena = arena;
-	return v;
 }
 
 static struct dag_vertex *new_task(struct host *host, const struct host_start *start)
 {
 	const struct host_port *ports = (const struct host_port *)start->tail;
-	struct dag_vertex *v = take_spare(host);
-	const struct host_named *named = host_find_stage(host, start->msg.u.start.stage);
-	const struct host_stage *stage = named->stage;
+	const struct host_named *named = stages_find(host, start->msg.u.start.stage);
+	uint32_t in_count = named->stage->spec.in_count;
+	const struct host_skip *skips = (const struct host_skip *)(ports + in_count);
+	struct dag_vertex *v = task_new(host->run.spare, host, named->stage, named->name);
 
-	DAG_ASSERT(start->msg.u.start.in_ports == stage->spec.in_count);
-	v->host = host;
-	v->stage = stage;
-	v->stage_name = named->name;
-	v->stage_number = start->msg.u.start.stage;
-	v->passes_bytes = stage->entry && (stage->entry->flags & DAG_PASSES_BYTES);
-	v->task = start->msg.task;
-	v->vertex = start->msg.u.start.vertex;
-	v->index = start->msg.u.start.index;
-	v->width = start->msg.u.start.width;
-	v->attempt = start->msg.u.start.attempt;
-	v->epoch = start->msg.u.start.epoch;
-	v->skip_count = start->msg.u.start.skip_count;
-	memcpy(v->skips, ports + stage->spec.in_count, v->skip_count * sizeof(*v->skips));
-	v->argument_len = start->msg.u.start.argument_len;
-	if (v->argument_len)
-		v->argument =
-			base_strndup((const char *)((const struct host_skip *)(ports + stage->spec.in_count) +
-						    v->skip_count),
-				v->argument_len);
-	pthread_mutex_init(&v->lock, NULL);
-	for (uint32_t p = 0; p < stage->spec.in_count; p++) {
-		v->in[p].producers = ports[p].producers;
-		v->in[p].flags = ports[p].flags;
-		v->in[p].format = stage->spec.in[p];
-		v->in[p].channels = arena_alloc(&v->arena, ports[p].producers * sizeof(struct in_channel));
-	}
+	DAG_ASSERT(start->msg.u.start.in_ports == in_count);
+	host->run.spare = NULL;
+	task_on_start(v, &start->msg, skips, (const char *)(skips + start->msg.u.start.skip_count));
+	reader_init(v, ports);
 	writer_init(v);
 	return v;
 }
@@ -142,17 +119,17 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 		done->records_out += v->port_records[i];
 		done->bytes_out += v->port_bytes[i];
 	}
-	done->scratch_used = v->scratch && (error || !task_keep_scratch(v));
+	done->scratch_used = v->scratch && (error || !scratch_keep(v));
 	done->counter_count = v->counter_count;
 	done->run_ns = ran;
 	done->errors = errors_said(v->host, done->run_ns);
 	if (done->run_ns > TRIM_AFTER)
-		v->host->ran_long = true;
+		v->host->run.ran_long = true;
 	if (error)
-		v->host->spoiled = true;
-	if (v->host->task_count == 1) {
-		v->host->last_good = error ? 0 : v->task;
-		v->host->last_index = *index;
+		v->host->run.spoiled = true;
+	if (v->host->run.task_count == 1) {
+		v->host->run.last_good = error ? 0 : v->task;
+		v->host->run.last_index = *index;
 	}
 	if (host_put_end(v->host, v->task, done))
 		return;
@@ -161,7 +138,7 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
 		buffer_append(&tail, v->error_text, strlen(v->error_text));
 	host_send(v->host, &msg, tail.data, DAG_MIN(tail.len, (size_t)HOST_TAIL_MAX));
 	buffer_fini(&tail);
-	if (done->errors && !error && v->host->task_count == 1)
+	if (done->errors && !error && v->host->run.task_count == 1)
 		errors_wait(v->host);
 }
 
@@ -169,9 +146,9 @@ static void send_done(struct dag_vertex *v, int error, const struct block_ref *i
  * cannot tell whose a process is. */
 static void end_processes(struct host *host, dag_instant ran)
 {
-	if (atomic_fetch_sub(&host->running, 1) > 1)
+	if (atomic_fetch_sub(&host->run.running, 1) > 1)
 		return;
-	if (host->task_count > 1 || ran > FORK_RUN)
+	if (host->run.task_count > 1 || ran > FORK_RUN)
 		strays_end(NULL, 0, false);
 }
 
@@ -213,30 +190,23 @@ static void *run_task(void *arg)
 	return NULL;
 }
 
-static void free_spare(struct host *host)
-{
-	if (host->spare)
-		arena_fini(&host->spare->arena);
-	free(host->spare);
-}
-
 static void free_task(struct dag_vertex *v)
 {
+	struct host *host = v->host;
+
 	reader_fini(v);
 	writer_fini(v);
-	free(v->error_text);
+	put_fini(v);
 	free(v->scratch);
-	free(v->argument);
-	pthread_mutex_destroy(&v->lock);
-	arena_reset(&v->arena);
-	free_spare(v->host);
-	v->host->spare = v;
+	task_fini(v);
+	task_destroy(&host->run.spare);
+	host->run.spare = v;
 }
 
 /* False where there is no room for a thread: then the daemon ends this host, with what has begun in it. */
 static bool start_beside(struct host *host, uint32_t i, pthread_t *ret_thread)
 {
-	struct dag_vertex *v = host->tasks[i];
+	struct dag_vertex *v = host->run.tasks[i];
 	int error = pthread_create(ret_thread, NULL, run_task, v);
 
 	if (!error)
@@ -245,57 +215,60 @@ static bool start_beside(struct host *host, uint32_t i, pthread_t *ret_thread)
 		base_format(
 			"cannot start thread %u of %u for vertices that run together: %s (see 'ulimit -u', "
 			"and the container's limit of processes)",
-			i + 1, host->task_count, strerror(error)));
+			i + 1, host->run.task_count, strerror(error)));
 	send_done(v, DAG_EBUSY, &(struct block_ref){0}, 0);
 	return false;
 }
 
 void run_group(struct host *host)
 {
-	struct host_start *starts = host->starts + host->start_first;
+	struct host_start *starts = host->run.starts + host->run.start_first;
 	uint32_t n = starts[0].msg.u.start.group_size;
 	pthread_t threads[HOST_TASKS_MAX];
 	uint32_t started = 1;
 
-	host->start_first += n;
-	if (starts[0].msg.u.start.stage != host->stage && host->ran_long) {
+	host->run.start_first += n;
+	if (starts[0].msg.u.start.stage != host->run.stage && host->run.ran_long) {
 		malloc_trim(0);
-		host->ran_long = false;
+		host->run.ran_long = false;
 	}
-	host->stage = starts[0].msg.u.start.stage;
+	host->run.stage = starts[0].msg.u.start.stage;
 	if (host_status_claim(host->status, starts[n - 1].msg.task)) {
 		for (uint32_t i = 0; i < n; i++)
-			host->tasks[i] = new_task(host, &starts[i]);
-		host->task_count = n;
+			host->run.tasks[i] = new_task(host, &starts[i]);
+		host->run.task_count = n;
 		for (uint32_t i = 0; i < n; i++)
-			join_fifos(host, host->tasks[i], &starts[i]);
-		open_given(host->tasks[0], &starts[0]);
+			join_fifos(host, host->run.tasks[i], &starts[i]);
+		open_given(host->run.tasks[0], &starts[0]);
 	}
 	for (uint32_t i = 0; i < n; i++)
 		free(starts[i].tail);
-	if (!host->task_count)
+	if (!host->run.task_count)
 		return;
-	host->threads = (int)n;
-	host->running = n;
-	atomic_store(&host->status->vertex, host->tasks[0]->vertex);
+	host_add_threads(host, (int)n - 1);
+	host->run.running = n;
+	atomic_store(&host->status->vertex, host->run.tasks[0]->vertex);
 	atomic_store(&host->status->reading, 0);
 	while (started < n && start_beside(host, started, &threads[started]))
 		started++;
 	if (started == n)
-		run_task(host->tasks[0]);
+		run_task(host->run.tasks[0]);
 	for (uint32_t i = 1; i < started; i++)
 		pthread_join(threads[i], NULL);
-	host->threads = 1;
-	host_release_kept(host);
+	host_add_threads(host, 1 - (int)n);
+	segments_release_kept(host);
 	for (uint32_t i = 0; i < n; i++)
-		free_task(host->tasks[i]);
-	host->task_count = 0;
+		free_task(host->run.tasks[i]);
+	host->run.task_count = 0;
 }
 
-bool run_is_whole(struct host *host)
+bool run_is_ready(struct host *host)
 {
-	if (host->start_first == host->start_count)
-		host->start_first = host->start_count = 0;
-	return host->start_count && host->start_count - host->start_first >=
-					    host->starts[host->start_first].msg.u.start.group_size;
+	if (host->run.spoiled)
+		return false;
+	if (host->run.start_first == host->run.start_count)
+		host->run.start_first = host->run.start_count = 0;
+	return host->run.start_count &&
+	       host->run.start_count - host->run.start_first >=
+		       host->run.starts[host->run.start_first].msg.u.start.group_size;
 }

@@ -3,6 +3,7 @@
  * The folder that an attempt has for itself. One that is left as it was made gets the name of the next
  * attempt that wants one: to make a folder and to remove it costs a tenth of a small program.
  */
+#include "scratch.h"
 #include "task.h"
 #include "os/os.h"
 
@@ -26,7 +27,7 @@ static bool take_kept(struct host *host, const char *path)
 	return taken;
 }
 
-const char *task_scratch(struct dag_vertex *v)
+const char *scratch_make(struct dag_vertex *v)
 {
 	if (v->scratch)
 		return v->scratch;
@@ -56,7 +57,7 @@ static bool is_as_made(const char *path)
 	return entries <= 2 && same;
 }
 
-bool task_keep_scratch(struct dag_vertex *v)
+bool scratch_keep(struct dag_vertex *v)
 {
 	struct host *host = v->host;
 	bool kept = false;
@@ -72,7 +73,7 @@ bool task_keep_scratch(struct dag_vertex *v)
 	return kept;
 }
 
-void host_drop_scratch(struct host *host)
+void scratch_drop(struct host *host)
 {
 	if (host->kept_scratch)
 		rmdir(host->kept_scratch);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Segments of the spool in a host: those it reads, and the one that it writes to. */
+#include "segments.h"
 #include "host.h"
 #include "os/os.h"
 
@@ -10,58 +11,58 @@
 #define AHEAD_LEAST (4u << 20) /* bytes of a segment behind which another is asked for ahead, */
 #define AHEAD_LEFT (1u << 20)  /* and what of it is left then, beside an eighth */
 
-struct host_segment *host_find_segment(struct host *host, uint32_t id)
+struct host_segment *segments_find(struct host *host, uint32_t id)
 {
 	struct host_segment *s;
 
-	HASH_FIND(hh, host->segments, &id, sizeof(id), s);
+	HASH_FIND(hh, host->segments.table, &id, sizeof(id), s);
 	return s;
 }
 
-const unsigned char *host_locate(struct host *host, const struct block_ref *ref)
+const unsigned char *segments_locate(struct host *host, const struct block_ref *ref)
 {
-	const struct host_segment *s = host_find_segment(host, ref->segment);
+	const struct host_segment *s = segments_find(host, ref->segment);
 
 	if (!s || ref->offset > s->size || ref->length > s->size - ref->offset)
 		return NULL;
 	return s->base + ref->offset;
 }
 
-void host_drop_segment(struct host *host, uint32_t id)
+void segments_drop(struct host *host, uint32_t id)
 {
-	struct host_segment *s = host_find_segment(host, id);
+	struct host_segment *s = segments_find(host, id);
 
 	if (!s)
 		return;
-	HASH_DEL(host->segments, s);
+	HASH_DEL(host->segments.table, s);
 	munmap(s->base, s->size);
 	free(s);
 }
 
-void host_prefetch(struct host *host, const struct block_ref *ref)
+void segments_prefetch(struct host *host, const struct block_ref *ref)
 {
 	const unsigned char *data;
 	uintptr_t skew;
 	bool on_disk;
 
 	pthread_mutex_lock(&host->lock);
-	data = host_locate(host, ref);
-	on_disk = data && host_find_segment(host, ref->segment)->on_disk;
+	data = segments_locate(host, ref);
+	on_disk = data && segments_find(host, ref->segment)->on_disk;
 	pthread_mutex_unlock(&host->lock);
 	skew = (uintptr_t)data % PAGE;
 	if (on_disk)
 		madvise((void *)(data - skew), ref->length + skew, MADV_WILLNEED);
 }
 
-struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t size, int fd, bool writable)
+struct host_segment *segments_map(struct host *host, uint32_t id, uint64_t size, int fd, bool writable)
 {
-	struct host_segment *s = host_find_segment(host, id);
+	struct host_segment *s = segments_find(host, id);
 	void *base;
 
 	/* A segment that was read before may come back to be written, and the other way round. */
 	if (s && (s->writable || !writable))
 		return s;
-	host_drop_segment(host, id);
+	segments_drop(host, id);
 	base = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
 	if (base == MAP_FAILED)
 		return NULL;
@@ -72,8 +73,8 @@ struct host_segment *host_map_segment(struct host *host, uint32_t id, uint64_t s
 	 * own. */
 	if (s->on_disk)
 		madvise(base, size, MADV_RANDOM);
-	host->has_disk = host->has_disk || s->on_disk;
-	HASH_ADD(hh, host->segments, id, sizeof(s->id), s);
+	host->segments.has_disk = host->segments.has_disk || s->on_disk;
+	HASH_ADD(hh, host->segments.table, id, sizeof(s->id), s);
 	return s;
 }
 
@@ -82,8 +83,8 @@ static void ask_space(struct host *host, uint64_t size)
 	struct host_msg msg = {.kind = HOST_SPACE};
 
 	msg.u.segment.size = size;
-	host->space.asked = true;
-	host->space.error = 0;
+	host->segments.space.asked = true;
+	host->segments.space.error = 0;
 	host_send(host, &msg, NULL, 0);
 }
 
@@ -92,7 +93,8 @@ static void retire_if_done(struct host *host, struct host_segment *s)
 {
 	struct host_msg msg = {.kind = HOST_RETIRE};
 
-	if (!s->granted || s->open || s->kept || s == host->space.segment || s == host->space.next)
+	if (!s->granted || s->open || s->kept || s == host->segments.space.segment ||
+		s == host->segments.space.next)
 		return;
 	s->granted = false;
 	close(s->fd);
@@ -102,11 +104,11 @@ static void retire_if_done(struct host *host, struct host_segment *s)
 
 static void begin_next(struct host *host)
 {
-	struct host_segment *s = host->space.segment;
+	struct host_segment *s = host->segments.space.segment;
 
-	host->space.segment = host->space.next;
-	host->space.next = NULL;
-	host->space.used = 0;
+	host->segments.space.segment = host->segments.space.next;
+	host->segments.space.next = NULL;
+	host->segments.space.used = 0;
 	if (s)
 		retire_if_done(host, s);
 }
@@ -116,7 +118,7 @@ static bool has_room(const struct host_space *space, uint64_t size)
 	return space->segment && space->segment->size - space->used >= size;
 }
 
-void host_space_close(struct host *host, struct host_segment *segment, bool keep)
+void segments_close(struct host *host, struct host_segment *segment, bool keep)
 {
 	pthread_mutex_lock(&host->lock);
 	DAG_ASSERT(segment->open > 0);
@@ -126,12 +128,12 @@ void host_space_close(struct host *host, struct host_segment *segment, bool keep
 	pthread_mutex_unlock(&host->lock);
 }
 
-void host_release_kept(struct host *host)
+void segments_release_kept(struct host *host)
 {
 	struct host_segment *s, *next;
 
 	pthread_mutex_lock(&host->lock);
-	HASH_ITER(hh, host->segments, s, next) {
+	HASH_ITER(hh, host->segments.table, s, next) {
 		s->kept = false;
 		s->open = 0;
 		retire_if_done(host, s);
@@ -145,10 +147,10 @@ static bool is_nearly_full(const struct host_space *space)
 	return space->segment->size >= AHEAD_LEAST && !has_room(space, space->segment->size / 8 + AHEAD_LEFT);
 }
 
-int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
+int segments_take(struct host *host, uint64_t size, uint64_t step, struct host_segment **ret_segment,
 	uint64_t *ret_offset)
 {
-	struct host_space *space = &host->space;
+	struct host_space *space = &host->segments.space;
 	int r = 0;
 
 	size = block_room(size);
@@ -176,28 +178,28 @@ int host_space_take(struct host *host, uint64_t size, uint64_t step, struct host
 	return r;
 }
 
-void host_space_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end)
+void segments_trim(struct host *host, const struct host_segment *segment, uint64_t taken_end, uint64_t end)
 {
 	end = block_room(end);
 	taken_end = block_room(taken_end);
 	pthread_mutex_lock(&host->lock);
-	if (host->space.segment == segment && host->space.used == taken_end)
-		host->space.used = end;
+	if (host->segments.space.segment == segment && host->segments.space.used == taken_end)
+		host->segments.space.used = end;
 	pthread_mutex_unlock(&host->lock);
 }
 
-void host_on_grant(struct host *host, const struct host_msg *msg, int fd)
+void segments_on_grant(struct host *host, const struct host_msg *msg, int fd)
 {
-	host->space.asked = false;
-	host->space.error = msg->u.segment.error;
-	if (host->space.error)
+	host->segments.space.asked = false;
+	host->segments.space.error = msg->u.segment.error;
+	if (host->segments.space.error)
 		return;
-	host->space.next = host_map_segment(host, msg->u.segment.id, msg->u.segment.size, fd, true);
-	if (!host->space.next) {
+	host->segments.space.next = segments_map(host, msg->u.segment.id, msg->u.segment.size, fd, true);
+	if (!host->segments.space.next) {
 		close(fd);
-		host->space.error = DAG_ENOSPC;
+		host->segments.space.error = DAG_ENOSPC;
 		return;
 	}
-	host->space.next->granted = true;
-	host->space.next->fd = fd;
+	host->segments.space.next->granted = true;
+	host->segments.space.next->fd = fd;
 }

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a host knows of its job's stages: each has a name of its own; those that are alike share all else. */
+#include "stages.h"
+#include "host.h"
+#include "plugin.h"
 #include "task.h"
 #include "os/os.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
+
+struct host_plugin {
+	const char *path;
+	const struct dag_plugin *plugin;
+	struct host_plugin *next;
+};
 
 static void decode_spec(struct host_stage *stage, const void *data, size_t size, int fd)
 {
@@ -21,7 +30,7 @@ static void decode_spec(struct host_stage *stage, const void *data, size_t size,
 /* A plugin is opened once, however many stages use it. */
 static const struct dag_plugin *find_plugin(struct host *host, const char *path, char **ret_error)
 {
-	struct host_plugin *p = host->plugins;
+	struct host_plugin *p = host->stages.plugins;
 	const struct dag_plugin *plugin;
 	void *library;
 
@@ -32,8 +41,8 @@ static const struct dag_plugin *find_plugin(struct host *host, const char *path,
 	if (plugin_open(path, &library, &plugin, ret_error) < 0)
 		return NULL;
 	p = base_alloc(sizeof(*p));
-	*p = (struct host_plugin){base_strdup(path), plugin, host->plugins};
-	host->plugins = p;
+	*p = (struct host_plugin){base_strdup(path), plugin, host->stages.plugins};
+	host->stages.plugins = p;
 	return plugin;
 }
 
@@ -56,29 +65,30 @@ static struct host_stage *new_stage(struct host *host, const void *data, size_t 
 	return stage;
 }
 
-const struct host_named *host_find_stage(const struct host *host, uint32_t id)
+const struct host_named *stages_find(const struct host *host, uint32_t id)
 {
-	DAG_ASSERT(id < host->stage_room && host->stages[id].stage);
-	return &host->stages[id];
+	DAG_ASSERT(id < host->stages.room && host->stages.named[id].stage);
+	return &host->stages.named[id];
 }
 
 static struct host_named *name_stage(struct host *host, uint32_t id)
 {
-	size_t room = host->stage_room;
+	size_t room = host->stages.room;
 
-	while (id >= host->stage_room)
-		host->stages = base_grow(host->stages, &host->stage_room, sizeof(*host->stages));
-	memset(host->stages + room, 0, (host->stage_room - room) * sizeof(*host->stages));
-	return &host->stages[id];
+	while (id >= host->stages.room)
+		host->stages.named =
+			base_grow(host->stages.named, &host->stages.room, sizeof(*host->stages.named));
+	memset(host->stages.named + room, 0, (host->stages.room - room) * sizeof(*host->stages.named));
+	return &host->stages.named[id];
 }
 
-void host_on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd)
+void stages_on_stage(struct host *host, const struct host_msg *msg, const char *tail, int fd)
 {
 	uint32_t id = msg->u.stage.stage, like = msg->u.stage.like, len = msg->u.stage.name_len;
 
-	*name_stage(host, id) = (struct host_named){.name = arena_strndup(&host->names, tail, len),
+	*name_stage(host, id) = (struct host_named){.name = arena_strndup(&host->stages.names, tail, len),
 		.stage = like == id ? new_stage(host, tail + len, msg->u.stage.size, fd)
-				    : host_find_stage(host, like)->stage};
+				    : stages_find(host, like)->stage};
 }
 
 void stages_note(struct dag_vertex *v, enum host_note kind, const char *format, ...)
@@ -89,7 +99,7 @@ void stages_note(struct dag_vertex *v, enum host_note kind, const char *format, 
 	char *text;
 
 	pthread_mutex_lock(&v->host->lock);
-	noted = &v->host->stages[v->stage_number].noted;
+	noted = &v->host->stages.named[v->stage_number].noted;
 	said = *noted & 1u << kind;
 	*noted |= 1u << kind;
 	pthread_mutex_unlock(&v->host->lock);

@@ -5,6 +5,7 @@
  * right to look, or no such file in /proc), such a program waits as before, until its timeout.
  */
 #include "program.h"
+#include "task.h"
 #include "os/strays.h"
 
 #include <fcntl.h>
@@ -144,7 +145,7 @@ void stuck_look(struct program *prog)
 
 	look_at(&look, prog->pid);
 	/* What left its process group, or its parent. */
-	if (!look.at && prog->v->host->task_count == 1)
+	if (!look.at && prog->v->host->run.task_count == 1)
 		strays_each_child(getpid(), look_at, &look);
 	if (look.at && look.pid == prog->seen && look.at == prog->seen_at) {
 		task_fail(prog->v, DAG_EFAILED, explain(&look));

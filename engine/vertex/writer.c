@@ -8,6 +8,12 @@
  * First blocks are small and double, so that a vertex with many parts and little data does not take a
  * segment.
  */
+#include "writer.h"
+#include "fifo.h"
+#include "host.h"
+#include "part.h"
+#include "pipe.h"
+#include "segments.h"
 #include "task.h"
 #include "os/os.h"
 
@@ -112,7 +118,7 @@ int writer_begin_block(struct dag_vertex *v, struct out_stream *s, struct out_pa
 	if (p->piped)
 		r = pipe_room(v, p, BLOCK_HEADER_SIZE + size, &p->segment, &p->offset);
 	else
-		r = host_space_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
+		r = segments_take(v->host, BLOCK_HEADER_SIZE + size, step, &p->segment, &p->offset);
 	if (r < 0)
 		return task_fail(v, r, base_strdup("the node's spool is full"));
 	p->base = p->segment->base + p->offset;
@@ -203,11 +209,11 @@ int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		write_header(v, stream, part, p, kind, len);
 	if (len && p->base == p->own)
 		r = write_own(v, p, BLOCK_HEADER_SIZE + len);
-	host_space_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
+	segments_trim(v->host, p->segment, p->offset + (uint64_t)(p->end - p->base),
 		len ? p->offset + BLOCK_HEADER_SIZE + len : p->offset);
 	part_end(p);
 	if (!is_live(s) || !len)
-		host_space_close(v->host, p->segment, len > 0);
+		segments_close(v->host, p->segment, len > 0);
 	if (!len || r < 0)
 		return r;
 	p->seq++;
@@ -224,7 +230,7 @@ int writer_flush_part(struct dag_vertex *v, uint32_t stream, uint32_t part)
 		host_send(v->host, &msg, &ref, sizeof(ref));
 	}
 	/* The daemon holds the segment by the block now; what nobody reads is held by nobody. */
-	host_space_close(v->host, p->segment, false);
+	segments_close(v->host, p->segment, false);
 	return r == DAG_ECLOSED ? 0 : r;
 }
 
@@ -310,7 +316,7 @@ int writer_seal(struct dag_vertex *v, struct block_ref *ret_index)
 			blocks += (uint32_t)v->streams[i].parts[p].block_count;
 		}
 	size = index_size(v->stream_count, parts, blocks);
-	r = host_space_take(v->host, size, SPACE_STEP_MIN, &segment, &offset);
+	r = segments_take(v->host, size, SPACE_STEP_MIN, &segment, &offset);
 	if (r < 0)
 		return task_fail(v, r, base_strdup("the node's spool is full"));
 	header = (struct index_header *)(segment->base + offset);
@@ -352,6 +358,4 @@ void writer_fini(struct dag_vertex *v)
 		}
 		codec_destroy(&v->streams[i].codec);
 	}
-	for (uint32_t i = 0; i < GRAPH_PORTS_MAX; i++)
-		buffer_fini(&v->reserved[i]);
 }

@@ -4,6 +4,7 @@
  * known by one rule: a vertex that said anything is over when the daemon has read all of it. Most say
  * nothing, and are not held up: then the pipe is empty, and the daemon has not looked since.
  */
+#include "errors.h"
 #include "host.h"
 
 #include <fcntl.h>
@@ -17,16 +18,22 @@
 void errors_begin(struct host *host)
 {
 	/* In place of the spool's lock, which is the guard's. */
-	dup3(STDERR_FILENO, HOST_ERRORS_FD, O_CLOEXEC);
-	fstat(HOST_ERRORS_FD, &host->errors);
+	dup3(STDERR_FILENO, ERRORS_FD, O_CLOEXEC);
+	fstat(ERRORS_FD, &host->errors.pipe);
+}
+
+void errors_on_heard(struct host *host)
+{
+	host->errors.heard = true;
 }
 
 static void restore(const struct host *host, int fd)
 {
 	struct stat now;
 
-	if (fstat(fd, &now) < 0 || now.st_ino != host->errors.st_ino || now.st_dev != host->errors.st_dev)
-		dup2(HOST_ERRORS_FD, fd);
+	if (fstat(fd, &now) < 0 || now.st_ino != host->errors.pipe.st_ino ||
+		now.st_dev != host->errors.pipe.st_dev)
+		dup2(ERRORS_FD, fd);
 }
 
 bool errors_said(struct host *host, dag_instant ran)
@@ -40,17 +47,17 @@ bool errors_said(struct host *host, dag_instant ran)
 		restore(host, STDERR_FILENO);
 	}
 	/* In this order: the daemon counts before it reads. */
-	if (ioctl(HOST_ERRORS_FD, FIONREAD, &unread) < 0)
+	if (ioctl(ERRORS_FD, FIONREAD, &unread) < 0)
 		return false;
-	return unread || atomic_load(&host->status->errors_looks) != host->errors_looks;
+	return unread || atomic_load(&host->status->errors_looks) != host->errors.looks;
 }
 
 void errors_wait(struct host *host)
 {
 	pthread_mutex_lock(&host->lock);
-	while (!host->heard)
+	while (!host->errors.heard)
 		host_wait(host);
-	host->heard = false;
-	host->errors_looks = atomic_load(&host->status->errors_looks);
+	host->errors.heard = false;
+	host->errors.looks = atomic_load(&host->status->errors_looks);
 	pthread_mutex_unlock(&host->lock);
 }
