@@ -158,8 +158,7 @@ DAG_PLUGIN(std,
 		DAG_PARAM(
 			"method=hash|merge: the right side is held in memory, or both are sorted by the key"),
 		"(key, left TAB right) of records of ports 0 and 1 with the same key"),
-	DAG_ENTRY_CHECKED(head, some_check, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"),
-		"the first n records"),
+	DAG_ENTRY(head, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=10: so many"), "the first n records"),
 	DAG_ENTRY_CHECKED(sample, some_check, DAG_IN(ANY), DAG_OUT(ANY), DAG_PARAM_NUMBER("n=1000: so many"),
 		DAG_PARAM_SIZE("bytes=0: of each record so many, from its beginning; 0: all"),
 		DAG_PARAM("by=record|place: draws among all records, or reads a large file only at some "

@@ -81,7 +81,6 @@ STAGES = {
     "{use: sort, params: {type: int}}": "type must be text, number or general, not 'int'",
     "{use: sort, params: {memory: 0}}": "memory: 0: no record could be sorted in it",
     "{use: top, params: {n: 0}}": "n: 0: nothing would come out",
-    "{use: head, params: {n: 0}}": "n: 0: nothing would come out",
     "{use: sample, params: {n: 0}}": "n: 0: nothing would come out",
     '{use: count, params: {key: 1, delimiter: ""}}': "delimiter: '' has no byte",
     '{use: cut, params: {delimiter: ""}}': "delimiter: '' has no byte",
