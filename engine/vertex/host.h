@@ -22,6 +22,12 @@
 typedef void host_dispatch_fn(
 	struct host *host, const struct host_msg *msg, const void *tail, size_t tail_len, int fd);
 
+/* Children of this host; program.c. */
+struct programs {
+	pid_t pids[HOST_TASKS_MAX]; /* that run now */
+	size_t count;
+};
+
 /* Each group of its fields is written by one file alone. */
 struct host {
 	/* host.c */
@@ -45,12 +51,7 @@ struct host {
 	struct errors errors;
 	struct files files;
 	struct run run;
-
-	/* program.c */
-	struct programs {
-		pid_t pids[HOST_TASKS_MAX]; /* that run now */
-		size_t count;
-	} programs;
+	struct programs programs;
 
 	/* scratch.c */
 	char *kept_scratch; /* an empty folder that the next one to want it gets; or NULL */
