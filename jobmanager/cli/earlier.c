@@ -31,7 +31,9 @@ int cli_journal_load(const char *id, struct journal_saved *saved, int *ret_lock)
 {
 	char *state = os_state_folder(), *folder = base_format("%s/jobs/%s", state ? state : "", id);
 	struct dag_diag diag = {0};
-	int r = strchr(id, '/') ? DAG_EMISSING : journal_lock(folder, true, ret_lock);
+	/* These would name the folder of all jobs, or what lies around it. */
+	bool no_name = !*id || strchr(id, '/') || !strcmp(id, ".") || !strcmp(id, "..");
+	int r = no_name ? DAG_EMISSING : journal_lock(folder, true, ret_lock);
 
 	if (r == DAG_EBUSY)
 		fprintf(stderr, "dagrun: job %s is running already, in another process\n", id);

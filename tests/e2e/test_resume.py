@@ -188,6 +188,8 @@ outputs: {b: {file: x.txt}}
     check(f"job {job_id(case)} of 'j': failed: b[0] attempt 1 on " in text and "a[2] attempt 1 failed: /bin/sh ended with exit code 3" in text, text)
     check(["a", "3", "3", "6", "3"] in [line.split()[:5] for line in text.splitlines()], text)
     check(b"there is no job" in case.dagrun("jobs", "nobody", rc=3).stderr, "nobody")
+    for name in ("", ".", "..", "../jobs"):
+        check(b"there is no job '%s'" % name.encode() in case.dagrun("resume", name, rc=3).stderr, name)
     check(b"exit code 4" in case.dagrun("resume", job_id(case), rc=1).stderr, "resume of a failed one")
 
 
