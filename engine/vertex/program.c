@@ -149,15 +149,6 @@ static int make_pipes(struct program *prog)
 	return 0;
 }
 
-/* A pump may still wait for a program that has ended to open its named pipe: open the other end once. */
-static void release(const struct pump *p)
-{
-	int fd = p->path ? open(p->path, (p->out ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC) : -1;
-
-	if (fd >= 0)
-		close(fd);
-}
-
 static void join_pumps(struct program *prog)
 {
 	for (size_t i = 0; i < prog->threads; i++) {
@@ -167,7 +158,7 @@ static void join_pumps(struct program *prog)
 		while (pthread_tryjoin_np(p->thread, NULL) != 0) {
 			struct timespec soon;
 
-			release(p);
+			pump_release(p);
 			clock_gettime(CLOCK_REALTIME, &soon);
 			soon.tv_nsec += pause;
 			if (soon.tv_nsec >= DAG_SECOND) {
@@ -278,7 +269,9 @@ static int spawn(struct program *prog)
 		.argv = prog->argv,
 		.env = prog->env,
 		.folder = v->scratch,
-		.fds = {prog->child_fds[0], prog->child_fds[1], ERRORS_FD},
+		/* What nobody reads of it stands with its messages. */
+		.fds = {prog->child_fds[0], prog->child_fds[1] >= 0 ? prog->child_fds[1] : ERRORS_FD,
+			ERRORS_FD},
 		.fd_count = 3};
 	int r;
 

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define RELEASE_SIGNAL (SIGRTMIN + 5)
 #define PUMP_BUFFER (128u << 10)
 #define PUMP_WHOLE (32u << 10) /* bytes that are written from where they lie */
 #define PUMP_ROOM 4096u        /* least bytes of a block that a program's are read to */
@@ -324,14 +325,53 @@ static void abandon(const struct pump *p)
 		unlink(p->path);
 }
 
+static void on_release(int number)
+{
+	(void)number;
+}
+
+void pump_release(struct pump *p)
+{
+	struct sigaction wakes = {.sa_handler = on_release}; /* and starts no call again */
+	int fd = p->path ? open(p->path, (p->out ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	/* Where the program has put something else into its place, no other end can be opened. */
+	if (!atomic_load(&p->opening))
+		return;
+	sigaction(RELEASE_SIGNAL, &wakes, NULL);
+	pthread_kill(p->thread, RELEASE_SIGNAL);
+}
+
+/* An input's that the program removed without reading it is one that it did not read. */
+static void open_pipe(struct pump *p)
+{
+	atomic_store(&p->opening, true);
+	do
+		p->fd = open(p->path, (p->out ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+	while (p->fd < 0 && errno == EINTR && !atomic_load(p->ended));
+	atomic_store(&p->opening, false);
+	if (p->fd >= 0)
+		return;
+	if (errno != EINTR && errno != ENOENT)
+		task_fail(p->v, DAG_EIO, base_format("cannot open %s: %s", p->path, strerror(errno)));
+	else if (p->out)
+		task_fail(p->v, DAG_EFAILED,
+			base_format(
+				"the program removed or replaced the named pipe {out.%u} and did not write "
+				"into it; write to it as to a file that is there: 'cat FILE > {out.%u}'",
+				p->port, p->port));
+}
+
 void *pump_run(void *arg)
 {
 	struct pump *p = arg;
 
 	if (p->fd < 0)
-		p->fd = open(p->path, (p->out ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+		open_pipe(p);
 	if (p->fd < 0)
-		task_fail(p->v, DAG_EIO, base_format("cannot open %s: %s", p->path, strerror(errno)));
+		;
 	else if (p->out)
 		pump_out(p);
 	else if (claim(p))

@@ -15,8 +15,12 @@ struct pump {
 	uint32_t port, producer; /* producer: ALL_PRODUCERS, or the one that {in.N.*} named */
 	int fd;                  /* −1: opened by the thread from `path` */
 	char *path;
+	atomic_bool opening; /* the thread waits for the other end */
 	pthread_t thread;
 };
+
+/* Wakes a pump whose program has ended, and that may still wait for it to open a named pipe. */
+void pump_release(struct pump *p);
 
 /* A thread's: carries until the end, and ends the program where it failed the vertex. Closes the descriptor.
  */

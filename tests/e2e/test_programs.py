@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs in vertices: what they leave behind, their named pipes, how they are started, what they say on stderr."""
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -273,6 +274,28 @@ def dagrun_leaves_alone_what_is_not_its_own(case):
     check(p.returncode == 1, f"exit code {p.returncode}")
     for pid in pids:
         os.kill(pid, signal.SIGTERM)  # fails where it is gone
+
+
+@test
+def a_named_pipe_that_is_replaced_is_an_error(case):
+    for number, command in enumerate(("echo hi > t; mv -f t {out.1}", "sleep 0.2; rm -f {out.1}; echo hi > {out.1}", "rm -f {out.1}; sleep 0.2")):
+        case.write("g.yaml", f"stages: {{a: {{sh: '{command}', retries: 0}}}}\noutputs: {{a.1: {{file: o{number}}}}}\n")
+        err = case.dagrun("run", "-q", "g.yaml", rc=1).stderr
+        check(b"removed or replaced the named pipe {out.1}" in err and not os.path.exists(case.path(f"o{number}")), f"{command}: {err}")
+    case.write("t.txt", "1\n2\n")
+    case.write("g.yaml", "inputs: {t: {files: t.txt}}\nstages: {a: {sh: 'rm -f {in.0}; echo x'}}\nflow: [t >= a]\noutputs: {a: {file: '-'}}\n")
+    check(case.dagrun("run", "-q", "g.yaml").stdout == b"x\n", "an input that is not wanted may be removed")
+
+
+@test
+def what_nobody_reads_of_stdout_is_kept(case):
+    for name, text in (("named", "stages: {a: {sh: 'echo lost; echo kept > {out.0}'}}\noutputs: {a: {file: '-'}}\n"),
+                       ("unread", "stages: {a: {sh: 'echo lost; echo kept > {out.1}'}}\noutputs: {a.1: {file: '-'}}\n")):
+        case.write("g.yaml", text)
+        r = case.dagrun("run", "g.yaml")
+        notes = re.search(rb"are in (\S+)", r.stderr)
+        check(r.stdout == b"kept\n" and notes, f"{name}: {r}")
+        check(b"lost" in case.shell(f"cat {notes.group(1).decode()}"), f"{name}: {r.stderr}")
 
 
 if __name__ == "__main__":
