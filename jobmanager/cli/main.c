@@ -30,9 +30,10 @@ static void print_help(void)
 			commands[i]->spec.arguments, commands[i]->spec.help);
 	printf("\n'dagrun COMMAND --help' says more. 'dagrun --man' prints a man page, 'dagrun --completion' "
 	       "a script for bash.\n"
-	       "exit codes: 0 done, 1 the job failed, 2 usage, 3 invalid graph or plugin, 4 cluster "
-	       "unreachable or lost,\n"
-	       "5 cancelled, 70 a bug of dagrun, 128 + N ended by signal N\n");
+	       "exit codes: 0 done, 1 the job failed or stdout could not be written, 2 usage, 3 invalid "
+	       "graph or "
+	       "plugin,\n"
+	       "4 cluster unreachable or lost, 70 a bug of dagrun, 128 + N ended by signal N\n");
 }
 
 static void print_man(void)

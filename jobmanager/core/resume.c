@@ -125,6 +125,6 @@ void resume_adopt(struct jm *jm)
 	if (jm->ended)
 		return;
 	queues_refill(jm);
-	jm_note(jm, "resumed: %u %s done, %u still running, %u to run again because outputs are gone", done,
-		DAG_VERTICES(done), adopted, lost);
+	jm_note(jm, "resumed: %u %s done, %u still run, %u run again because their outputs are gone", done,
+		done == 1 ? "vertex is" : "vertices are", adopted, lost);
 }
