@@ -347,13 +347,20 @@ void pump_release(struct pump *p)
 /* An input's that the program removed without reading it is one that it did not read. */
 static void open_pipe(struct pump *p)
 {
+	struct stat st;
+
 	atomic_store(&p->opening, true);
 	do
 		p->fd = open(p->path, (p->out ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
 	while (p->fd < 0 && errno == EINTR && !atomic_load(p->ended));
 	atomic_store(&p->opening, false);
-	if (p->fd >= 0)
+	if (p->fd >= 0 && fstat(p->fd, &st) == 0 && S_ISFIFO(st.st_mode))
 		return;
+	if (p->fd >= 0) { /* what the program has put there */
+		close(p->fd);
+		p->fd = -1;
+		errno = ENOENT;
+	}
 	if (errno != EINTR && errno != ENOENT)
 		task_fail(p->v, DAG_EIO, base_format("cannot open %s: %s", p->path, strerror(errno)));
 	else if (p->out)
